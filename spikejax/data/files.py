@@ -1,0 +1,84 @@
+"""Files and folders that appear whole or not at all.
+
+Everything is written under a temporary name beside its target and renamed at the end, so that an interrupted or failing run
+leaves nothing half-written behind under a name that a reader would believe.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from spikejax.errors import InputError
+
+
+def _temporary_sibling(path: Path) -> Path:
+    # The suffix stays last: writers such as cv2.imwrite and numpy.save choose the format by it. The leading dot hides the
+    # file from globs and from the folder readers should the process be killed before it can clean up.
+    return path.with_name(f".{path.stem}.{secrets.token_hex(4)}.partial{path.suffix}")
+
+
+@contextmanager
+def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Yields a temporary path to write to, which replaces `path` when the block ends without an exception.
+
+    Args:
+        path: the file to write; missing parent folders are made, an existing file is replaced.
+
+    Yields:
+        A path in the same folder, with the same suffix, that does not exist yet. The block must create it.
+    """
+    target = Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = _temporary_sibling(target)
+    try:
+        yield temporary
+        os.replace(temporary, target)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def atomic_directory(path: str | os.PathLike[str], *, replace: bool = False) -> Iterator[Path]:
+    """Yields an empty temporary folder, renamed to `path` when the block ends without an exception.
+
+    Args:
+        path: the folder to make; missing parents are made.
+        replace: whether a folder that exists already, and is not empty, gives way to the new one. It stays in place until
+            the new one is whole.
+
+    Yields:
+        The temporary folder, beside `path`.
+
+    Raises:
+        InputError: `path` exists (as a file, or as a folder that is not empty) and `replace` is off.
+    """
+    target = Path(path)
+    refuse_existing(target, replace=replace)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = _temporary_sibling(target)
+    temporary.mkdir()
+    try:
+        yield temporary
+        refuse_existing(target, replace=replace)  # the block may have taken hours
+        if target.exists():
+            outgoing = _temporary_sibling(target)
+            os.replace(target, outgoing)
+            os.replace(temporary, target)
+            shutil.rmtree(outgoing)
+        else:
+            os.replace(temporary, target)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def refuse_existing(target: Path, *, replace: bool) -> None:
+    """Raises `InputError` if writing a folder at `target` would destroy something that nobody asked to replace."""
+    if target.exists() and not target.is_dir():
+        raise InputError(f"expected a folder to write to, found a file: {target}")
+    if not replace and target.is_dir() and any(target.iterdir()):
+        raise InputError(f"expected a new or empty folder, found one with files in it: {target}")
