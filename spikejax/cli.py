@@ -1,0 +1,47 @@
+"""How every entry point ends: the exit codes and what is printed when something goes wrong.
+
+0: done. 2: the user's input is wrong (one line on stderr, as argparse does it). 130: interrupted with Ctrl-C.
+141: the reader of our standard output has gone away (`... | head`). With the environment variable SPIKEJAX_TRACEBACK=1 the
+traceback of an input error is printed too.
+"""
+
+import os
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from typing import NoReturn
+
+from spikejax.errors import InputError
+
+EXIT_INPUT_ERROR = 2
+EXIT_INTERRUPTED = 130
+EXIT_BROKEN_PIPE = 141
+
+
+def run(main: Callable[[Sequence[str]], None]) -> NoReturn:
+    """Calls `main` with the command line's arguments and ends the process with the exit code that fits.
+
+    Args:
+        main: takes the arguments after the program's name.
+    """
+    sys.exit(_exit_code(main, sys.argv[1:]))
+
+
+def _exit_code(main: Callable[[Sequence[str]], None], arguments: Sequence[str]) -> int:
+    try:
+        main(arguments)
+        # Inside the try: a pipe that was closed early is often noticed only when the last lines are flushed.
+        sys.stdout.flush()
+    except InputError as error:
+        if os.environ.get("SPIKEJAX_TRACEBACK") == "1":
+            traceback.print_exc()
+        print("spikejax: error:", " ".join(str(error).split()), file=sys.stderr)
+        return EXIT_INPUT_ERROR
+    except KeyboardInterrupt:
+        print("spikejax: interrupted", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        # Python flushes stdout once more at exit; without a place to go that would print a second error.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_BROKEN_PIPE
+    return 0
