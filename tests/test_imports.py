@@ -1,0 +1,80 @@
+"""The architecture in one test: imports point one way."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGES = ("spikejax", "convert", "configs")
+# A module may import what stands in its row, and everybody the roots. Entry points (spikejax/NAME.py that are not named
+# here) may import everything but each other.
+ROOTS = {"spikejax", "spikejax.errors", "spikejax.cli"}
+ALLOWED = {
+    "spikejax.errors": set(),
+    "spikejax.cli": set(),
+    "spikejax.losses": set(),
+    "spikejax.metrics": set(),
+    "spikejax.models": set(),
+    "spikejax.data": set(),
+    "spikejax.training": {"spikejax.losses", "spikejax.metrics", "spikejax.models", "spikejax.data"},
+    "spikejax.inference": {"spikejax.metrics", "spikejax.models", "spikejax.data"},
+    "convert": {"spikejax.models"},
+    "configs": set(),
+}
+# TensorFlow takes seconds and a gigabyte to import; only what writes logs may.
+HEAVY = {"tensorflow", "clu", "tensorboard", "tensorflow_datasets"}
+MAY_IMPORT_HEAVY = {"spikejax.training.writers"}
+
+
+def modules() -> Iterator[tuple[str, Path]]:
+    """(dotted name, file) of every module of the packages."""
+    for package in PACKAGES:
+        for path in sorted((ROOT / package).rglob("*.py")):
+            parts = path.relative_to(ROOT).with_suffix("").parts
+            yield ".".join(parts[:-1] if parts[-1] == "__init__" else parts), path
+
+
+def imports(path: Path, name: str) -> Iterator[str]:
+    """The full name of every module that a file imports, at any depth of its code."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{name} imports relatively"
+            assert node.module is not None
+            # `from spikejax.data import dat` imports the module spikejax.data.dat.
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def area(module: str) -> str:
+    """The row of ALLOWED that a module belongs to; an entry point is its own area."""
+    return ".".join(module.split(".")[: 2 if module.startswith("spikejax") else 1])
+
+
+MODULES = dict(modules())
+RESOLVED = {name: sorted(set(imports(path, name))) for name, path in MODULES.items()}
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_imports_point_one_way(name: str) -> None:
+    """Catches a model that reads files, data that knows the trainer, a library module that imports an entry point."""
+    own = area(name)
+    for imported in RESOLVED[name]:
+        if imported.split(".")[0] not in PACKAGES:
+            continue
+        target = area(imported)
+        if target == own or target in ROOTS or imported == "spikejax.__version__":
+            continue
+        assert target in ALLOWED, f"{name} imports the entry point {target}"
+        assert own not in ALLOWED or target in ALLOWED[own], f"{name} imports {imported}, against the one-way rule"
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_heavy_and_foreign_imports(name: str) -> None:
+    """Catches TensorFlow outside the log writers, and PyTorch anywhere."""
+    roots = {imported.split(".")[0] for imported in RESOLVED[name]}
+    assert not roots & {"torch", "torchvision"}
+    if name not in MAY_IMPORT_HEAVY:
+        assert not roots & HEAVY
