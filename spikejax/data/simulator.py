@@ -136,11 +136,6 @@ def to_display(linear: Float32[np.ndarray, "*shape"]) -> Float32[np.ndarray, "*s
     return np.power(np.clip(linear, 0, 1), np.float32(1 / DISPLAY_GAMMA))
 
 
-def picture(linear: Float32[np.ndarray, "h w c"]) -> UInt8[np.ndarray, "h w c"]:
-    """The 8-bit picture of linear light."""
-    return np.rint(to_display(linear) * 255).astype(np.uint8)
-
-
 def blur(linear: Float32[np.ndarray, "s h w c"]) -> Float32[np.ndarray, "h w c"]:
     """Display values in [0, 1] of the blurry picture: the mean of the linear light over the exposure, then the gamma."""
     return to_display(linear.mean(axis=0, dtype=np.float32))
