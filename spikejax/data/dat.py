@@ -95,7 +95,13 @@ def count_frames(path: AnyPath, *, height: int, width: int, stored_width: int | 
 
 
 def read_dat(
-    path: AnyPath, *, height: int, width: int, stored_width: int | None = None, box: Box | None = None
+    path: AnyPath,
+    *,
+    height: int,
+    width: int,
+    stored_width: int | None = None,
+    box: Box | None = None,
+    window: tuple[int, int] | None = None,
 ) -> UInt8[np.ndarray, "s h w"]:
     """The spikes of a `.dat` file, 0 or 1, row 0 at the top.
 
@@ -105,12 +111,20 @@ def read_dat(
         width: columns of the picture, without padding columns.
         stored_width: bits per row in the file (default: see `stored_width_of`).
         box: read only this part of every frame. Rows outside it are not even unpacked.
+        window: read only the steps [t0, t1), and no other part of the file.
 
     Raises:
-        InputError: the file is missing, empty or not a whole number of frames (says its size and the frame's).
+        InputError: the file is missing, empty or not a whole number of frames (says its size and the frame's), or
+            ends before the window does.
     """
     columns = stored_width_of(path, height=height, width=width, stored_width=stored_width)
-    packed = np.fromfile(path, dtype=np.uint8).reshape(-1, _frame_bytes(height, columns))
+    frame_size = _frame_bytes(height, columns)
+    steps = _file_size(path) // frame_size
+    first, stop = (0, steps) if window is None else window
+    if stop > steps:
+        raise InputError(f"expected at least {stop} spike frames ({height}x{width}), found {steps}: {path}")
+    packed = np.fromfile(path, dtype=np.uint8, count=(stop - first) * frame_size, offset=first * frame_size)
+    packed = packed.reshape(-1, frame_size)
     if columns % 8 == 0:
         rows = packed.reshape(len(packed), height, columns // 8)[:, ::-1]
         if box is not None:
