@@ -94,12 +94,12 @@ class SceneSettings:
 
 def write_moving_photographs(
     root: AnyPath,
-    settings: SceneSettings | None = None,
     *,
     bins: int = 32,
     workers: int | None = None,
     overwrite: bool = False,
-    progress: bool = False,
+    progress: bool = True,
+    **settings: Any,
 ) -> bool:
     """Writes the data set (see `layout`) and says whether there was anything to write.
 
@@ -107,17 +107,17 @@ def write_moving_photographs(
 
     Args:
         root: the folder to make.
-        settings: sizes, motion, camera and seed; None for the defaults.
         bins: time bins that ROOT/statistics.json is measured for; measured again if the data set is there for another number.
         workers: sequences rendered at a time; None for the number of CPUs. The result does not depend on it.
         overwrite: whether a data set with other settings gives way.
         progress: whether to show progress on stderr.
+        **settings: what the data set depends on, the fields of `SceneSettings`: seed, sizes, motion and camera.
 
     Raises:
         InputError: `root` holds anything else, or a data set with other settings, and `overwrite` is off.
     """
-    settings = settings or SceneSettings()
-    description = settings.describe()
+    scene_settings = SceneSettings(**settings)
+    description = scene_settings.describe()
     present = read_description(root)
     if present is not None and present == {**description, "format": present["format"]}:
         ensure_statistics(root, bins=bins)
@@ -125,7 +125,7 @@ def write_moving_photographs(
     if present is not None and not overwrite:
         raise InputError(f"{_difference(present, description)}: {Path(root) / DESCRIPTION}")
     with atomic_directory(root, replace=overwrite) as temporary:
-        _write_splits(temporary, settings, workers=workers or os.cpu_count() or 1, progress=progress)
+        _write_splits(temporary, scene_settings, workers=workers or os.cpu_count() or 1, progress=progress)
         write_description(temporary, description)
         ensure_statistics(temporary, bins=bins)
     return True

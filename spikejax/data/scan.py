@@ -1,0 +1,202 @@
+"""Which frames of a data set can be used: what is not aligned is dropped, and said, never silently used.
+
+A frame without its sharp picture or its spikes is dropped, a sequence whose pictures disagree or are too small likewise. A file
+that is damaged or contradicts what the data set says of it is an error, as one damaged file seldom comes alone.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from spikejax.data.dat import SpikeConfig, count_frames, read_config
+from spikejax.data.layout import (
+    BLUR,
+    SHARP,
+    SPIKE,
+    SPIKE_VOXELS,
+    AlignedFrame,
+    DroppedFrame,
+    read_alignment,
+    sequence_names,
+)
+from spikejax.data.video import open_frames
+from spikejax.errors import InputError
+
+AnyPath = str | os.PathLike[str]
+
+
+@dataclass(frozen=True)
+class SpikeSource:
+    """Where a frame's spikes are.
+
+    Attributes:
+        path: a `.dat` file.
+        window: its frames [t0, t1) that belong to the exposure.
+        voxels: the cache of its counts, (K, H, W); None if there is none.
+    """
+
+    path: Path
+    window: tuple[int, int]
+    voxels: Path | None
+
+
+@dataclass(frozen=True)
+class FrameFiles:
+    """The files of one usable frame; `spikes` is None when the data set is read without them."""
+
+    stem: str
+    blur: Path
+    sharp: Path
+    spikes: SpikeSource | None
+
+
+@dataclass(frozen=True)
+class Run:
+    """Usable consecutive frames of a sequence.
+
+    Attributes:
+        name: the sequence, followed by "@" and the first frame where dropped frames split it into several runs.
+        frames: at least as many as were asked for.
+        height: of the pictures.
+        width: likewise.
+        spike_size: of the spikes; None when read without them.
+    """
+
+    name: str
+    frames: tuple[FrameFiles, ...]
+    height: int
+    width: int
+    spike_size: SpikeConfig | None
+
+    @property
+    def ratio(self) -> int:
+        """Picture size / spike size."""
+        return 1 if self.spike_size is None else self.height // self.spike_size.height
+
+
+class Scan:
+    """The usable runs of one split and what had to be dropped."""
+
+    def __init__(self, root: AnyPath, split: str, *, frames: int, spikes: bool, smallest_side: int):
+        """Looks at every file's size but at no content.
+
+        Args:
+            root: the data set.
+            split: "train" or "val".
+            frames: consecutive frames that a run needs.
+            spikes: whether frames need spikes.
+            smallest_side: the pictures' short side must not be below this.
+
+        Raises:
+            InputError: there is no such split, nothing in it can be used, or a file is damaged or contradicts the rest.
+        """
+        self.runs: list[Run] = []
+        self.dropped: list[DroppedFrame] = []
+        self._folder = Path(root) / split
+        self._frames = frames
+        self._spikes = spikes
+        self._smallest_side = smallest_side
+        names = sequence_names(self._folder)
+        if not names:
+            raise InputError(f"expected sequences as {self._folder}/SEQUENCE/{BLUR}, found none")
+        aligned: dict[str, list[AlignedFrame]] = {}
+        for row in read_alignment(self._folder):
+            aligned.setdefault(row.sequence, []).append(row)
+        for name in names:
+            self._add_sequence(name, {row.frame: (row.t0, row.t1) for row in aligned.get(name, [])})
+        if not self.runs:
+            first = self.dropped[0]
+            raise InputError(
+                f"expected runs of at least {frames} usable frames, found none in {self._folder}: "
+                f"{len(self.dropped)} dropped, the first ({first.sequence}, {first.frame}) because: {first.reason}"
+            )
+
+    def _drop(self, sequence: str, frame: str, reason: str) -> None:
+        self.dropped.append(DroppedFrame(sequence, frame, reason))
+
+    def _add_sequence(self, name: str, windows: Mapping[int, tuple[int, int]]) -> None:
+        folder = self._folder / name
+        blur = open_frames(folder / BLUR)
+        size = (blur.height, blur.width)
+        if not (folder / SHARP).is_dir():
+            return self._drop(name, "*", f"expected a folder of sharp pictures, found none: {folder / SHARP}")
+        sharp = open_frames(folder / SHARP)
+        if (sharp.height, sharp.width) != size:
+            reason = f"blurry pictures of {size[0]}x{size[1]}, sharp ones of {sharp.height}x{sharp.width}"
+            return self._drop(name, "*", reason)
+        if min(size) < self._smallest_side:
+            return self._drop(name, "*", f"short side {min(size)} of {size[0]}x{size[1]} below the crop {self._smallest_side}")
+        if self._spikes and not (folder / SPIKE).is_dir():
+            return self._drop(name, "*", f"expected a folder of spikes, found none: {folder / SPIKE}")
+        spike_size = _spike_size(folder / SPIKE, *size) if self._spikes else None
+        assert blur.names is not None and sharp.names is not None
+        usable: list[FrameFiles | None] = []
+        for number, file in enumerate(blur.names):
+            spikes = None
+            if file not in sharp.names:
+                reason = f"expected a sharp picture of the same name, found none: {folder / SHARP / file}"
+            elif spike_size is not None and (spikes := _find_spikes(folder, Path(file).stem, spike_size, windows.get(number))) is None:
+                reason = f"expected spikes of the frame, found none: {folder / SPIKE / Path(file).stem}.dat"
+            else:
+                usable.append(FrameFiles(Path(file).stem, folder / BLUR / file, folder / SHARP / file, spikes))
+                continue
+            usable.append(None)
+            self._drop(name, Path(file).stem, reason)
+        self._add_runs(name, usable, size, spike_size)
+
+    def _add_runs(
+        self, name: str, usable: list[FrameFiles | None], size: tuple[int, int], spike_size: SpikeConfig | None
+    ) -> None:
+        for frames in _consecutive(usable):
+            first = frames[0].stem
+            if len(frames) < self._frames:
+                self._drop(name, first, f"{len(frames)} consecutive usable frames from here, fewer than {self._frames}")
+                continue
+            whole = len(frames) == len(usable)
+            self.runs.append(Run(name if whole else f"{name}@{first}", frames, *size, spike_size))
+
+
+def _consecutive(usable: list[FrameFiles | None]) -> Iterator[tuple[FrameFiles, ...]]:
+    run: list[FrameFiles] = []
+    for frame in [*usable, None]:
+        if frame is not None:
+            run.append(frame)
+        elif run:
+            yield tuple(run)
+            run = []
+
+
+def _spike_size(folder: Path, height: int, width: int) -> SpikeConfig:
+    """The size of a sequence's spikes: the pictures' divided by a whole number."""
+    if not (folder / "config.yaml").exists():
+        return SpikeConfig(height, width)  # the files' sizes will tell if that is wrong
+    config = read_config(folder)
+    ratio = height // config.height
+    if ratio < 1 or (config.height * ratio, config.width * ratio) != (height, width):
+        raise InputError(
+            f"expected spikes of the pictures' size {height}x{width} or a whole part of it, "
+            f"found {config.height}x{config.width}: {folder / 'config.yaml'}"
+        )
+    return config
+
+
+def _find_spikes(folder: Path, stem: str, size: SpikeConfig, window: tuple[int, int] | None) -> SpikeSource | None:
+    """A frame's spikes: a file of its own, or its window of the sequence's only stream; None if there are neither."""
+    voxels: Path | None = folder / SPIKE_VOXELS / f"{stem}.npy"
+    voxels = voxels if voxels is not None and voxels.exists() else None
+    own = folder / SPIKE / f"{stem}.dat"
+    if own.exists():
+        steps = count_frames(own, height=size.height, width=size.width)
+        if window is not None and steps != window[1] - window[0]:
+            raise InputError(f"expected {window[1] - window[0]} spike frames as the alignment log says, found {steps}: {own}")
+        return SpikeSource(own, (0, steps), voxels)
+    stream = folder / SPIKE / (size.filename or "spike.dat")
+    if window is None or not stream.exists():
+        return None
+    steps = count_frames(stream, height=size.height, width=size.width)
+    if window[1] > steps:
+        raise InputError(f"expected spike frames {window[0]} to {window[1]} as the alignment log says, found {steps} in all: {stream}")
+    return SpikeSource(stream, window, voxels)
