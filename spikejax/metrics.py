@@ -69,6 +69,17 @@ def measure(picture: UInt8[np.ndarray, "h w 3"], reference: UInt8[np.ndarray, "h
     }
 
 
+def compare(
+    blur: UInt8[np.ndarray, "h w 3"], recon: UInt8[np.ndarray, "h w 3"], sharp: UInt8[np.ndarray, "h w 3"]
+) -> dict[str, float]:
+    """The figures of a frame before and after restoring: psnr_blur, ..., psnr_recon, ..., against the sharp frame."""
+    return {
+        f"{name}_{of}": value
+        for of, picture in (("blur", blur), ("recon", recon))
+        for name, value in measure(picture, sharp).items()
+    }
+
+
 def _check_same_shape(a: np.ndarray, b: np.ndarray) -> None:
     # Broadcasting would give a figure that looks like one.
     if a.shape != b.shape:

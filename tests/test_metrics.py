@@ -52,6 +52,15 @@ def test_measure_names_every_metric(pictures: tuple[np.ndarray, np.ndarray]) -> 
     assert metrics.measure(noisy, sharp) == expected
 
 
+def test_compare_tells_before_from_after(pictures: tuple[np.ndarray, np.ndarray]) -> None:
+    """Catches the blurred frame's figures under the restored one's name."""
+    sharp, noisy = pictures
+    scores = metrics.compare(noisy, sharp, sharp)
+    assert scores["psnr_recon"] == math.inf
+    assert scores["psnr_blur"] == metrics.psnr(noisy, sharp)
+    assert len(scores) == 8
+
+
 def test_equal_pictures(pictures: tuple[np.ndarray, np.ndarray]) -> None:
     """Catches a division by zero, and an SSIM that is not 1 at its maximum."""
     sharp, _ = pictures

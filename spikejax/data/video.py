@@ -7,6 +7,8 @@ look alike to the caller; a writer's output appears under its name only when it 
 from __future__ import annotations
 
 import abc
+import functools
+import itertools
 import os
 import re
 from collections.abc import Iterator
@@ -41,6 +43,10 @@ def natural_key(name: str) -> tuple[tuple[int, int | str], ...]:
     """The key that sorts `frame2` before `frame10`."""
     parts = re.split(r"(\d+)", name)
     return tuple((0, int(part)) if part.isdecimal() else (1, part) for part in parts)
+
+
+def _stem(name: str) -> str:
+    return Path(name).stem
 
 
 def read_picture(path: str | os.PathLike[str]) -> UInt8[np.ndarray, "h w 3"]:
@@ -91,6 +97,11 @@ class FrameSource(abc.ABC):
     @abc.abstractmethod
     def __iter__(self) -> Iterator[Frame]: ...
 
+    @functools.cached_property
+    def count(self) -> int:
+        """The exact number of frames; of a video by decoding it, since containers may say otherwise."""
+        return len(self.names) if self.names is not None else sum(1 for _ in self)
+
 
 def open_frames(path: str | os.PathLike[str]) -> FrameSource:
     """The frames of a folder of pictures (in natural order of their names) or of a video file.
@@ -116,6 +127,9 @@ class _PictureFolder(FrameSource):
             raise InputError(f"expected pictures ({', '.join(sorted(PICTURE_SUFFIXES))}), found none in folder {path}")
         self.path = path
         self.names = tuple(sorted((file.name for file in files), key=natural_key))
+        for name, following in itertools.pairwise(sorted(self.names, key=_stem)):
+            if _stem(name) == _stem(following):
+                raise InputError(f"expected one picture per frame, found both {name} and {following} in folder {path}")
         self.expected_length = len(self.names)
         self.width, self.height = self._common_size()
 

@@ -1,0 +1,1 @@
+"""Restoring videos of any size and length with a network: tiles, streaming, figures."""

@@ -1,0 +1,109 @@
+"""Overlapping tiles in space and clips in time, all of one shape, and the weights with which they are blended.
+
+A network is compiled for one shape. A larger frame is covered by tiles of that shape, the last of which ends where the
+frame ends, and each pixel of the result is a weighted mean over the tiles it lies in: a tile's weight falls off
+linearly over the overlap, where it sees least of its surroundings, so that no seam shows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from typing import TypeVar
+
+import numpy as np
+from jaxtyping import Float32, Float64
+
+from spikejax.data.dat import Box
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True)
+class Extent:
+    """Frames, rows and columns: the size of a clip or of an overlap."""
+
+    frames: int
+    height: int
+    width: int
+
+    def __str__(self) -> str:
+        return f"{self.frames},{self.height},{self.width}"
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(frames, height, width)."""
+        return self.frames, self.height, self.width
+
+    def within(self, other: Extent) -> Extent:
+        """The extent, cut down to `other` where it is larger."""
+        return Extent(min(self.frames, other.frames), min(self.height, other.height), min(self.width, other.width))
+
+
+# What VRT's evaluation uses for deblurring.
+DEFAULT_TILE = Extent(frames=12, height=256, width=256)
+DEFAULT_OVERLAP = Extent(frames=2, height=20, width=20)
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A tile's place in the frame and its weights [height, width, 1]."""
+
+    box: Box
+    weights: Float32[np.ndarray, "h w 1"]
+
+
+def tile_starts(length: int, tile: int, overlap: int) -> list[int]:
+    """Where tiles of size `tile` start so that they cover [0, length); the last one ends at `length`.
+
+    Neighbours overlap by `overlap`, the last two by more if need be. `length` is at least `tile`.
+    """
+    assert tile <= length
+    last = length - tile
+    return [*range(0, last, tile - overlap), last]
+
+
+def taper(tile: int, overlap: int) -> Float64[np.ndarray, " tile"]:
+    """A tile's weights along one axis: 1 inside, falling towards both ends over the overlap; above 0 everywhere."""
+    to_edge = np.minimum(np.arange(tile), np.arange(tile)[::-1]) + 1.0
+    return np.minimum(1.0, to_edge / (overlap + 1))
+
+
+def spatial_tiles(height: int, width: int, *, tile: Extent, overlap: Extent) -> list[Tile]:
+    """Tiles that cover a frame; at every pixel the weights of the tiles that cover it sum to one."""
+    rows = _weighted_starts(height, tile.height, overlap.height)
+    columns = _weighted_starts(width, tile.width, overlap.width)
+    return [
+        Tile(Box(top, left, tile.height, tile.width), np.outer(down, across)[..., np.newaxis].astype(np.float32))
+        for top, down in rows
+        for left, across in columns
+    ]
+
+
+def _weighted_starts(length: int, tile: int, overlap: int) -> list[tuple[int, Float64[np.ndarray, " tile"]]]:
+    """The tiles' starts along an axis, each with weights that sum to one over all tiles.
+
+    Tiles form a grid, so products of such weights sum to one over the frame.
+    """
+    starts = tile_starts(length, tile, overlap)
+    weights = taper(tile, overlap)
+    total = np.zeros(length)
+    for start in starts:
+        total[start : start + tile] += weights
+    return [(start, weights / total[start : start + tile]) for start in starts]
+
+
+def overlapping_clips(items: Iterable[_T], *, frames: int, overlap: int) -> Iterator[tuple[list[_T], int]]:
+    """Yields clips of `frames` consecutive items, and how many items each starts after the one before.
+
+    The temporal counterpart of `tile_starts` for a stream whose length is not known: the last clip ends with the last
+    item, and a stream shorter than `frames` is one short clip. Only a clip and the next one's new items are kept.
+    """
+    stream = iter(items)
+    clip = list(islice(stream, frames))
+    if clip:
+        yield clip, 0
+    while new := list(islice(stream, frames - overlap)):
+        clip = (clip + new)[-frames:]
+        yield clip, len(new)
