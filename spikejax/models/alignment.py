@@ -1,0 +1,159 @@
+"""Parallel warping: flow-guided deformable alignment of the neighbouring frames (spec/VRT section 7).
+
+Backward alignment brings frames t+1 .. t+K to t, forward alignment t-1 .. t-K. No target depends on another, so all targets of both directions are one batch.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from einops import rearrange
+from flax import nnx
+from jax import Array, lax
+from jaxtyping import Float
+
+from spikejax.models.layers import Conv2D, GatedMLP, accumulation_dtype, truncated_normal
+from spikejax.models.spynet import ClipFlows
+from spikejax.models.warp import pixel_grid, sample_bilinear, warp
+
+TAPS = 9
+MAX_OFFSET = 10.0
+# Samples (positions times channels) that are held at once; larger pictures are sampled in parts.
+_SAMPLES_AT_ONCE = 2**26
+
+
+class DeformableAlignment(nnx.Module):
+    """A modulated deformable 3x3 convolution whose offsets start from the flows (Zhu et al., 2019; Chan et al., 2022)."""
+
+    def __init__(self, features: int, *, sources: int, groups: int, scale: int, rngs: nnx.Rngs):
+        """Args: features: C of source, target and result. sources: K. groups: of offsets, over all sources. scale: 1, 2, 4, 8."""
+        if groups % sources or (features * sources) % groups:
+            raise ValueError(
+                f"deformable_groups = {groups} must be a multiple of the {sources} sources and divide their {features * sources} channels"
+            )
+        self.sources, self.groups, self.scale = sources, groups, scale
+        widths = (features * (sources + 1) + 2 * sources, features, features, features)
+        self.offset_convolutions = nnx.List(
+            Conv2D(width, width_next, rngs=rngs) for width, width_next in zip(widths, widths[1:], strict=False)
+        )
+        # Zero: alignment begins at the flow itself.
+        self.offset_projection = Conv2D(features, 3 * TAPS * groups, zero_init=True, rngs=rngs)
+        shape = (3, 3, features, features)
+        self.kernel = nnx.Param(
+            truncated_normal(rngs.params(), shape, fan_in=TAPS * features),
+            axes=("kernel", "kernel", "features_in", "features_out"),
+        )
+        self.bias = nnx.Param(jnp.zeros(features), axes=("features_out",))
+
+    def __call__(
+        self, sources: Float[Array, "n k h w c"], target: Float[Array, "n h w c"], flows: Float[Array, "n k h w 2"]
+    ) -> Float[Array, "n h w c"]:
+        """The sources, each seen through its flow, aligned with the target and merged."""
+        position, mask = self._sampling(sources, target, flows)
+        return self._sample(sources, position, mask)
+
+    def _sampling(self, sources: Array, target: Array, flows: Array) -> tuple[Array, Array]:
+        """Where to sample, [n, h, w, taps, groups, 2] as (column, row), and how much of it to take, [n, h, w, taps, groups]."""
+        n, k, height, width, _ = sources.shape
+        warped = warp(sources.reshape(n * k, *sources.shape[2:]), flows.reshape(n * k, height, width, 2))
+        features = jnp.concatenate(
+            [
+                rearrange(warped, "(n k) h w c -> n h w (k c)", k=k),
+                target,
+                rearrange(flows, "n k h w c -> n h w (k c)").astype(target.dtype),
+            ],
+            axis=-1,
+        )
+        for convolution in self.offset_convolutions:
+            features = jax.nn.leaky_relu(convolution(features), 0.1)
+        # Offsets, and the positions they lead to, are float32 at least.
+        features = self.offset_projection(features.astype(flows.dtype))
+        offset, mask = jnp.split(features, [2 * TAPS * self.groups], axis=-1)
+        offset = rearrange(
+            MAX_OFFSET / self.scale * jnp.tanh(offset),
+            "n h w (k g tap yx) -> n h w tap k g yx", k=k, tap=TAPS, yx=2,
+        )  # fmt: skip
+        flow = rearrange(flows, "n k h w c -> n h w 1 k 1 c")
+        grid = pixel_grid(height, width, flows.dtype).reshape(1, height, width, 1, 1, 1, 2)
+        position = grid + _tap_positions(flows.dtype) + offset[..., ::-1] + flow
+        mask = rearrange(jax.nn.sigmoid(mask), "n h w (g tap) -> n h w tap g", tap=TAPS)
+        return rearrange(position, "n h w tap k g xy -> n h w tap (k g) xy"), mask.astype(target.dtype)
+
+    def _sample(self, sources: Array, position: Array, mask: Array) -> Array:
+        """The deformable convolution itself: sample, modulate, and one matrix product for each source."""
+        n, k, height, width, channels = sources.shape
+        image = rearrange(sources, "n k h w (g c) -> n h w (k g) c", g=self.groups // k)
+        kernel = self.kernel[...].astype(sources.dtype)
+        kernel = rearrange(kernel, "ty tx i (k o) -> k (ty tx) i o", k=k)
+
+        def sample(position: Array, mask: Array) -> Array:
+            """[n, p, taps, groups, 2] -> [n, p, c]."""
+            pixels = position.shape[1]
+            samples = sample_bilinear(image, rearrange(position, "n p tap g xy -> n (p tap) g xy"))
+            samples = samples * rearrange(mask, "n p tap g -> n (p tap) g 1")
+            samples = rearrange(samples, "n (p tap) (k g) c -> k (n p) (tap g c)", p=pixels, k=k)
+            merged = lax.dot_general(
+                samples, rearrange(kernel, "k tap i o -> k (tap i) o"), (((2,), (1,)), ((0,), (0,)))
+            )
+            return rearrange(merged, "k (n p) o -> n p (k o)", n=n)
+
+        position = position.reshape(n, height * width, *position.shape[3:])
+        mask = mask.reshape(n, height * width, *mask.shape[3:])
+        merged = _in_parts(sample, position, mask, n * height * width * TAPS * k * channels)
+        return merged.reshape(n, height, width, channels) + self.bias[...].astype(merged.dtype).reshape(1, 1, 1, -1)
+
+
+def _in_parts(sample, position: Array, mask: Array, samples: int) -> Array:
+    """`sample` over all pixels: at once where that is small, else over equal parts of them, one after the other."""
+    pixels = position.shape[1]
+    parts = -(-samples // _SAMPLES_AT_ONCE)
+    if parts <= 1:
+        return sample(position, mask)
+    parts = next(count for count in range(parts, pixels + 1) if pixels % count == 0)
+    position, mask = (rearrange(x, "n (parts p) ... -> parts n p ...", parts=parts) for x in (position, mask))
+    merged = lax.map(jax.checkpoint(lambda part: sample(*part)), (position, mask))
+    return rearrange(merged, "parts n p c -> n (parts p) c")
+
+
+def _tap_positions(dtype: jnp.dtype) -> Float[Array, "1 1 1 9 1 1 2"]:
+    """(column, row) of the taps of a 3x3 kernel about its centre, row-major."""
+    taps = [(column, row) for row in (-1, 0, 1) for column in (-1, 0, 1)]
+    return jnp.asarray(np.array(taps), dtype).reshape(1, 1, 1, TAPS, 1, 1, 2)
+
+
+class ParallelWarping(nnx.Module):
+    """Every frame joined with its neighbours of both directions, aligned to it."""
+
+    def __init__(self, features: int, *, sources: int, groups: int, scale: int, rngs: nnx.Rngs):
+        self.alignment = DeformableAlignment(features, sources=sources, groups=groups, scale=scale, rngs=rngs)
+        self.fuse = GatedMLP(3 * features, 3 * features, features, rngs=rngs)
+
+    def __call__(self, x: Float[Array, "b t h w c"], flows: ClipFlows) -> Float[Array, "b t h w c"]:
+        batch, frames = x.shape[:2]
+        spans = range(1, self.alignment.sources + 1)
+        later = [_neighbours(x, flows.backward, span, forward=False) for span in spans]
+        earlier = [_neighbours(x, flows.forward, span, forward=True) for span in spans]
+        sources, source_flows = (
+            rearrange(jnp.stack(arrays), "(d k) b t h w c -> (d b t) k h w c", d=2)
+            for arrays in zip(*later, *earlier, strict=True)
+        )
+        targets = rearrange(jnp.stack([x[:, :-1], x[:, 1:]]), "d b t h w c -> (d b t) h w c")
+        aligned = self.alignment(sources, targets, source_flows)
+        from_later, from_earlier = rearrange(aligned, "(d b t) h w c -> d b t h w c", d=2, b=batch)
+        # The last frame has none after it, the first none before it.
+        from_later, from_earlier = _pad_frames(from_later, 0, 1), _pad_frames(from_earlier, 1, 0)
+        return self.fuse(jnp.concatenate([x, from_later, from_earlier], axis=-1))
+
+
+def _neighbours(x: Array, flows: tuple[Array, ...], span: int, *, forward: bool) -> tuple[Array, Array]:
+    """The frame `span` away from each of the t-1 targets and the flow that leads to it; zeros where the clip has no such frame."""
+    missing = min(span - 1, x.shape[1] - 1)
+    padding = (missing, 0) if forward else (0, missing)
+    frames = x[:, : x.shape[1] - span] if forward else x[:, span:]
+    if span > len(flows):
+        nothing = jnp.zeros((*x[:, 1:].shape[:-1], 2), accumulation_dtype(x.dtype))
+        return jnp.zeros_like(x[:, 1:]), nothing
+    return _pad_frames(frames, *padding), _pad_frames(flows[span - 1], *padding)
+
+
+def _pad_frames(x: Array, before: int, after: int) -> Array:
+    return jnp.pad(x, ((0, 0), (before, after), (0, 0), (0, 0), (0, 0)))

@@ -1,0 +1,202 @@
+"""Window attention: self-attention and mutual attention within windows of a clip (spec/VRT section 6).
+
+A window is (frames, rows, columns) of tokens, in this order; `windows` arrays are [w, n, c], w counting the windows of all clips. Logits, softmax and
+positions are float32 at least.
+"""
+
+from functools import lru_cache
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from einops import rearrange
+from flax import nnx
+from jax import Array, lax
+from jaxtyping import Float, Int
+
+from spikejax.models.layers import Linear, accumulation_dtype
+
+Window = tuple[int, int, int]
+
+MASKED = -100.0
+# Logits held at once. On CPUs a few megabytes of them stay in the cache, where many more would also have to be fetched from memory.
+_LOGITS_AT_ONCE = 2**28
+_LOGITS_AT_ONCE_CPU = 2**25
+_LOGITS_IN_CACHE = 2**20
+
+
+def shrink_window(size: Window, window: Window, shift: Window) -> tuple[Window, Window]:
+    """The window and the shift for a clip of `size`: an axis that is not larger than its window has one window and no shift."""
+    fits = [length <= extent for length, extent in zip(size, window, strict=True)]
+    shrunk = tuple(length if fit else extent for length, extent, fit in zip(size, window, fits, strict=True))
+    return shrunk, tuple(0 if fit else step for step, fit in zip(shift, fits, strict=True))
+
+
+def partition(x: Float[Array, "b t h w c"], window: Window) -> Float[Array, "nw n c"]:
+    """The windows of a clip whose sizes are multiples of the window's."""
+    wt, wh, ww = window
+    return rearrange(x, "b (t wt) (h wh) (w ww) c -> (b t h w) (wt wh ww) c", wt=wt, wh=wh, ww=ww)
+
+
+def merge(windows: Float[Array, "nw n c"], window: Window, size: Window) -> Float[Array, "b t h w c"]:
+    """The clip of `size` (t, h, w) that `partition` cut into `windows`."""
+    (wt, wh, ww), (t, h, w) = window, size
+    return rearrange(
+        windows, "(b t h w) (wt wh ww) c -> b (t wt) (h wh) (w ww) c",
+        t=t // wt, h=h // wh, w=w // ww, wt=wt, wh=wh, ww=ww,
+    )  # fmt: skip
+
+
+def window_regions(size: Window, window: Window, shift: Window) -> Int[Array, "nw n"] | None:
+    """The region number of every token of the shifted windows of one clip: only tokens of the same region see each other.
+
+    Args:
+        size: (t, h, w) after padding, n on an axis.
+        window: w on an axis.
+        shift: s on an axis; an axis is cut into [0, n-w), [n-w, n-s) and [n-s, n), or not at all where s is 0.
+
+    Returns: None if nothing is shifted.
+    """
+    if not any(shift):
+        return None
+    region = jnp.zeros((1, 1, 1), jnp.int32)
+    for axis, (length, extent, step) in enumerate(zip(size, window, shift, strict=True)):
+        position = np.arange(length)
+        of_axis = (position >= length - extent).astype(np.int32) + (position >= length - step) if step else 0 * position
+        shape = [1, 1, 1]
+        shape[axis] = length
+        region = 3 * region + jnp.asarray(of_axis.reshape(shape), jnp.int32)
+    return partition(region[None, ..., None], window)[..., 0]
+
+
+@lru_cache
+def relative_position_index(window: Window) -> np.ndarray:
+    """Row of the relative position table for (query, key), [n, n], of the configured window."""
+    wt, wh, ww = window
+    positions = np.stack(np.meshgrid(range(wt), range(wh), range(ww), indexing="ij"), axis=-1).reshape(-1, 3)
+    distance = positions[:, None] - positions[None] + np.array(window) - 1
+    return ((distance[..., 0] * (2 * wh - 1) + distance[..., 1]) * (2 * ww - 1) + distance[..., 2]).astype(np.int32)
+
+
+@lru_cache
+def sine_position_encoding(height: int, width: int, features: int) -> np.ndarray:
+    """The encoding of one frame's window, float64 [height * width, features]: rows first, then columns."""
+    half = features // 2
+    frequency = 10000.0 ** (-2 * (np.arange(half) // 2) / half)
+    parts = []
+    for axis, length in enumerate((height, width)):
+        angle = np.arange(1, length + 1) / (length + 1e-6) * 2 * np.pi
+        angle = angle[:, None] * frequency
+        encoding = np.where(np.arange(half) % 2 == 0, np.sin(angle), np.cos(angle))
+        encoding = np.expand_dims(encoding, 1 - axis)
+        parts.append(np.broadcast_to(encoding, (height, width, half)))
+    return np.concatenate(parts, axis=-1).reshape(height * width, features)
+
+
+class WindowAttention(nnx.Module):
+    """Multi-head attention among the tokens of a window; with `mutual`, also between the two frames of a window."""
+
+    def __init__(self, features: int, *, heads: int, window: Window, mutual: bool, rngs: nnx.Rngs):
+        self.heads, self.window = heads, window
+        self.qkv_self = Linear(features, 3 * features, axes=("embed", "heads"), rngs=rngs)
+        self.qkv_mutual = Linear(features, 3 * features, axes=("embed", "heads"), rngs=rngs) if mutual else None
+        self.projection = Linear(features * (2 if mutual else 1), features, axes=("heads", "embed"), rngs=rngs)
+        rows = int(np.prod([2 * extent - 1 for extent in window]))
+        self.relative_bias = nnx.Param(
+            0.02 * jax.random.truncated_normal(rngs.params(), -2, 2, (rows, heads)), axes=("offsets", None)
+        )
+
+    def __call__(
+        self, windows: Float[Array, "nw n c"], window: Window, regions: Int[Array, "nr n"] | None
+    ) -> Float[Array, "nw n c"]:
+        """Attention within `windows`.
+
+        Args:
+            windows: the tokens; `nw` is a multiple of `nr`, the windows of one clip.
+            window: their extent, no larger than the configured one.
+            regions: see `window_regions`.
+        """
+        tokens = windows.shape[1]
+        q, k, v = self._heads(self.qkv_self, windows)
+        attended = attend(q, k, v, bias=self._bias(tokens), regions=regions)
+        if self.qkv_mutual is not None:
+            attended = jnp.concatenate([self._mutual(windows, window, regions), attended], axis=-1)
+        return self.projection(attended)
+
+    def _heads(self, projection: Linear, x: Array) -> tuple[Array, Array, Array]:
+        q, k, v = rearrange(projection(x), "w n (three heads d) -> three w heads n d", three=3, heads=self.heads)
+        return q * q.shape[-1] ** -0.5, k, v
+
+    def _bias(self, tokens: int) -> Float[Array, "heads n n"]:
+        # A window that was shrunk takes the first rows and columns of the whole window's index, as the published network does.
+        index = relative_position_index(self.window)[:tokens, :tokens]
+        return jnp.moveaxis(self.relative_bias[...][index], -1, 0)
+
+    def _mutual(self, windows: Array, window: Window, regions: Array | None) -> Array:
+        """Each frame of the window is asked by the queries of the other one."""
+        encoding = sine_position_encoding(*window[1:], windows.shape[-1])
+        encoding = jnp.asarray(np.tile(encoding, (2, 1)), windows.dtype)[None]
+        q, k, v = (
+            rearrange(x, "w heads (frame n) d -> w frame heads n d", frame=2)
+            for x in self._heads(self.qkv_mutual, windows + encoding)
+        )
+        q, k, v = (rearrange(x, "w frame heads n d -> (w frame) heads n d") for x in (q[:, ::-1], k, v))
+        if regions is not None:  # those of the first frame serve both
+            regions = jnp.repeat(regions[:, : regions.shape[1] // 2], 2, axis=0)
+        attended = attend(q, k, v, bias=None, regions=regions)
+        return rearrange(attended, "(w frame) n c -> w (frame n) c", frame=2)
+
+
+def attend(
+    q: Float[Array, "nw heads n d"],
+    k: Float[Array, "nw heads n d"],
+    v: Float[Array, "nw heads n d"],
+    *,
+    bias: Float[Array, "heads n n"] | None,
+    regions: Int[Array, "nr n"] | None,
+) -> Float[Array, "nw n heads*d"]:
+    """softmax(q k + bias + mask) v, over parts of the windows where all logits at once would be too many."""
+    count, heads, tokens, _ = q.shape
+    if regions is not None:
+        regions = jnp.tile(regions, (count // regions.shape[0], 1))
+    logits = count * heads * tokens * tokens
+
+    def whole(q: Array, k: Array, v: Array) -> Array:
+        return _attend_windows(q, k, v, regions, bias)
+
+    def in_parts(most: int, q: Array, k: Array, v: Array) -> Array:
+        parts = _divisor_at_least(count, -(-logits // most))
+        cut = [None if x is None else x.reshape(parts, -1, *x.shape[1:]) for x in (q, k, v, regions)]
+        merged = lax.map(jax.checkpoint(lambda part: _attend_windows(*part, bias)), cut)
+        return merged.reshape(count, tokens, -1)
+
+    def on_cpu(q: Array, k: Array, v: Array) -> Array:
+        return whole(q, k, v) if logits <= _LOGITS_AT_ONCE_CPU else in_parts(_LOGITS_IN_CACHE, q, k, v)
+
+    def elsewhere(q: Array, k: Array, v: Array) -> Array:
+        return whole(q, k, v) if logits <= _LOGITS_AT_ONCE else in_parts(_LOGITS_AT_ONCE, q, k, v)
+
+    if logits <= _LOGITS_AT_ONCE_CPU:
+        return whole(q, k, v)
+    return lax.platform_dependent(q, k, v, cpu=on_cpu, default=elsewhere)
+
+
+def _attend_windows(q: Array, k: Array, v: Array, regions: Array | None, bias: Array | None) -> Array:
+    wide = accumulation_dtype(q.dtype)
+    logits = lax.dot_general(q, k, (((3,), (3,)), ((0, 1), (0, 1))), preferred_element_type=wide)
+    if bias is not None:
+        logits = logits + bias.astype(wide)[None]
+    if regions is not None:
+        same = regions[:, None, :, None] == regions[:, None, None, :]
+        logits = logits + jnp.where(same, jnp.zeros((), wide), jnp.asarray(MASKED, wide))
+    weights = jnp.exp(logits - lax.stop_gradient(logits.max(-1, keepdims=True)))
+    # The sum divides the result, not the weights: it has far fewer elements.
+    total = weights.sum(-1, keepdims=True)
+    attended = lax.dot_general(
+        weights.astype(v.dtype), v, (((3,), (2,)), ((0, 1), (0, 1))), preferred_element_type=wide
+    )
+    return rearrange((attended / total).astype(v.dtype), "w heads n d -> w n (heads d)")
+
+
+def _divisor_at_least(number: int, least: int) -> int:
+    return next((d for d in range(max(least, 1), number + 1) if number % d == 0), number)

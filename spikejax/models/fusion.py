@@ -1,0 +1,137 @@
+"""The spike branch: encoder, attention over time, and how its features enter VRT (spec/spike).
+
+Stages 1-4 of VRT meet the scales of the encoder from full size to 1/8; stages 5-7 meet them again on the way back, 1/4, 1/2 and full size. Each stage has a
+temporal attention and a fusion block of its own.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import jax.numpy as jnp
+from flax import nnx
+from jax import Array
+from jaxtyping import Float
+
+from spikejax.models.layers import Linear
+from spikejax.models.spike_encoder import SpikeEncoder3D
+from spikejax.models.temporal import SpikeTemporalSA, TemporalCrossAttnFuse
+from spikejax.models.vrt import STAGE_SCALES, U_STAGES, VRTConfig
+
+ENCODER_SCALES = 4
+
+
+@dataclass(frozen=True)
+class SpikeConfig:
+    """What a spike branch is.
+
+    Attributes:
+        fusion: "cross_attention" after a stage (TemporalCrossAttnFuse), or "concat" before its attention (Concat1x1PreTMSA).
+        bins: time bins K of a frame's voxels.
+        channels: features at each fused stage; they must be those of VRT there.
+        heads: attention heads of the temporal attention and the fusion.
+        residual: see `TemporalCrossAttnFuse`.
+        fused_stages: (1, 2, 3, 4), or 1 to 7.
+        zero_init: the fusion begins as nothing, the network as exactly VRT.
+    """
+
+    fusion: Literal["cross_attention", "concat"] = "cross_attention"
+    bins: int = 32
+    channels: tuple[int, ...] = (96, 96, 96, 96)
+    heads: int = 4
+    residual: Literal["features", "normalized_query"] = "features"
+    fused_stages: tuple[int, ...] = (1, 2, 3, 4)
+    zero_init: bool = False
+
+    def __post_init__(self):
+        if self.fusion not in ("cross_attention", "concat"):
+            raise ValueError(f'spike.fusion must be "none", "cross_attention" or "concat", not {self.fusion!r}')
+        stages = self.fused_stages
+        if stages != tuple(range(1, len(stages) + 1)) or not ENCODER_SCALES <= len(stages) <= U_STAGES:
+            raise ValueError(f"spike.fused_stages must be 1 to 4, or on to 7 at most, not {stages}")
+        if len(self.channels) != len(stages):
+            raise ValueError(f"spike.channels needs an entry for each of the stages {stages}, not {len(self.channels)}")
+
+    def check_against(self, vrt: VRTConfig) -> None:
+        """Raises ValueError, naming the scale and both sizes, where the branch does not fit the stages of `vrt`."""
+        for stage, channels in zip(self.fused_stages, self.channels, strict=True):
+            scale = f"scale 1/{STAGE_SCALES[stage - 1]} (stage {stage})"
+            if channels != vrt.dims[stage - 1]:
+                raise ValueError(f"{scale}: the spike branch has {channels} channels, VRT has {vrt.dims[stage - 1]}")
+            encoder = self.channels[encoder_scale(stage)]
+            if channels != encoder:
+                raise ValueError(f"{scale}: the fusion expects {channels} channels, the spike encoder has {encoder}")
+
+
+def encoder_scale(stage: int) -> int:
+    """The scale of the encoder, 0 to 3, that has the resolution of `stage`."""
+    return STAGE_SCALES[stage - 1].bit_length() - 1
+
+
+class ConcatFuse(nnx.Module):
+    """Concat1x1PreTMSA: VRT's features and the spikes', joined and brought back to C channels by a 1x1 convolution."""
+
+    def __init__(self, features: int, *, zero_init: bool, rngs: nnx.Rngs):
+        """Args: zero_init: begin as the identity of VRT's features."""
+        self.linear = Linear(2 * features, features, axes=("mlp", "embed"), rngs=rngs)
+        if zero_init:
+            self.linear.kernel[...] = jnp.eye(2 * features, features)
+
+    def __call__(
+        self, features: Float[Array, "b t h w c"], spikes: Float[Array, "b t h w c"]
+    ) -> Float[Array, "b t h w c"]:
+        return self.linear(jnp.concatenate([features, spikes], axis=-1))
+
+
+class SpikeBranch(nnx.Module):
+    """From voxels to what VRT's stages are given."""
+
+    def __init__(self, config: SpikeConfig, vrt: VRTConfig, *, rngs: nnx.Rngs):
+        config.check_against(vrt)
+        self.config = config
+        self.encoder = SpikeEncoder3D(config.bins, config.channels[:ENCODER_SCALES], rngs=rngs)
+        options = {"zero_init": config.zero_init, "rngs": rngs}
+        if config.fusion == "concat":
+            self.temporal_attention = None
+            self.fuse_blocks = nnx.List(ConcatFuse(channels, **options) for channels in config.channels)
+        else:
+            self.temporal_attention = nnx.List(
+                SpikeTemporalSA(channels, heads=config.heads, rngs=rngs) for channels in config.channels
+            )
+            self.fuse_blocks = nnx.List(
+                TemporalCrossAttnFuse(channels, heads=config.heads, residual=config.residual, **options)
+                for channels in config.channels
+            )
+
+    def __call__(self, voxels: Float[Array, "b t h w k"]) -> "SpikeFusion":
+        """The fusion of one batch of clips with the spikes behind `voxels` (standardised log counts)."""
+        encoded = self.encoder(voxels)
+        features = [encoded[encoder_scale(stage)] for stage in self.config.fused_stages]
+        if self.temporal_attention is not None:
+            features = [attention(x) for attention, x in zip(self.temporal_attention, features, strict=True)]
+        return SpikeFusion(self, dict(zip(self.config.fused_stages, features, strict=True)))
+
+
+@dataclass(frozen=True)
+class SpikeFusion:
+    """The spike features of a batch of clips, as VRT meets them (see `spikejax.models.vrt.Fusion`)."""
+
+    branch: SpikeBranch
+    features: dict[int, Array]
+
+    def before_attention(self, stage: int, x: Float[Array, "b t h w c"]) -> Float[Array, "b t h w c"]:
+        """Concat1x1PreTMSA, where it is the branch's fusion."""
+        return self._fuse(stage, x) if self.branch.config.fusion == "concat" else x
+
+    def after_stage(self, stage: int, x: Float[Array, "b t h w c"]) -> Float[Array, "b t h w c"]:
+        """TemporalCrossAttnFuse, where it is the branch's fusion."""
+        return self._fuse(stage, x) if self.branch.config.fusion == "cross_attention" else x
+
+    def _fuse(self, stage: int, x: Array) -> Array:
+        if stage not in self.features:
+            return x
+        spikes = self.features[stage]
+        if spikes.shape != x.shape:
+            raise ValueError(
+                f"scale 1/{STAGE_SCALES[stage - 1]} (stage {stage}): spike features are {spikes.shape}, VRT's {x.shape}"
+            )
+        return self.branch.fuse_blocks[stage - 1](x, spikes)

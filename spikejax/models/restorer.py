@@ -1,0 +1,153 @@
+"""The restorer: VRT, with or without its spike branch, for clips of any size. The only factory of networks.
+
+Clips are [b, t, h, w, c] in [0, 1], voxels [b, t, h, w, k] standardised log counts at the size of the clip or at an integer fraction of it.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import jax.numpy as jnp
+from flax import nnx
+from jax import Array
+from jaxtyping import Float, Key
+
+from spikejax.errors import InputError
+from spikejax.models.fusion import SpikeBranch, SpikeConfig
+from spikejax.models.vrt import STAGE_SCALES, VRT, VRTConfig
+
+MIN_SIDE = 16
+MIN_FRAMES = 2
+
+
+class Restorer(nnx.Module):
+    """A network that restores clips; it pads them to what its windows need and crops the result back."""
+
+    def __init__(
+        self,
+        vrt: VRTConfig,
+        spike: SpikeConfig | None,
+        *,
+        compute_dtype: Literal["float32", "bfloat16"] = "float32",
+        remat: Literal["none", "blocks"] = "none",
+        rngs: nnx.Rngs,
+    ):
+        """A network with random weights.
+
+        Args:
+            vrt: the backbone.
+            spike: the spike branch, None for the backbone alone.
+            compute_dtype: "float32" follows the inputs' dtype; "bfloat16" computes features in it, while parameters, flows, offsets, positions,
+                logits and softmax stay float32.
+            remat: what the backward pass computes again instead of storing it.
+            rngs: seeds of the weights.
+        """
+        if compute_dtype not in ("float32", "bfloat16"):
+            raise ValueError(f'compute_dtype must be "float32" or "bfloat16", not {compute_dtype!r}')
+        if remat not in ("none", "blocks"):
+            raise ValueError(f'remat must be "none" or "blocks", not {remat!r}')
+        self.compute_dtype = jnp.bfloat16 if compute_dtype == "bfloat16" else None
+        self.vrt = VRT(vrt, compute_dtype=self.compute_dtype, remat=remat == "blocks", rngs=rngs)
+        self.spike_branch = None if spike is None else SpikeBranch(spike, vrt, rngs=rngs)
+
+    @property
+    def needs_spikes(self) -> bool:
+        """Whether a clip has to come with voxels."""
+        return self.spike_branch is not None
+
+    @property
+    def spike_bins(self) -> int | None:
+        """The time bins of the voxels, None without a spike branch."""
+        return None if self.spike_branch is None else self.spike_branch.config.bins
+
+    def __call__(
+        self,
+        clip: Float[Array, "b t h w c"],
+        voxels: Float[Array, "b t h2 w2 k"] | None = None,
+        *,
+        key: Key[Array, ""] | None = None,
+    ) -> Float[Array, "b t2 h3 w3 c2"]:
+        """The restored clip.
+
+        Args:
+            clip: RGB in [0, 1] (then the noise level, for non-blind denoising); at least 16 x 16 pixels and 2 frames.
+            voxels: needed if `needs_spikes`, and refused otherwise.
+            key: switches stochastic depth on (training).
+
+        Raises:
+            InputError: for a clip that is too small, or voxels that are missing, not expected or of another shape.
+        """
+        _check(clip, voxels, self.spike_bins)
+        height, width = clip.shape[2:4]
+        least = STAGE_SCALES[3]
+        rows, columns = (
+            max(-(-size // least) * least, least * extent)
+            for size, extent in zip((height, width), self.vrt.config.window[1:], strict=True)
+        )
+        fusion = None
+        if self.spike_branch is not None:
+            voxels = _pad(_enlarge(voxels, height, width), rows, columns)
+            fusion = self.spike_branch(voxels if self.compute_dtype is None else voxels.astype(self.compute_dtype))
+        restored = self.vrt(_pad(clip, rows, columns), fusion=fusion, key=key)
+        scale = self.vrt.config.upscale
+        return restored[:, :, : height * scale, : width * scale]
+
+
+def build_restorer(config: Mapping[str, Any], *, rngs: nnx.Rngs) -> Restorer:
+    """The network that the `model` part of a configuration describes.
+
+    Args:
+        config: `vrt` (fields of VRTConfig), `spike` (fields of SpikeConfig; fusion "none" for the backbone alone), `compute_dtype` and `remat`.
+        rngs: seeds of the weights.
+
+    Raises:
+        InputError: what the configuration asks for does not exist or does not fit together.
+    """
+    try:
+        spike = None if config["spike"]["fusion"] == "none" else SpikeConfig(**_plain(config["spike"]))
+        return Restorer(
+            VRTConfig(**_plain(config["vrt"])),
+            spike,
+            compute_dtype=config["compute_dtype"],
+            remat=config["remat"],
+            rngs=rngs,
+        )
+    except (ValueError, TypeError, KeyError) as error:
+        raise InputError(f"the model's configuration: {error}") from error
+
+
+def _plain(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Lists, as read back from JSON, become the tuples that the dataclasses hold."""
+    return {key: tuple(value) if isinstance(value, list | tuple) else value for key, value in config.items()}
+
+
+def _check(clip: Array, voxels: Array | None, bins: int | None) -> None:
+    frames, height, width = clip.shape[1:4]
+    if frames < MIN_FRAMES or min(height, width) < MIN_SIDE:
+        raise InputError(
+            f"a clip needs at least {MIN_FRAMES} frames of {MIN_SIDE} x {MIN_SIDE} pixels, but has {frames} of {height} x {width}"
+        )
+    if bins is None:
+        if voxels is not None:
+            raise InputError("the network takes no spikes, but voxels were given")
+        return
+    if voxels is None:
+        raise InputError(f"the network needs spikes: voxels of {bins} bins for each of the {frames} frames")
+    rows, columns = voxels.shape[2:4]
+    fits = height % rows == 0 and width % columns == 0 and height // rows == width // columns
+    if voxels.shape[:2] != clip.shape[:2] or voxels.shape[-1] != bins or not fits:
+        raise InputError(
+            f"voxels must be {(*clip.shape[:4], bins)}, or smaller than the clip by a whole factor, not {voxels.shape}"
+        )
+
+
+def _enlarge(voxels: Array, height: int, width: int) -> Array:
+    """Nearest: every pixel of a larger picture gets the counts that its spike pixel saw."""
+    factor = height // voxels.shape[2]
+    return voxels if factor == 1 else voxels.repeat(factor, axis=2).repeat(width // voxels.shape[3], axis=3)
+
+
+def _pad(x: Array, rows: int, columns: int) -> Array:
+    """Reflected at the lower and right edge to `rows` x `columns`."""
+    return jnp.pad(
+        x, ((0, 0), (0, 0), (0, rows - x.shape[2]), (0, columns - x.shape[3]), (0, 0)), mode="reflect"
+    )

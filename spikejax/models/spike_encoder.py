@@ -1,0 +1,54 @@
+"""SpikeEncoder3D: features of the spike voxels at the scales of VRT (spec/spike: bins are channels, frames are the depth axis)."""
+
+import jax
+from flax import nnx
+from jaxtyping import Array, Float
+
+from spikejax.models.layers import Conv3D
+
+
+class ResidualBlock3D(nnx.Module):
+    """relu(conv2(relu(conv1 x)) + x)."""
+
+    def __init__(self, features: int, *, rngs: nnx.Rngs):
+        self.conv1 = Conv3D(features, features, rngs=rngs)
+        self.conv2 = Conv3D(features, features, rngs=rngs)
+
+    def __call__(self, x: Float[Array, "b t h w c"]) -> Float[Array, "b t h w c"]:
+        return jax.nn.relu(self.conv2(jax.nn.relu(self.conv1(x))) + x)
+
+
+class EncoderScale(nnx.Module):
+    """A convolution to the scale's size and width, ReLU, and two residual blocks."""
+
+    def __init__(self, features_in: int, features: int, *, stride: tuple[int, int], rngs: nnx.Rngs):
+        self.entry = Conv3D(features_in, features, stride=stride, rngs=rngs)
+        self.residual_blocks = nnx.List(ResidualBlock3D(features, rngs=rngs) for _ in range(2))
+
+    def __call__(self, x: Float[Array, "b t h w i"]) -> Float[Array, "b t2 h2 w2 c"]:
+        x = jax.nn.relu(self.entry(x))
+        for block in self.residual_blocks:
+            x = block(x)
+        return x
+
+
+class SpikeEncoder3D(nnx.Module):
+    """A pyramid over the voxels: full size first, then half of the one before at each scale."""
+
+    def __init__(
+        self, bins: int, channels: tuple[int, ...], *, strides: tuple[tuple[int, int], ...] | None = None, rngs: nnx.Rngs
+    ):
+        """Args: bins: K. channels: features of each scale. strides: (time, space) from each scale to the next, (1, 2) by default."""
+        strides = ((1, 1), *(strides or ((1, 2),) * (len(channels) - 1)))
+        self.scales = nnx.List(
+            EncoderScale(features_in, features, stride=stride, rngs=rngs)
+            for features_in, features, stride in zip((bins, *channels), channels, strides, strict=False)
+        )
+
+    def __call__(self, voxels: Float[Array, "b t h w k"]) -> list[Float[Array, "b _t _h _w _c"]]:
+        """The features of every scale."""
+        features = []
+        for scale in self.scales:
+            voxels = scale(voxels)
+            features.append(voxels)
+        return features

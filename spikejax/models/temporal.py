@@ -1,0 +1,120 @@
+"""Attention over time at every pixel: of the spike features, and of VRT's features to them (spec/spike).
+
+A clip has as many sequences as pixels, each of a few frames. They are worked on in parts, so that a full frame needs no more memory than a tile.
+"""
+
+from collections.abc import Callable
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+from einops import rearrange
+from flax import nnx
+from jax import Array, lax
+from jaxtyping import Float
+
+from spikejax.models.layers import LayerNorm, Linear, accumulation_dtype
+
+# Sequences (pixels) that are worked on at once.
+SEQUENCES_AT_ONCE = 2**15
+
+
+class TemporalAttention(nnx.Module):
+    """Multi-head attention over the time axis of [p, t, c] sequences, with biased projections in and out."""
+
+    def __init__(self, features: int, *, heads: int, zero_init: bool = False, rngs: nnx.Rngs):
+        if features % heads:
+            raise ValueError(f"{features} features do not divide into {heads} heads")
+        self.heads = heads
+        self.in_projection = Linear(features, 3 * features, axes=("embed", "heads"), rngs=rngs)
+        self.out_projection = Linear(features, features, axes=("heads", "embed"), zero_init=zero_init, rngs=rngs)
+
+    def __call__(self, queries: Float[Array, "p t c"], keys: Float[Array, "p s c"]) -> Float[Array, "p t c"]:
+        """Attention of `queries` to `keys`, which are the values as well."""
+        features = queries.shape[-1]
+        q = self._heads(self.in_projection(queries, slice(0, features)))
+        k, v = jnp.split(self.in_projection(keys, slice(features, None)), 2, axis=-1)
+        k, v = self._heads(k), self._heads(v)
+        wide = accumulation_dtype(q.dtype)
+        logits = lax.dot_general(q, k, (((3,), (3,)), ((0, 1), (0, 1))), preferred_element_type=wide)
+        weights = jax.nn.softmax(logits * q.shape[-1] ** -0.5).astype(v.dtype)
+        attended = lax.dot_general(weights, v, (((3,), (2,)), ((0, 1), (0, 1))), preferred_element_type=v.dtype)
+        return self.out_projection(rearrange(attended, "p heads t d -> p t (heads d)"))
+
+    def _heads(self, x: Array) -> Array:
+        return rearrange(x, "p t (heads d) -> p heads t d", heads=self.heads)
+
+
+class MLP(nnx.Module):
+    """Linear to twice the width, GELU, linear back."""
+
+    def __init__(self, features: int, *, zero_init: bool = False, rngs: nnx.Rngs):
+        self.linear1 = Linear(features, 2 * features, rngs=rngs)
+        self.linear2 = Linear(2 * features, features, axes=("mlp", "embed"), zero_init=zero_init, rngs=rngs)
+
+    def __call__(self, x: Float[Array, "*batch c"]) -> Float[Array, "*batch c"]:
+        return self.linear2(jax.nn.gelu(self.linear1(x), approximate=False))
+
+
+class SpikeTemporalSA(nnx.Module):
+    """The spike features of one scale after self-attention over time and an MLP, both residual."""
+
+    def __init__(self, features: int, *, heads: int, rngs: nnx.Rngs):
+        self.norm1, self.norm2 = LayerNorm(features), LayerNorm(features)
+        self.attention = TemporalAttention(features, heads=heads, rngs=rngs)
+        self.mlp = MLP(features, rngs=rngs)
+
+    def __call__(self, x: Float[Array, "b t h w c"]) -> Float[Array, "b t h w c"]:
+        return over_pixels(self._sequences, x)
+
+    def _sequences(self, x: Array) -> Array:
+        normed = self.norm1(x)
+        x = x + self.attention(normed, normed)
+        return x + self.mlp(self.norm2(x))
+
+
+class TemporalCrossAttnFuse(nnx.Module):
+    """VRT's features of one stage, having asked the spike features of their own pixel at every time."""
+
+    def __init__(
+        self,
+        features: int,
+        *,
+        heads: int,
+        residual: Literal["features", "normalized_query"],
+        zero_init: bool = False,
+        rngs: nnx.Rngs,
+    ):
+        """Args: residual: what the attention's result is added to. zero_init: the last projections are zero, so that nothing is added at first."""
+        if residual not in ("features", "normalized_query"):
+            raise ValueError(f'residual must be "features" or "normalized_query", not {residual!r}')
+        self.residual = residual
+        self.norm_query, self.norm_spikes, self.norm_mlp = (LayerNorm(features) for _ in range(3))
+        self.attention = TemporalAttention(features, heads=heads, zero_init=zero_init, rngs=rngs)
+        self.mlp = MLP(features, zero_init=zero_init, rngs=rngs)
+
+    def __call__(
+        self, features: Float[Array, "b t h w c"], spikes: Float[Array, "b t h w c"]
+    ) -> Float[Array, "b t h w c"]:
+        return over_pixels(self._sequences, features, spikes)
+
+    def _sequences(self, features: Array, spikes: Array) -> Array:
+        query = self.norm_query(features)
+        x = features if self.residual == "features" else query
+        x = x + self.attention(query, self.norm_spikes(spikes))
+        return x + self.mlp(self.norm_mlp(x))
+
+
+def over_pixels(function: Callable[..., Array], *clips: Float[Array, "b t h w _c"]) -> Float[Array, "b t h w _c"]:
+    """`function` of the [p, t, c] sequences of all pixels, in equal parts of no more than `SEQUENCES_AT_ONCE` of them."""
+    batch, _, height, width, _ = clips[0].shape
+    sequences = [rearrange(x, "b t h w c -> (b h w) t c") for x in clips]
+    count = batch * height * width
+    if count <= SEQUENCES_AT_ONCE:
+        result = function(*sequences)
+    else:
+        parts = next(n for n in range(-(-count // SEQUENCES_AT_ONCE), count + 1) if count % n == 0)
+        cut = [rearrange(x, "(parts p) t c -> parts p t c", parts=parts) for x in sequences]
+        result = lax.map(jax.checkpoint(lambda part: function(*part)), cut)
+        result = rearrange(result, "parts p t c -> (parts p) t c")
+    return rearrange(result, "(b h w) t c -> b t h w c", b=batch, h=height)
