@@ -13,6 +13,6 @@ os.environ.setdefault("JAX_NUMPY_RANK_PROMOTION", "raise")
 
 from jaxtyping import install_import_hook  # noqa: E402
 
-# Every annotated shape and dtype of the packages is checked at every call. Imported once here, or the hook would miss
-# modules that a plugin has imported before.
-install_import_hook(["spikejax", "convert"], "beartype.beartype")
+# Every annotated type, shape and dtype of the packages is checked at every call; an int may stand for a float, as type
+# checkers have it.
+install_import_hook(["spikejax", "convert"], "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))")
