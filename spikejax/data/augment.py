@@ -1,7 +1,7 @@
 """Joint augmentation of blurry frames, voxels and sharp frames: one draw, applied alike to all three.
 
-Space is cropped, mirrored and turned. Time is never mirrored unless asked: spikes and motion have a direction. When it is,
-both the order of the frames and the order of the bins within each frame's window turn round.
+Space is cropped, mirrored and turned. Time is never mirrored unless asked: spikes and motion have a direction. When it
+is, both the order of the frames and the order of the bins within each frame's window turn round.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Spike streams as files: the `.dat` format of Vidar and SpikeCV, `.npy` and `.npz`.
 
-A `.dat` file has no header. Pixel p = y * width + x of a frame is bit p % 8, least significant first, of the frame's byte
-p // 8, and row 0 of the file is the *bottom* row of the picture. Some cameras store unused columns (`stored_width`).
-In memory a stream is uint8 of 0 and 1, [s, h, w], row 0 at the top.
+A `.dat` file has no header. Pixel p = y * width + x of a frame is bit p % 8, least significant first, of the frame's
+byte p // 8, and row 0 of the file is the *bottom* row of the picture. Some cameras store unused columns
+(`stored_width`). In memory a stream is uint8 of 0 and 1, [s, h, w], row 0 at the top.
 """
 
 from __future__ import annotations
@@ -78,7 +78,9 @@ def stored_width_of(path: AnyPath, *, height: int, width: int, stored_width: int
     _check_stored_width(width, stored_width)
     frame_sizes = [_frame_bytes(height, columns) for columns in candidates]
     if size == 0:
-        raise InputError(f"expected spike frames of {frame_sizes[0]} bytes ({height}x{width}), the file is empty: {path}")
+        raise InputError(
+            f"expected spike frames of {frame_sizes[0]} bytes ({height}x{width}), the file is empty: {path}"
+        )
     for columns, frame_size in zip(candidates, frame_sizes, strict=True):
         if size % frame_size == 0:
             return columns
@@ -147,7 +149,8 @@ def write_dat(path: AnyPath, spikes: UInt8[np.ndarray, "s h w"], *, stored_width
     Args:
         path: the file; replaced if it exists.
         spikes: 0 or 1, row 0 at the top.
-        stored_width: bits per row (default: 1024 for the 1000x1000 camera, else the width itself); padding columns are 0.
+        stored_width: bits per row (default: 1024 for the 1000x1000 camera, else the width itself); padding columns are
+            0.
 
     Raises:
         InputError: other values than 0 and 1, no frame, or a frame that is not a whole number of bytes.
@@ -178,7 +181,8 @@ def read_spikes(
     """The spikes of a `.dat`, `.npy` or `.npz` file, by its suffix.
 
     Args:
-        path: the file. `.npy` holds (s, h, w) of 0 and 1, top row first, in any numeric or boolean type; `.npz` one such array.
+        path: the file. `.npy` holds (s, h, w) of 0 and 1, top row first, in any numeric or boolean type; `.npz` one
+            such array.
         height: rows of a frame; with `.dat` needed unless a `config.yaml` lies beside it, else checked when given.
         width: columns of a frame, likewise.
         stored_width: bits per row of a `.dat` file.
@@ -214,7 +218,9 @@ def read_config(folder: AnyPath) -> SpikeConfig:
     try:
         fields = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise InputError(f"expected a config.yaml with spike_h and spike_w beside the spikes, found none: {path}") from None
+        raise InputError(
+            f"expected a config.yaml with spike_h and spike_w beside the spikes, found none: {path}"
+        ) from None
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise InputError(f"expected YAML with spike_h and spike_w, found {type(error).__name__}: {path}") from error
     if not isinstance(fields, dict):
@@ -245,7 +251,9 @@ def _load_array(path: Path) -> np.ndarray:
             return loaded
         with loaded:
             if len(loaded.files) != 1:
-                raise InputError(f"expected one array of spikes, found {len(loaded.files)} ({', '.join(loaded.files)}): {path}")
+                raise InputError(
+                    f"expected one array of spikes, found {len(loaded.files)} ({', '.join(loaded.files)}): {path}"
+                )
             return loaded[loaded.files[0]]
     except FileNotFoundError:
         raise InputError(f"expected a spike file, found none: {path}") from None
@@ -270,10 +278,14 @@ def _stored_widths(height: int, width: int) -> tuple[int, ...]:
 def _check_stored_width(width: int, stored_width: int | None) -> None:
     if stored_width not in (None, width) and (width, stored_width) not in _PADDED_COLUMNS:
         known = ", ".join(f"{stored} for {shown}" for shown, stored in _PADDED_COLUMNS)
-        raise InputError(f"expected a stored width equal to the width {width}, or a known one ({known}), found {stored_width}")
+        raise InputError(
+            f"expected a stored width equal to the width {width}, or a known one ({known}), found {stored_width}"
+        )
 
 
 def _frame_bytes(height: int, stored_width: int) -> int:
     if height < 1 or stored_width < 1 or (height * stored_width) % 8:
-        raise InputError(f"expected a spike frame whose number of pixels is a multiple of 8, found {height}x{stored_width}")
+        raise InputError(
+            f"expected a spike frame whose number of pixels is a multiple of 8, found {height}x{stored_width}"
+        )
     return height * stored_width // 8

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from jaxtyping import Float32, UInt8
 
-from spikejax.data.simulator import Reset, SensorNoise, SpikeCamera, blur, luminance, to_display
+from spikejax.data.simulator import Reset, SensorNoise, SpikeCamera, luminance, to_display
 from spikejax.errors import InputError
 
 
@@ -19,8 +19,8 @@ class CameraSettings:
     Attributes:
         steps_per_frame: steps of the spike camera in one exposure; the exposures follow each other without a gap.
         gain: charge per step at light 1.
-        theta: threshold. At 1 a white pixel fires at every step and photographs fire at about a quarter of them, the rate of
-            real streams (0.29 in the one the tests hold); the published simulators' 2 halves it.
+        theta: threshold. At 1 a white pixel fires at every step and photographs fire at about a quarter of them, the
+            rate of real streams (0.29 in the one the tests hold); the published simulators' 2 halves it.
         reset: what firing does to the charge, see `SpikeCamera`.
         spike_scale: pictures are this many times as high and wide as the spikes.
         noise: imperfections of the spike camera.
@@ -41,7 +41,9 @@ class CameraSettings:
                 f"found {self.steps_per_frame} and {self.spike_scale}"
             )
         if not 0 < self.gain <= self.theta:
-            raise InputError(f"expected 0 < gain <= theta (else bright pixels saturate), found {self.gain} and {self.theta}")
+            raise InputError(
+                f"expected 0 < gain <= theta (else bright pixels saturate), found {self.gain} and {self.theta}"
+            )
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,8 @@ class Rig:
         scale = settings.spike_scale
         if height % scale or width % scale or (height // scale) * (width // scale) % 8:
             raise InputError(
-                f"expected sides divisible by the spike scale {scale} and a multiple of 8 spike pixels, found {height}x{width}"
+                f"expected sides divisible by the spike scale {scale} and a multiple of 8 spike pixels, "
+                f"found {height}x{width}"
             )
         self._spike_size = (width // scale, height // scale)
         self._camera = SpikeCamera(
@@ -79,14 +82,25 @@ class Rig:
             reset=settings.reset,
             noise=settings.noise,
         )
+        self._spikes: list[UInt8[np.ndarray, "s hs ws"]] = []
+        self._light: np.ndarray = np.zeros((), np.float32)  # summed over the steps seen so far
 
-    def expose(self, light: Float32[np.ndarray, "s h w 3"], middle: Float32[np.ndarray, "h w 3"]) -> Exposure:
-        """The exposure to linear light at every step; `middle` is the light at the instant half-way through it."""
+    def see(self, light: Float32[np.ndarray, "s h w 3"]) -> None:
+        """Takes in the next steps of linear light; an exposure may be seen in several pieces, to save memory."""
         grey = luminance(light)
         if grey.shape[2:0:-1] != self._spike_size:
             # A larger pixel collects the mean of the light that falls on it.
             grey = np.stack([cv2.resize(step, self._spike_size, interpolation=cv2.INTER_AREA) for step in grey])
-        return Exposure(to_picture(blur(light)), to_picture(to_display(middle)), self._camera.expose(grey))
+        self._spikes.append(self._camera.expose(grey))
+        self._light = self._light + light.sum(axis=0)
+
+    def finish(self, middle: Float32[np.ndarray, "h w 3"]) -> Exposure:
+        """Ends the exposure and begins the next; `middle` is the linear light at the instant half-way through it."""
+        spikes = np.concatenate(self._spikes)
+        mean = self._light / np.float32(len(spikes))
+        self._spikes = []
+        self._light = np.zeros((), np.float32)
+        return Exposure(to_picture(to_display(mean)), to_picture(to_display(middle)), spikes)
 
 
 def to_picture(display: Float32[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "h w 3"]:

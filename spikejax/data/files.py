@@ -1,7 +1,7 @@
 """Files and folders that appear whole or not at all.
 
-Everything is written under a temporary name beside its target and renamed at the end, so that an interrupted or failing run
-leaves nothing half-written behind under a name that a reader would believe.
+Everything is written under a temporary name beside its target and renamed at the end, so that an interrupted or failing
+run leaves nothing half-written behind under a name that a reader would believe.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from spikejax.errors import InputError
 
 
 def _temporary_sibling(path: Path) -> Path:
-    # The suffix stays last: writers such as cv2.imwrite and numpy.save choose the format by it. The leading dot hides the
-    # file from globs and from the folder readers should the process be killed before it can clean up.
+    # The suffix stays last: writers such as cv2.imwrite and numpy.save choose the format by it. The leading dot hides
+    # the file from globs and from the folder readers should the process be killed before it can clean up.
     return path.with_name(f".{path.stem}.{secrets.token_hex(4)}.partial{path.suffix}")
 
 
@@ -48,8 +48,8 @@ def atomic_directory(path: str | os.PathLike[str], *, replace: bool = False) -> 
 
     Args:
         path: the folder to make; missing parents are made.
-        replace: whether a folder that exists already, and is not empty, gives way to the new one. It stays in place until
-            the new one is whole.
+        replace: whether a folder that exists already, and is not empty, gives way to the new one. It stays in place
+            until the new one is whole.
 
     Yields:
         The temporary folder, beside `path`.

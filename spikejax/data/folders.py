@@ -25,7 +25,8 @@ from spikejax.data.voxels import standardise, voxelise
 from spikejax.errors import InputError
 
 _LOGGER = logging.getLogger(__name__)
-# Decoded pictures kept in memory: all of a small data set, of a large one at least those that neighbouring windows share.
+# Decoded pictures kept in memory: all of a small data set, of a large one at least those that neighbouring windows
+# share.
 _CACHE_BYTES = 256 * 2**20
 
 AnyPath = str | os.PathLike[str]

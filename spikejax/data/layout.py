@@ -1,13 +1,13 @@
 """The data set's layout on disk: the names of its folders, files and columns, written and read in one place.
 
-    ROOT/dataset.json                            where the data came from (informative)
-    ROOT/statistics.json                         of the training split's voxels (see `statistics`)
-    ROOT/{train,val}/alignment.csv               a line per frame: its window [t0, t1) of the stream and its spike count
-    ROOT/{train,val}/dropped.csv                 a line per frame that cannot be used, with the reason
-    ROOT/{train,val}/SEQUENCE/blur/000000.png    8-bit RGB
-                             /sharp/000000.png   the middle of the exposure
-                             /spike/000000.dat   the spikes of the exposure; spike/config.yaml says their size
-                             /spike_vox/000000.npy   optional cache: (K, H, W) float32 counts
+ROOT/dataset.json                            where the data came from (informative)
+ROOT/statistics.json                         of the training split's voxels (see `statistics`)
+ROOT/{train,val}/alignment.csv               a line per frame: its window [t0, t1) of the stream and its spike count
+ROOT/{train,val}/dropped.csv                 a line per frame that cannot be used, with the reason
+ROOT/{train,val}/SEQUENCE/blur/000000.png    8-bit RGB
+                         /sharp/000000.png   the middle of the exposure
+                         /spike/000000.dat   the spikes of the exposure; spike/config.yaml says their size
+                         /spike_vox/000000.npy   optional cache: (K, H, W) float32 counts
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Training batches in the background: shuffled, cropped, augmented, endless, and the same however they are made.
 
-A sample is a function of (seed, epoch, index) alone: neither the number of workers, nor the batch size, nor where a run was
-interrupted changes it. Samples are numbered on and on, so the only state there is is the number of the next batch.
+A sample is a function of (seed, epoch, index) alone: neither the number of workers, nor the batch size, nor where a run
+was interrupted changes it. Samples are numbered on and on, so the only state there is is the number of the next batch.
 """
 
 from __future__ import annotations
@@ -54,7 +54,9 @@ def train_loader(
         InputError: the crop is larger than the pictures or does not lie on the grid of the spikes.
     """
     if batch_size < 1 or workers < 0:
-        raise InputError(f"expected a batch size of at least 1 and no negative number of workers, found {batch_size}, {workers}")
+        raise InputError(
+            f"expected a batch size of at least 1 and no negative number of workers, found {batch_size}, {workers}"
+        )
     _check_crop(dataset, crop)
     samples = _Samples(dataset, crop=crop, seed=seed, flips=flips, rotate=rotate, reverse_time=reverse_time)
     batches = grain.MapDataset.range(_ENDLESS).map(samples).batch(batch_size)
@@ -67,8 +69,8 @@ def _check_crop(dataset: FolderDataset, crop: int) -> None:
         height, width, ratio = dataset.size(index)
         if not 0 < crop <= min(height, width) or crop % ratio:
             raise InputError(
-                f"expected a crop of at most {min(height, width)} pixels (pictures of {height}x{width}) that is a multiple of "
-                f"{ratio} (picture size / spike size), found {crop}"
+                f"expected a crop of at most {min(height, width)} pixels (pictures of {height}x{width}), "
+                f"a multiple of {ratio} (picture size / spike size), found {crop}"
             )
 
 

@@ -1,7 +1,7 @@
 """Smooth random motion of a camera or an object: translation, rotation and zoom as functions of time.
 
-Time is counted in exposures and length in pixels of the frame. A pose (x, y, angle, log zoom) maps a frame point p, relative
-to the frame's centre, to the scene point (x, y) + exp(log zoom) * rotation(angle) * p.
+Time is counted in exposures and length in pixels of the frame. A pose (x, y, angle, log zoom) maps a frame point p,
+relative to the frame's centre, to the scene point (x, y) + exp(log zoom) * rotation(angle) * p.
 """
 
 from __future__ import annotations
@@ -11,8 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float64
 
-# Waves per exposure: slow ones make paths that wander over several frames, the fastest bends a path within one exposure.
-_FREQUENCIES = (0.04, 0.45)
+# Waves per exposure: slow ones make paths that wander over several frames, the fastest bends a path within one
+# exposure.
+_SLOWEST, _FASTEST = 0.04, 0.45
 _WAVES = 4
 # Share of the motion, at the frame's corner, that rotation and zoom have beside the translation.
 _ROTATION_SHARE, _ZOOM_SHARE = 0.3, 0.15
@@ -36,7 +37,7 @@ class Motion:
     phase: Float64[np.ndarray, "waves 4"]
     drift: Float64[np.ndarray, "4"]
 
-    def poses(self, times: Float64[np.ndarray, "n"]) -> Float64[np.ndarray, "n 4"]:
+    def poses(self, times: Float64[np.ndarray, " n"]) -> Float64[np.ndarray, "n 4"]:
         """The pose (x, y, angle, log zoom) at each time, counted in exposures; all zero at time 0."""
         angles = 2 * np.pi * self.frequency * times[:, None, None] + self.phase
         waves = self.amplitude * (np.sin(angles) - np.sin(self.phase))
@@ -73,7 +74,7 @@ def random_motion(
     """
     radius = np.hypot(half_height, half_width)
     share = np.array([1, 1, _ROTATION_SHARE / radius, _ZOOM_SHARE / radius])
-    frequency = np.exp(rng.uniform(*np.log(_FREQUENCIES), (_WAVES, 4)))
+    frequency = np.exp(rng.uniform(np.log(_SLOWEST), np.log(_FASTEST), (_WAVES, 4)))
     # Dividing by the frequency gives waves of every frequency the same share of the speed.
     amplitude = share * rng.normal(size=(_WAVES, 4)) / (2 * np.pi * frequency)
     phase = rng.uniform(0, 2 * np.pi, (_WAVES, 4))

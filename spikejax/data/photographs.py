@@ -14,8 +14,8 @@ from jaxtyping import Float32
 
 from spikejax.data.simulator import to_linear
 
-# A photograph belongs to one split, so that validation never sees a texture that training has seen. Colourful ones on both
-# sides; the ones with little texture at any scale (retina, hubble_deep_field, moon) are left out.
+# A photograph belongs to one split, so that validation never sees a texture that training has seen. Colourful ones on
+# both sides; the ones with little texture at any scale (retina, hubble_deep_field, moon) are left out.
 PHOTOGRAPHS: Mapping[str, tuple[str, ...]] = {
     "train": ("astronaut", "stereo_motorcycle", "immunohistochemistry", "rocket", "camera", "gravel", "brick", "grass"),
     "val": ("chelsea", "coffee", "coins"),

@@ -1,7 +1,8 @@
 """Which frames of a data set can be used: what is not aligned is dropped, and said, never silently used.
 
-A frame without its sharp picture or its spikes is dropped, a sequence whose pictures disagree or are too small likewise. A file
-that is damaged or contradicts what the data set says of it is an error, as one damaged file seldom comes alone.
+A frame without its sharp picture or its spikes is dropped, a sequence whose pictures disagree or are too small
+likewise. A file that is damaged or contradicts what the data set says of it is an error, as one damaged file seldom
+comes alone.
 """
 
 from __future__ import annotations
@@ -128,7 +129,9 @@ class Scan:
             reason = f"blurry pictures of {size[0]}x{size[1]}, sharp ones of {sharp.height}x{sharp.width}"
             return self._drop(name, "*", reason)
         if min(size) < self._smallest_side:
-            return self._drop(name, "*", f"short side {min(size)} of {size[0]}x{size[1]} below the crop {self._smallest_side}")
+            return self._drop(
+                name, "*", f"short side {min(size)} of {size[0]}x{size[1]} below the crop {self._smallest_side}"
+            )
         if self._spikes and not (folder / SPIKE).is_dir():
             return self._drop(name, "*", f"expected a folder of spikes, found none: {folder / SPIKE}")
         spike_size = _spike_size(folder / SPIKE, *size) if self._spikes else None
@@ -138,7 +141,10 @@ class Scan:
             spikes = None
             if file not in sharp.names:
                 reason = f"expected a sharp picture of the same name, found none: {folder / SHARP / file}"
-            elif spike_size is not None and (spikes := _find_spikes(folder, Path(file).stem, spike_size, windows.get(number))) is None:
+            elif (
+                spike_size is not None
+                and (spikes := _find_spikes(folder, Path(file).stem, spike_size, windows.get(number))) is None
+            ):
                 reason = f"expected spikes of the frame, found none: {folder / SPIKE / Path(file).stem}.dat"
             else:
                 usable.append(FrameFiles(Path(file).stem, folder / BLUR / file, folder / SHARP / file, spikes))
@@ -191,12 +197,16 @@ def _find_spikes(folder: Path, stem: str, size: SpikeConfig, window: tuple[int, 
     if own.exists():
         steps = count_frames(own, height=size.height, width=size.width)
         if window is not None and steps != window[1] - window[0]:
-            raise InputError(f"expected {window[1] - window[0]} spike frames as the alignment log says, found {steps}: {own}")
+            raise InputError(
+                f"expected {window[1] - window[0]} spike frames as the alignment log says, found {steps}: {own}"
+            )
         return SpikeSource(own, (0, steps), voxels)
     stream = folder / SPIKE / (size.filename or "spike.dat")
     if window is None or not stream.exists():
         return None
     steps = count_frames(stream, height=size.height, width=size.width)
     if window[1] > steps:
-        raise InputError(f"expected spike frames {window[0]} to {window[1]} as the alignment log says, found {steps} in all: {stream}")
+        raise InputError(
+            f"expected spike frames {window[0]} to {window[1]} as the alignment log says, found {steps}: {stream}"
+        )
     return SpikeSource(stream, window, voxels)

@@ -24,7 +24,8 @@ class SensorNoise:
     """Optional imperfections of the spike camera; zero switches each off.
 
     Attributes:
-        shot_photons: photons a pixel collects in one step at light 1; the light becomes Poisson distributed with that scale.
+        shot_photons: photons a pixel collects in one step at light 1; the light becomes Poisson distributed with that
+            scale.
         threshold_variation: standard deviation of the pixels' thresholds, relative to theta; fixed over time.
         dark_rate: mean number of spikes a step that a pixel adds in the dark, by a current of its own.
     """
@@ -113,8 +114,8 @@ def simulate_spikes(
 ) -> UInt8[np.ndarray, "s h w"]:
     """The spikes, 0 or 1, that a camera gives for linear grey light; see `SpikeCamera` for the options.
 
-    Without noise and with gain * light <= theta, a pixel under constant light L fires n * gain * L / theta times in n steps,
-    within one spike.
+    Without noise and with gain * light <= theta, a pixel under constant light L fires n * gain * L / theta times in n
+    steps, within one spike.
     """
     camera = SpikeCamera(*light.shape[1:], rng=rng, gain=gain, theta=theta, reset=reset, noise=noise)
     return camera.expose(light)
@@ -137,5 +138,5 @@ def to_display(linear: Float32[np.ndarray, "*shape"]) -> Float32[np.ndarray, "*s
 
 
 def blur(linear: Float32[np.ndarray, "s h w c"]) -> Float32[np.ndarray, "h w c"]:
-    """Display values in [0, 1] of the blurry picture: the mean of the linear light over the exposure, then the gamma."""
+    """The blurry picture in [0, 1]: the mean of the linear light over the exposure, then the display gamma."""
     return to_display(linear.mean(axis=0, dtype=np.float32))

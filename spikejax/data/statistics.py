@@ -69,7 +69,9 @@ def measure_statistics(root: AnyPath, *, bins: int) -> SpikeStatistics:
         raise InputError(f"expected spike files of a training split to measure, found none in {split_folder}")
     mean, std = _moments(histogram)
     if std < _SMALLEST_STD:
-        raise InputError(f"expected spikes that differ, found a standard deviation of {std:g} over {windows} windows: {split_folder}")
+        raise InputError(
+            f"expected spikes that differ, found a standard deviation of {std:g} over {windows} windows: {split_folder}"
+        )
     return SpikeStatistics(bins, mean, std, windows)
 
 
@@ -126,5 +128,7 @@ def statistics_from(fields: Mapping[str, object], *, bins: int, source: str) -> 
     if statistics.split != TRAINING_SPLIT:
         raise InputError(f"expected statistics of the split {TRAINING_SPLIT!r}, found {statistics.split!r}: {source}")
     if not math.isfinite(statistics.mean) or not statistics.std >= _SMALLEST_STD:
-        raise InputError(f"expected a finite mean and an std above 0, found {statistics.mean} and {statistics.std}: {source}")
+        raise InputError(
+            f"expected a finite mean and an std above 0, found {statistics.mean} and {statistics.std}: {source}"
+        )
     return statistics
