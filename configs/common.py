@@ -1,0 +1,108 @@
+"""Every key of a run, its unit and its default; the other configs start from these and change what they need.
+
+The defaults are the recipe of the spike design (Charbonnier, AdamW, warm-up and cosine) for the full-size network and a
+data set in a folder. A key that is not here does not exist: the configuration is locked.
+"""
+
+from ml_collections import ConfigDict
+
+
+def get_config() -> ConfigDict:
+    """Returns the locked configuration with every key at its default."""
+    config = ConfigDict(
+        dict(
+            seed=123,  # of everything random: initial weights, order of samples, crops, stochastic depth
+            model=_model(),
+            data=_data(),
+            optimizer=_optimizer(),
+            loss=dict(
+                charbonnier_epsilon=1e-3,  # in units of the picture's range [0, 1]
+            ),
+            training=dict(
+                steps=300_000,  # updates
+                log_every=100,  # updates between two lines on the terminal and two points of the curves
+                checkpoint_every=1_000,  # updates between two saves of `last`
+            ),
+            validation=dict(
+                every=1_000,  # updates; also after the last one
+                frames=5,  # frames the network sees at once; a longer sequence is cut into such clips
+                sequences=0,  # how many of the validation split are used, from the first; 0 = all
+                pictures=2,  # sequences of which the middle frame is written as blur | recon | sharp
+                pictures_every=10_000,  # updates; a multiple of `every`; also after the last one
+            ),
+            mesh=dict(  # devices along each axis of the mesh; -1 (for one of them) = all that are left
+                data=-1,  # splits the batch
+                fsdp=1,  # splits the batch, and the parameters and optimizer state as well
+            ),
+        )
+    )
+    return config.lock()
+
+
+def _model() -> dict:
+    return dict(
+        # One entry per stage. Stages 1-7 work at 1, 1/2, 1/4, 1/8, 1/4, 1/2, 1 of the resolution; the rest is stage 8.
+        vrt=dict(
+            upscale=1,  # output size / input size
+            input_channels=3,  # RGB
+            output_channels=3,  # RGB
+            window=(6, 8, 8),  # frames, rows, columns
+            depths=(8,) * 7 + (4,) * 4,  # attention blocks
+            dims=(96,) * 7 + (120,) * 4,  # channels
+            heads=(6,) * 11,  # attention heads; divide dims
+            independent=(9, 10),  # indices into depths: windows of a single frame
+            warp_frames=2,  # neighbours used by parallel warping
+            deformable_groups=16,  # offset groups of the deformable convolutions; divide dims[:7]
+            mutual_ratio=0.75,  # part of the blocks of stages 1-7 that have mutual attention
+            mlp_ratio=2,  # hidden channels / channels
+            drop_path=0.2,  # stochastic depth: highest probability of leaving out a block
+            noise_map=False,  # whether a noise-level map is a fourth input channel
+        ),
+        spike=dict(
+            fusion="cross_attention",  # or "none": the backbone alone, without spikes
+            bins=32,  # time bins of a frame's voxels
+            channels=(96, 96, 96, 96),  # of the spike encoder, per scale; equal to dims of the stages they meet
+            heads=4,  # of both temporal attentions
+            residual="features",  # or "normalized_query"
+            fused_stages=(1, 2, 3, 4),  # stages whose output takes in spike features
+            zero_init=True,  # the fusion's last projections start at zero: the network begins as exactly VRT
+        ),
+        compute_dtype="float32",  # or "bfloat16"; parameters are float32 in both
+        remat="none",  # or "blocks": recompute the blocks' activations in the backward pass, to save memory
+    )
+
+
+def _data() -> dict:
+    return dict(
+        source="folder",  # or "moving_photographs": the embedded data set, written once, needs no download
+        root="",  # folder of the data set; empty = WORKDIR/data (moving_photographs only)
+        frames=5,  # frames of a training clip
+        crop=256,  # pixels, side of the square training crops
+        batch_size=8,  # clips per update, over all devices
+        workers=2,  # background threads that make batches; 0 = each batch when it is asked for
+        flips=True,  # random mirroring, left-right and up-down
+        rotate=True,  # random quarter turns
+        reverse_time=False,  # also play clips backwards; leave off, spikes have a direction in time
+        scenes=dict(  # the embedded data set
+            train_sequences=40,  # number
+            val_sequences=6,  # number; made of other photographs
+            frames=10,  # per sequence
+            height=128,  # pixels
+            width=160,  # pixels
+            max_motion=20.0,  # pixels, within one exposure
+        ),
+    )
+
+
+def _optimizer() -> dict:
+    return dict(
+        peak_learning_rate=2e-4,  # reached after the warm-up
+        final_learning_rate=0.0,  # at the end of the cosine
+        warmup_steps=5_000,  # updates of linear warm-up
+        beta1=0.9,  # decay of the mean of gradients
+        beta2=0.99,  # decay of the mean of squared gradients
+        epsilon=1e-8,  # added to the root of the latter
+        weight_decay=1e-4,  # per update and unit of learning rate (AdamW)
+        decay_vectors=True,  # whether norms and biases decay too; the recipe's AdamW knows no exceptions
+        clip_norm=1.0,  # largest global norm of the gradient
+    )

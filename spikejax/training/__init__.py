@@ -1,0 +1,1 @@
+"""Training: config, mesh, optimizer, step, checkpoints, validation, logs, and the loop that orders them."""
