@@ -1,0 +1,78 @@
+"""What a run trains and validates on, opened as its configuration says."""
+
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from spikejax.data.folders import FolderDataset
+from spikejax.data.loader import train_loader
+from spikejax.data.scenes import write_moving_photographs
+from spikejax.data.statistics import ensure_statistics
+from spikejax.errors import InputError
+
+
+@dataclasses.dataclass(frozen=True)
+class Inputs:
+    """A run's data."""
+
+    root: Path
+    train_set: FolderDataset
+    val_set: FolderDataset
+    loader: Any  # endless iterator of batches of numpy arrays, with get_state and set_state
+    statistics: dict[str, Any] | None  # of the voxels; None if the network takes no spikes
+
+    def describe(self) -> str:
+        """Returns how much there is, in words."""
+        return f"{len(self.train_set)} training clips, {len(self.val_set.sequences())} validation sequences"
+
+
+def open_inputs(config: ConfigDict, workdir: Path, *, spike_bins: int | None) -> Inputs:
+    """Returns the data of a run; the embedded data set is written first unless it is there.
+
+    Args:
+        config: see configs/common.py.
+        workdir: where the embedded data set goes if `data.root` is empty.
+        spike_bins: time bins of the voxels that the network takes; None = it takes none.
+
+    Raises:
+        InputError: the data set is missing, damaged or does not fit the configuration.
+    """
+    root = _data_root(config, workdir)
+    statistics = None if spike_bins is None else dataclasses.asdict(ensure_statistics(root, bins=spike_bins))
+    train_set = FolderDataset(root, "train", frames=config.data.frames, bins=spike_bins, crop=config.data.crop)
+    loader = train_loader(
+        train_set,
+        batch_size=config.data.batch_size,
+        crop=config.data.crop,
+        seed=config.seed,
+        workers=config.data.workers,
+        flips=config.data.flips,
+        rotate=config.data.rotate,
+        reverse_time=config.data.reverse_time,
+    )
+    val_set = FolderDataset(root, "val", frames=config.data.frames, bins=spike_bins)
+    return Inputs(root=root, train_set=train_set, val_set=val_set, loader=loader, statistics=statistics)
+
+
+def read_sequences(dataset: FolderDataset, *, most: int = 0) -> Iterator[dict[str, Any]]:
+    """Yields whole sequences, one at a time in memory; all if `most` is 0, else the first `most`."""
+    names = [name for name, _ in dataset.sequences()]
+    for name in names[: most or None]:
+        yield dataset.read_sequence(name)
+
+
+def _data_root(config: ConfigDict, workdir: Path) -> Path:
+    """Returns the data set's folder, written if it is the embedded one."""
+    data = config.data
+    if data.source == "moving_photographs":
+        root = Path(data.root) if data.root else workdir / "data"
+        write_moving_photographs(root, seed=config.seed, **data.scenes, bins=config.model.spike.bins)
+        return root
+    if data.source != "folder":
+        raise InputError(f'data.source: expected "folder" or "moving_photographs", got {data.source!r}')
+    if not data.root:
+        raise InputError("data.root: expected the folder of the data set (--config.data.root=DIR), got nothing")
+    return Path(data.root)

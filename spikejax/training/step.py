@@ -1,0 +1,157 @@
+"""The training state, how it comes into being on the mesh, and the two compiled programs: update and forward pass.
+
+The network is split once into a static graph and a plain dict of arrays; everything below is a pure function of such
+dicts under plain `jax.jit`, whose call is an order of magnitude cheaper than `nnx.jit`'s on a thousand arrays.
+"""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import nnx
+from jax.sharding import Mesh
+from jaxtyping import Array, Float
+
+from spikejax.training import sharding
+
+Build = Callable[..., nnx.Module]  # (config.model, *, rngs) -> network, as spikejax.models.restorer.build_restorer
+Batch = Mapping[str, Array]  # blur, sharp [b,t,h,w,3] in [0,1]; voxels [b,t,h',w',k] if the network takes spikes
+Loss = Callable[[Array, Array], Float[Array, ""]]  # (restored, sharp), both [b,t,h,w,3]
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class TrainState:
+    """All that changes from update to update; the same tree also holds its shapes or its shardings."""
+
+    step: Any  # updates done, int32
+    params: Any  # nested dict of float32 arrays
+    optimizer: optax.OptState
+
+
+@dataclasses.dataclass(frozen=True)
+class Network:
+    """A network without its numbers."""
+
+    build: Callable[[], nnx.Module]  # makes one with fresh parameters
+    graph: nnx.GraphDef  # with params: nnx.merge(graph, params)
+    shapes: Any  # nested dict of ShapeDtypeStructs
+    axes: Any  # the same dict with each parameter's logical dimension names
+    spike_bins: int | None  # time bins of the voxels it takes; None = takes no spikes
+
+    @property
+    def size(self) -> int:
+        """Number of parameters."""
+        return sum(leaf.size for leaf in jax.tree.leaves(self.shapes))
+
+
+def describe_network(build: Callable[[], nnx.Module]) -> Network:
+    """Returns the network that `build` makes, without making it: nothing is computed or allocated."""
+    model: Any = nnx.eval_shape(build)
+    graph, state = nnx.split(model)
+    axes = jax.tree.map(lambda param: param.axes, state, is_leaf=lambda node: isinstance(node, nnx.Variable))
+    return Network(
+        build=build,
+        graph=graph,
+        shapes=nnx.to_pure_dict(state),
+        axes=nnx.to_pure_dict(axes),
+        spike_bins=model.spike_bins if model.needs_spikes else None,
+    )
+
+
+def abstract_state(network: Network, optimizer: optax.GradientTransformation, mesh: Mesh) -> TrainState:
+    """Returns the state as ShapeDtypeStructs that carry their shardings: what to create, or to restore, where.
+
+    The optimizer's moments lie where their parameters lie; its counters are on every device.
+    """
+    param_shardings = sharding.parameter_shardings(network.shapes, network.axes, mesh)
+    everywhere = sharding.replicated(mesh)
+    optimizer_shapes = jax.eval_shape(optimizer.init, network.shapes)
+    return TrainState(
+        step=jax.ShapeDtypeStruct((), jnp.int32, sharding=everywhere),
+        params=jax.tree.map(_placed, network.shapes, param_shardings),
+        optimizer=optax.tree_utils.tree_map_params(
+            optimizer,
+            _placed,
+            optimizer_shapes,
+            param_shardings,
+            transform_non_params=lambda leaf: _placed(leaf, everywhere),
+        ),
+    )
+
+
+def create_state(network: Network, optimizer: optax.GradientTransformation, abstract: TrainState) -> TrainState:
+    """Returns a fresh state, made by one compiled program where it belongs: no device ever holds all of it."""
+
+    def create() -> TrainState:
+        params = nnx.to_pure_dict(nnx.split(network.build())[1])
+        return TrainState(step=jnp.zeros((), jnp.int32), params=params, optimizer=optimizer.init(params))
+
+    return jax.jit(create, out_shardings=_shardings_of(abstract))()
+
+
+def make_train_step(
+    network: Network,
+    optimizer: optax.GradientTransformation,
+    loss: Loss,
+    abstract: TrainState,
+    *,
+    seed: int,
+) -> Callable[[TrainState, Batch], tuple[TrainState, dict[str, Array]]]:
+    """Returns the compiled update: (state, batch) -> (state, {"loss", "gradient_norm"}).
+
+    The state given is donated: its memory becomes the new one's, and it must not be used again. Stochastic depth draws
+    from (seed, number of the update) alone, so that a continued run draws as the uninterrupted one.
+
+    Args:
+        network: the network.
+        optimizer: the optimizer.
+        loss: of restored and sharp clips.
+        abstract: `abstract_state` of both, for the places.
+        seed: of stochastic depth.
+    """
+
+    def update(state: TrainState, batch: Batch) -> tuple[TrainState, dict[str, Array]]:
+        key = jax.random.fold_in(jax.random.key(seed), state.step)
+
+        def loss_of(params: Any) -> Float[Array, ""]:
+            recon = nnx.merge(network.graph, params)(batch["blur"], batch.get("voxels"), key=key)
+            return loss(recon, batch["sharp"])
+
+        value, gradient = jax.value_and_grad(loss_of)(state.params)
+        changes, optimizer_state = optimizer.update(gradient, state.optimizer, state.params)
+        params = optax.apply_updates(state.params, changes)
+        after = TrainState(step=state.step + 1, params=params, optimizer=optimizer_state)
+        return after, {"loss": value, "gradient_norm": optax.global_norm(gradient)}
+
+    shardings = _shardings_of(abstract)
+    mesh = shardings.step.mesh
+    return jax.jit(
+        update,
+        in_shardings=(shardings, sharding.batch_sharding(mesh)),
+        out_shardings=(shardings, sharding.replicated(mesh)),
+        donate_argnums=0,
+    )
+
+
+def make_forward(network: Network, mesh: Mesh) -> Callable[[Any, Array, Array | None], Float[Array, "b t h w 3"]]:
+    """Returns the compiled deterministic forward pass: (params, blur, voxels or None) -> restored clips.
+
+    One program is kept per shape of clips.
+    """
+
+    def forward(params: Any, blur: Array, voxels: Array | None) -> Array:
+        return nnx.merge(network.graph, params)(blur, voxels, key=None)
+
+    return jax.jit(forward, out_shardings=sharding.batch_sharding(mesh))
+
+
+def _placed(leaf: Any, place: jax.sharding.Sharding) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place)
+
+
+def _shardings_of(abstract: TrainState) -> TrainState:
+    return jax.tree.map(lambda leaf: leaf.sharding, abstract)

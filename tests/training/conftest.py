@@ -1,0 +1,102 @@
+"""A network that is small enough for every test here, with the interface of the real one."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+from jax import lax
+from ml_collections import ConfigDict
+
+from configs import common
+from spikejax.training.step import Build, Network, describe_network
+
+
+class Layer(nnx.Module):
+    """A 1x1 convolution over the channels."""
+
+    def __init__(self, features_in: int, features_out: int, *, rngs: nnx.Rngs):
+        kernel = jax.random.normal(rngs.params(), (features_in, features_out)) * features_in**-0.5
+        self.kernel = nnx.Param(kernel, axes=("features_in", "features_out"))
+        self.bias = nnx.Param(jnp.zeros(features_out), axes=("features_out",))
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Applies it."""
+        y = lax.dot_general(x, self.kernel[...], (((x.ndim - 1,), (0,)), ((), ())))
+        return y + self.bias[...].reshape((1,) * (x.ndim - 1) + (-1,))
+
+
+class StandIn(nnx.Module):
+    """Adds to the blurry frames a residual of them and of the voxels; one branch is dropped at random in training."""
+
+    needs_spikes = True
+
+    def __init__(self, width: int, bins: int, *, rngs: nnx.Rngs):
+        self.spike_bins = bins
+        self.first = Layer(3 + bins, width, rngs=rngs)
+        self.blocks = nnx.List([Layer(width, width, rngs=rngs) for _ in range(2)])
+        self.last = Layer(width, 3, rngs=rngs)
+
+    def __call__(self, blur: jax.Array, voxels: jax.Array | None, key: jax.Array | None = None) -> jax.Array:
+        """Restores clips, see `spikejax.models.restorer.Restorer`."""
+        assert voxels is not None
+        x = jnp.tanh(self.first(jnp.concatenate([blur, voxels], axis=-1)))
+        for block in self.blocks:
+            x = jnp.tanh(block(x))
+        if key is not None:
+            kept = jax.random.bernoulli(key, 0.8, (len(x), 1, 1, 1, 1))
+            x = x * kept.astype(x.dtype)
+        return blur + 0.1 * self.last(x)
+
+
+def build_stand_in(config: ConfigDict, *, rngs: nnx.Rngs) -> StandIn:
+    """Has the signature of `build_restorer`; the width is that of stage 1."""
+    return StandIn(config.vrt.dims[0], config.spike.bins, rngs=rngs)
+
+
+@pytest.fixture
+def config() -> ConfigDict:
+    """A run of a few seconds."""
+    config = common.get_config()
+    config.model.vrt.dims = (16,) * 7 + (16,) * 4
+    config.model.spike.bins = 4
+    config.data.source = "moving_photographs"
+    config.data.frames = 2
+    config.data.crop = 16
+    config.data.batch_size = 2
+    config.data.workers = 0
+    config.data.scenes.train_sequences = 2
+    config.data.scenes.val_sequences = 2
+    config.data.scenes.frames = 3
+    config.data.scenes.height = 32
+    config.data.scenes.width = 40
+    config.optimizer.peak_learning_rate = 1e-2
+    config.optimizer.warmup_steps = 2
+    config.training.steps = 8
+    config.training.log_every = 2
+    config.training.checkpoint_every = 4
+    config.validation.every = 4
+    config.validation.frames = 2
+    config.validation.pictures = 1
+    return config
+
+
+@pytest.fixture
+def network(config: ConfigDict) -> Network:
+    """The stand-in, described."""
+    return describe_network(lambda: build_stand_in(config.model, rngs=nnx.Rngs(config.seed)))
+
+
+@pytest.fixture
+def batch() -> dict[str, np.ndarray]:
+    """A batch of 8 clips that a network can learn: sharp is blur plus something the voxels tell."""
+    rng = np.random.default_rng(0)
+    blur = rng.uniform(0.2, 0.8, (8, 2, 8, 8, 3)).astype(np.float32)
+    voxels = rng.normal(size=(8, 2, 8, 8, 4)).astype(np.float32)
+    return {"blur": blur, "voxels": voxels, "sharp": blur + 0.1 * np.tanh(voxels[..., :3])}
+
+
+@pytest.fixture
+def build() -> Build:
+    """What makes the stand-in, for functions that are told how."""
+    return build_stand_in
