@@ -47,7 +47,8 @@ def main(arguments: Sequence[str]) -> None:
         writer.attach(METRICS_FILE, json.dumps(report.to_json(), indent=2) + "\n")
     print(f"{report.frames} frames restored to {options.output}, {report.seconds_per_frame:.3g} s a frame")
     if sharp is not None:
-        print(f"PSNR {report.scores['psnr_blur']:.2f} dB before, {report.scores['psnr_recon']:.2f} dB after")
+        before, after = (_decibels(report.scores[name]) for name in ("psnr_blur", "psnr_recon"))
+        print(f"PSNR {before} before, {after} after")
 
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
@@ -141,6 +142,10 @@ def _open_sharp(path: str, frames: FrameSource) -> FrameSource:
     return sharp
 
 
+def _decibels(psnr: float | None) -> str:
+    return "infinite (equal frames)" if psnr is None else f"{psnr:.2f} dB"
+
+
 def _load_network(workdir: Path) -> "tuple[Restorer, dict[str, Any] | None]":
     """The trained network, and the statistics of its voxels if it takes spikes."""
     import jax
@@ -148,13 +153,14 @@ def _load_network(workdir: Path) -> "tuple[Restorer, dict[str, Any] | None]":
 
     from spikejax.models.restorer import build_restorer
     from spikejax.training.checkpoint import load_for_inference
+    from spikejax.training.step import describe_network
 
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
         # The next video of the same tile size finds its program compiled.
         jax.config.update("jax_compilation_cache_dir", str(workdir.absolute() / "compiled"))
     config, params, statistics = load_for_inference(workdir)
-    graphdef, _ = nnx.split(nnx.eval_shape(lambda: build_restorer(config.model, rngs=nnx.Rngs(0))))
-    return nnx.merge(graphdef, params), statistics
+    network = describe_network(lambda: build_restorer(config.model, rngs=nnx.Rngs(0)))
+    return nnx.merge(network.graph, params), statistics
 
 
 def _open_voxels(

@@ -25,6 +25,7 @@ from spikejax.inference.tiling import Extent
 from spikejax.models.restorer import MIN_FRAMES, MIN_SIDE
 
 Voxels = Float32[np.ndarray, "h2 w2 k"]
+SMALLEST_TILE = Extent(MIN_FRAMES, MIN_SIDE, MIN_SIDE)
 
 
 @dataclass(frozen=True)
@@ -89,6 +90,8 @@ def restore_frames(
     Raises:
         InputError: fewer than two frames, or frames that the network cannot take.
     """
+    if SMALLEST_TILE.within(tile) != SMALLEST_TILE:
+        raise InputError(f"expected a --tile of at least {SMALLEST_TILE}, found {tile}")
     samples = _samples(frames, voxels)
     first = list(islice(samples, tile.frames))
     if len(first) < MIN_FRAMES or min(frames.height, frames.width) < MIN_SIDE:
@@ -97,6 +100,7 @@ def restore_frames(
             f"found {len(first)} of {frames.height}x{frames.width} (height x width): {frames.path}"
         )
     tile = tile.within(Extent(len(first), frames.height, frames.width))
+    print(f"compiling the network for clips of {tile} (frames, height, width)", file=log or sys.stderr)
     network = CompiledNetwork(model, clip_shape=tile.shape, voxel_shape=_voxel_shape(first[0], tile, overlap))
     restored = restore_stream(chain(first, samples), network, tile=tile, overlap=overlap)
     references: Iterable[Frame | None] = repeat(None) if sharp is None else sharp

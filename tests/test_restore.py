@@ -1,0 +1,319 @@
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+from ml_collections import ConfigDict
+from skimage import data
+
+from configs import common
+from spikejax import metrics, restore
+from spikejax.cli import run
+from spikejax.data.dat import write_dat
+from spikejax.data.video import open_frames, open_writer, write_picture
+from spikejax.data.voxels import standardise
+from spikejax.errors import InputError
+from spikejax.inference.network import CompiledNetwork
+from spikejax.models.restorer import build_restorer
+from spikejax.training.checkpoint import Checkpoints
+from spikejax.training.config import save_config
+from spikejax.training.step import Network, describe_network
+
+FRAMES, HEIGHT, WIDTH, STEPS, BINS = 7, 36, 52, 8, 4
+STATISTICS = {"bins": BINS, "mean": 0.5, "std": 0.25}
+TILES = ["--tile", "4,24,32", "--overlap", "1,8,8"]
+
+
+class Brighten(nnx.Module):
+    """Stands in for a network: doubles the brightness, so that tiling must not show."""
+
+    def __init__(self, spike_bins: int | None) -> None:
+        self.spike_bins = spike_bins
+
+    def __call__(self, blur: jax.Array, voxels: jax.Array | None, *, key: jax.Array | None = None) -> jax.Array:
+        """Has the signature of `Restorer`."""
+        assert key is None
+        assert (voxels is None) == (self.spike_bins is None)
+        return 2 * blur
+
+
+@pytest.fixture
+def inputs(tmp_path: Path) -> Path:
+    """A folder with blur, sharp, spike and sharp.mp4; the blurred frames have half the brightness."""
+    for index in range(FRAMES):
+        sharp = data.astronaut()[index : index + HEIGHT, :WIDTH] // 2 * 2
+        for name, frame in (("sharp", sharp), ("blur", sharp // 2)):
+            (tmp_path / name).mkdir(exist_ok=True)
+            write_picture(tmp_path / name / f"{index:06d}.png", frame)
+        write_dat(tmp_path / "spike" / f"{index:06d}.dat", np.ones((STEPS, HEIGHT, WIDTH), np.uint8))
+    return tmp_path
+
+
+def use(monkeypatch: pytest.MonkeyPatch, model: nnx.Module) -> None:
+    """Puts a stand-in in the place of every trained network."""
+    monkeypatch.setattr(restore, "_load_network", lambda workdir: (model, STATISTICS))
+
+
+def arguments(inputs: Path, *more: str, spikes: bool = True) -> list[str]:
+    """A command line that restores `inputs` to the folder out."""
+    paths = {"workdir": "work", "input": "blur", "output": "out"} | ({"spikes": "spike"} if spikes else {})
+    return [word for name, path in paths.items() for word in (f"--{name}", str(inputs / path))] + [*TILES, *more]
+
+
+def read(path: Path) -> np.ndarray:
+    """All frames of a folder or a video."""
+    return np.stack(list(open_frames(path)))
+
+
+@pytest.mark.parametrize("spikes", [True, False])
+def test_a_folder_is_restored(inputs: Path, monkeypatch: pytest.MonkeyPatch, spikes: bool) -> None:
+    """Catches frames lost, renamed or shifted on their way through the tiles, with a network of either kind."""
+    use(monkeypatch, Brighten(BINS if spikes else None))
+    restore.main(arguments(inputs, spikes=spikes))
+    assert open_frames(inputs / "out").names == open_frames(inputs / "blur").names
+    np.testing.assert_array_equal(read(inputs / "out"), read(inputs / "sharp"))
+
+
+def test_figures(inputs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Catches figures that are missing, of the wrong frames, or no JSON (an infinite PSNR is none)."""
+    use(monkeypatch, Brighten(BINS))
+    restore.main(arguments(inputs, "--sharp", str(inputs / "sharp")))
+    text = (inputs / "out" / "metrics.json").read_text()
+    figures = json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+    pairs = zip(read(inputs / "blur"), read(inputs / "sharp"), strict=True)
+    assert figures["psnr_blur"] == pytest.approx(np.mean([metrics.psnr(*pair) for pair in pairs]))
+    assert figures["psnr_recon"] is None
+    assert figures["ssim_recon"] == pytest.approx(1)
+    assert figures["frames"] == FRAMES
+    assert figures["tile"] == {"frames": 4, "height": 24, "width": 32}
+    assert figures["seconds_per_frame"] > 0
+    assert figures["peak_host_bytes"] > 100e6
+    assert "PSNR" in capsys.readouterr().out
+
+
+def test_a_video_becomes_a_video(inputs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Catches another size, rate or length, and spikes that are matched to a video's frames by name."""
+    use(monkeypatch, Brighten(BINS))
+    with open_writer(inputs / "blur.mp4", rate=Fraction(24000, 1001)) as writer:
+        for frame in read(inputs / "blur"):
+            writer.write(frame)
+    restore.main(
+        ["--workdir", "w", "--input", str(inputs / "blur.mp4"), "--spikes", str(inputs / "spike")]
+        + ["--output", str(inputs / "out.mkv"), *TILES]
+    )
+    source = open_frames(inputs / "out.mkv")
+    assert (source.height, source.width, source.rate) == (HEIGHT, WIDTH, Fraction(24000, 1001))
+    assert source.count == FRAMES
+    assert json.loads((inputs / "out.metrics.json").read_text())["frames"] == FRAMES
+
+
+def test_nothing_is_overwritten_unasked(inputs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Catches a lost earlier result; asked for, it is replaced as a whole."""
+    use(monkeypatch, Brighten(BINS))
+    restore.main(arguments(inputs))
+    (inputs / "out" / "old.png").write_bytes(b"")
+    with pytest.raises(InputError, match="--overwrite"):
+        restore.main(arguments(inputs))
+    restore.main(arguments(inputs, "--overwrite"))
+    assert len(list((inputs / "out").glob("*.png"))) == FRAMES
+
+
+@pytest.mark.parametrize("output", ["blur", ".", "photographs"])
+def test_overwrite_replaces_only_results(inputs: Path, monkeypatch: pytest.MonkeyPatch, output: str) -> None:
+    """Catches `--output` of the input itself, of a folder above it, or of anything that restoring did not make."""
+    use(monkeypatch, Brighten(BINS))
+    (inputs / "photographs").mkdir()
+    (inputs / "photographs" / "a.png").write_bytes(b"")
+    before = sorted(inputs.rglob("*"))
+    with pytest.raises(InputError, match="expected"):
+        restore.main([*arguments(inputs), "--output", str(inputs / output), "--overwrite"])
+    assert sorted(inputs.rglob("*")) == before
+
+
+def _resize_a_frame(inputs: Path) -> None:
+    write_picture(inputs / "blur" / "000003.png", np.zeros((HEIGHT, WIDTH + 2, 3), np.uint8))
+
+
+def _remove_spikes(inputs: Path) -> None:
+    (inputs / "spike" / "000002.dat").unlink()
+
+
+def _truncate_spikes(inputs: Path) -> None:
+    file = inputs / "spike" / "000002.dat"
+    file.write_bytes(file.read_bytes()[:-1])
+
+
+def _spikes_of_another_size(inputs: Path) -> None:
+    (inputs / "spike" / "config.yaml").write_text("spike_h: 8\nspike_w: 16\n")
+
+
+def _spikes_of_another_length(inputs: Path) -> None:
+    write_dat(inputs / "spike" / "000007.dat", np.ones((STEPS, HEIGHT, WIDTH), np.uint8))
+
+
+def _empty_folder(inputs: Path) -> None:
+    for file in (inputs / "blur").iterdir():
+        file.unlink()
+
+
+def _video_that_does_not_decode(inputs: Path) -> None:
+    _empty_folder(inputs)
+    (inputs / "blur").rmdir()
+    (inputs / "blur").write_bytes(b"\x00\x00\x00\x18ftypmp42" + bytes(3000))
+
+
+def _one_frame(inputs: Path) -> None:
+    for folder in ("blur", "spike", "sharp"):
+        for file in sorted((inputs / folder).iterdir())[1:]:
+            file.unlink()
+
+
+def _damaged_frame(inputs: Path) -> None:
+    file = inputs / "blur" / "000005.png"
+    file.write_bytes(file.read_bytes()[:-500])
+
+
+def _fewer_sharp_frames(inputs: Path) -> None:
+    (inputs / "sharp" / "000006.png").unlink()
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (_resize_a_frame, "000000.png is 52x36 but 000003.png is 54x36"),
+        (_remove_spikes, "expected a spike file for frame 000002.png"),
+        (_truncate_spikes, "expected a whole number of spike frames"),
+        (_spikes_of_another_size, "expected spikes of the frames' size 36x52"),
+        (_spikes_of_another_length, "expected as many spike files as frames (7), found 8"),
+        (_empty_folder, "expected pictures"),
+        (_video_that_does_not_decode, "expected a video"),
+        (_one_frame, "expected at least 2 frames of 16x16, found 1"),
+        (_damaged_frame, "expected a picture, cannot decode"),
+        (_fewer_sharp_frames, "expected sharp frames like the input (7 frames of 36x52"),
+    ],
+)
+def test_bad_input(
+    inputs: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    damage: Callable[[Path], None],
+    message: str,
+) -> None:
+    """Catches a traceback, more than one line, another exit code than 2, and half-written output."""
+    use(monkeypatch, Brighten(BINS))
+    damage(inputs)
+    before = sorted(inputs.rglob("*"))
+    monkeypatch.setattr(sys, "argv", ["restore", *arguments(inputs, "--sharp", str(inputs / "sharp"))])
+    with pytest.raises(SystemExit) as ended:
+        run(restore.main)
+    assert ended.value.code == 2
+    errors = [line for line in capsys.readouterr().err.splitlines() if line.startswith("spikejax: error: ")]
+    assert len(errors) == 1
+    assert message in errors[0]
+    assert sorted(inputs.rglob("*")) == before
+
+
+def test_spikes_as_the_network_needs(inputs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Catches spikes that are silently ignored, and a failure deep inside the network where they are missing."""
+    use(monkeypatch, Brighten(None))
+    with pytest.raises(InputError, match="takes none"):
+        restore.main(arguments(inputs))
+    use(monkeypatch, Brighten(BINS))
+    with pytest.raises(InputError, match="needs them"):
+        restore.main(arguments(inputs, spikes=False))
+
+
+@pytest.mark.parametrize("more", [["--tile", "4,24"], ["--overlap", "1,24,8"], ["--spike-size", "a,b"]])
+def test_options_that_make_no_sense(inputs: Path, more: list[str]) -> None:
+    """Catches a tile of two numbers, or an overlap with which tiling never ends."""
+    with pytest.raises(SystemExit) as ended:
+        restore.main(arguments(inputs, *more))
+    assert ended.value.code == 2
+
+
+@pytest.mark.parametrize("tile", ["1,24,32", "4,8,32"])
+def test_a_tile_smaller_than_the_network_takes(inputs: Path, monkeypatch: pytest.MonkeyPatch, tile: str) -> None:
+    """Catches a failure inside the network that speaks of clips instead of the option."""
+    use(monkeypatch, Brighten(BINS))
+    with pytest.raises(InputError, match=f"--tile of at least 2,16,16, found {tile}"):
+        restore.main(arguments(inputs, "--tile", tile, "--overlap", "0,0,0"))
+
+
+def tiny_config(**spike: Any) -> ConfigDict:
+    """The smallest real network; `spike` changes its branch."""
+    config = common.get_config()
+    config.model.vrt.update(
+        dims=(4,) * 11, depths=(2,) * 7 + (1,) * 4, heads=(2,) * 11, window=(2, 2, 2), deformable_groups=2
+    )
+    config.model.spike.update({"bins": BINS, "channels": (4,) * 4, "heads": 2} | spike)
+    return config
+
+
+def save_random_network(workdir: Path, config: ConfigDict) -> tuple[Network, Any]:
+    """Writes a checkpoint of random parameters; making them by NumPy compiles nothing."""
+    network = describe_network(lambda: build_restorer(config.model, rngs=nnx.Rngs(0)))
+    rng = np.random.default_rng(0)
+    params = jax.tree.map(lambda leaf: jnp.asarray(0.1 * rng.standard_normal(leaf.shape), leaf.dtype), network.shapes)
+    checkpoints = Checkpoints(workdir, config, statistics=STATISTICS)
+    checkpoints.save_best(1, params, {"psnr_recon": 1.0})
+    checkpoints.wait()
+    checkpoints.close()
+    return network, params
+
+
+def test_a_trained_network(inputs: Path) -> None:
+    """Catches parameters or statistics that do not reach the network: its answer is that of the network in memory."""
+    network, params = save_random_network(inputs / "work", tiny_config())
+    restore.main(arguments(inputs, "--tile", f"{FRAMES},{HEIGHT},{WIDTH}"))
+    counts = np.full((FRAMES, HEIGHT, WIDTH, BINS), STEPS / BINS, np.float32)
+    voxels = standardise(counts, mean=STATISTICS["mean"], std=STATISTICS["std"])
+    # Compiled the same way, so that the compilation cache answers.
+    in_memory = CompiledNetwork(
+        nnx.merge(network.graph, params), clip_shape=(FRAMES, HEIGHT, WIDTH), voxel_shape=voxels.shape
+    )
+    np.testing.assert_array_equal(read(inputs / "out"), metrics.to_uint8(in_memory(read(inputs / "blur"), voxels)))
+
+
+def test_a_checkpoint_of_another_network(inputs: Path) -> None:
+    """Catches parameters of one network poured into another."""
+    save_random_network(inputs / "work", tiny_config())
+    save_config(tiny_config(heads=1, bins=BINS + 1), inputs / "work" / "config.json")
+    with pytest.raises(InputError, match="checkpoint of another network"):
+        restore.main(arguments(inputs))
+    assert not (inputs / "out").exists()
+
+
+def test_no_network(inputs: Path) -> None:
+    """Catches a traceback for a misspelt --workdir."""
+    with pytest.raises(InputError, match="work"):
+        restore.main(arguments(inputs))
+
+
+def test_help_is_quick_and_needs_no_tensorflow() -> None:
+    """Catches an import at the top that makes every mistake on the command line take seconds to show."""
+    program = (
+        "import sys; from spikejax import restore\n"
+        "try: restore.main(['--help'])\n"
+        "except SystemExit: pass\n"
+        "heavy = {'tensorflow', 'clu', 'jax', 'flax'} & set(sys.modules)\n"
+        "assert not heavy, heavy"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, capture_output=True)
+
+
+def test_restoring_needs_no_tensorflow() -> None:
+    """Catches log writers imported by way of the checkpoint reader."""
+    program = (
+        "import sys, spikejax.restore, spikejax.inference.run, spikejax.training.checkpoint\n"
+        "heavy = {'tensorflow', 'clu', 'tensorboard', 'tensorflow_datasets'} & set(sys.modules)\n"
+        "assert not heavy, heavy"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, capture_output=True)
