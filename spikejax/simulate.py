@@ -33,7 +33,7 @@ from spikejax.data.layout import (
     write_dropped,
     write_sequence,
 )
-from spikejax.data.motion import Motion, random_motion, rotation
+from spikejax.data.motion import Motion, random_motion
 from spikejax.data.progress import Progress
 from spikejax.data.statistics import TRAINING_SPLIT, write_statistics
 from spikejax.data.video import FrameSource, open_frames
@@ -221,10 +221,9 @@ class _View:
         left, top = ((have - want) // 2 for have, want in zip(self._scaled, (self._width, self._height), strict=True))
         if self._motion is None:
             return light[top : top + self._height, left : left + self._width]
-        x, y, angle, zoom = self._motion.poses(np.array([time]))[0]
+        turn, shift = (part[0] for part in self._motion.maps(np.array([time])))
         centre = np.array([(self._width - 1) / 2, (self._height - 1) / 2])
-        turn = np.exp(zoom) * rotation(angle)
-        shift = np.array([left + x, top + y]) + centre - turn @ centre
+        shift = shift + (left, top) + centre - turn @ centre
         return cv2.warpAffine(
             light,
             np.column_stack([turn, shift]),
@@ -233,7 +232,7 @@ class _View:
             borderMode=cv2.BORDER_REFLECT_101,
         )
 
-    def _scale(self, light: Float32[np.ndarray, "h w 3"]) -> Float32[np.ndarray, "h w 3"]:
+    def _scale(self, light: Float32[np.ndarray, "h w 3"]) -> Float32[np.ndarray, "hs ws 3"]:
         if light.shape[1::-1] == self._scaled:
             return light
         shrinks = light.shape[1] > self._scaled[0]

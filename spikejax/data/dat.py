@@ -246,10 +246,11 @@ def _positive(fields: Mapping[str, Any], key: str, path: Path) -> int:
 
 def _load_array(path: Path) -> np.ndarray:
     try:
-        loaded = np.load(path, allow_pickle=False)
-        if isinstance(loaded, np.ndarray):
-            return loaded
-        with loaded:
+        # Opened here, because numpy leaves a damaged .npz open.
+        with path.open("rb") as file:
+            loaded = np.load(file, allow_pickle=False)
+            if isinstance(loaded, np.ndarray):
+                return loaded
             if len(loaded.files) != 1:
                 raise InputError(
                     f"expected one array of spikes, found {len(loaded.files)} ({', '.join(loaded.files)}): {path}"

@@ -43,6 +43,11 @@ class Motion:
         waves = self.amplitude * (np.sin(angles) - np.sin(self.phase))
         return waves.sum(axis=1) + self.drift * times[:, None]
 
+    def maps(self, times: Float64[np.ndarray, " n"]) -> tuple[Float64[np.ndarray, "n 2 2"], Float64[np.ndarray, "n 2"]]:
+        """Matrix and shift at each time: the frame's point p, from its centre, shows the scene's matrix @ p + shift."""
+        poses = self.poses(times)
+        return np.exp(poses[:, 3])[:, None, None] * rotation(poses[:, 2]), poses[:, :2]
+
     def __mul__(self, factor: float) -> Motion:
         """The same motion with all of its components `factor` times as large."""
         return Motion(self.amplitude * factor, self.frequency, self.phase, self.drift * factor)
@@ -50,13 +55,12 @@ class Motion:
     def largest_motion(self, *, frames: int, half_height: float, half_width: float) -> float:
         """Pixels that the fastest of the frame's corners and centre travels over the picture within one exposure."""
         times = np.arange(frames * _INSTANTS + 1) / _INSTANTS
-        poses = self.poses(times)
+        turn, shift = self.maps(times)
         corners = np.array([(0, 0), (-1, -1), (-1, 1), (1, -1), (1, 1)]) * (half_width, half_height)
-        zoom = np.exp(poses[:, 3])
-        turn = zoom[:, None, None] * rotation(poses[:, 2])
-        seen = np.einsum("nij,pj->npi", turn, corners) + poses[:, None, :2]
+        seen = np.einsum("nij,pj->npi", turn, corners) + shift[:, None]
         # A scene point moves over the picture by the scene's motion divided by the zoom.
-        lengths = np.linalg.norm(np.diff(seen, axis=0), axis=-1) / zoom[1:, None]
+        zoom = np.sqrt(np.linalg.det(turn[1:]))
+        lengths = np.linalg.norm(np.diff(seen, axis=0), axis=-1) / zoom[:, None]
         return float(lengths.reshape(frames, _INSTANTS, -1).sum(axis=1).max())
 
 
@@ -85,7 +89,7 @@ def random_motion(
     return motion
 
 
-def rotation(angle: Float64[np.ndarray, "*n"]) -> Float64[np.ndarray, "*n 2 2"]:
+def rotation(angle: Float64[np.ndarray, " n"]) -> Float64[np.ndarray, "n 2 2"]:
     """Rotation matrices."""
     cosine, sine = np.cos(angle), np.sin(angle)
     return np.stack([np.stack([cosine, -sine], axis=-1), np.stack([sine, cosine], axis=-1)], axis=-2)

@@ -34,7 +34,7 @@ from spikejax.data.layout import (
     write_dropped,
     write_sequence,
 )
-from spikejax.data.motion import Motion, random_motion, rotation
+from spikejax.data.motion import Motion, random_motion
 from spikejax.data.photographs import PHOTOGRAPHS, load_photograph, shrink_detail
 from spikejax.data.progress import Progress
 from spikejax.data.statistics import ensure_statistics
@@ -195,11 +195,9 @@ class Layer:
         self, times: Float64[np.ndarray, " n"], *, height: int, width: int
     ) -> Float64[np.ndarray, "n 2 3"]:
         """Affine maps from the frame's pixels (x, y, 1) to the texture's, at each time."""
-        poses = self.motion.poses(times)
-        turn = self.scale * np.exp(poses[:, 3])[:, None, None] * rotation(poses[:, 2])
+        turn, shift = (self.scale * part for part in self.motion.maps(times))
         centre = np.array([(width - 1) / 2, (height - 1) / 2])
-        shift = self.origin + self.scale * poses[:, :2] - turn @ centre
-        return np.concatenate([turn, shift[..., None]], axis=-1)
+        return np.concatenate([turn, (self.origin + shift - turn @ centre)[..., None]], axis=-1)
 
 
 @dataclass(frozen=True)
@@ -312,9 +310,8 @@ def _piece(name: str, settings: SceneSettings, rng: np.random.Generator) -> Laye
     # Somewhere in the frame half-way through the sequence, where it would otherwise often have left already.
     motion = _motion(settings, rng, half_width=radius / scale, half_height=radius / scale)
     place = rng.uniform(-0.4, 0.4, 2) * (settings.width, settings.height)
-    half_way = motion.poses(np.array([settings.frames / 2]))[0]
-    turn = np.exp(half_way[3]) * rotation(half_way[2])
-    origin = np.full(2, (side - 1) / 2) - scale * (turn @ place + half_way[:2])
+    turn, shift = (part[0] for part in motion.maps(np.array([settings.frames / 2])))
+    origin = np.full(2, (side - 1) / 2) - scale * (turn @ place + shift)
     return Layer(texture, origin, scale, motion)
 
 
@@ -331,7 +328,7 @@ def _motion(settings: SceneSettings, rng: np.random.Generator, *, half_width: fl
 def _textured_point(
     texture: Float32[np.ndarray, "h w 3"], half: Float64[np.ndarray, "2"], rng: np.random.Generator
 ) -> Float64[np.ndarray, "2"]:
-    """The most textured of a few random points (x, y), with all around them inside the texture where it is large enough."""
+    """The most textured of a few random points (x, y), with all around inside the texture if it is large enough."""
     size = np.array(texture.shape[1::-1], np.float64)
     margin = np.minimum(half, size / 2)
     points = rng.uniform(margin, size - margin, (_STARTS_TRIED, 2))
