@@ -40,6 +40,8 @@ from spikejax.data.video import FrameSource, open_frames
 from spikejax.errors import InputError
 
 SOURCE = "spikejax.simulate"
+# Frames that an added motion is bounded for where a video does not say how many it has.
+_USUAL_LENGTH = 250
 # Light of an exposure that is in memory at once; a picture of 1080p takes 25 MB.
 _CHUNK_BYTES = 128 * 2**20
 
@@ -155,14 +157,14 @@ def _exposures(source: FrameSource, name: str, settings: SimulateSettings) -> It
     height, width = _picture_size(source, settings)
     # Every sequence has noise of its own, whatever its place among the others.
     rng = np.random.default_rng([settings.seed, zlib.crc32(name.encode())])
-    motion = None
+    motion, margin = None, 0.0
     if settings.shake:
-        expected = settings.max_frames or (source.expected_length or 250) // settings.exposure_frames + 1
-        motion = random_motion(
-            rng, pixels_per_exposure=settings.shake, frames=expected, half_height=height / 2, half_width=width / 2
-        )
+        frames = settings.max_frames or (source.expected_length or _USUAL_LENGTH) // settings.exposure_frames + 1
+        half = dict(half_height=height / 2, half_width=width / 2)
+        motion = random_motion(rng, pixels_per_exposure=settings.shake, frames=frames, wander=False, **half)
+        margin = motion.margin(frames=frames, **half)
     rig = Rig(height, width, settings.camera, rng=rng)
-    view = _View(source, settings, height, width, motion)
+    view = _View(source, settings, height, width, motion, margin)
     frame = 0
     while settings.max_frames is None or frame < settings.max_frames:
         try:
@@ -203,11 +205,20 @@ def _picture_size(source: FrameSource, settings: SimulateSettings) -> tuple[int,
 class _View:
     """The part of the video that the cameras see, at any instant counted in exposures."""
 
-    def __init__(self, source: FrameSource, settings: SimulateSettings, height: int, width: int, motion: Motion | None):
-        scale = max(height / source.height, width / source.width)
-        self._scaled = (max(width, round(source.width * scale)), max(height, round(source.height * scale)))
-        if settings.size is None:
-            self._scaled = (source.width, source.height)
+    def __init__(
+        self,
+        source: FrameSource,
+        settings: SimulateSettings,
+        height: int,
+        width: int,
+        motion: Motion | None,
+        margin: float,
+    ):
+        """Scales the video so that it covers `height` x `width` and, on all sides, the margin that the motion needs."""
+        self._scaled = (source.width, source.height)
+        if settings.size is not None or motion is not None:
+            scale = max((height + 2 * margin) / source.height, (width + 2 * margin) / source.width)
+            self._scaled = (max(width, round(source.width * scale)), max(height, round(source.height * scale)))
         self._exposure_frames = settings.exposure_frames
         # The middle of every exposure falls on a frame of the video: sharp pictures are never interpolated ones.
         self._start = 0.5 * (settings.exposure_frames % 2)

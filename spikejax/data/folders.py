@@ -17,11 +17,11 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32, UInt8
 
-from spikejax.data.dat import Box, read_dat
-from spikejax.data.scan import FrameFiles, Run, Scan, SpikeSource
+from spikejax.data.dat import Box
+from spikejax.data.scan import FrameFiles, Run, Scan
 from spikejax.data.statistics import SpikeStatistics, read_statistics
 from spikejax.data.video import read_picture
-from spikejax.data.voxels import standardise, voxelise
+from spikejax.data.voxels import standardise
 from spikejax.errors import InputError
 
 _LOGGER = logging.getLogger(__name__)
@@ -84,11 +84,10 @@ class FolderDataset:
         if self._bins is not None:
             spikes = next(iter(self._runs.values())).frames[0].spikes
             assert spikes is not None
-            steps = spikes.window[1] - spikes.window[0]
-            if steps < self._bins:
+            if spikes.steps < self._bins:
                 _LOGGER.warning(
                     "%d spike frames per window are fewer than %d bins: some bins are always empty (%s)",
-                    *(steps, self._bins, spikes.path),
+                    *(spikes.steps, self._bins, spikes.path),
                 )
 
     def __len__(self) -> int:
@@ -147,7 +146,8 @@ class FolderDataset:
         }
         if self._bins is not None:
             assert self.statistics is not None
-            counts = np.stack([self._read_voxels(frame, run, part // run.ratio) for frame in frames])
+            spikes = [frame.spikes for frame in frames if frame.spikes is not None]
+            counts = np.stack([source.counts(self._bins, part // run.ratio) for source in spikes])
             clip["voxels"] = standardise(counts, mean=self.statistics.mean, std=self.statistics.std)
         return clip
 
@@ -159,35 +159,6 @@ class FolderDataset:
                 raise InputError(f"expected a picture of {run.height}x{run.width}, found {picture.shape[:2]}: {path}")
             pictures.append(picture[box.slices])
         return np.stack(pictures).astype(np.float32) / np.float32(255)
-
-    def _read_voxels(self, frame: FrameFiles, run: Run, box: Box) -> Float32[np.ndarray, "h w k"]:
-        assert frame.spikes is not None and run.spike_size is not None and self._bins is not None
-        cached = _read_cached_voxels(frame.spikes, self._bins, box)
-        if cached is not None:
-            return cached
-        spikes = read_dat(
-            frame.spikes.path,
-            height=run.spike_size.height,
-            width=run.spike_size.width,
-            box=box,
-            window=frame.spikes.window,
-        )
-        return voxelise(spikes, self._bins)
-
-
-def _read_cached_voxels(spikes: SpikeSource, bins: int, box: Box) -> Float32[np.ndarray, "h w k"] | None:
-    """The cached counts, or None if there are none for this number of bins. Only the box's pages are read from disk."""
-    if spikes.voxels is None:
-        return None
-    try:
-        counts = np.load(spikes.voxels, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError) as error:
-        raise InputError(f"expected an array of voxels, found a damaged file: {spikes.voxels}") from error
-    if counts.ndim != 3 or counts.dtype != np.float32:
-        raise InputError(f"expected float32 voxels (K, H, W), found {counts.dtype} {counts.shape}: {spikes.voxels}")
-    if len(counts) != bins:
-        return None
-    return np.ascontiguousarray(np.moveaxis(counts[:, *box.slices], 0, -1))
 
 
 class _PictureCache:

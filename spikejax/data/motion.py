@@ -11,6 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float64
 
+# Slowest wave of a shaking hand, which does not wander off.
+_SHAKING = 0.2
 # Waves per exposure: slow ones make paths that wander over several frames, the fastest bends a path within one
 # exposure.
 _SLOWEST, _FASTEST = 0.04, 0.45
@@ -55,17 +57,35 @@ class Motion:
     def largest_motion(self, *, frames: int, half_height: float, half_width: float) -> float:
         """Pixels that the fastest of the frame's corners and centre travels over the picture within one exposure."""
         times = np.arange(frames * _INSTANTS + 1) / _INSTANTS
-        turn, shift = self.maps(times)
-        corners = np.array([(0, 0), (-1, -1), (-1, 1), (1, -1), (1, 1)]) * (half_width, half_height)
-        seen = np.einsum("nij,pj->npi", turn, corners) + shift[:, None]
+        turn, _ = self.maps(times)
+        seen = self._corners(times, half_height, half_width)
         # A scene point moves over the picture by the scene's motion divided by the zoom.
         zoom = np.sqrt(np.linalg.det(turn[1:]))
         lengths = np.linalg.norm(np.diff(seen, axis=0), axis=-1) / zoom[:, None]
         return float(lengths.reshape(frames, _INSTANTS, -1).sum(axis=1).max())
 
+    def margin(self, *, frames: int, half_height: float, half_width: float) -> float:
+        """Pixels by which the frame's corners leave the place that the frame has at time 0."""
+        seen = self._corners(np.arange(frames * _INSTANTS + 1) / _INSTANTS, half_height, half_width)
+        return float(np.maximum(np.abs(seen) - (half_width, half_height), 0).max())
+
+    def _corners(
+        self, times: Float64[np.ndarray, " n"], half_height: float, half_width: float
+    ) -> Float64[np.ndarray, "n p 2"]:
+        """The scene points that the frame's centre and corners show."""
+        turn, shift = self.maps(times)
+        corners = np.array([(0, 0), (-1, -1), (-1, 1), (1, -1), (1, 1)]) * (half_width, half_height)
+        return np.einsum("nij,pj->npi", turn, corners) + shift[:, None]
+
 
 def random_motion(
-    rng: np.random.Generator, *, pixels_per_exposure: float, frames: int, half_height: float, half_width: float
+    rng: np.random.Generator,
+    *,
+    pixels_per_exposure: float,
+    frames: int,
+    half_height: float,
+    half_width: float,
+    wander: bool = True,
 ) -> Motion:
     """A random motion whose fastest point, in its fastest exposure, travels `pixels_per_exposure` pixels.
 
@@ -75,14 +95,16 @@ def random_motion(
         frames: number of exposures that the bound holds for.
         half_height: half the height of what moves, where rotation and zoom are fastest.
         half_width: likewise.
+        wander: whether the motion may lead far away over time; else it stays about where it began, like a shaking hand.
     """
     radius = np.hypot(half_height, half_width)
     share = np.array([1, 1, _ROTATION_SHARE / radius, _ZOOM_SHARE / radius])
-    frequency = np.exp(rng.uniform(np.log(_SLOWEST), np.log(_FASTEST), (_WAVES, 4)))
+    frequency = np.exp(rng.uniform(np.log(_SLOWEST if wander else _SHAKING), np.log(_FASTEST), (_WAVES, 4)))
     # Dividing by the frequency gives waves of every frequency the same share of the speed.
     amplitude = share * rng.normal(size=(_WAVES, 4)) / (2 * np.pi * frequency)
     phase = rng.uniform(0, 2 * np.pi, (_WAVES, 4))
-    motion = Motion(amplitude, frequency, phase, share * rng.normal(size=4) * (1, 1, 0.5, 0.2))
+    drift = share * rng.normal(size=4) * (1, 1, 0.5, 0.2) * float(wander)
+    motion = Motion(amplitude, frequency, phase, drift)
     for _ in range(4):  # not quite linear, because of rotation and zoom: a few rounds settle it
         measured = motion.largest_motion(frames=frames, half_height=half_height, half_width=half_width)
         motion = motion * (pixels_per_exposure / measured)

@@ -12,36 +12,21 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from spikejax.data.dat import SpikeConfig, count_frames, read_config
+from spikejax.data.dat import SpikeConfig
 from spikejax.data.layout import (
     BLUR,
     SHARP,
     SPIKE,
-    SPIKE_VOXELS,
     AlignedFrame,
     DroppedFrame,
     read_alignment,
     sequence_names,
 )
+from spikejax.data.spike_files import FrameSpikes, find_frame_spikes, find_spike_size
 from spikejax.data.video import open_frames
 from spikejax.errors import InputError
 
 AnyPath = str | os.PathLike[str]
-
-
-@dataclass(frozen=True)
-class SpikeSource:
-    """Where a frame's spikes are.
-
-    Attributes:
-        path: a `.dat` file.
-        window: its frames [t0, t1) that belong to the exposure.
-        voxels: the cache of its counts, (K, H, W); None if there is none.
-    """
-
-    path: Path
-    window: tuple[int, int]
-    voxels: Path | None
 
 
 @dataclass(frozen=True)
@@ -51,7 +36,7 @@ class FrameFiles:
     stem: str
     blur: Path
     sharp: Path
-    spikes: SpikeSource | None
+    spikes: FrameSpikes | None
 
 
 @dataclass(frozen=True)
@@ -134,7 +119,7 @@ class Scan:
             )
         if self._spikes and not (folder / SPIKE).is_dir():
             return self._drop(name, "*", f"expected a folder of spikes, found none: {folder / SPIKE}")
-        spike_size = _spike_size(folder / SPIKE, *size) if self._spikes else None
+        spike_size = find_spike_size(folder, *size) if self._spikes else None
         assert blur.names is not None and sharp.names is not None
         usable: list[FrameFiles | None] = []
         for number, file in enumerate(blur.names):
@@ -143,7 +128,7 @@ class Scan:
                 reason = f"expected a sharp picture of the same name, found none: {folder / SHARP / file}"
             elif (
                 spike_size is not None
-                and (spikes := _find_spikes(folder, Path(file).stem, spike_size, windows.get(number))) is None
+                and (spikes := find_frame_spikes(folder, Path(file).stem, spike_size, windows.get(number))) is None
             ):
                 reason = f"expected spikes of the frame, found none: {folder / SPIKE / Path(file).stem}.dat"
             else:
@@ -173,40 +158,3 @@ def _consecutive(usable: list[FrameFiles | None]) -> Iterator[tuple[FrameFiles, 
         elif run:
             yield tuple(run)
             run = []
-
-
-def _spike_size(folder: Path, height: int, width: int) -> SpikeConfig:
-    """The size of a sequence's spikes: the pictures' divided by a whole number."""
-    if not (folder / "config.yaml").exists():
-        return SpikeConfig(height, width)  # the files' sizes will tell if that is wrong
-    config = read_config(folder)
-    ratio = height // config.height
-    if ratio < 1 or (config.height * ratio, config.width * ratio) != (height, width):
-        raise InputError(
-            f"expected spikes of the pictures' size {height}x{width} or a whole part of it, "
-            f"found {config.height}x{config.width}: {folder / 'config.yaml'}"
-        )
-    return config
-
-
-def _find_spikes(folder: Path, stem: str, size: SpikeConfig, window: tuple[int, int] | None) -> SpikeSource | None:
-    """A frame's spikes: a file of its own, or its window of the sequence's only stream; None if there are neither."""
-    voxels: Path | None = folder / SPIKE_VOXELS / f"{stem}.npy"
-    voxels = voxels if voxels is not None and voxels.exists() else None
-    own = folder / SPIKE / f"{stem}.dat"
-    if own.exists():
-        steps = count_frames(own, height=size.height, width=size.width)
-        if window is not None and steps != window[1] - window[0]:
-            raise InputError(
-                f"expected {window[1] - window[0]} spike frames as the alignment log says, found {steps}: {own}"
-            )
-        return SpikeSource(own, (0, steps), voxels)
-    stream = folder / SPIKE / (size.filename or "spike.dat")
-    if window is None or not stream.exists():
-        return None
-    steps = count_frames(stream, height=size.height, width=size.width)
-    if window[1] > steps:
-        raise InputError(
-            f"expected spike frames {window[0]} to {window[1]} as the alignment log says, found {steps}: {stream}"
-        )
-    return SpikeSource(stream, window, voxels)

@@ -13,9 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from spikejax.data.dat import read_config, read_dat
-from spikejax.data.layout import SPIKE, STATISTICS, read_json, sequence_names, write_json
-from spikejax.data.voxels import voxelise
+from spikejax.data.layout import STATISTICS, read_json, write_json
+from spikejax.data.scan import Scan
 from spikejax.errors import InputError
 
 TRAINING_SPLIT = "train"
@@ -45,32 +44,25 @@ class SpikeStatistics:
 
 
 def measure_statistics(root: AnyPath, *, bins: int) -> SpikeStatistics:
-    """The statistics of the training split, read from its `.dat` files one window at a time.
+    """The statistics of the training split, read one window at a time.
 
     Raises:
-        InputError: there is no training spike file, or all counts are (nearly) equal.
+        InputError: there is no usable training frame, or all counts are (nearly) equal.
     """
     histogram = np.zeros(0, np.int64)
     windows = 0
-    split_folder = Path(root) / TRAINING_SPLIT
-    for sequence in sequence_names(split_folder):
-        folder = split_folder / sequence / SPIKE
-        files = sorted(folder.glob("[!.]*.dat"))
-        if not files:
-            continue  # a sequence without spikes is dropped, with its reason, by whoever reads the data set
-        config = read_config(folder)
-        for file in files:
-            counts = voxelise(read_dat(file, height=config.height, width=config.width), bins)
+    for run in Scan(root, TRAINING_SPLIT, frames=1, spikes=True, smallest_side=1).runs:
+        for frame in run.frames:
+            assert frame.spikes is not None
+            counts = frame.spikes.counts(bins)
             seen = np.bincount(counts.astype(np.int64).ravel(), minlength=len(histogram))
             seen[: len(histogram)] += histogram
             histogram = seen
             windows += 1
-    if not windows:
-        raise InputError(f"expected spike files of a training split to measure, found none in {split_folder}")
     mean, std = _moments(histogram)
     if std < _SMALLEST_STD:
         raise InputError(
-            f"expected spikes that differ, found a standard deviation of {std:g} over {windows} windows: {split_folder}"
+            f"expected spikes that differ, found a standard deviation of {std:g} over {windows} windows: {root}"
         )
     return SpikeStatistics(bins, mean, std, windows)
 

@@ -9,39 +9,18 @@ import numpy as np
 import pytest
 
 from spikejax.data.dat import Box, SpikeConfig, read_dat, write_config, write_dat
-from spikejax.data.exposure import Exposure
 from spikejax.data.folders import FolderDataset
-from spikejax.data.layout import write_alignment, write_sequence
-from spikejax.data.statistics import SpikeStatistics, write_statistics
+from spikejax.data.statistics import SpikeStatistics, measure_statistics, read_statistics, write_statistics
 from spikejax.data.video import read_picture, write_picture
 from spikejax.data.voxels import voxelise
 from spikejax.errors import InputError
 
-HEIGHT, WIDTH, STEPS = 16, 24, 6
-
-
-def make_root(root: Path, *, lengths: tuple[int, ...] = (4, 3), ratio: int = 1, split: str = "train") -> Path:
-    """A data set of random pictures and spikes; sequence s00 has lengths[0] frames, and so on."""
-    rng = np.random.default_rng(len(lengths) + ratio)
-    rows = []
-    for number, length in enumerate(lengths):
-        exposures = [
-            Exposure(
-                rng.integers(0, 256, (HEIGHT, WIDTH, 3)).astype(np.uint8),
-                rng.integers(0, 256, (HEIGHT, WIDTH, 3)).astype(np.uint8),
-                rng.integers(0, 2, (STEPS, HEIGHT // ratio, WIDTH // ratio)).astype(np.uint8),
-            )
-            for _ in range(length)
-        ]
-        rows += write_sequence(root / split / f"s{number:02d}", f"s{number:02d}", exposures)
-    write_alignment(root / split, rows)
-    if split == "train":
-        write_statistics(root, bins=3)
-    return root
+HEIGHT, WIDTH = 16, 24  # of what make_root writes
+MakeRoot = Callable[..., Path]
 
 
 @pytest.mark.parametrize("ratio", [1, 2])
-def test_clips_are_what_the_files_say(tmp_path: Path, ratio: int) -> None:
+def test_clips_are_what_the_files_say(make_root: MakeRoot, tmp_path: Path, ratio: int) -> None:
     """Catches frames of the wrong window, another range or colour order, and voxels that are not standardised."""
     root = make_root(tmp_path, ratio=ratio)
     dataset = FolderDataset(root, "train", frames=3, bins=3)
@@ -69,7 +48,7 @@ def test_clips_are_what_the_files_say(tmp_path: Path, ratio: int) -> None:
 
 
 @pytest.mark.parametrize("ratio", [1, 2])
-def test_boxes_are_joint(tmp_path: Path, ratio: int) -> None:
+def test_boxes_are_joint(make_root: MakeRoot, tmp_path: Path, ratio: int) -> None:
     """Catches voxels of another part than the picture's."""
     dataset = FolderDataset(make_root(tmp_path, ratio=ratio), "train", frames=2, bins=3)
     whole, part = dataset[0], dataset.read(0, Box(4, 10, 8, 6))
@@ -79,7 +58,7 @@ def test_boxes_are_joint(tmp_path: Path, ratio: int) -> None:
     np.testing.assert_array_equal(part["voxels"], voxels)
 
 
-def test_without_spikes(tmp_path: Path) -> None:
+def test_without_spikes(make_root: MakeRoot, tmp_path: Path) -> None:
     """Catches the backbone alone needing spike files or statistics."""
     root = make_root(tmp_path)
     (root / "statistics.json").unlink()
@@ -88,7 +67,7 @@ def test_without_spikes(tmp_path: Path) -> None:
     assert set(FolderDataset(root, "train", frames=2, bins=None)[0]) == {"blur", "sharp", "name"}
 
 
-def test_given_statistics_take_the_place_of_the_files(tmp_path: Path) -> None:
+def test_given_statistics_take_the_place_of_the_files(make_root: MakeRoot, tmp_path: Path) -> None:
     """Catches validation with statistics other than the checkpoint's."""
     dataset = FolderDataset(
         make_root(tmp_path, split="val"), "val", frames=2, bins=3, statistics=SpikeStatistics(3, 0.5, 2.0, 1)
@@ -97,7 +76,7 @@ def test_given_statistics_take_the_place_of_the_files(tmp_path: Path) -> None:
     assert lowest == pytest.approx((0 - 0.5) / 2)
 
 
-def test_voxel_cache_is_read(tmp_path: Path) -> None:
+def test_voxel_cache_is_read(make_root: MakeRoot, tmp_path: Path) -> None:
     """Catches a cache that is ignored, transposed wrongly, or used for another number of bins."""
     root = make_root(tmp_path, lengths=(2,))
     plain = FolderDataset(root, "train", frames=2, bins=3)[0]["voxels"]
@@ -118,7 +97,7 @@ def test_voxel_cache_is_read(tmp_path: Path) -> None:
         FolderDataset(root, "train", frames=2, bins=3)[0]
 
 
-def test_one_stream_for_a_sequence(tmp_path: Path) -> None:
+def test_one_stream_for_a_sequence(make_root: MakeRoot, tmp_path: Path) -> None:
     """Catches windows of a sequence's single stream that are cut at the wrong steps."""
     root = make_root(tmp_path, lengths=(3,))
     expected = FolderDataset(root, "train", frames=3, bins=3)[0]["voxels"]
@@ -130,12 +109,16 @@ def test_one_stream_for_a_sequence(tmp_path: Path) -> None:
     write_dat(folder / "all.dat", stream)
     write_config(folder, SpikeConfig(HEIGHT, WIDTH, "all.dat"))
     np.testing.assert_array_equal(FolderDataset(root, "train", frames=3, bins=3)[0]["voxels"], expected)
+    # The statistics are of the windows, too.
+    assert measure_statistics(root, bins=3) == read_statistics(root, bins=3)
     write_dat(folder / "all.dat", stream[:-1])
     with pytest.raises(InputError, match="12 to 18 as the alignment log says, found 17"):
         FolderDataset(root, "train", frames=3, bins=3)
 
 
-def test_misaligned_frames_are_dropped_and_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_misaligned_frames_are_dropped_and_logged(
+    make_root: MakeRoot, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     """Catches windows across a gap, and frames left out without a word."""
     root = make_root(tmp_path, lengths=(6, 3, 3))
     (root / "train/s00/spike/000002.dat").unlink()
@@ -151,7 +134,7 @@ def test_misaligned_frames_are_dropped_and_logged(tmp_path: Path, caplog: pytest
     assert "4 frames or sequences" in caplog.text and "000002" in caplog.text
 
 
-def test_disagreeing_sequences_are_dropped(tmp_path: Path) -> None:
+def test_disagreeing_sequences_are_dropped(make_root: MakeRoot, tmp_path: Path) -> None:
     """Catches sharp pictures of another size, small pictures and sequences without spikes that reach training."""
     root = make_root(tmp_path, lengths=(2, 2, 2, 2))
     for picture in (root / "train/s00/sharp").iterdir():
@@ -199,7 +182,9 @@ def shorten(root: Path) -> None:
         (lambda root: [path.unlink() for path in root.glob("train/s00/blur/*")], "found none in folder .*blur"),
     ],
 )
-def test_damage_is_one_clear_error(tmp_path: Path, damage: Callable[[Path], object], message: str) -> None:
+def test_damage_is_one_clear_error(
+    make_root: MakeRoot, tmp_path: Path, damage: Callable[[Path], object], message: str
+) -> None:
     """Catches damaged or contradictory files that are used, or that end in something else than an InputError."""
     root = make_root(tmp_path, lengths=(3,))
     damage(root)
@@ -208,7 +193,7 @@ def test_damage_is_one_clear_error(tmp_path: Path, damage: Callable[[Path], obje
     assert "\n" not in str(caught.value)
 
 
-def test_fewer_steps_than_bins_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_fewer_steps_than_bins_is_said(make_root: MakeRoot, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """Catches bins that are always empty without a word."""
     root = make_root(tmp_path)
     write_statistics(root, bins=12)

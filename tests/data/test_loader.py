@@ -1,10 +1,11 @@
 """Tests of augmentation and of the training batches."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from test_folders import HEIGHT, WIDTH, make_root
 
 from spikejax.data.augment import Augmentation, augment, draw_augmentation, draw_box
 from spikejax.data.folders import FolderDataset
@@ -56,12 +57,12 @@ def test_draws_cover_what_is_allowed_and_no_more() -> None:
 
 
 @pytest.fixture
-def dataset(tmp_path: Path) -> FolderDataset:
+def dataset(make_root: Callable[..., Path], tmp_path: Path) -> FolderDataset:
     """Seven windows of two frames; spikes at half the size."""
     return FolderDataset(make_root(tmp_path, lengths=(4, 5), ratio=2), "train", frames=2, bins=3)
 
 
-OPTIONS = dict(crop=8, seed=3)
+OPTIONS: dict[str, Any] = dict(crop=8, seed=3)
 
 
 def test_batches_are_parts_of_the_clips(dataset: FolderDataset) -> None:
@@ -70,14 +71,15 @@ def test_batches_are_parts_of_the_clips(dataset: FolderDataset) -> None:
     batch = next(loader)
     assert batch["blur"].shape == (7, 2, 8, 8, 3) and batch["voxels"].shape == (7, 2, 4, 4, 3)
     assert set(batch) == {"blur", "sharp", "voxels"}
+    height, width, _ = dataset.size(0)
     clips = [dataset[index] for index in range(7)]
     places = []
     for blur, sharp, voxels in zip(batch["blur"], batch["sharp"], batch["voxels"], strict=True):
         (found,) = [
             (index, top, left)
             for index in range(7)
-            for top in range(HEIGHT - 7)
-            for left in range(WIDTH - 7)
+            for top in range(height - 7)
+            for left in range(width - 7)
             if np.array_equal(clips[index]["blur"][:, top : top + 8, left : left + 8], blur)
         ]
         index, top, left = found

@@ -3,6 +3,7 @@
 import csv
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,7 +20,7 @@ from spikejax.data.video import read_picture
 from spikejax.data.voxels import voxelise
 from spikejax.errors import InputError
 
-SMALL = dict(train_sequences=2, val_sequences=1, frames=2, height=32, width=48)
+SMALL: dict[str, Any] = dict(train_sequences=2, val_sequences=1, frames=2, height=32, width=48)
 CAMERA = CameraSettings(steps_per_frame=16)
 
 
@@ -146,6 +147,17 @@ def test_motion_is_bounded_smooth_and_sub_pixel(seed: int) -> None:
     acceleration, jerk = np.diff(speed, axis=0), np.diff(speed, n=2, axis=0)
     assert np.abs(jerk).max() < 0.1 * np.abs(acceleration).max()
     assert np.ptp(poses[:, 2]) > 0 and np.ptp(poses[:, 3]) > 0
+
+
+def test_shaking_stays_within_its_margin() -> None:
+    """Catches a shaken view that leaves the picture it is cut from, and one that is scaled up far too much."""
+    half = dict(half_height=64.0, half_width=80.0)
+    motion = random_motion(np.random.default_rng(0), pixels_per_exposure=20.0, frames=30, wander=False, **half)
+    margin = motion.margin(frames=30, **half)
+    turn, shift = motion.maps(np.arange(0, 30, 1 / 8))
+    seen = turn @ np.array([80.0, -64.0]) + shift
+    assert np.abs(seen).max(axis=0)[0] <= 80 + margin and np.abs(seen).max(axis=0)[1] <= 64 + margin
+    assert 0 < margin < 60
 
 
 def test_rig_in_pieces_and_with_larger_pixels() -> None:

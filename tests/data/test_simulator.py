@@ -86,7 +86,7 @@ def test_bad_settings_are_refused() -> None:
     light = np.zeros((1, 2, 2), np.float32)
     for wrong in ({"theta": 0.0}, {"gain": -1.0}, {"reset": "Zero"}):
         with pytest.raises((ValueError, TypeError)):
-            SpikeCamera(2, 2, rng=rng(), **wrong).expose(light)  # type: ignore[arg-type]
+            SpikeCamera(2, 2, rng=rng(), **wrong).expose(light)
 
 
 def test_light_and_display() -> None:
