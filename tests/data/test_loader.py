@@ -114,6 +114,14 @@ def test_epochs_and_seeds_differ(dataset: FolderDataset) -> None:
     assert not np.array_equal(first["blur"], next(other)["blur"])
 
 
+def test_a_window_is_cut_and_turned_anew_in_every_epoch(make_root: Callable[..., Path], tmp_path: Path) -> None:
+    """Catches augmentation that forgets the epoch: training would see the same few crops for ever."""
+    only = FolderDataset(make_root(tmp_path, lengths=(2,)), "train", frames=2, bins=None)
+    assert len(only) == 1
+    loader = train_loader(only, batch_size=1, workers=0, **OPTIONS)
+    assert len({next(loader)["blur"].tobytes() for _ in range(20)}) > 15
+
+
 @pytest.mark.parametrize("workers", [0, 2])
 def test_state_continues_at_the_very_next_batch(dataset: FolderDataset, workers: int) -> None:
     """Catches batches lost or repeated around a restart: prefetched ones must not count as used."""
