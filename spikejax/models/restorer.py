@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jax import Array
 from jaxtyping import Float, Key
+from ml_collections import ConfigDict
 
 from spikejax.errors import InputError
 from spikejax.models.fusion import SpikeBranch, SpikeConfig
@@ -92,7 +93,7 @@ class Restorer(nnx.Module):
         return restored[:, :, : height * scale, : width * scale]
 
 
-def build_restorer(config: Mapping[str, Any], *, rngs: nnx.Rngs) -> Restorer:
+def build_restorer(config: Mapping[str, Any] | ConfigDict, *, rngs: nnx.Rngs) -> Restorer:
     """The network that the `model` part of a configuration describes.
 
     Args:
@@ -115,7 +116,7 @@ def build_restorer(config: Mapping[str, Any], *, rngs: nnx.Rngs) -> Restorer:
         raise InputError(f"the model's configuration: {error}") from error
 
 
-def _plain(config: Mapping[str, Any]) -> dict[str, Any]:
+def _plain(config: Mapping[str, Any] | ConfigDict) -> dict[str, Any]:
     """Lists, as read back from JSON, become the tuples that the dataclasses hold."""
     return {key: tuple(value) if isinstance(value, list | tuple) else value for key, value in config.items()}
 
@@ -148,6 +149,4 @@ def _enlarge(voxels: Array, height: int, width: int) -> Array:
 
 def _pad(x: Array, rows: int, columns: int) -> Array:
     """Reflected at the lower and right edge to `rows` x `columns`."""
-    return jnp.pad(
-        x, ((0, 0), (0, 0), (0, rows - x.shape[2]), (0, columns - x.shape[3]), (0, 0)), mode="reflect"
-    )
+    return jnp.pad(x, ((0, 0), (0, 0), (0, rows - x.shape[2]), (0, columns - x.shape[3]), (0, 0)), mode="reflect")
