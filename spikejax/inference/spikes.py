@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float32
 
-from spikejax.data.dat import count_frames, read_config, read_dat
+from spikejax.data.dat import count_frames, read_config
+from spikejax.data.spike_files import FrameSpikes
 from spikejax.data.statistics import SpikeStatistics
 from spikejax.data.video import FrameSource, natural_key
-from spikejax.data.voxels import standardise, voxelise
+from spikejax.data.voxels import standardise
 from spikejax.errors import InputError
 
 _CountReader = Callable[[], Float32[np.ndarray, "h w k"]]
@@ -72,13 +73,14 @@ class VoxelSource:
         if path.is_dir():
             files = _file_per_frame(path, ".dat", frames)
             steps = _equal_lengths(files, height, width)
-            windows = [(file, 0) for file in files]
+            spikes = [FrameSpikes(file, (0, steps), height, width) for file in files]
         else:
             steps = _equal_window(path, frames.count, height, width)
-            windows = [(path, frame * steps) for frame in range(frames.count)]
+            starts = (frame * steps for frame in range(frames.count))
+            spikes = [FrameSpikes(path, (start, start + steps), height, width) for start in starts]
         if steps < bins:
             self.notes.append(f"{steps} spike frames a window fill at most {steps} of the {bins} time bins")
-        return [partial(_count_spikes, file, height, width, (first, first + steps), bins) for file, first in windows]
+        return [partial(window.counts, bins) for window in spikes]
 
 
 def _file_per_frame(folder: Path, suffix: str, frames: FrameSource) -> list[Path]:
@@ -122,12 +124,6 @@ def _equal_window(file: Path, windows: int, height: int, width: int) -> int:
     return steps // windows
 
 
-def _count_spikes(
-    file: Path, height: int, width: int, window: tuple[int, int], bins: int
-) -> Float32[np.ndarray, "h w k"]:
-    return voxelise(read_dat(file, height=height, width=width, window=window), bins)
-
-
 def _read_counts(file: Path) -> Float32[np.ndarray, "h w k"]:
     return np.ascontiguousarray(np.moveaxis(_load_counts(file), 0, -1), dtype=np.float32)
 
@@ -159,9 +155,10 @@ def _size_beside(folder: Path, default: tuple[int, int]) -> tuple[int, int]:
 
 
 def _check_resolution(path: Path, size: tuple[int, int], frame: tuple[int, int]) -> None:
-    """Raises InputError unless the spikes have the frames' size or half of it."""
-    if size != frame and (2 * size[0], 2 * size[1]) != frame:
+    """Raises InputError unless the spikes have the frames' size divided by a whole number."""
+    ratio = frame[0] // size[0]
+    if (size[0] * ratio, size[1] * ratio) != frame:
         raise InputError(
-            f"expected spikes of the frames' size {frame[0]}x{frame[1]} (height x width) or half of it, "
+            f"expected spikes of the frames' size {frame[0]}x{frame[1]} (height x width) or a whole part of it, "
             f"found {size[0]}x{size[1]}: {path}"
         )
