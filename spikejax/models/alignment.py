@@ -1,6 +1,7 @@
 """Parallel warping: flow-guided deformable alignment of the neighbouring frames (spec/VRT section 7).
 
-Backward alignment brings frames t+1 .. t+K to t, forward alignment t-1 .. t-K. No target depends on another, so all targets of both directions are one batch.
+Backward alignment brings frames t+1 .. t+K to t, forward alignment t-1 .. t-K. No target depends on another, so all
+targets of both directions are one batch.
 """
 
 import jax
@@ -22,13 +23,22 @@ _SAMPLES_AT_ONCE = 2**26
 
 
 class DeformableAlignment(nnx.Module):
-    """A modulated deformable 3x3 convolution whose offsets start from the flows (Zhu et al., 2019; Chan et al., 2022)."""
+    """A modulated deformable 3x3 convolution whose offsets start from the flows (Zhu et al. 2019; Chan et al. 2022)."""
 
     def __init__(self, features: int, *, sources: int, groups: int, scale: int, rngs: nnx.Rngs):
-        """Args: features: C of source, target and result. sources: K. groups: of offsets, over all sources. scale: 1, 2, 4, 8."""
+        """A convolution of K sources.
+
+        Args:
+            features: C of source, target and result.
+            sources: K.
+            groups: of offsets, over all sources.
+            scale: 1, 2, 4 or 8, of the picture over the features.
+            rngs: seeds of the weights.
+        """
         if groups % sources or (features * sources) % groups:
             raise ValueError(
-                f"deformable_groups = {groups} must be a multiple of the {sources} sources and divide their {features * sources} channels"
+                f"deformable_groups = {groups} must be a multiple of the {sources} sources and divide their "
+                f"{features * sources} channels"
             )
         self.sources, self.groups, self.scale = sources, groups, scale
         widths = (features * (sources + 1) + 2 * sources, features, features, features)
@@ -52,7 +62,7 @@ class DeformableAlignment(nnx.Module):
         return self._sample(sources, position, mask)
 
     def _sampling(self, sources: Array, target: Array, flows: Array) -> tuple[Array, Array]:
-        """Where to sample, [n, h, w, taps, groups, 2] as (column, row), and how much of it to take, [n, h, w, taps, groups]."""
+        """Where to sample, [n, h, w, taps, groups, 2] as (column, row), and how much of it to take, without the 2."""
         n, k, height, width, _ = sources.shape
         warped = warp(sources.reshape(n * k, *sources.shape[2:]), flows.reshape(n * k, height, width, 2))
         features = jnp.concatenate(
@@ -128,6 +138,7 @@ class ParallelWarping(nnx.Module):
         self.fuse = GatedMLP(3 * features, 3 * features, features, rngs=rngs)
 
     def __call__(self, x: Float[Array, "b t h w c"], flows: ClipFlows) -> Float[Array, "b t h w c"]:
+        """The features of every frame, fused with those of its neighbours aligned to it."""
         batch, frames = x.shape[:2]
         spans = range(1, self.alignment.sources + 1)
         later = [_neighbours(x, flows.backward, span, forward=False) for span in spans]
@@ -145,7 +156,7 @@ class ParallelWarping(nnx.Module):
 
 
 def _neighbours(x: Array, flows: tuple[Array, ...], span: int, *, forward: bool) -> tuple[Array, Array]:
-    """The frame `span` away from each of the t-1 targets and the flow that leads to it; zeros where the clip has no such frame."""
+    """The frame `span` away from each of the t-1 targets and the flow to it; zeros where the clip has no such frame."""
     missing = min(span - 1, x.shape[1] - 1)
     padding = (missing, 0) if forward else (0, missing)
     frames = x[:, : x.shape[1] - span] if forward else x[:, span:]

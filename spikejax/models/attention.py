@@ -1,7 +1,7 @@
 """Window attention: self-attention and mutual attention within windows of a clip (spec/VRT section 6).
 
-A window is (frames, rows, columns) of tokens, in this order; `windows` arrays are [w, n, c], w counting the windows of all clips. Logits, softmax and
-positions are float32 at least.
+A window is (frames, rows, columns) of tokens, in this order; `windows` arrays are [w, n, c], w counting the windows
+of all clips. Logits, softmax and positions are float32 at least.
 """
 
 from functools import lru_cache
@@ -12,27 +12,28 @@ import numpy as np
 from einops import rearrange
 from flax import nnx
 from jax import Array, lax
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Num
 
 from spikejax.models.layers import Linear, accumulation_dtype
 
 Window = tuple[int, int, int]
 
 MASKED = -100.0
-# Logits held at once. On CPUs a few megabytes of them stay in the cache, where many more would also have to be fetched from memory.
+# Logits held at once. On CPUs a few megabytes of them stay in the cache, where many more would also have to be fetched
+# from memory.
 _LOGITS_AT_ONCE = 2**28
 _LOGITS_AT_ONCE_CPU = 2**25
 _LOGITS_IN_CACHE = 2**20
 
 
 def shrink_window(size: Window, window: Window, shift: Window) -> tuple[Window, Window]:
-    """The window and the shift for a clip of `size`: an axis that is not larger than its window has one window and no shift."""
+    """The window and the shift for a clip of `size`: an axis no larger than its window has one window and no shift."""
     fits = [length <= extent for length, extent in zip(size, window, strict=True)]
     shrunk = tuple(length if fit else extent for length, extent, fit in zip(size, window, fits, strict=True))
     return shrunk, tuple(0 if fit else step for step, fit in zip(shift, fits, strict=True))
 
 
-def partition(x: Float[Array, "b t h w c"], window: Window) -> Float[Array, "nw n c"]:
+def partition(x: Num[Array, "b t h w c"], window: Window) -> Num[Array, "nw n c"]:
     """The windows of a clip whose sizes are multiples of the window's."""
     wt, wh, ww = window
     return rearrange(x, "b (t wt) (h wh) (w ww) c -> (b t h w) (wt wh ww) c", wt=wt, wh=wh, ww=ww)
@@ -48,7 +49,7 @@ def merge(windows: Float[Array, "nw n c"], window: Window, size: Window) -> Floa
 
 
 def window_regions(size: Window, window: Window, shift: Window) -> Int[Array, "nw n"] | None:
-    """The region number of every token of the shifted windows of one clip: only tokens of the same region see each other.
+    """The region of every token of the shifted windows of one clip: only tokens of the same region see each other.
 
     Args:
         size: (t, h, w) after padding, n on an axis.
@@ -128,7 +129,7 @@ class WindowAttention(nnx.Module):
         return q * q.shape[-1] ** -0.5, k, v
 
     def _bias(self, tokens: int) -> Float[Array, "heads n n"]:
-        # A window that was shrunk takes the first rows and columns of the whole window's index, as the published network does.
+        # A shrunk window takes the first rows and columns of the whole one's index, as the published network does.
         index = relative_position_index(self.window)[:tokens, :tokens]
         return jnp.moveaxis(self.relative_bias[...][index], -1, 0)
 

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 from jax import Array, lax
-from jaxtyping import Float, Int, Key
+from jaxtyping import Float, Key
 
 from spikejax.models.attention import Window, WindowAttention, merge, partition, shrink_window, window_regions
 from spikejax.models.layers import GatedMLP, LayerNorm, stack_blocks
@@ -50,7 +50,7 @@ class TMSABlock(nnx.Module):
         return x[:, : size[0], : size[1], : size[2]]
 
 
-def _drop_path(x: Float[Array, "b *rest"], rate: Array | None, key: Array | None) -> Array:
+def _drop_path(x: Float[Array, "b ..."], rate: Array | None, key: Array | None) -> Array:
     """Stochastic depth: each clip's `x` is dropped with probability `rate`, and grown to keep its expectation."""
     if key is None or rate is None:
         return x
@@ -60,9 +60,9 @@ def _drop_path(x: Float[Array, "b *rest"], rate: Array | None, key: Array | None
 
 
 class TMSAGroup(nnx.Module):
-    """A sequence of blocks whose windows are unshifted and shifted in turns; their parameters are stacked on the axis "layers".
+    """A sequence of blocks whose windows are unshifted and shifted in turns.
 
-    Pairs of blocks are scanned over, so that the compiler sees one pair whatever the depth.
+    Their parameters are stacked on the axis "layers". Pairs of blocks are scanned over, so that the compiler sees one pair whatever the depth.
     """
 
     def __init__(
@@ -81,15 +81,11 @@ class TMSAGroup(nnx.Module):
         self.depth, self.drop_rates, self.remat = depth, drop_rates, remat
         self.blocks = stack_blocks(
             depth,
-            lambda rngs: TMSABlock(
-                features, heads=heads, window=window, mlp_ratio=mlp_ratio, mutual=mutual, rngs=rngs
-            ),
+            lambda rngs: TMSABlock(features, heads=heads, window=window, mlp_ratio=mlp_ratio, mutual=mutual, rngs=rngs),
             rngs=rngs,
         )
 
-    def __call__(
-        self, x: Float[Array, "b t h w c"], *, key: Key[Array, ""] | None = None
-    ) -> Float[Array, "b t h w c"]:
+    def __call__(self, x: Float[Array, "b t h w c"], *, key: Key[Array, ""] | None = None) -> Float[Array, "b t h w c"]:
         """All blocks in turn; `key` switches stochastic depth on."""
         definition, parameters = nnx.split(self.blocks)
         rates = jnp.asarray(self.drop_rates, jnp.float32)

@@ -1,7 +1,7 @@
 """The spike branch: encoder, attention over time, and how its features enter VRT (spec/spike).
 
-Stages 1-4 of VRT meet the scales of the encoder from full size to 1/8; stages 5-7 meet them again on the way back, 1/4, 1/2 and full size. Each stage has a
-temporal attention and a fusion block of its own.
+Stages 1-4 of VRT meet the scales of the encoder from full size to 1/8; stages 5-7 meet them again on the way back, 1/4,
+1/2 and full size. Each stage has a temporal attention and a fusion block of its own.
 """
 
 from dataclasses import dataclass
@@ -25,7 +25,8 @@ class SpikeConfig:
     """What a spike branch is.
 
     Attributes:
-        fusion: "cross_attention" after a stage (TemporalCrossAttnFuse), or "concat" before its attention (Concat1x1PreTMSA).
+        fusion: "cross_attention" after a stage (TemporalCrossAttnFuse), or "concat" before its attention
+            (Concat1x1PreTMSA).
         bins: time bins K of a frame's voxels.
         channels: features at each fused stage; they must be those of VRT there.
         heads: attention heads of the temporal attention and the fusion.
@@ -79,6 +80,7 @@ class ConcatFuse(nnx.Module):
     def __call__(
         self, features: Float[Array, "b t h w c"], spikes: Float[Array, "b t h w c"]
     ) -> Float[Array, "b t h w c"]:
+        """The fused features."""
         return self.linear(jnp.concatenate([features, spikes], axis=-1))
 
 

@@ -1,4 +1,4 @@
-"""From features to pictures: restoration at the same size, super-resolution, frame interpolation (spec/VRT section 2)."""
+"""From features to pictures: restoration at the same size, super-resolution, interpolation (spec/VRT section 2)."""
 
 import math
 
@@ -25,6 +25,7 @@ class PictureHead(nnx.Module):
     def __call__(
         self, features: Float[Array, "b t h w i"], picture: Float[Array, "b t h w c"]
     ) -> Float[Array, "b t h w c"]:
+        """The restored pictures."""
         return picture + self.conv_last(features).astype(picture.dtype)
 
 
@@ -48,6 +49,7 @@ class UpscalingHead(nnx.Module):
     def __call__(
         self, features: Float[Array, "b t h w i"], picture: Float[Array, "b t h w c"]
     ) -> Float[Array, "b t h2 w2 c"]:
+        """The restored pictures, enlarged."""
         x = jax.nn.leaky_relu(self.conv_before_upsample(features), 0.01)
         for factor, convolution in zip(self.factors, self.shuffles, strict=True):
             x = rearrange(convolution(x), "b t h w (c y x) -> b t (h y) (w x) c", y=factor, x=factor)
@@ -66,6 +68,7 @@ class InterpolationHead(nnx.Module):
         self.conv_last = Conv2D(FUSED_FEATURES, channels, 7, pad=False, rngs=rngs)
 
     def __call__(self, features: Float[Array, "b t h w i"]) -> Float[Array, "b t2 h w 3"]:
+        """The frames in between."""
         x = rearrange(features, "b t h w c -> b h w (t c)")
         x = jax.nn.leaky_relu(self.linear_fuse(x), 0.2)
         x = jnp.pad(x, ((0, 0), (3, 3), (3, 3), (0, 0)), mode="reflect")

@@ -1,7 +1,8 @@
 """Layers that every network here is built of: linear, layer norm, convolutions, gated MLP, stacked blocks.
 
-Conventions: channels last; parameters are float32 and are cast to the dtype of the layer's input, so the computation follows the input (float64
-checks, bfloat16 compute). Every parameter names its dimensions (`axes` metadata); `spikejax.training.sharding` alone knows what a mesh makes of the names:
+Conventions: channels last; parameters are float32 and are cast to the dtype of the layer's input, so the computation
+follows the input (float64 checks, bfloat16 compute). Every parameter names its dimensions (`axes` metadata);
+`spikejax.training.sharding` alone knows what a mesh makes of the names:
 
     layers          blocks that are scanned over            embed       width of the features, contracted
     mlp             width of a hidden layer or projection    heads       attention heads
@@ -59,6 +60,7 @@ class LayerNorm(nnx.Module):
         self.bias = nnx.Param(jnp.zeros(features), axes=("embed",))
 
     def __call__(self, x: Float[Array, "*batch c"]) -> Float[Array, "*batch c"]:
+        """`x`, normalised."""
         wide = x.astype(accumulation_dtype(x.dtype))
         centred = wide - wide.mean(-1, keepdims=True)
         variance = jnp.square(centred).mean(-1, keepdims=True)
@@ -70,7 +72,16 @@ class LayerNorm(nnx.Module):
 class Conv2D(nnx.Module):
     """A k x k convolution in space, zero-padded by k // 2, with bias; leading axes are batch."""
 
-    def __init__(self, features_in: int, features_out: int, size: int = 3, *, pad: bool = True, zero_init: bool = False, rngs: nnx.Rngs):
+    def __init__(
+        self,
+        features_in: int,
+        features_out: int,
+        size: int = 3,
+        *,
+        pad: bool = True,
+        zero_init: bool = False,
+        rngs: nnx.Rngs,
+    ):
         shape = (size, size, features_in, features_out)
         kernel = (
             jnp.zeros(shape) if zero_init else truncated_normal(rngs.params(), shape, fan_in=size * size * features_in)
@@ -80,6 +91,7 @@ class Conv2D(nnx.Module):
         self.padding = size // 2 if pad else 0
 
     def __call__(self, x: Float[Array, "*batch h w i"]) -> Float[Array, "*batch h2 w2 o"]:
+        """The convolved images."""
         images = x.reshape(-1, *x.shape[-3:])
         y = conv2d(images, self.kernel[...].astype(x.dtype), 1, self.padding)
         y = y + self.bias[...].astype(x.dtype).reshape(1, 1, 1, -1)
@@ -89,7 +101,8 @@ class Conv2D(nnx.Module):
 class Conv3D(nnx.Module):
     """A 3x3x3 convolution over (t, h, w), zero-padded by 1, stride (s_t, s, s), with bias.
 
-    It is computed as one convolution in space for each of the three time taps: on a CPU less than half the time of a 3-D convolution.
+    It is computed as one convolution in space for each of the three time taps: on a CPU less than half the time of a
+    3-D convolution.
     """
 
     def __init__(self, features_in: int, features_out: int, *, stride: tuple[int, int] = (1, 1), rngs: nnx.Rngs):
@@ -102,6 +115,7 @@ class Conv3D(nnx.Module):
         self.stride = stride
 
     def __call__(self, x: Float[Array, "b t h w i"]) -> Float[Array, "b t2 h2 w2 o"]:
+        """The convolved clip."""
         stride_t, stride = self.stride
         kernel = self.kernel[...].astype(x.dtype)
         batch, frames = x.shape[:2]
@@ -123,6 +137,7 @@ class GatedMLP(nnx.Module):
         self.fc2 = Linear(hidden, features_out or features, axes=("mlp", "embed"), rngs=rngs)
 
     def __call__(self, x: Float[Array, "*batch i"]) -> Float[Array, "*batch o"]:
+        """The gated features."""
         return self.fc2(jax.nn.gelu(self.fc11(x), approximate=False) * self.fc12(x))
 
 
@@ -140,14 +155,14 @@ def stack_blocks(count: int, make: Callable[[nnx.Rngs], Block], *, rngs: nnx.Rng
 
 def accumulation_dtype(dtype: jnp.dtype) -> jnp.dtype:
     """float32 for the short types, else `dtype`: what statistics, logits, flows and positions are kept in."""
-    return jnp.promote_types(dtype, jnp.float32)
+    return jnp.dtype(dtype) if jnp.finfo(dtype).bits >= 32 else jnp.dtype(jnp.float32)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
 def conv2d(
     x: Float[Array, "n h w i"], kernel: Float[Array, "kh kw i o"], stride: int, padding: int
 ) -> Float[Array, "n h2 w2 o"]:
-    """The convolution (cross-correlation) of `x` with `kernel`, zero-padded; only its weight gradient differs from XLA's own on CPUs."""
+    """The cross-correlation of `x` with `kernel`, zero-padded; on CPUs its weight gradient has a way of its own."""
     return _conv2d(x, kernel, stride, padding)
 
 
@@ -169,7 +184,8 @@ def _conv2d_backward(stride: int, padding: int, saved: tuple[Array, Array], dy: 
         return jax.vjp(lambda kernel: _conv2d(x, kernel, stride, padding), kernel)[1](dy)[0]
 
     def by_taps(x: Array, dy: Array) -> Array:
-        # XLA's weight gradient on CPUs runs at a twentieth of a matrix product's rate: take a product for each tap of the kernel instead.
+        # XLA's weight gradient on CPUs runs at a twentieth of a matrix product's rate: take a product for each tap of
+        # the kernel instead.
         return _kernel_gradient_by_taps(x, dy, kernel.shape[:2], stride, padding)
 
     return to_dx(dy)[0], lax.platform_dependent(x, dy, cpu=by_taps, default=by_xla)

@@ -1,6 +1,7 @@
 """The restorer: VRT, with or without its spike branch, for clips of any size. The only factory of networks.
 
-Clips are [b, t, h, w, c] in [0, 1], voxels [b, t, h, w, k] standardised log counts at the size of the clip or at an integer fraction of it.
+Clips are [b, t, h, w, c] in [0, 1], voxels [b, t, h, w, k] standardised log counts at the size of the clip or at
+an integer fraction of it.
 """
 
 from collections.abc import Mapping
@@ -37,8 +38,8 @@ class Restorer(nnx.Module):
         Args:
             vrt: the backbone.
             spike: the spike branch, None for the backbone alone.
-            compute_dtype: "float32" follows the inputs' dtype; "bfloat16" computes features in it, while parameters, flows, offsets, positions,
-                logits and softmax stay float32.
+            compute_dtype: "float32" follows the inputs' dtype; "bfloat16" computes features in it, while parameters,
+                flows, offsets, positions, logits and softmax stay float32.
             remat: what the backward pass computes again instead of storing it.
             rngs: seeds of the weights.
         """
@@ -97,7 +98,8 @@ def build_restorer(config: Mapping[str, Any] | ConfigDict, *, rngs: nnx.Rngs) ->
     """The network that the `model` part of a configuration describes.
 
     Args:
-        config: `vrt` (fields of VRTConfig), `spike` (fields of SpikeConfig; fusion "none" for the backbone alone), `compute_dtype` and `remat`.
+        config: `vrt` (fields of VRTConfig), `spike` (fields of SpikeConfig; fusion "none" for the backbone alone),
+            `compute_dtype` and `remat`.
         rngs: seeds of the weights.
 
     Raises:
@@ -125,7 +127,8 @@ def _check(clip: Array, voxels: Array | None, bins: int | None) -> None:
     frames, height, width = clip.shape[1:4]
     if frames < MIN_FRAMES or min(height, width) < MIN_SIDE:
         raise InputError(
-            f"a clip needs at least {MIN_FRAMES} frames of {MIN_SIDE} x {MIN_SIDE} pixels, but has {frames} of {height} x {width}"
+            f"a clip needs at least {MIN_FRAMES} frames of {MIN_SIDE} x {MIN_SIDE} pixels, "
+            f"but has {frames} of {height} x {width}"
         )
     if bins is None:
         if voxels is not None:

@@ -1,4 +1,7 @@
-"""SpikeEncoder3D: features of the spike voxels at the scales of VRT (spec/spike: bins are channels, frames are the depth axis)."""
+"""SpikeEncoder3D: features of the spike voxels at the scales of VRT.
+
+Bins are channels, frames are the depth axis (spec/spike).
+"""
 
 import jax
 from flax import nnx
@@ -15,6 +18,7 @@ class ResidualBlock3D(nnx.Module):
         self.conv2 = Conv3D(features, features, rngs=rngs)
 
     def __call__(self, x: Float[Array, "b t h w c"]) -> Float[Array, "b t h w c"]:
+        """The block's features."""
         return jax.nn.relu(self.conv2(jax.nn.relu(self.conv1(x))) + x)
 
 
@@ -26,6 +30,7 @@ class EncoderScale(nnx.Module):
         self.residual_blocks = nnx.List(ResidualBlock3D(features, rngs=rngs) for _ in range(2))
 
     def __call__(self, x: Float[Array, "b t h w i"]) -> Float[Array, "b t2 h2 w2 c"]:
+        """The scale's features."""
         x = jax.nn.relu(self.entry(x))
         for block in self.residual_blocks:
             x = block(x)
@@ -36,9 +41,21 @@ class SpikeEncoder3D(nnx.Module):
     """A pyramid over the voxels: full size first, then half of the one before at each scale."""
 
     def __init__(
-        self, bins: int, channels: tuple[int, ...], *, strides: tuple[tuple[int, int], ...] | None = None, rngs: nnx.Rngs
+        self,
+        bins: int,
+        channels: tuple[int, ...],
+        *,
+        strides: tuple[tuple[int, int], ...] | None = None,
+        rngs: nnx.Rngs,
     ):
-        """Args: bins: K. channels: features of each scale. strides: (time, space) from each scale to the next, (1, 2) by default."""
+        """An encoder.
+
+        Args:
+            bins: K.
+            channels: features of each scale.
+            strides: (time, space) from each scale to the next, (1, 2) by default.
+            rngs: seeds of the weights.
+        """
         strides = ((1, 1), *(strides or ((1, 2),) * (len(channels) - 1)))
         self.scales = nnx.List(
             EncoderScale(features_in, features, stride=stride, rngs=rngs)

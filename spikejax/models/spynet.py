@@ -1,7 +1,8 @@
 """Optical flow by SpyNet, and the flows between the frames of a clip (spec/VRT section 3; Ranjan and Black, 2017).
 
-Flow vectors are (dx, dy) in pixels. `flow(reference, supporting)` warps the supporting picture onto the reference. Names: `backward[k-1][:, t]` brings
-frame t+k to t, `forward[k-1][:, t]` brings frame t to t+k. All pairs of neighbouring frames, in both directions, are one batch.
+Flow vectors are (dx, dy) in pixels. `flow(reference, supporting)` warps the supporting picture onto the reference.
+Names: `backward[k-1][:, t]` brings frame t+k to t, `forward[k-1][:, t]` brings frame t to t+k. All pairs of
+neighbouring frames, in both directions, are one batch.
 """
 
 from typing import NamedTuple
@@ -39,6 +40,7 @@ class PyramidLevel(nnx.Module):
         )
 
     def __call__(self, x: Float[Array, "n h w 8"]) -> Float[Array, "n h w 2"]:
+        """What is to be added to the flow, of (reference, warped supporting, flow)."""
         for convolution in self.convolutions[:-1]:
             x = jax.nn.relu(convolution(x))
         return self.convolutions[-1](x)
@@ -66,7 +68,7 @@ class SpyNet(nnx.Module):
     def _pyramid_flows(self, reference: Array, supporting: Array) -> list[Array]:
         """The flow of every level, coarsest first, at the sizes of the padded picture's pyramid."""
         references, supportings = _pyramid(reference), _pyramid(supporting)
-        # The published network starts from a flow of half the coarsest size and doubles it: it is zero, and so is its double.
+        # The published network starts from a flow of half the coarsest size and doubles it: zero, and so is its double.
         flow = jnp.zeros((*references[0].shape[:3], 2), reference.dtype)
         flows = []
         for level, picture, other in zip(self.levels, references, supportings, strict=True):
@@ -105,7 +107,7 @@ def clip_flows(
 
 
 def _compose(backward: Array, forward: Array, reach: int) -> ClipFlows:
-    """Longer flows from those between neighbours: the flow to the frame in between, plus the rest as seen through it."""
+    """Longer flows from those between neighbours: the flow to the frame in between, plus the rest seen through it."""
     backwards, forwards = [backward], [forward]
     for span in range(2, min(reach, backward.shape[1]) + 1):
         near, rest = backwards[-1][:, :-1], backward[:, span - 1 :]

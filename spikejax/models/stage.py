@@ -19,7 +19,7 @@ SAME, DOWN, UP = "same", "down", "up"
 
 
 class Reshape(nnx.Module):
-    """The entry of a stage: the same size, half of it (pixels to channels) or twice (channels to pixels), normalised."""
+    """The entry of a stage: the same size, half (pixels to channels) or twice (channels to pixels), normalised."""
 
     def __init__(self, features_in: int, features: int, resolution: Resolution, *, rngs: nnx.Rngs):
         width = {SAME: features_in, DOWN: 4 * features_in, UP: features_in // 4}[resolution]
@@ -28,6 +28,7 @@ class Reshape(nnx.Module):
         self.linear = None if resolution == SAME else Linear(width, features, axes=("mlp", "embed"), rngs=rngs)
 
     def __call__(self, x: Float[Array, "b t h w i"]) -> Float[Array, "b t h2 w2 c"]:
+        """The features at the stage's resolution."""
         # Column before row in the channels, in both directions.
         if self.resolution == DOWN:
             x = rearrange(x, "b t (h y) (w x) c -> b t h w (x y c)", y=2, x=2)
@@ -118,4 +119,5 @@ class ResidualGroup(nnx.Module):
         self.linear = Linear(features, features, axes=("mlp", "embed"), rngs=rngs)
 
     def __call__(self, x: Float[Array, "b t h w c"], *, key: Key[Array, ""] | None = None) -> Float[Array, "b t h w c"]:
+        """The group's features; `key` switches stochastic depth on."""
         return x + self.linear(self.group(x, key=key))

@@ -1,6 +1,7 @@
 """Attention over time at every pixel: of the spike features, and of VRT's features to them (spec/spike).
 
-A clip has as many sequences as pixels, each of a few frames. They are worked on in parts, so that a full frame needs no more memory than a tile.
+A clip has as many sequences as pixels, each of a few frames. They are worked on in parts, so that a full frame needs no
+more memory than a tile.
 """
 
 from collections.abc import Callable
@@ -53,6 +54,7 @@ class MLP(nnx.Module):
         self.linear2 = Linear(2 * features, features, axes=("mlp", "embed"), zero_init=zero_init, rngs=rngs)
 
     def __call__(self, x: Float[Array, "*batch c"]) -> Float[Array, "*batch c"]:
+        """The features of every token alone."""
         return self.linear2(jax.nn.gelu(self.linear1(x), approximate=False))
 
 
@@ -65,6 +67,7 @@ class SpikeTemporalSA(nnx.Module):
         self.mlp = MLP(features, rngs=rngs)
 
     def __call__(self, x: Float[Array, "b t h w c"]) -> Float[Array, "b t h w c"]:
+        """The attended features, of the same shape."""
         return over_pixels(self._sequences, x)
 
     def _sequences(self, x: Array) -> Array:
@@ -85,7 +88,15 @@ class TemporalCrossAttnFuse(nnx.Module):
         zero_init: bool = False,
         rngs: nnx.Rngs,
     ):
-        """Args: residual: what the attention's result is added to. zero_init: the last projections are zero, so that nothing is added at first."""
+        """A fusion block.
+
+        Args:
+            features: C of both.
+            heads: of the attention.
+            residual: what the attention's result is added to.
+            zero_init: the last projections are zero, so that nothing is added at first.
+            rngs: seeds of the weights.
+        """
         if residual not in ("features", "normalized_query"):
             raise ValueError(f'residual must be "features" or "normalized_query", not {residual!r}')
         self.residual = residual
@@ -96,6 +107,7 @@ class TemporalCrossAttnFuse(nnx.Module):
     def __call__(
         self, features: Float[Array, "b t h w c"], spikes: Float[Array, "b t h w c"]
     ) -> Float[Array, "b t h w c"]:
+        """The fused features, of the same shape."""
         return over_pixels(self._sequences, features, spikes)
 
     def _sequences(self, features: Array, spikes: Array) -> Array:
@@ -106,7 +118,7 @@ class TemporalCrossAttnFuse(nnx.Module):
 
 
 def over_pixels(function: Callable[..., Array], *clips: Float[Array, "b t h w _c"]) -> Float[Array, "b t h w _c"]:
-    """`function` of the [p, t, c] sequences of all pixels, in equal parts of no more than `SEQUENCES_AT_ONCE` of them."""
+    """`function` of the [p, t, c] sequences of all pixels, in equal parts of at most `SEQUENCES_AT_ONCE` of them."""
     batch, _, height, width, _ = clips[0].shape
     sequences = [rearrange(x, "b t h w c -> (b h w) t c") for x in clips]
     count = batch * height * width

@@ -1,12 +1,12 @@
 """VRT, the Video Restoration Transformer (Liang et al., 2022), for every published task.
 
-Clips are [b, t, h, w, c] in [0, 1], h and w multiples of 8 with h / 8 and w / 8 at least a window (`spikejax.models.restorer` pads). Stages 1-7 are a
-U-Net over the scales 1, 1/2, 1/4, 1/8, 1/4, 1/2, 1. Flows and the picture that is added back come from the RGB input alone, and stay float32 whatever
-the compute dtype.
+Clips are [b, t, h, w, c] in [0, 1], h and w multiples of 8 with h / 8 and w / 8 at least a window (the
+restorer pads). Stages 1-7 are a U-Net over the scales 1, 1/2, 1/4, 1/8, 1/4, 1/2, 1. Flows and the picture that is added back
+come from the RGB input alone, and stay float32 whatever the compute dtype.
 """
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -67,8 +67,8 @@ class VRTConfig:
     def __post_init__(self):
         if not len(self.depths) == len(self.dims) == len(self.heads) > U_STAGES:
             raise ValueError(
-                f"depths, dims and heads need one entry for each of the {U_STAGES} stages and at least one more for stage 8, all as "
-                f"many; there are {len(self.depths)}, {len(self.dims)} and {len(self.heads)}"
+                f"depths, dims and heads need one entry for each of the {U_STAGES} stages and at least one more for "
+                f"stage 8, all as many; there are {len(self.depths)}, {len(self.dims)} and {len(self.heads)}"
             )
         if self.warp_frames % 2 or not 0 <= self.warp_frames <= 6:
             raise ValueError(f"warp_frames must be 0, 2, 4 or 6, not {self.warp_frames}")
@@ -82,6 +82,7 @@ class VRTConfig:
         return self.warp_frames // 2
 
 
+@runtime_checkable
 class Fusion(Protocol):
     """What another sensor adds to the features of a stage (1-7)."""
 
@@ -98,7 +99,14 @@ class VRT(nnx.Module):
     def __init__(
         self, config: VRTConfig, *, compute_dtype: jnp.dtype | None = None, remat: bool = False, rngs: nnx.Rngs
     ):
-        """Args: config: the network. compute_dtype: of the features, None for the input's own. remat: recompute blocks in the backward pass."""
+        """A network with random weights.
+
+        Args:
+            config: the network.
+            compute_dtype: of the features, None for the input's own.
+            remat: compute blocks again in the backward pass instead of storing their insides.
+            rngs: seeds of the weights.
+        """
         self.config, self.compute_dtype = config, compute_dtype
         rates = np.linspace(0, config.drop_path, sum(config.depths)).tolist()
         starts = np.cumsum((0, *config.depths))
@@ -183,7 +191,7 @@ class VRT(nnx.Module):
 
 
 def _neighbour_pictures(picture: Float[Array, "b t h w c"], flows: ClipFlows) -> tuple[Array, Array]:
-    """The frames after and before every frame, warped to it by nearest4; zeros where there is none. Both directions are one batch."""
+    """The frames after and before every frame, warped to it by nearest4 as one batch; zeros where there is none."""
     batch = picture.shape[0]
     sources = jnp.stack([picture[:, 1:], picture[:, :-1]])
     towards = jnp.stack([flows.backward[0], flows.forward[0]])

@@ -1,7 +1,8 @@
-"""Resizing and warping of pictures, flows and features (spec: bilinear, nearest4; all sampling of the networks goes through here).
+"""Resizing and warping of pictures, flows and features; all sampling of the networks goes through here.
 
-Conventions: images are [n, h, w, c]; a flow is (dx, dy) in pixels on the last axis, pixel centres are at integers, and `warp(image, flow)` samples
-`image` at (column + dx, row + dy). Positions are never narrower than float32, whatever the dtype of the image.
+Conventions: images are [n, h, w, c]; a flow is (dx, dy) in pixels on the last axis, pixel centres are at integers, and
+`warp(image, flow)` samples `image` at (column + dx, row + dy). Positions are never narrower than float32, whatever the
+dtype of the image.
 """
 
 from typing import Literal
@@ -10,8 +11,6 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 from jaxtyping import Float, Int
-
-from spikejax.models.layers import accumulation_dtype
 
 
 def resize_bilinear(
@@ -97,7 +96,8 @@ def sample_bilinear(image: Float[Array, "n h w g c"], position: Float[Array, "n 
 def warp_nearest4(image: Float[Array, "n h w c"], flow: Float[Array, "n h w 2"]) -> Float[Array, "n h w 4*c"]:
     """The four integer neighbours of where `flow` points to, as four images on the channel axis, zeros outside.
 
-    Their order is (floor x, floor y), (floor x, ceil y), (ceil x, floor y), (ceil x, ceil y). No gradient reaches the flow.
+    Their order is (floor x, floor y), (floor x, ceil y), (ceil x, floor y), (ceil x, ceil y). No gradient
+    reaches the flow.
     """
     n, height, width, channels = image.shape
     position = lax.stop_gradient(pixel_grid(height, width, flow.dtype) + flow)
@@ -112,7 +112,7 @@ def warp_nearest4(image: Float[Array, "n h w c"], flow: Float[Array, "n h w 2"])
 
 
 def _gather_pixels(image: Array, neighbour: Float[Array, "n p g 2"]) -> tuple[Float[Array, "n p g c"], Array]:
-    """The pixels at integer positions, and which of the positions are inside (elsewhere the nearest inside pixel is read)."""
+    """The pixels at integer positions, and which positions are inside (elsewhere the nearest inside pixel is read)."""
     n, height, width, groups, channels = image.shape
     column, row = neighbour[..., 0], neighbour[..., 1]
     inside = (column >= 0) & (column <= width - 1) & (row >= 0) & (row <= height - 1)

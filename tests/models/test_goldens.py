@@ -1,0 +1,133 @@
+"""The networks against the published ones: float64 answers of the authors' code (tests/golden/README.md)."""
+
+import zlib
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from convert.networks import restorer_from_torch
+from convert.rules import ConversionError
+from spikejax.models.restorer import Restorer
+from spikejax.models.spynet import clip_flows
+from tests.models.conftest import Golden, abstract_model, read_manifest
+
+NETWORKS = (
+    "tiny_deblur",
+    "tiny_deblur_padded_windows",
+    "tiny_spike",
+    "tiny_denoise",
+    "tiny_interp",
+    "tiny_sr_pa4",
+    "tiny_sr_pa6",
+)
+FULL_SIZE = ("006_videodeblurring_GoPro", "vrt_spike_baseline")
+# The goldens of super-resolution keep this part of every frame.
+CROP = slice(104, 152)
+
+
+def answer(golden: Golden, dtype: type) -> np.ndarray:
+    """The network's answer in the golden's layout, computed in `dtype`."""
+    inputs = [None if x is None else jnp.asarray(x, dtype) for x in (golden.clip, golden.voxels)]
+    run = jax.jit(lambda parameters, *inputs: nnx.merge(golden.graphdef, parameters)(*inputs))
+    restored = np.moveaxis(np.asarray(run(golden.parameters, *inputs)), -1, 2)
+    assert restored.dtype == dtype
+    return restored
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_float64_answers_agree_within_1e_6_of_their_range(golden: Callable[[str], Golden], name: str) -> None:
+    """Any difference from the published network: an axis order, a window rule, a flow's direction, a rounding."""
+    network = golden(name)
+    with jax.enable_x64(True):
+        restored = answer(network, np.float64)
+    if "output_mean" in network.answers:
+        np.testing.assert_allclose(restored.mean((3, 4)), network.answers["output_mean"], rtol=1e-5)
+        np.testing.assert_allclose(restored.std((3, 4)), network.answers["output_std"], rtol=1e-5)
+        restored = restored[..., CROP, CROP]
+    truth = network.answers.get("output_float64", network.answers.get("output_float64_crop"))
+    assert np.abs(restored - truth).max() <= 1e-6 * np.ptp(truth)
+
+
+@pytest.mark.parametrize("name", NETWORKS[:3])
+def test_float32_mean_error_is_at_most_twice_pytorchs(golden: Callable[[str], Golden], name: str) -> None:
+    """Precision lost in float32: reduced-precision products, statistics or positions."""
+    network = golden(name)
+    truth, theirs = network.answers["output_float64"], network.answers["output_float32"]
+    ours = answer(network, np.float32)
+    assert np.abs(ours - truth).mean() <= 2 * np.abs(theirs - truth).mean()
+
+
+@pytest.mark.parametrize("name", ("tiny_deblur", "tiny_deblur_padded_windows"))
+def test_flows_agree(golden: Callable[[str], Golden], name: str) -> None:
+    """A wrong flow hidden behind the rest: swapped components, scales or directions, sizes not multiples of 32."""
+    network = golden(name)
+    with jax.enable_x64(True):
+        flows = jax.jit(lambda model, clip: clip_flows(model.vrt.spynet, clip, 1))(
+            network.model, jnp.asarray(network.clip, np.float64)
+        )
+    # The goldens hold float32.
+    backward, forward = (np.moveaxis(np.asarray(f), -1, 2) for f in (flows[0].backward[0], flows[3].forward[0]))
+    np.testing.assert_allclose(backward, network.answers["flow_backward_0"], atol=1e-5)
+    np.testing.assert_allclose(forward, network.answers["flow_forward_3"], atol=1e-5)
+
+
+def test_spike_features_and_fusion_agree(golden: Callable[[str], Golden]) -> None:
+    """An error in one part of the spike branch that another one covers."""
+    network = golden("tiny_spike")
+
+    def parts(model: Restorer, voxels: jax.Array, features: jax.Array, spikes: jax.Array) -> tuple:
+        branch = model.spike_branch
+        encoded = branch.encoder(voxels)
+        attended = [attention(x) for attention, x in zip(branch.temporal_attention, encoded, strict=True)]
+        return encoded, attended, branch.fuse_blocks[3](features, spikes)
+
+    # (B, T, C, H, W) as in the golden, then channels last.
+    query, keys = (
+        np.moveaxis(np.random.Generator(np.random.PCG64(seed)).standard_normal((1, 5, 24, 8, 8)), 2, -1)
+        for seed in (crc("fuse/q"), crc("fuse/kv"))
+    )
+    with jax.enable_x64(True):
+        encoded, attended, fused = jax.jit(parts)(
+            network.model, jnp.asarray(network.voxels, np.float64), jnp.asarray(query), jnp.asarray(keys)
+        )
+    for scale in range(4):
+        for name, features in (("encoder", encoded[scale]), ("self_attention", attended[scale])):
+            means = np.moveaxis(np.asarray(features).mean((2, 3)), -1, 1)
+            np.testing.assert_allclose(means, network.answers[f"{name}_scale{scale}_mean"], atol=1e-5)
+    for name, features in (("encoder", encoded[3]), ("self_attention", attended[3])):
+        channels_first = np.moveaxis(np.asarray(features), -1, 1)
+        np.testing.assert_allclose(channels_first, network.answers[f"{name}_scale3"], atol=1e-5)
+    np.testing.assert_allclose(np.moveaxis(np.asarray(fused), -1, 2), network.answers["fuse_scale3"], atol=1e-5)
+
+
+def crc(text: str) -> int:
+    """The seed that the goldens derive from a name."""
+    return zlib.crc32(text.encode())
+
+
+@pytest.mark.parametrize("name", FULL_SIZE)
+def test_every_published_key_is_consumed_at_full_size(name: str) -> None:
+    """A parameter without a place, or a place without a parameter, in a network of the published size."""
+    manifest = read_manifest(name)
+    # One number seen at every shape: the arrays take no memory.
+    arrays = {key: np.broadcast_to(np.float32(0), shape) for key, shape in manifest["shapes"].items()}
+    parameters = restorer_from_torch(abstract_model(manifest), arrays)
+    assert sum(leaf.size for leaf in jax.tree.leaves(parameters)) == manifest["params"]
+
+
+def test_arrays_that_do_not_fit_are_all_reported() -> None:
+    """A conversion that stops at the first problem, or goes on with weights missing."""
+    manifest = read_manifest("tiny_deblur")
+    arrays = {key: np.broadcast_to(np.float32(0), shape) for key, shape in manifest["shapes"].items()}
+    del arrays["norm.bias"]
+    arrays["norm.weight"] = np.zeros(7, np.float32)
+    arrays["head.weight"] = np.zeros(3, np.float32)
+    with pytest.raises(ConversionError) as caught:
+        restorer_from_torch(abstract_model(manifest), arrays)
+    assert "3 problems" in str(caught.value)
+    for name in ("norm.bias", "norm.weight", "head.weight"):
+        assert name in str(caught.value)
