@@ -251,7 +251,13 @@ def tiny_config(**spike: Any) -> ConfigDict:
     """The smallest real network; `spike` changes its branch."""
     config = common.get_config()
     config.model.vrt.update(
-        dims=(4,) * 11, depths=(2,) * 7 + (1,) * 4, heads=(2,) * 11, window=(2, 2, 2), deformable_groups=2
+        dims=(4,) * 8,
+        depths=(2,) * 7 + (1,),
+        heads=(2,) * 8,
+        independent=(),
+        window=(2, 2, 2),
+        deformable_groups=2,
+        mutual_ratio=0.5,
     )
     config.model.spike.update({"bins": BINS, "channels": (4,) * 4, "heads": 2} | spike)
     return config
