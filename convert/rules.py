@@ -1,7 +1,8 @@
 """Conversion rules: which PyTorch key holds a parameter of ours, and in which layout.
 
-A rule pairs a path of ours ("stages/{i}/reshape/norm/scale") with a PyTorch key ("stage{i+1}.reshape.1.weight"). `{i}` stands for a number; on the PyTorch
-side it may be multiplied and added to. `{layer}` stands for the blocks that we hold stacked on the first axis.
+A rule pairs a path of ours ("stages/{i}/reshape/norm/scale") with a PyTorch key ("stage{i+1}.reshape.1.weight").
+`{i}` stands for a number; on the PyTorch side it may be multiplied and added to. `{layer}` stands for the blocks that
+we hold stacked on the first axis.
 """
 
 import re
@@ -73,9 +74,7 @@ class ConversionError(InputError):
     """Weights that do not fit the network; the message lists all that is wrong."""
 
 
-def parameters_from_torch(
-    parameters: nnx.State, rules: tuple[Rule, ...], arrays: Mapping[str, Any]
-) -> nnx.State:
+def parameters_from_torch(parameters: nnx.State, rules: tuple[Rule, ...], arrays: Mapping[str, Any]) -> nnx.State:
     """`parameters` with the values that `arrays` holds.
 
     Args:
@@ -86,7 +85,8 @@ def parameters_from_torch(
     Returns: float32 NumPy arrays in the structure of `parameters`.
 
     Raises:
-        ConversionError: parameters that no array fills, arrays of another shape, keys that nothing takes, all in one message.
+        ConversionError: parameters that no array fills, arrays of another shape, keys that nothing takes, all in one
+            message.
     """
     unused, problems, filled = set(arrays), [], {}
     for path, key, layout, variable in _match(parameters, rules):
@@ -113,7 +113,7 @@ def parameters_from_torch(
 
 
 def _match(parameters: nnx.State, rules: tuple[Rule, ...]) -> Iterator[tuple[str, str, str | None, nnx.Param]]:
-    """For every parameter its path, its PyTorch key (`{layer}` left open where it is stacked), the layout and the parameter."""
+    """For every parameter its path, PyTorch key (`{layer}` left open where it is stacked), layout and itself."""
     for path, variable in nnx.to_flat_state(parameters):
         joined = _joined(path)
         found = [(key, rule.layout) for rule in rules if (key := rule.torch_key(joined)) is not None]

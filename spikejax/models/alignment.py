@@ -4,6 +4,8 @@ Backward alignment brings frames t+1 .. t+K to t, forward alignment t-1 .. t-K. 
 targets of both directions are one batch.
 """
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -112,7 +114,7 @@ class DeformableAlignment(nnx.Module):
         return merged.reshape(n, height, width, channels) + self.bias[...].astype(merged.dtype).reshape(1, 1, 1, -1)
 
 
-def _in_parts(sample, position: Array, mask: Array, samples: int) -> Array:
+def _in_parts(sample: Callable[[Array, Array], Array], position: Array, mask: Array, samples: int) -> Array:
     """`sample` over all pixels: at once where that is small, else over equal parts of them, one after the other."""
     pixels = position.shape[1]
     parts = -(-samples // _SAMPLES_AT_ONCE)

@@ -16,7 +16,7 @@ from jaxtyping import Float, Int, Num
 
 from spikejax.models.layers import Linear, accumulation_dtype
 
-Window = tuple[int, int, int]
+Window = tuple[int, ...]  # frames, rows, columns
 
 MASKED = -100.0
 # Logits held at once. On CPUs a few megabytes of them stay in the cache, where many more would also have to be fetched
@@ -26,11 +26,15 @@ _LOGITS_AT_ONCE_CPU = 2**25
 _LOGITS_IN_CACHE = 2**20
 
 
-def shrink_window(size: Window, window: Window, shift: Window) -> tuple[Window, Window]:
-    """The window and the shift for a clip of `size`: an axis no larger than its window has one window and no shift."""
+def shrink_window(size: Window, window: Window) -> tuple[Window, Window]:
+    """The window for a clip of `size`, and how far it is shifted in every second block: half of it (integer division).
+
+    An axis that is not larger than its window has one window and no shift.
+    """
     fits = [length <= extent for length, extent in zip(size, window, strict=True)]
-    shrunk = tuple(length if fit else extent for length, extent, fit in zip(size, window, fits, strict=True))
-    return shrunk, tuple(0 if fit else step for step, fit in zip(shift, fits, strict=True))
+    shrunk = [length if fit else extent for length, extent, fit in zip(size, window, fits, strict=True)]
+    shift = [0 if fit else extent // 2 for extent, fit in zip(window, fits, strict=True)]
+    return (shrunk[0], shrunk[1], shrunk[2]), (shift[0], shift[1], shift[2])
 
 
 def partition(x: Num[Array, "b t h w c"], window: Window) -> Num[Array, "nw n c"]:
@@ -121,7 +125,7 @@ class WindowAttention(nnx.Module):
         q, k, v = self._heads(self.qkv_self, windows)
         attended = attend(q, k, v, bias=self._bias(tokens), regions=regions)
         if self.qkv_mutual is not None:
-            attended = jnp.concatenate([self._mutual(windows, window, regions), attended], axis=-1)
+            attended = jnp.concatenate([self._mutual(self.qkv_mutual, windows, window, regions), attended], axis=-1)
         return self.projection(attended)
 
     def _heads(self, projection: Linear, x: Array) -> tuple[Array, Array, Array]:
@@ -133,13 +137,13 @@ class WindowAttention(nnx.Module):
         index = relative_position_index(self.window)[:tokens, :tokens]
         return jnp.moveaxis(self.relative_bias[...][index], -1, 0)
 
-    def _mutual(self, windows: Array, window: Window, regions: Array | None) -> Array:
+    def _mutual(self, projection: Linear, windows: Array, window: Window, regions: Array | None) -> Array:
         """Each frame of the window is asked by the queries of the other one."""
         encoding = sine_position_encoding(*window[1:], windows.shape[-1])
-        encoding = jnp.asarray(np.tile(encoding, (2, 1)), windows.dtype)[None]
+        both_frames = jnp.asarray(np.tile(encoding, (2, 1)), windows.dtype)[None]
         q, k, v = (
             rearrange(x, "w heads (frame n) d -> w frame heads n d", frame=2)
-            for x in self._heads(self.qkv_mutual, windows + encoding)
+            for x in self._heads(projection, windows + both_frames)
         )
         q, k, v = (rearrange(x, "w frame heads n d -> (w frame) heads n d") for x in (q[:, ::-1], k, v))
         if regions is not None:  # those of the first frame serve both
@@ -168,7 +172,7 @@ def attend(
     def in_parts(most: int, q: Array, k: Array, v: Array) -> Array:
         parts = _divisor_at_least(count, -(-logits // most))
         cut = [None if x is None else x.reshape(parts, -1, *x.shape[1:]) for x in (q, k, v, regions)]
-        merged = lax.map(jax.checkpoint(lambda part: _attend_windows(*part, bias)), cut)
+        merged = lax.map(jax.checkpoint(lambda part: _attend_windows(part[0], part[1], part[2], part[3], bias)), cut)
         return merged.reshape(count, tokens, -1)
 
     def on_cpu(q: Array, k: Array, v: Array) -> Array:

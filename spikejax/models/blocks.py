@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 from jax import Array, lax
-from jaxtyping import Float, Key
+from jaxtyping import Bool, Float, Key
 
 from spikejax.models.attention import Window, WindowAttention, merge, partition, shrink_window, window_regions
 from spikejax.models.layers import GatedMLP, LayerNorm, stack_blocks
@@ -24,7 +24,7 @@ class TMSABlock(nnx.Module):
         self,
         x: Float[Array, "b t h w c"],
         *,
-        shifted: bool,
+        shifted: Bool[Array, ""] | bool,
         drop_rate: Float[Array, ""] | None = None,
         key: Key[Array, ""] | None = None,
     ) -> Float[Array, "b t h w c"]:
@@ -33,21 +33,26 @@ class TMSABlock(nnx.Module):
         x = x + _drop_path(self._attend(self.norm1(x), shifted), drop_rate, keys[0])
         return x + _drop_path(self.mlp(self.norm2(x)), drop_rate, keys[1])
 
-    def _attend(self, x: Array, shifted: bool) -> Array:
+    def _attend(self, x: Array, shifted: Array | bool) -> Array:
         """Attention within windows, shifted by half of them or not; zero-padded at the end to whole windows."""
         size = x.shape[1:4]
-        half = tuple(extent // 2 if shifted else 0 for extent in self.window)
-        window, shift = shrink_window(size, self.window, half)
+        window, shift = shrink_window(size, self.window)
         padding = [(-length) % extent for length, extent in zip(size, window, strict=True)]
         padded = tuple(length + pad for length, pad in zip(size, padding, strict=True))
         x = jnp.pad(x, ((0, 0), *((0, pad) for pad in padding), (0, 0)))
-        if any(shift):
-            x = jnp.roll(x, [-step for step in shift], axis=(1, 2, 3))
-        windows = self.attention(partition(x, window), window, window_regions(padded, window, shift))
-        x = merge(windows, window, padded)
-        if any(shift):
-            x = jnp.roll(x, shift, axis=(1, 2, 3))
+        regions = window_regions(padded, window, shift)
+        if regions is not None:
+            regions = jnp.where(shifted, regions, jnp.zeros((), regions.dtype))
+            x = _roll(x, tuple(-step for step in shift), shifted)
+        x = merge(self.attention(partition(x, window), window, regions), window, padded)
+        if regions is not None:
+            x = _roll(x, shift, shifted)
         return x[:, : size[0], : size[1], : size[2]]
+
+
+def _roll(x: Float[Array, "b t h w c"], shift: Window, shifted: Array | bool) -> Float[Array, "b t h w c"]:
+    """`x` rolled by `shift` along (t, h, w) if `shifted`, which a scan over blocks knows only when it runs."""
+    return lax.cond(shifted, lambda: jnp.roll(x, shift, axis=(1, 2, 3)), lambda: x)
 
 
 def _drop_path(x: Float[Array, "b ..."], rate: Array | None, key: Array | None) -> Array:
@@ -62,7 +67,8 @@ def _drop_path(x: Float[Array, "b ..."], rate: Array | None, key: Array | None) 
 class TMSAGroup(nnx.Module):
     """A sequence of blocks whose windows are unshifted and shifted in turns.
 
-    Their parameters are stacked on the axis "layers". Pairs of blocks are scanned over, so that the compiler sees one pair whatever the depth.
+    Their parameters are stacked on the axis "layers" and scanned over, so that the compiler sees one block whatever the
+    depth.
     """
 
     def __init__(
@@ -88,26 +94,14 @@ class TMSAGroup(nnx.Module):
     def __call__(self, x: Float[Array, "b t h w c"], *, key: Key[Array, ""] | None = None) -> Float[Array, "b t h w c"]:
         """All blocks in turn; `key` switches stochastic depth on."""
         definition, parameters = nnx.split(self.blocks)
+        shifted = jnp.arange(self.depth, dtype=jnp.int32) % 2 == 1
         rates = jnp.asarray(self.drop_rates, jnp.float32)
         keys = None if key is None else jax.random.split(key, self.depth)
-        stacked = (parameters, rates, keys)
 
-        def block(x: Array, layer: tuple, shifted: bool) -> Array:
-            parameters, rate, key = layer
-            return nnx.merge(definition, parameters)(x, shifted=shifted, drop_rate=rate, key=key)
+        def block(x: Array, layer: tuple) -> tuple[Array, None]:
+            parameters, shifted, rate, key = layer
+            return nnx.merge(definition, parameters)(x, shifted=shifted, drop_rate=rate, key=key), None
 
         if self.remat:
-            block = jax.checkpoint(block, static_argnums=2, prevent_cse=False)
-
-        def pair(x: Array, layers: tuple) -> tuple[Array, None]:
-            for index in range(2):
-                x = block(x, jax.tree.map(lambda leaf: leaf[index], layers), bool(index))  # noqa: B023
-            return x, None
-
-        pairs = self.depth // 2
-        if pairs:
-            in_pairs = jax.tree.map(lambda leaf: leaf[: 2 * pairs].reshape(pairs, 2, *leaf.shape[1:]), stacked)
-            x, _ = lax.scan(pair, x, in_pairs)
-        if self.depth % 2:
-            x = block(x, jax.tree.map(lambda leaf: leaf[-1], stacked), False)
-        return x
+            block = jax.checkpoint(block, prevent_cse=False)
+        return lax.scan(block, x, (parameters, shifted, rates, keys))[0]

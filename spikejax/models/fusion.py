@@ -5,7 +5,7 @@ Stages 1-4 of VRT meet the scales of the encoder from full size to 1/8; stages 5
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import jax.numpy as jnp
 from flax import nnx
@@ -43,7 +43,7 @@ class SpikeConfig:
     fused_stages: tuple[int, ...] = (1, 2, 3, 4)
     zero_init: bool = False
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.fusion not in ("cross_attention", "concat"):
             raise ValueError(f'spike.fusion must be "none", "cross_attention" or "concat", not {self.fusion!r}')
         stages = self.fused_stages
@@ -91,10 +91,12 @@ class SpikeBranch(nnx.Module):
         config.check_against(vrt)
         self.config = config
         self.encoder = SpikeEncoder3D(config.bins, config.channels[:ENCODER_SCALES], rngs=rngs)
-        options = {"zero_init": config.zero_init, "rngs": rngs}
+        options: dict[str, Any] = {"zero_init": config.zero_init, "rngs": rngs}
         if config.fusion == "concat":
             self.temporal_attention = None
-            self.fuse_blocks = nnx.List(ConcatFuse(channels, **options) for channels in config.channels)
+            self.fuse_blocks: nnx.List[ConcatFuse | TemporalCrossAttnFuse] = nnx.List(
+                ConcatFuse(channels, **options) for channels in config.channels
+            )
         else:
             self.temporal_attention = nnx.List(
                 SpikeTemporalSA(channels, heads=config.heads, rngs=rngs) for channels in config.channels

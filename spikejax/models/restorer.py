@@ -86,7 +86,7 @@ class Restorer(nnx.Module):
             for size, extent in zip((height, width), self.vrt.config.window[1:], strict=True)
         )
         fusion = None
-        if self.spike_branch is not None:
+        if self.spike_branch is not None and voxels is not None:
             voxels = _pad(_enlarge(voxels, height, width), rows, columns)
             fusion = self.spike_branch(voxels if self.compute_dtype is None else voxels.astype(self.compute_dtype))
         restored = self.vrt(_pad(clip, rows, columns), fusion=fusion, key=key)

@@ -70,7 +70,7 @@ class SpyNet(nnx.Module):
         references, supportings = _pyramid(reference), _pyramid(supporting)
         # The published network starts from a flow of half the coarsest size and doubles it: zero, and so is its double.
         flow = jnp.zeros((*references[0].shape[:3], 2), reference.dtype)
-        flows = []
+        flows: list[Array] = []
         for level, picture, other in zip(self.levels, references, supportings, strict=True):
             if flows:
                 flow = 2 * resize_bilinear(flow, *picture.shape[1:3], align_corners=True)
@@ -92,9 +92,7 @@ def _pyramid(picture: Float[Array, "n h w 3"]) -> list[Array]:
     return pyramid[::-1]
 
 
-def clip_flows(
-    spynet: SpyNet, clip: Float[Array, "b t h w 3"], reach: int
-) -> tuple[ClipFlows, ClipFlows, ClipFlows, ClipFlows]:
+def clip_flows(spynet: SpyNet, clip: Float[Array, "b t h w 3"], reach: int) -> tuple[ClipFlows, ...]:
     """The flows of `clip` at the scales 1, 1/2, 1/4 and 1/8, between frames up to `reach` (1 to 3) apart."""
     batch = clip.shape[0]
     earlier, later = (rearrange(frames, "b t h w c -> (b t) h w c") for frames in (clip[:, :-1], clip[:, 1:]))

@@ -94,7 +94,10 @@ class Stage(nnx.Module):
             x = before_attention(x)
         x = x + self.mutual_linear(self.mutual_group(x, key=keys[0]))
         x = x + self.self_linear(self.self_group(x, key=keys[1]))
-        return x if self.warping is None else self.warping(x, flows)
+        if self.warping is None:
+            return x
+        assert flows is not None
+        return self.warping(x, flows)
 
 
 class ResidualGroup(nnx.Module):

@@ -1,8 +1,8 @@
 """VRT, the Video Restoration Transformer (Liang et al., 2022), for every published task.
 
-Clips are [b, t, h, w, c] in [0, 1], h and w multiples of 8 with h / 8 and w / 8 at least a window (the
-restorer pads). Stages 1-7 are a U-Net over the scales 1, 1/2, 1/4, 1/8, 1/4, 1/2, 1. Flows and the picture that is added back
-come from the RGB input alone, and stay float32 whatever the compute dtype.
+Clips are [b, t, h, w, c] in [0, 1], h and w multiples of 8 with h / 8 and w / 8 at least a window (the restorer pads).
+Stages 1-7 are a U-Net over the scales 1, 1/2, 1/4, 1/8, 1/4, 1/2, 1. Flows and the picture that is added back come
+from the RGB input alone, and stay float32 whatever the compute dtype.
 """
 
 from dataclasses import dataclass
@@ -64,7 +64,9 @@ class VRTConfig:
     drop_path: float = 0.2
     noise_map: bool = False
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
+        if len(self.window) != 3:
+            raise ValueError(f"window must be (frames, rows, columns), not {self.window}")
         if not len(self.depths) == len(self.dims) == len(self.heads) > U_STAGES:
             raise ValueError(
                 f"depths, dims and heads need one entry for each of the {U_STAGES} stages and at least one more for "
@@ -153,9 +155,11 @@ class VRT(nnx.Module):
         """
         picture = clip[..., : self.config.input_channels]
         if self.spynet is None:
+            assert isinstance(self.head, InterpolationHead)
             mean = picture.mean((1, 2, 3), keepdims=True)
             features = self._features(self.conv_first(self._cast(picture - mean)), None, fusion, key)
             return self.head(features).astype(clip.dtype) + mean
+        assert not isinstance(self.head, InterpolationHead)
         flows = clip_flows(self.spynet, picture, self.config.reach)
         later, earlier = _neighbour_pictures(picture, flows[0])
         x = jnp.concatenate([picture, later, earlier, clip[..., self.config.input_channels :]], axis=-1)
@@ -172,7 +176,7 @@ class VRT(nnx.Module):
         keys = [None] * len(self.config.depths) if key is None else jax.random.split(key, len(self.config.depths))
 
         def stage(number: int, x: Array) -> Array:
-            at_scale = flows and flows[STAGE_SCALES[number - 1].bit_length() - 1]
+            at_scale = None if flows is None else flows[STAGE_SCALES[number - 1].bit_length() - 1]
             before = None if fusion is None else lambda x: fusion.before_attention(number, x)
             x = self.stages[number - 1](x, at_scale, before_attention=before, key=keys[number - 1])
             return x if fusion is None else fusion.after_stage(number, x)

@@ -79,7 +79,7 @@ def sample_bilinear(image: Float[Array, "n h w g c"], position: Float[Array, "n 
     """`image` at `position` (column, row), zeros outside; each of the g groups of channels has positions of its own."""
     corner = jnp.floor(position)
     fraction = position - corner
-    result = None
+    weighted = []
     for right in (0, 1):
         for down in (0, 1):
             neighbour = corner + jnp.asarray([right, down], corner.dtype).reshape(1, 1, 1, 2)
@@ -88,9 +88,8 @@ def sample_bilinear(image: Float[Array, "n h w g c"], position: Float[Array, "n 
             )
             pixels, inside = _gather_pixels(image, neighbour)
             weight = jnp.where(inside, weight_x * weight_y, jnp.zeros((), weight_x.dtype))
-            weighted = pixels * weight[..., None].astype(image.dtype)
-            result = weighted if result is None else result + weighted
-    return result
+            weighted.append(pixels * weight[..., None].astype(image.dtype))
+    return sum(weighted[1:], weighted[0])
 
 
 def warp_nearest4(image: Float[Array, "n h w c"], flow: Float[Array, "n h w 2"]) -> Float[Array, "n h w 4*c"]:

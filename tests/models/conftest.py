@@ -104,7 +104,7 @@ def golden() -> Callable[[str], Golden]:
 
 @pytest.fixture(scope="session")
 def tiny_model() -> Restorer:
-    """A small network with spikes and random weights: pairs of blocks and odd ones, several heads, no zeros at first."""
+    """A small network with spikes and random weights: pairs of blocks and odd ones, several heads, no zeros."""
     vrt = VRTConfig(
         window=(4, 4, 4),
         depths=(3,) * 7 + (2, 1),

@@ -48,7 +48,7 @@ def test_float64_answers_agree_within_1e_6_of_their_range(golden: Callable[[str]
         np.testing.assert_allclose(restored.mean((3, 4)), network.answers["output_mean"], rtol=1e-5)
         np.testing.assert_allclose(restored.std((3, 4)), network.answers["output_std"], rtol=1e-5)
         restored = restored[..., CROP, CROP]
-    truth = network.answers.get("output_float64", network.answers.get("output_float64_crop"))
+    truth = network.answers["output_float64" if "output_float64" in network.answers else "output_float64_crop"]
     assert np.abs(restored - truth).max() <= 1e-6 * np.ptp(truth)
 
 
@@ -81,6 +81,7 @@ def test_spike_features_and_fusion_agree(golden: Callable[[str], Golden]) -> Non
 
     def parts(model: Restorer, voxels: jax.Array, features: jax.Array, spikes: jax.Array) -> tuple:
         branch = model.spike_branch
+        assert branch is not None and branch.temporal_attention is not None
         encoded = branch.encoder(voxels)
         attended = [attention(x) for attention, x in zip(branch.temporal_attention, encoded, strict=True)]
         return encoded, attended, branch.fuse_blocks[3](features, spikes)
