@@ -22,7 +22,7 @@ MASKED = -100.0
 # Logits held at once. On CPUs a few megabytes of them stay in the cache, where many more would also have to be fetched
 # from memory.
 _LOGITS_AT_ONCE = 2**28
-_LOGITS_AT_ONCE_CPU = 2**25
+_LOGITS_AT_ONCE_CPU = 2**23
 _LOGITS_IN_CACHE = 2**20
 
 

@@ -87,8 +87,8 @@ def sample_bilinear(image: Float[Array, "n h w g c"], position: Float[Array, "n 
                 fraction[..., axis] if far else 1 - fraction[..., axis] for axis, far in ((0, right), (1, down))
             )
             pixels, inside = _gather_pixels(image, neighbour)
-            weight = jnp.where(inside, weight_x * weight_y, jnp.zeros((), weight_x.dtype))
-            weighted.append(pixels * weight[..., None].astype(image.dtype))
+            weight = jnp.where(inside, weight_x * weight_y, jnp.zeros((), weight_x.dtype)).astype(image.dtype)
+            weighted.append(pixels * weight[..., None])
     return sum(weighted[1:], weighted[0])
 
 
