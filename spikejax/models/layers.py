@@ -178,8 +178,6 @@ def _conv2d_forward(x: Array, kernel: Array, stride: int, padding: int) -> tuple
 
 def _conv2d_backward(stride: int, padding: int, saved: tuple[Array, Array], dy: Array) -> tuple[Array, Array]:
     x, kernel = saved
-    _, to_dx = jax.vjp(lambda x: _conv2d(x, kernel, stride, padding), x)
-
     def by_xla(x: Array, dy: Array) -> Array:
         return jax.vjp(lambda kernel: _conv2d(x, kernel, stride, padding), kernel)[1](dy)[0]
 
@@ -188,7 +186,15 @@ def _conv2d_backward(stride: int, padding: int, saved: tuple[Array, Array], dy: 
         # the kernel instead.
         return _kernel_gradient_by_taps(x, dy, kernel.shape[:2], stride, padding)
 
-    return to_dx(dy)[0], lax.platform_dependent(x, dy, cpu=by_taps, default=by_xla)
+    return _input_gradient(x, kernel, stride, padding, dy), lax.platform_dependent(x, dy, cpu=by_taps, default=by_xla)
+
+
+def _input_gradient(x: Array, kernel: Array, stride: int, padding: int, dy: Array) -> Array:
+    if stride == 1 and kernel.shape[0] == kernel.shape[1]:
+        # A convolution like any other, with the kernel turned round; XLA would take a slower, more general one.
+        turned = kernel[::-1, ::-1].swapaxes(2, 3)
+        return _conv2d(dy, turned, 1, kernel.shape[0] - 1 - padding)
+    return jax.vjp(lambda x: _conv2d(x, kernel, stride, padding), x)[1](dy)[0]
 
 
 def _kernel_gradient_by_taps(x: Array, dy: Array, size: tuple[int, ...], stride: int, padding: int) -> Array:
@@ -198,7 +204,8 @@ def _kernel_gradient_by_taps(x: Array, dy: Array, size: tuple[int, ...], stride:
 
     def tap(index: Array) -> Array:
         row, column = index // size[1], index % size[1]
-        seen = lax.dynamic_slice(x, (0, row, column, 0), (images, rows, columns, x.shape[-1]))
+        first = jnp.zeros_like(index)  # of the type of the others, with x64 as well
+        seen = lax.dynamic_slice(x, (first, row, column, first), (images, rows, columns, x.shape[-1]))
         return lax.dot_general(seen[:, ::stride, ::stride], dy, (((0, 1, 2), (0, 1, 2)), ((), ())))
 
     taps = lax.map(tap, jnp.arange(size[0] * size[1], dtype=jnp.int32))
