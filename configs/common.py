@@ -105,4 +105,5 @@ def _optimizer() -> dict:
         weight_decay=1e-4,  # per update and unit of learning rate (AdamW)
         decay_vectors=True,  # whether norms and biases decay too; the recipe's AdamW knows no exceptions
         clip_norm=1.0,  # largest global norm of the gradient
+        frozen="",  # regular expression of dotted names of parameters that are not trained, such as "spynet"; "" = none
     )

@@ -22,6 +22,6 @@ def charbonnier(
         epsilon: where the parabola turns into the straight line, in units of the pictures' range.
     """
     # Never in bfloat16, which cannot tell 1 from 1 + epsilon.
-    dtype = jnp.promote_types(jnp.promote_types(prediction.dtype, target.dtype), jnp.float32)
+    dtype = jnp.float64 if prediction.dtype == jnp.float64 else jnp.float32
     difference = prediction.astype(dtype) - target.astype(dtype)
     return jnp.mean(jnp.sqrt(jnp.square(difference) + epsilon**2))

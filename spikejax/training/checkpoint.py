@@ -22,6 +22,7 @@ from spikejax.data.layout import read_json, write_json
 from spikejax.errors import InputError
 from spikejax.models.restorer import build_restorer
 from spikejax.training.config import differences, read_saved_config, save_config
+from spikejax.training.names import parameter_name
 from spikejax.training.step import Build, TrainState
 
 CONFIG_FILE = "config.json"
@@ -80,6 +81,7 @@ class Checkpoints:
         """
         if step in self._best.all_steps():
             return
+        self._best.wait_until_finished()  # the metrics of one that is still being saved cannot be read
         best = self._best.best_step()
         if best is not None and self._best.metrics(best)[_METRIC] >= metrics[_METRIC]:
             return
@@ -179,7 +181,7 @@ def _manager(folder: Path, *trees: str, **options: Any) -> ocp.CheckpointManager
 
 
 def _abstract_params(build: Build, config: ConfigDict) -> dict:
-    model = nnx.eval_shape(lambda: build(config.model, rngs=nnx.Rngs(0)))
+    model = nnx.eval_shape(lambda: build(config.model.to_dict(), rngs=nnx.Rngs(0)))
     place = jax.sharding.SingleDeviceSharding(jax.devices()[0])
     return jax.tree.map(
         lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place), nnx.to_pure_dict(nnx.state(model))
@@ -208,7 +210,7 @@ def _check_same_network(manager: ocp.CheckpointManager, step: int, params: Any) 
 def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:
     # Orbax turns the numbers of a list's entries into strings; joined names are the same for both.
     leaves = jax.tree_util.tree_leaves_with_path(tree, is_leaf=lambda node: hasattr(node, "shape"))
-    return {".".join(str(key.key) for key in path): tuple(leaf.shape) for path, leaf in leaves}
+    return {parameter_name(path): tuple(leaf.shape) for path, leaf in leaves}
 
 
 def _data_state_to_json(state: dict | bytes) -> dict:

@@ -29,18 +29,33 @@ class Inputs:
         return f"{len(self.train_set)} training clips, {len(self.val_set.sequences())} validation sequences"
 
 
-def open_inputs(config: ConfigDict, workdir: Path, *, spike_bins: int | None) -> Inputs:
+def data_root(config: ConfigDict, workdir: Path) -> Path:
+    """Returns the folder of the run's data set; the embedded one goes to WORKDIR/data if `data.root` is empty.
+
+    Raises:
+        InputError: the source does not exist, or needs a folder that is not named.
+    """
+    source, root = config.data.source, config.data.root
+    if source not in ("folder", "moving_photographs"):
+        raise InputError(f'data.source: expected "folder" or "moving_photographs", got {source!r}')
+    if source == "folder" and not root:
+        raise InputError("data.root: expected the folder of the data set (--config.data.root=DIR), got nothing")
+    return Path(root) if root else workdir / "data"
+
+
+def open_inputs(config: ConfigDict, root: Path, *, spike_bins: int | None) -> Inputs:
     """Returns the data of a run; the embedded data set is written first unless it is there.
 
     Args:
         config: see configs/common.py.
-        workdir: where the embedded data set goes if `data.root` is empty.
+        root: folder of the data set, see `data_root`.
         spike_bins: time bins of the voxels that the network takes; None = it takes none.
 
     Raises:
         InputError: the data set is missing, damaged or does not fit the configuration.
     """
-    root = _data_root(config, workdir)
+    if config.data.source == "moving_photographs":
+        write_moving_photographs(root, seed=config.seed, bins=config.model.spike.bins, **config.data.scenes)
     statistics = None if spike_bins is None else dataclasses.asdict(ensure_statistics(root, bins=spike_bins))
     train_set = FolderDataset(root, "train", frames=config.data.frames, bins=spike_bins, crop=config.data.crop)
     loader = train_loader(
@@ -62,17 +77,3 @@ def read_sequences(dataset: FolderDataset, *, most: int = 0) -> Iterator[dict[st
     names = [name for name, _ in dataset.sequences()]
     for name in names[: most or None]:
         yield dataset.read_sequence(name)
-
-
-def _data_root(config: ConfigDict, workdir: Path) -> Path:
-    """Returns the data set's folder, written if it is the embedded one."""
-    data = config.data
-    if data.source == "moving_photographs":
-        root = Path(data.root) if data.root else workdir / "data"
-        write_moving_photographs(root, seed=config.seed, **data.scenes, bins=config.model.spike.bins)
-        return root
-    if data.source != "folder":
-        raise InputError(f'data.source: expected "folder" or "moving_photographs", got {data.source!r}')
-    if not data.root:
-        raise InputError("data.root: expected the folder of the data set (--config.data.root=DIR), got nothing")
-    return Path(data.root)

@@ -16,8 +16,8 @@ from spikejax.models.restorer import build_restorer
 from spikejax.training import sharding
 from spikejax.training.checkpoint import Checkpoints, check_workdir
 from spikejax.training.evaluate import Validation, validate
-from spikejax.training.inputs import open_inputs, read_sequences
-from spikejax.training.optimizer import make_optimizer, make_schedule
+from spikejax.training.inputs import data_root, open_inputs, read_sequences
+from spikejax.training.optimizer import frozen_mask, make_optimizer, make_schedule
 from spikejax.training.progress import Progress, duration, summary
 from spikejax.training.step import (
     Build,
@@ -58,17 +58,19 @@ def train(config: ConfigDict, workdir: str | Path, *, build: Build = build_resto
 
     # ---- What everything is and where it lies; nothing is computed or written yet ----
     check_workdir(workdir, config)
-    mesh = sharding.make_mesh(config.mesh)
+    root = data_root(config, workdir)
+    mesh = sharding.make_mesh(config.mesh.to_dict())
     sharding.check_batch_size(config.data.batch_size, mesh)
     by_batch = sharding.batch_sharding(mesh)
-    network = describe_network(lambda: build(config.model, rngs=nnx.Rngs(config.seed)))
+    network = describe_network(lambda: build(config.model.to_dict(), rngs=nnx.Rngs(config.seed)))
     schedule = make_schedule(config.optimizer, steps=steps)
-    optimizer = make_optimizer(config.optimizer, schedule, network.axes)
+    frozen = frozen_mask(network.shapes, config.optimizer.frozen)
+    optimizer = make_optimizer(config.optimizer, schedule, network.axes, frozen=frozen)
     abstract = abstract_state(network, optimizer, mesh)
     progress.note(f"network: {network.size:,} parameters, on {sharding.describe(mesh)}")
 
     # ---- Data ----
-    inputs = open_inputs(config, workdir, spike_bins=network.spike_bins)
+    inputs = open_inputs(config, root, spike_bins=network.spike_bins)
     loader = inputs.loader
     progress.note(f"data: {inputs.describe()}")
 
@@ -86,7 +88,7 @@ def train(config: ConfigDict, workdir: str | Path, *, build: Build = build_resto
     def loss(recon: jax.Array, sharp: jax.Array) -> jax.Array:
         return charbonnier(recon, sharp, epsilon=config.loss.charbonnier_epsilon)
 
-    train_step = make_train_step(network, optimizer, loss, abstract, seed=config.seed)
+    train_step = make_train_step(network, optimizer, loss, abstract, frozen=frozen, seed=config.seed)
     forward = make_forward(network, mesh)
 
     # ---- Logs ----

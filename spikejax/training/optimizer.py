@@ -5,13 +5,16 @@ norms and biases out; `decay_vectors = False` does that. "Vector" then means one
 dimension named "layers", along which repeated blocks are stacked, does not count.
 """
 
+import re
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import optax
 from ml_collections import ConfigDict
 
 from spikejax.errors import InputError
+from spikejax.training.names import parameter_name
 
 
 def make_schedule(config: ConfigDict, *, steps: int) -> optax.Schedule:
@@ -33,10 +36,9 @@ def make_schedule(config: ConfigDict, *, steps: int) -> optax.Schedule:
     if peak <= 0:
         raise InputError(f"optimizer.peak_learning_rate: expected a positive number, got {peak}")
     cosine = optax.cosine_decay_schedule(peak, steps - warmup, alpha=config.final_learning_rate / peak)
-    if warmup == 0:
-        return cosine
-    rise = optax.linear_schedule(peak / warmup, peak * (warmup + 1) / warmup, warmup)
-    return optax.join_schedules([rise, cosine], boundaries=[warmup])
+    rise = optax.linear_schedule(peak / max(warmup, 1), peak * (warmup + 1) / max(warmup, 1), max(warmup, 1))
+    joined = optax.join_schedules([rise, cosine], boundaries=[warmup])
+    return lambda count: joined(jnp.asarray(count, jnp.float32))
 
 
 def decay_mask(axes: Any, *, decay_vectors: bool) -> Any:
@@ -53,15 +55,40 @@ def decay_mask(axes: Any, *, decay_vectors: bool) -> Any:
     )
 
 
-def make_optimizer(config: ConfigDict, schedule: optax.Schedule, axes: Any) -> optax.GradientTransformation:
-    """Returns clipping by the global norm, then AdamW.
+def frozen_mask(params: Any, pattern: str) -> Any:
+    """Returns a tree of bools: which parameters are not trained.
+
+    Args:
+        params: tree of parameters or their shapes.
+        pattern: regular expression, searched for in dotted names such as "vrt.spynet.blocks.0.kernel"; "" = none.
+
+    Raises:
+        InputError: the pattern is none, or matches no parameter.
+    """
+    if not pattern:
+        return jax.tree.map(lambda _: False, params)
+    try:
+        found = re.compile(pattern).search
+    except re.error as error:
+        raise InputError(f"optimizer.frozen: {pattern!r} is not a regular expression: {error}") from error
+    mask = jax.tree_util.tree_map_with_path(lambda path, _: bool(found(parameter_name(path))), params)
+    if not any(jax.tree.leaves(mask)):
+        raise InputError(f"optimizer.frozen: {pattern!r} matches no parameter")
+    return mask
+
+
+def make_optimizer(
+    config: ConfigDict, schedule: optax.Schedule, axes: Any, *, frozen: Any
+) -> optax.GradientTransformation:
+    """Returns clipping by the global norm, then AdamW, then nothing for what is frozen.
 
     Args:
         config: the `optimizer` section.
         schedule: learning rate by update.
         axes: tree of the parameters' logical dimension names.
+        frozen: `frozen_mask` of the parameters.
     """
-    return optax.chain(
+    chain = optax.chain(
         optax.clip_by_global_norm(config.clip_norm),
         optax.adamw(
             schedule,
@@ -71,4 +98,12 @@ def make_optimizer(config: ConfigDict, schedule: optax.Schedule, axes: Any) -> o
             weight_decay=config.weight_decay,
             mask=decay_mask(axes, decay_vectors=config.decay_vectors),
         ),
+        optax.masked(optax.set_to_zero(), frozen),  # their gradient is 0 already, but not their decay
     )
+
+    def update(gradient: Any, state: optax.OptState, params: Any = None) -> tuple[Any, optax.OptState]:
+        # Adam raises floats to the power of its int32 counter, which strict promotion (on in the tests) would refuse.
+        with jax.numpy_dtype_promotion("standard"):
+            return chain.update(gradient, state, params)
+
+    return optax.GradientTransformation(chain.init, update)

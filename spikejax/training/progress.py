@@ -1,9 +1,7 @@
 """The terminal's view of a run: one line at a time, readable at 80 columns."""
 
-import sys
 import time
 from collections.abc import Callable, Mapping
-from typing import TextIO
 
 
 class Progress:
@@ -13,11 +11,8 @@ class Progress:
     elsewhere (validation) is in the estimate, since there will be more of it.
     """
 
-    def __init__(
-        self, total: int, *, stream: TextIO | None = None, clock: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, total: int, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._total = total
-        self._stream = stream
         self._clock = clock
         self._begin = clock()
         self._first: tuple[int, float] | None = None
@@ -45,7 +40,7 @@ class Progress:
 
     def note(self, text: str) -> None:
         """Prints a line at once, also into a pipe or a file."""
-        print(text, file=self._stream or sys.stdout, flush=True)
+        print(text, flush=True)
 
 
 def rate(seconds_per_step: float) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
-from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+from jax.sharding import AbstractMesh, AxisType, Mesh, NamedSharding, PartitionSpec
 
 from spikejax.errors import InputError
 
@@ -50,7 +50,7 @@ def make_mesh(sizes: Mapping[str, int], *, devices: Sequence[jax.Device] | None 
     return jax.make_mesh(shape, tuple(sizes), axis_types=axis_types, devices=devices)
 
 
-def parameter_spec(shape: Sequence[int], axes: Sequence[str | None], mesh: Mesh) -> PartitionSpec:
+def parameter_spec(shape: Sequence[int], axes: Sequence[str | None], mesh: Mesh | AbstractMesh) -> PartitionSpec:
     """Returns how one parameter is split: along the first dimension that a rule names and the mesh axis divides.
 
     Args:
@@ -92,7 +92,7 @@ def batch_sharding(mesh: Mesh) -> NamedSharding:
     return NamedSharding(mesh, PartitionSpec(_batch_axes(mesh)))
 
 
-def batch_parts(mesh: Mesh) -> int:
+def batch_parts(mesh: Mesh | AbstractMesh) -> int:
     """Returns into how many parts the mesh splits a batch."""
     return math.prod(mesh.shape[axis] for axis in _batch_axes(mesh))
 
@@ -103,7 +103,7 @@ def describe(mesh: Mesh) -> str:
     return f"{mesh.devices.size} {mesh.devices.flat[0].platform} device(s) ({axes})"
 
 
-def check_batch_size(batch_size: int, mesh: Mesh) -> None:
+def check_batch_size(batch_size: int, mesh: Mesh | AbstractMesh) -> None:
     """Raises InputError if the mesh does not divide a batch of that size."""
     parts = batch_parts(mesh)
     if batch_size < 1 or batch_size % parts:
@@ -115,5 +115,5 @@ def put_batch(batch: Any, sharding: NamedSharding) -> Any:
     return jax.tree.map(lambda array: jax.make_array_from_process_local_data(sharding, array), batch)
 
 
-def _batch_axes(mesh: Mesh) -> tuple[str, ...]:
+def _batch_axes(mesh: Mesh | AbstractMesh) -> tuple[str, ...]:
     return tuple(axis for axis in BATCH_AXES if axis in mesh.shape)

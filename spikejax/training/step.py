@@ -17,7 +17,8 @@ from jaxtyping import Array, Float
 
 from spikejax.training import sharding
 
-Build = Callable[..., nnx.Module]  # (config.model, *, rngs) -> network, as spikejax.models.restorer.build_restorer
+# (the `model` part of the configuration as a dict, *, rngs) -> network, as spikejax.models.restorer.build_restorer
+Build = Callable[..., nnx.Module]
 Batch = Mapping[str, Array]  # blur, sharp [b,t,h,w,3] in [0,1]; voxels [b,t,h',w',k] if the network takes spikes
 Loss = Callable[[Array, Array], Float[Array, ""]]  # (restored, sharp), both [b,t,h,w,3]
 
@@ -90,7 +91,10 @@ def create_state(network: Network, optimizer: optax.GradientTransformation, abst
         params = nnx.to_pure_dict(nnx.split(network.build())[1])
         return TrainState(step=jnp.zeros((), jnp.int32), params=params, optimizer=optimizer.init(params))
 
-    return jax.jit(create, out_shardings=_shardings_of(abstract))()
+    # Hundreds of small random draws that run once. On CPU, optimising each of them takes minutes and gains nothing.
+    on_cpu = abstract.step.sharding.mesh.devices.flat[0].platform == "cpu"
+    options = {"xla_backend_optimization_level": 0} if on_cpu else None
+    return jax.jit(create, out_shardings=_shardings_of(abstract), compiler_options=options)()
 
 
 def make_train_step(
@@ -99,6 +103,7 @@ def make_train_step(
     loss: Loss,
     abstract: TrainState,
     *,
+    frozen: Any,
     seed: int,
 ) -> Callable[[TrainState, Batch], tuple[TrainState, dict[str, Array]]]:
     """Returns the compiled update: (state, batch) -> (state, {"loss", "gradient_norm"}).
@@ -111,6 +116,7 @@ def make_train_step(
         optimizer: the optimizer.
         loss: of restored and sharp clips.
         abstract: `abstract_state` of both, for the places.
+        frozen: tree of bools: which parameters need no gradient. What leads to them alone is not computed.
         seed: of stochastic depth.
     """
 
@@ -118,6 +124,7 @@ def make_train_step(
         key = jax.random.fold_in(jax.random.key(seed), state.step)
 
         def loss_of(params: Any) -> Float[Array, ""]:
+            params = jax.tree.map(lambda leaf, still: jax.lax.stop_gradient(leaf) if still else leaf, params, frozen)
             recon = nnx.merge(network.graph, params)(batch["blur"], batch.get("voxels"), key=key)
             return loss(recon, batch["sharp"])
 
@@ -125,7 +132,7 @@ def make_train_step(
         changes, optimizer_state = optimizer.update(gradient, state.optimizer, state.params)
         params = optax.apply_updates(state.params, changes)
         after = TrainState(step=state.step + 1, params=params, optimizer=optimizer_state)
-        return after, {"loss": value, "gradient_norm": optax.global_norm(gradient)}
+        return after, {"loss": value, "gradient_norm": optax.tree.norm(gradient)}
 
     shardings = _shardings_of(abstract)
     mesh = shardings.step.mesh

@@ -1,5 +1,8 @@
 """A network that is small enough for every test here, with the interface of the real one."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -49,13 +52,12 @@ class StandIn(nnx.Module):
         return blur + 0.1 * self.last(x)
 
 
-def build_stand_in(config: ConfigDict, *, rngs: nnx.Rngs) -> StandIn:
+def build_stand_in(config: Mapping[str, Any], *, rngs: nnx.Rngs) -> StandIn:
     """Has the signature of `build_restorer`; the width is that of stage 1."""
-    return StandIn(config.vrt.dims[0], config.spike.bins, rngs=rngs)
+    return StandIn(config["vrt"]["dims"][0], config["spike"]["bins"], rngs=rngs)
 
 
-@pytest.fixture
-def config() -> ConfigDict:
+def tiny_config() -> ConfigDict:
     """A run of a few seconds."""
     config = common.get_config()
     config.model.vrt.dims = (16,) * 7 + (16,) * 4
@@ -82,13 +84,24 @@ def config() -> ConfigDict:
 
 
 @pytest.fixture
-def network(config: ConfigDict) -> Network:
-    """The stand-in, described."""
-    return describe_network(lambda: build_stand_in(config.model, rngs=nnx.Rngs(config.seed)))
+def config() -> ConfigDict:
+    """See `tiny_config`."""
+    return tiny_config()
 
 
 @pytest.fixture
 def batch() -> dict[str, np.ndarray]:
+    """See `tiny_batch`."""
+    return tiny_batch()
+
+
+@pytest.fixture
+def network(config: ConfigDict) -> Network:
+    """The stand-in, described."""
+    return describe_network(lambda: build_stand_in(config.model.to_dict(), rngs=nnx.Rngs(config.seed)))
+
+
+def tiny_batch() -> dict[str, np.ndarray]:
     """A batch of 8 clips that a network can learn: sharp is blur plus something the voxels tell."""
     rng = np.random.default_rng(0)
     blur = rng.uniform(0.2, 0.8, (8, 2, 8, 8, 3)).astype(np.float32)

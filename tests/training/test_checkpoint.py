@@ -1,0 +1,135 @@
+"""Checkpoints: what is kept, what comes back, and what is refused."""
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import optax
+import pytest
+from ml_collections import ConfigDict
+
+from spikejax.errors import InputError
+from spikejax.training import sharding
+from spikejax.training.checkpoint import Checkpoints, check_workdir, load_for_inference
+from spikejax.training.step import Build, Network, TrainState, abstract_state, create_state
+
+STATISTICS = {"bins": 4, "mean": 0.5, "std": 0.25}
+
+
+@pytest.fixture
+def abstract(network: Network, config: ConfigDict) -> TrainState:
+    """The shapes and places of the stand-in's state."""
+    return abstract_state(network, optax.adam(1e-3), sharding.make_mesh(config.mesh.to_dict()))
+
+
+@pytest.fixture
+def state(network: Network, abstract: TrainState) -> TrainState:
+    """A fresh state."""
+    return create_state(network, optax.adam(1e-3), abstract)
+
+
+def test_last_comes_back_as_it_was(tmp_path: Path, config: ConfigDict, abstract: TrainState, state: TrainState) -> None:
+    """Catches a state that is restored in part, in another dtype or at another place, and a lost loader position."""
+    for data_state in ({"next": 7}, b'{"next": 7}'):
+        workdir = tmp_path / type(data_state).__name__
+        checkpoints = Checkpoints(workdir, config, statistics=STATISTICS)
+        assert checkpoints.restore_last(abstract) is None
+        checkpoints.save_last(3, state, {"next": 0})
+        checkpoints.save_last(5, state, data_state)
+        checkpoints.close()
+        checkpoints = Checkpoints(workdir, config, statistics=STATISTICS)
+        restored = checkpoints.restore_last(abstract)
+        checkpoints.close()
+        assert restored is not None
+        step, again, position = restored
+        assert (step, int(again.step), position) == (5, 5, data_state)
+        jax.tree.map(np.testing.assert_array_equal, again.params, state.params)
+        jax.tree.map(np.testing.assert_array_equal, again.optimizer, state.optimizer)
+        assert jax.tree.map(lambda leaf: leaf.sharding, again) == jax.tree.map(lambda leaf: leaf.sharding, abstract)
+        assert [path.name for path in (workdir / "checkpoints" / "last").iterdir()] == ["5"]
+
+
+def scaled(params: Any, factor: float) -> Any:
+    """Parameters that one can tell apart."""
+    return jax.tree.map(lambda leaf: leaf * factor, params)
+
+
+def test_best_is_the_best_and_last_is_the_newest(
+    tmp_path: Path, config: ConfigDict, state: TrainState, build: Build
+) -> None:
+    """Catches the newest kept as the best, the best dropped for being old, and inference that reads the wrong one."""
+    checkpoints = Checkpoints(tmp_path, config, statistics=STATISTICS)
+    for step, psnr in ((1, 20.0), (2, 30.0), (3, 25.0)):
+        checkpoints.save_best(step, scaled(state.params, step), {"psnr_recon": psnr})
+    checkpoints.save_last(3, TrainState(state.step, scaled(state.params, 3), state.optimizer), {})
+    checkpoints.close()
+    saved_config, params, statistics = load_for_inference(tmp_path, build=build)
+    jax.tree.map(np.testing.assert_array_equal, params, scaled(state.params, 2))
+    assert saved_config.model.to_dict() == config.model.to_dict()
+    assert statistics == STATISTICS
+    _, params, _ = load_for_inference(tmp_path, which="last", build=build)
+    jax.tree.map(np.testing.assert_array_equal, params, scaled(state.params, 3))
+
+
+def test_a_better_one_is_saved_after_going_back(tmp_path: Path, config: ConfigDict, state: TrainState) -> None:
+    """Catches better validations that are not saved because a run continued from an older `last`."""
+    checkpoints = Checkpoints(tmp_path, config, statistics=None)
+    checkpoints.save_best(8, state.params, {"psnr_recon": 20.0})
+    checkpoints.save_best(8, state.params, {"psnr_recon": 20.0})
+    checkpoints.save_best(6, state.params, {"psnr_recon": 21.0})
+    checkpoints.close()
+    assert [path.name for path in (tmp_path / "checkpoints" / "best_psnr").iterdir()] == ["6"]
+
+
+def test_inference_without_validation_reads_last(
+    tmp_path: Path, config: ConfigDict, state: TrainState, build: Build
+) -> None:
+    """Catches an empty folder of the best that hides the last, and statistics made up for a network without spikes."""
+    checkpoints = Checkpoints(tmp_path, config, statistics=None)
+    checkpoints.save_last(2, state, {})
+    checkpoints.close()
+    _, params, statistics = load_for_inference(tmp_path, build=build)
+    jax.tree.map(np.testing.assert_array_equal, params, state.params)
+    assert statistics is None
+
+
+def test_another_network_is_refused(tmp_path: Path, config: ConfigDict, state: TrainState, build: Build) -> None:
+    """Catches a checkpoint whose arrays are cut or left out to fit, and a message that does not say what differs."""
+    checkpoints = Checkpoints(tmp_path, config, statistics=None)
+    checkpoints.save_last(2, state, {})
+    checkpoints.close()
+    check_workdir(tmp_path, config)
+    config.model.vrt.dims = (24,) * 11
+    with pytest.raises(InputError, match=r"another network \(model.vrt.dims: \(16, .*\) -> \(24, .*\)\)"):
+        check_workdir(tmp_path, config)
+    other = Checkpoints(tmp_path, config, statistics=None)  # as if config.json had been edited
+    other.close()
+    with pytest.raises(
+        InputError, match=r"blocks.0.bias: \(16,\) in the checkpoint, \(24,\) in the network \(and 6 more\)"
+    ):
+        load_for_inference(tmp_path, build=build)
+
+
+def test_a_run_that_came_to_nothing_binds_nobody(tmp_path: Path, config: ConfigDict) -> None:
+    """Catches a workdir that refuses another network though it holds no checkpoint."""
+    Checkpoints(tmp_path, config, statistics=None).close()
+    config.model.vrt.dims = (24,) * 11
+    check_workdir(tmp_path, config)
+
+
+def test_inference_from_nothing(tmp_path: Path, config: ConfigDict, build: Build) -> None:
+    """Catches a traceback, or random weights, for a folder that is no workdir or has no checkpoint yet."""
+    with pytest.raises(InputError, match="found no file .*config.json"):
+        load_for_inference(tmp_path, build=build)
+    Checkpoints(tmp_path, config, statistics=None).close()
+    with pytest.raises(InputError, match="expected a checkpoint in .*best_psnr or .*last, found none"):
+        load_for_inference(tmp_path, build=build)
+
+
+def test_loading_does_not_import_tensorflow() -> None:
+    """Catches seconds of imports (and a gigabyte) before anything is restored."""
+    code = "import sys, spikejax.training.checkpoint; sys.exit('tensorflow' in sys.modules or 'clu' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[2])

@@ -1,0 +1,162 @@
+"""Whole runs with the stand-in: from nothing to checkpoints, logs and pictures, stopped and continued."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+from ml_collections import ConfigDict
+
+from spikejax.data.scenes import write_moving_photographs
+from spikejax.data.video import read_picture
+from spikejax.errors import InputError
+from spikejax.training.checkpoint import load_for_inference
+from spikejax.training.loop import train
+from spikejax.training.step import Build
+
+# TensorFlow's import warns about Python's and its own deprecations.
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:tensorflow.*", "ignore::FutureWarning:tensorflow.*")
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One small data set for all runs."""
+    folder = tmp_path_factory.mktemp("data") / "scenes"
+    sizes: dict[str, Any] = dict(train_sequences=2, val_sequences=2, frames=3, height=32, width=40, max_motion=10.0)
+    write_moving_photographs(folder, seed=123, bins=4, progress=False, **sizes)
+    return folder
+
+
+@pytest.fixture
+def run_config(config: ConfigDict, root: Path) -> ConfigDict:
+    """The tiny run on that data set."""
+    config.data.source, config.data.root = "folder", str(root)
+    return config
+
+
+def last_params(workdir: Path, build: Build) -> dict:
+    """The parameters that the last step left."""
+    return load_for_inference(workdir, which="last", build=build)[1]
+
+
+def test_a_run_leaves_what_it_promises(
+    tmp_path: Path, run_config: ConfigDict, build: Build, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Catches a run that does not learn, scores of the wrong way round, and missing logs, pictures or checkpoints."""
+    run_config.training.steps = 40
+    outcome = train(run_config, tmp_path, build=build)
+    assert (outcome.step, outcome.stopped_by) == (40, None)
+    assert outcome.scores is not None
+    assert outcome.scores["psnr_recon"] > outcome.scores["psnr_blur"]
+    printed = capsys.readouterr().out
+    assert "network: 723 parameters" in printed
+    assert (
+        f"PSNR {outcome.scores['psnr_blur']:.2f} -> {outcome.scores['psnr_recon']:.2f} dB" in printed.splitlines()[-3]
+    )
+    assert printed.splitlines()[-2:] == [f"pictures:    {tmp_path}/pictures", f"checkpoints: {tmp_path}/checkpoints"]
+    pictures = list((tmp_path / "pictures").iterdir())
+    assert [path.name[-12:] for path in pictures] == ["_0000040.png"]
+    assert read_picture(pictures[0]).shape == (32, 3 * 40, 3)
+    assert list((tmp_path / "tensorboard").glob("events*"))
+    _, _, statistics = load_for_inference(tmp_path, build=build)
+    assert statistics is not None and statistics["bins"] == 4
+
+
+def stopping_after(build: Build, step: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Makes the loop receive SIGTERM when it has done `step` updates."""
+    from spikejax.training.writers import RunWriter
+
+    after_update = RunWriter.after_update
+
+    def stop(self: RunWriter, done: int) -> None:
+        after_update(self, done)
+        if done == step:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(RunWriter, "after_update", stop)
+
+
+def test_stopped_and_continued_is_the_uninterrupted_run(
+    tmp_path: Path, run_config: ConfigDict, build: Build, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Catches a batch repeated or left out, moments or counters that start again, another key of stochastic depth."""
+    run_config.data.workers = 2
+    train(run_config, tmp_path / "whole", build=build)
+    with monkeypatch.context() as patch:
+        stopping_after(build, 5, patch)
+        stopped = train(run_config, tmp_path / "parts", build=build)
+    assert (stopped.step, stopped.scores, stopped.stopped_by) == (5, None, signal.SIGTERM)
+    continued = train(run_config, tmp_path / "parts", build=build)
+    assert (continued.step, continued.stopped_by) == (8, None)
+    whole, parts = last_params(tmp_path / "whole", build), last_params(tmp_path / "parts", build)
+    jax.tree.map(np.testing.assert_array_equal, whole, parts)
+
+
+def test_a_finished_run_validates_again_and_ends(tmp_path: Path, run_config: ConfigDict, build: Build) -> None:
+    """Catches a finished run that trains on, fails on its own checkpoint, or finds other scores than before."""
+    first = train(run_config, tmp_path, build=build)
+    assert train(run_config, tmp_path, build=build) == first
+
+
+def test_another_network_in_the_workdir(tmp_path: Path, run_config: ConfigDict, build: Build) -> None:
+    """Catches a run that trains over another network's checkpoints."""
+    train(run_config, tmp_path, build=build)
+    run_config.model.vrt.dims = (24,) * 11
+    with pytest.raises(InputError, match="holds a run of another network"):
+        train(run_config, tmp_path, build=build)
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda config: setattr(config.data, "root", ""), r"data.root: expected the folder .* got nothing"),
+        (lambda config: setattr(config.data, "source", "web"), 'data.source: expected "folder" or'),
+        (lambda config: setattr(config.data, "batch_size", 0), "data.batch_size: expected a multiple of"),
+        (lambda config: setattr(config.mesh, "fsdp", 64), "mesh: .* does not fit"),
+        (lambda config: setattr(config.data, "crop", 64), "crop"),
+    ],
+)
+def test_wrong_configuration_leaves_nothing(
+    tmp_path: Path, run_config: ConfigDict, build: Build, change: Callable[[ConfigDict], None], told: str
+) -> None:
+    """Catches a mistake that shows only after minutes, or leaves a workdir that looks like a run."""
+    change(run_config)
+    with pytest.raises(InputError, match=told):
+        train(run_config, tmp_path / "run", build=build)
+    assert not (tmp_path / "run").exists()
+
+
+def test_loss_that_is_not_finite(tmp_path: Path, run_config: ConfigDict, build: Build) -> None:
+    """Catches hours of training on NaN, and NaN saved as the last state."""
+
+    def broken(config: dict, *, rngs: nnx.Rngs) -> nnx.Module:
+        network: Any = build(config, rngs=rngs)
+        network.last.bias[...] = jnp.full_like(network.last.bias[...], jnp.nan)
+        return network
+
+    with pytest.raises(FloatingPointError, match="the loss is nan at step 2"):
+        train(run_config, tmp_path, build=broken)
+    assert not list((tmp_path / "checkpoints" / "last").glob("[0-9]*"))
+
+
+def test_command_ends_in_one_line_and_exit_2(tmp_path: Path) -> None:
+    """Catches a traceback, or pages of TensorFlow's greetings, around the one line that matters."""
+    command = [sys.executable, "-m", "spikejax.train", "--config", "configs/quickstart.py", "--workdir", str(tmp_path)]
+    ended = subprocess.run(
+        [*command, "--config.training.stepz=3"],
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 2
+    assert ended.stderr.startswith("spikejax: error: ") and ended.stderr.count("\n") == 1
+    assert 'did you mean "training.steps"?' in ended.stderr

@@ -1,0 +1,76 @@
+"""The schedule, the decay mask and the update against their formulas."""
+
+import math
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from ml_collections import ConfigDict
+
+from spikejax.errors import InputError
+from spikejax.training.optimizer import decay_mask, frozen_mask, make_optimizer, make_schedule
+
+
+def test_schedule_values(config: ConfigDict) -> None:
+    """Catches a first update at rate 0, a jump where warm-up meets cosine, a cosine that ends early or elsewhere."""
+    optimizer = config.optimizer
+    optimizer.peak_learning_rate, optimizer.final_learning_rate, optimizer.warmup_steps = 1e-3, 1e-5, 10
+    schedule = make_schedule(optimizer, steps=110)
+    middle = (1e-3 + 1e-5) / 2
+    quarter = 1e-5 + (1e-3 - 1e-5) * (1 + math.cos(math.pi / 4)) / 2
+    expected = {0: 1e-4, 4: 5e-4, 9: 1e-3, 10: 1e-3, 35: quarter, 60: middle, 110: 1e-5, 500: 1e-5}
+    for step, rate in expected.items():
+        assert float(schedule(jnp.int32(step))) == pytest.approx(rate, rel=1e-5), step
+
+
+def test_schedule_without_warm_up(config: ConfigDict) -> None:
+    """Catches a division by a warm-up of 0 updates."""
+    config.optimizer.warmup_steps = 0
+    assert float(make_schedule(config.optimizer, steps=10)(0)) == pytest.approx(config.optimizer.peak_learning_rate)
+
+
+@pytest.mark.parametrize(("key", "value"), [("warmup_steps", 8), ("warmup_steps", -1), ("peak_learning_rate", 0.0)])
+def test_schedule_that_cannot_be(config: ConfigDict, key: str, value: float) -> None:
+    """Catches a run that never leaves its warm-up, or divides by a rate of 0."""
+    config.optimizer[key] = value
+    with pytest.raises(InputError, match=f"optimizer.{key}: expected"):
+        make_schedule(config.optimizer, steps=8)
+
+
+def test_decay_mask() -> None:
+    """Catches stacked norms and biases, of shape (layers, channels), that count as matrices."""
+    axes = {
+        "kernel": ("features_in", "features_out"),
+        "bias": ("features_out",),
+        "blocks": {"kernel": ("layers", "embed", "mlp"), "scale": ("layers", "embed")},
+    }
+    without_vectors = {"kernel": True, "bias": False, "blocks": {"kernel": True, "scale": False}}
+    everything = {"kernel": True, "bias": True, "blocks": {"kernel": True, "scale": True}}
+    assert decay_mask(axes, decay_vectors=False) == without_vectors
+    assert decay_mask(axes, decay_vectors=True) == everything
+
+
+def test_frozen_mask() -> None:
+    """Catches a pattern that is searched for in the wrong names, and one that matches nothing for being misspelt."""
+    params = {"flow": {"blocks": {0: {"kernel": 1.0}}}, "other": 2.0}
+    assert frozen_mask(params, r"flow\.blocks\.0") == {"flow": {"blocks": {0: {"kernel": True}}}, "other": False}
+    assert frozen_mask(params, "") == {"flow": {"blocks": {0: {"kernel": False}}}, "other": False}
+    with pytest.raises(InputError, match="'flw' matches no parameter"):
+        frozen_mask(params, "flw")
+    with pytest.raises(InputError, match="is not a regular expression"):
+        frozen_mask(params, "(")
+
+
+@pytest.mark.parametrize("decay_vectors", [True, False])
+def test_first_update_is_adamw(config: ConfigDict, decay_vectors: bool) -> None:
+    """Catches clipping after the moments, decay that is not decoupled, and a mask that is not applied."""
+    config.optimizer.decay_vectors = decay_vectors
+    config.optimizer.weight_decay = 0.1
+    config.optimizer.epsilon = 0.5  # large, so that the size of the clipped gradient shows in Adam's first update
+    params = {"kernel": jnp.full((2, 2), 3.0), "bias": jnp.full(2, 5.0)}
+    axes = {"kernel": ("features_in", "features_out"), "bias": ("features_out",)}
+    gradient = {"kernel": jnp.full((2, 2), 4.0), "bias": jnp.zeros(2)}  # of norm 8, clipped to 1: 0.5 each
+    optimizer = make_optimizer(config.optimizer, lambda step: 0.01, axes, frozen=frozen_mask(params, ""))
+    update, _ = optimizer.update(gradient, optimizer.init(params), params)
+    np.testing.assert_allclose(update["kernel"], -0.01 * (0.5 / (0.5 + 0.5) + 0.1 * 3.0), rtol=1e-5)
+    np.testing.assert_allclose(update["bias"], -0.01 * 0.1 * 5.0 * decay_vectors, rtol=1e-5)

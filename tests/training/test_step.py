@@ -1,0 +1,135 @@
+"""The update: it learns, it is one program, and it says the same on 1 and on 8 devices."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from ml_collections import ConfigDict
+
+from spikejax.losses import charbonnier
+from spikejax.training import sharding
+from spikejax.training.optimizer import frozen_mask, make_optimizer
+from spikejax.training.step import Network, TrainState, abstract_state, create_state, make_forward, make_train_step
+
+
+def run(network: Network, config: ConfigDict, batch: dict, *, steps: int, seed: int = 0) -> tuple[list, TrainState]:
+    """Losses of `steps` updates on one batch, on all devices, and the state after them."""
+    mesh = sharding.make_mesh(config.mesh.to_dict())
+    frozen = frozen_mask(network.shapes, config.optimizer.frozen)
+    optimizer = make_optimizer(config.optimizer, lambda step: 0.01, network.axes, frozen=frozen)
+    abstract = abstract_state(network, optimizer, mesh)
+    state = create_state(network, optimizer, abstract)
+    train_step: Any = make_train_step(network, optimizer, charbonnier, abstract, frozen=frozen, seed=seed)
+    placed = sharding.put_batch(batch, sharding.batch_sharding(mesh))
+    losses = []
+    for _ in range(steps):
+        state, figures = train_step(state, placed)
+        losses.append(float(figures["loss"]))
+    assert train_step._cache_size() == min(steps, 1)
+    return losses, state
+
+
+def test_updates_lower_the_loss(network: Network, config: ConfigDict, batch: dict) -> None:
+    """Catches a gradient of the wrong sign, parameters that are not updated, a step that compiles anew every time."""
+    losses, state = run(network, config, batch, steps=30)
+    assert losses[-1] < 0.5 * losses[0]
+    assert int(state.step) == 30
+
+
+def test_frozen_parameters_stay(network: Network, config: ConfigDict, batch: dict) -> None:
+    """Catches frozen parameters that decay, and others that stop with them."""
+    config.optimizer.frozen = r"^first\."
+    _, before = run(network, config, batch, steps=0)
+    _, after = run(network, config, batch, steps=2)
+    same = jax.tree.map(lambda a, b: bool((a == b).all()), before.params, after.params)
+    assert same["first"] == {"kernel": True, "bias": True}
+    assert same["last"] == {"kernel": False, "bias": False}
+
+
+def test_description_costs_nothing_and_knows_the_network(network: Network) -> None:
+    """Catches sizes or names of dimensions that are not those of the parameters."""
+    assert network.size == (7 * 16 + 16) + 2 * (16 * 16 + 16) + (16 * 3 + 3)
+    assert network.spike_bins == 4
+    assert all(isinstance(leaf, jax.ShapeDtypeStruct) for leaf in jax.tree.leaves(network.shapes))
+    assert network.axes["first"]["kernel"] == ("features_in", "features_out")
+
+
+def test_stochastic_depth_follows_seed_and_step(network: Network, config: ConfigDict, batch: dict) -> None:
+    """Catches a key that is the same at every step, or does not depend on the seed."""
+    config.optimizer.peak_learning_rate = 1e-9
+    one, _ = run(network, config, batch, steps=4, seed=1)
+    again, _ = run(network, config, batch, steps=4, seed=1)
+    other, _ = run(network, config, batch, steps=4, seed=2)
+    assert one == again
+    assert one != other
+
+
+def test_forward_is_deterministic_and_serves_every_size(network: Network, config: ConfigDict, batch: dict) -> None:
+    """Catches stochastic depth in validation, and a program per call rather than per size."""
+    mesh = sharding.make_mesh(config.mesh.to_dict())
+    _, state = run(network, config, batch, steps=1)
+    forward: Any = make_forward(network, mesh)
+    first = forward(state.params, jnp.asarray(batch["blur"]), jnp.asarray(batch["voxels"]))
+    second = forward(state.params, jnp.asarray(batch["blur"]), jnp.asarray(batch["voxels"]))
+    np.testing.assert_array_equal(first, second)
+    small = forward(state.params, jnp.asarray(batch["blur"][:, :, :4]), jnp.asarray(batch["voxels"][:, :, :4]))
+    np.testing.assert_allclose(small, first[:, :, :4], atol=1e-6)
+    assert forward._cache_size() == 2
+
+
+MANY_DEVICES = """
+import importlib.util, json, sys
+import jax, pytest
+from flax import nnx
+
+def load(path):
+    spec = importlib.util.spec_from_file_location("loaded_" + str(len(sys.modules)), path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+conftest, tests = load(sys.argv[1]), load(sys.argv[2])
+from spikejax.training.step import describe_network
+answers = {}
+for data, fsdp in ((8, 1), (1, 8), (2, 4)):
+    config = conftest.tiny_config()
+    config.mesh.data, config.mesh.fsdp = data, fsdp
+    network = describe_network(lambda: conftest.build_stand_in(config.model.to_dict(), rngs=nnx.Rngs(config.seed)))
+    losses, state = tests.run(network, config, conftest.tiny_batch(), steps=5)
+    kernel = state.params["blocks"][0]["kernel"]
+    answers[f"{data}x{fsdp}"] = dict(
+        losses=losses,
+        shard=kernel.sharding.shard_shape(kernel.shape),
+        moment=state.optimizer[1][0].mu["blocks"][0]["kernel"].sharding.shard_shape(kernel.shape),
+    )
+print(json.dumps(answers))
+"""
+
+
+def test_same_losses_on_one_and_on_eight_devices(network: Network, config: ConfigDict, batch: dict) -> None:
+    """Catches a mean over one device's part of the batch, a mesh that changes what is drawn, moments not split."""
+    if jax.device_count() != 1:
+        pytest.skip("needs to be the single-device side of the comparison")
+    alone, _ = run(network, config, batch, steps=5)
+    here = Path(__file__)
+    answer = subprocess.run(
+        [sys.executable, "-c", MANY_DEVICES, str(here.with_name("conftest.py")), str(here)],
+        env=os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=8"},
+        cwd=here.parents[2],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    answers = json.loads(answer.stdout)
+    for mesh, found in answers.items():
+        np.testing.assert_allclose(found["losses"], alone, rtol=1e-5, err_msg=mesh)
+    assert answers["8x1"]["shard"] == [16, 16]
+    assert answers["1x8"]["shard"] == answers["1x8"]["moment"] == [16, 2]
+    assert answers["2x4"]["shard"] == answers["2x4"]["moment"] == [16, 4]
