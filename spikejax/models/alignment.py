@@ -118,11 +118,13 @@ def _in_parts(sample: Callable[[Array, Array], Array], position: Array, mask: Ar
     """`sample` over all pixels: at once where that is small, else over equal parts of them, one after the other."""
     pixels = position.shape[1]
     parts = -(-samples // _SAMPLES_AT_ONCE)
+    # Samples are many times larger than what they are computed from: the backward pass takes them again.
+    sample = jax.checkpoint(sample)
     if parts <= 1:
         return sample(position, mask)
     parts = next(count for count in range(parts, pixels + 1) if pixels % count == 0)
     position, mask = (rearrange(x, "n (parts p) ... -> parts n p ...", parts=parts) for x in (position, mask))
-    merged = lax.map(jax.checkpoint(lambda part: sample(*part)), (position, mask))
+    merged = lax.map(lambda part: sample(*part), (position, mask))
     return rearrange(merged, "parts n p c -> n (parts p) c")
 
 

@@ -11,19 +11,13 @@ import jax.numpy as jnp
 import numpy as np
 from einops import rearrange
 from flax import nnx
-from jax import Array, lax
+from jax import Array
 from jaxtyping import Float, Int, Num
 
-from spikejax.models.layers import Linear, accumulation_dtype
+from spikejax.models.attend import attend
+from spikejax.models.layers import Linear
 
 Window = tuple[int, ...]  # frames, rows, columns
-
-MASKED = -100.0
-# Logits held at once. On CPUs a few megabytes of them stay in the cache, where many more would also have to be fetched
-# from memory.
-_LOGITS_AT_ONCE = 2**28
-_LOGITS_AT_ONCE_CPU = 2**23
-_LOGITS_IN_CACHE = 2**20
 
 
 def shrink_window(size: Window, window: Window) -> tuple[Window, Window]:
@@ -123,7 +117,7 @@ class WindowAttention(nnx.Module):
         """
         tokens = windows.shape[1]
         q, k, v = self._heads(self.qkv_self, windows)
-        attended = attend(q, k, v, bias=self._bias(tokens), regions=regions)
+        attended = rearrange(attend(q, k, v, self._bias(tokens), regions), "w heads n d -> w n (heads d)")
         if self.qkv_mutual is not None:
             attended = jnp.concatenate([self._mutual(self.qkv_mutual, windows, window, regions), attended], axis=-1)
         return self.projection(attended)
@@ -148,60 +142,5 @@ class WindowAttention(nnx.Module):
         q, k, v = (rearrange(x, "w frame heads n d -> (w frame) heads n d") for x in (q[:, ::-1], k, v))
         if regions is not None:  # those of the first frame serve both
             regions = jnp.repeat(regions[:, : regions.shape[1] // 2], 2, axis=0)
-        attended = attend(q, k, v, bias=None, regions=regions)
-        return rearrange(attended, "(w frame) n c -> w (frame n) c", frame=2)
-
-
-def attend(
-    q: Float[Array, "nw heads n d"],
-    k: Float[Array, "nw heads n d"],
-    v: Float[Array, "nw heads n d"],
-    *,
-    bias: Float[Array, "heads n n"] | None,
-    regions: Int[Array, "nr n"] | None,
-) -> Float[Array, "nw n heads*d"]:
-    """softmax(q k + bias + mask) v, over parts of the windows where all logits at once would be too many."""
-    count, heads, tokens, _ = q.shape
-    if regions is not None:
-        regions = jnp.tile(regions, (count // regions.shape[0], 1))
-    logits = count * heads * tokens * tokens
-
-    def whole(q: Array, k: Array, v: Array) -> Array:
-        return _attend_windows(q, k, v, regions, bias)
-
-    def in_parts(most: int, q: Array, k: Array, v: Array) -> Array:
-        parts = _divisor_at_least(count, -(-logits // most))
-        cut = [None if x is None else x.reshape(parts, -1, *x.shape[1:]) for x in (q, k, v, regions)]
-        merged = lax.map(jax.checkpoint(lambda part: _attend_windows(part[0], part[1], part[2], part[3], bias)), cut)
-        return merged.reshape(count, tokens, -1)
-
-    def on_cpu(q: Array, k: Array, v: Array) -> Array:
-        return whole(q, k, v) if logits <= _LOGITS_AT_ONCE_CPU else in_parts(_LOGITS_IN_CACHE, q, k, v)
-
-    def elsewhere(q: Array, k: Array, v: Array) -> Array:
-        return whole(q, k, v) if logits <= _LOGITS_AT_ONCE else in_parts(_LOGITS_AT_ONCE, q, k, v)
-
-    if logits <= _LOGITS_AT_ONCE_CPU:
-        return whole(q, k, v)
-    return lax.platform_dependent(q, k, v, cpu=on_cpu, default=elsewhere)
-
-
-def _attend_windows(q: Array, k: Array, v: Array, regions: Array | None, bias: Array | None) -> Array:
-    wide = accumulation_dtype(q.dtype)
-    logits = lax.dot_general(q, k, (((3,), (3,)), ((0, 1), (0, 1))), preferred_element_type=wide)
-    if bias is not None:
-        logits = logits + bias.astype(wide)[None]
-    if regions is not None:
-        same = regions[:, None, :, None] == regions[:, None, None, :]
-        logits = logits + jnp.where(same, jnp.zeros((), wide), jnp.asarray(MASKED, wide))
-    weights = jnp.exp(logits - lax.stop_gradient(logits.max(-1, keepdims=True)))
-    # The sum divides the result, not the weights: it has far fewer elements.
-    total = weights.sum(-1, keepdims=True)
-    attended = lax.dot_general(
-        weights.astype(v.dtype), v, (((3,), (2,)), ((0, 1), (0, 1))), preferred_element_type=wide
-    )
-    return rearrange((attended / total).astype(v.dtype), "w heads n d -> w n (heads d)")
-
-
-def _divisor_at_least(number: int, least: int) -> int:
-    return next((d for d in range(max(least, 1), number + 1) if number % d == 0), number)
+        attended = attend(q, k, v, None, regions)
+        return rearrange(attended, "(w frame) heads n d -> w (frame n) (heads d)", frame=2)

@@ -1,13 +1,27 @@
 """TMSA blocks and groups of them: temporal mutual self attention, then a gated MLP (spec/VRT sections 5 and 6)."""
 
+from typing import Literal
+
 import jax
 import jax.numpy as jnp
 from flax import nnx
 from jax import Array, lax
 from jaxtyping import Bool, Float, Key
 
+from spikejax.models.attend import SAVED_NAME
 from spikejax.models.attention import Window, WindowAttention, merge, partition, shrink_window, window_regions
 from spikejax.models.layers import GatedMLP, LayerNorm, stack_blocks
+
+Remat = Literal["none", "blocks", "everything"]
+_REMAT_POLICIES = {
+    # Only what is cheap is computed again: norms, GELUs, moving tokens. Products and attention are kept.
+    "blocks": jax.checkpoint_policies.save_from_both_policies(
+        jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
+        jax.checkpoint_policies.save_only_these_names(SAVED_NAME),
+    ),
+    # Only the inputs of the blocks are kept.
+    "everything": None,
+}
 
 
 class TMSABlock(nnx.Module):
@@ -81,7 +95,7 @@ class TMSAGroup(nnx.Module):
         mlp_ratio: float,
         mutual: bool,
         drop_rates: tuple[float, ...],
-        remat: bool,
+        remat: Remat,
         rngs: nnx.Rngs,
     ):
         self.depth, self.drop_rates, self.remat = depth, drop_rates, remat
@@ -102,6 +116,6 @@ class TMSAGroup(nnx.Module):
             parameters, shifted, rate, key = layer
             return nnx.merge(definition, parameters)(x, shifted=shifted, drop_rate=rate, key=key), None
 
-        if self.remat:
-            block = jax.checkpoint(block, prevent_cse=False)
+        if self.remat != "none":
+            block = jax.checkpoint(block, policy=_REMAT_POLICIES[self.remat], prevent_cse=False)
         return lax.scan(block, x, (parameters, shifted, rates, keys))[0]

@@ -178,6 +178,7 @@ def _conv2d_forward(x: Array, kernel: Array, stride: int, padding: int) -> tuple
 
 def _conv2d_backward(stride: int, padding: int, saved: tuple[Array, Array], dy: Array) -> tuple[Array, Array]:
     x, kernel = saved
+
     def by_xla(x: Array, dy: Array) -> Array:
         return jax.vjp(lambda kernel: _conv2d(x, kernel, stride, padding), kernel)[1](dy)[0]
 

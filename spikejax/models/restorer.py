@@ -5,7 +5,7 @@ an integer fraction of it.
 """
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import jax.numpy as jnp
 from flax import nnx
@@ -14,6 +14,7 @@ from jaxtyping import Float, Key
 from ml_collections import ConfigDict
 
 from spikejax.errors import InputError
+from spikejax.models.blocks import Remat
 from spikejax.models.fusion import SpikeBranch, SpikeConfig
 from spikejax.models.vrt import STAGE_SCALES, VRT, VRTConfig
 
@@ -30,7 +31,7 @@ class Restorer(nnx.Module):
         spike: SpikeConfig | None,
         *,
         compute_dtype: Literal["float32", "bfloat16"] = "float32",
-        remat: Literal["none", "blocks"] = "none",
+        remat: Remat = "none",
         rngs: nnx.Rngs,
     ):
         """A network with random weights.
@@ -40,15 +41,16 @@ class Restorer(nnx.Module):
             spike: the spike branch, None for the backbone alone.
             compute_dtype: "float32" follows the inputs' dtype; "bfloat16" computes features in it, while parameters,
                 flows, offsets, positions, logits and softmax stay float32.
-            remat: what the backward pass computes again instead of storing it.
+            remat: what the backward pass computes again instead of storing it: "none", "blocks" (all of a block but
+                its products and attention), "everything" (all of a block).
             rngs: seeds of the weights.
         """
         if compute_dtype not in ("float32", "bfloat16"):
             raise ValueError(f'compute_dtype must be "float32" or "bfloat16", not {compute_dtype!r}')
-        if remat not in ("none", "blocks"):
-            raise ValueError(f'remat must be "none" or "blocks", not {remat!r}')
+        if remat not in get_args(Remat):
+            raise ValueError(f"remat must be one of {', '.join(get_args(Remat))}, not {remat!r}")
         self.compute_dtype = jnp.bfloat16 if compute_dtype == "bfloat16" else None
-        self.vrt = VRT(vrt, compute_dtype=self.compute_dtype, remat=remat == "blocks", rngs=rngs)
+        self.vrt = VRT(vrt, compute_dtype=self.compute_dtype, remat=remat, rngs=rngs)
         self.spike_branch = None if spike is None else SpikeBranch(spike, vrt, rngs=rngs)
 
     @property

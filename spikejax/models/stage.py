@@ -10,7 +10,7 @@ from jaxtyping import Float, Key
 
 from spikejax.models.alignment import ParallelWarping
 from spikejax.models.attention import Window
-from spikejax.models.blocks import TMSAGroup
+from spikejax.models.blocks import Remat, TMSAGroup
 from spikejax.models.layers import LayerNorm, Linear
 from spikejax.models.spynet import ClipFlows
 
@@ -56,7 +56,7 @@ class Stage(nnx.Module):
         warp_sources: int,
         deformable_groups: int,
         drop_rates: tuple[float, ...],
-        remat: bool,
+        remat: Remat,
         rngs: nnx.Rngs,
     ):
         self.reshape = Reshape(features_in, features, resolution, rngs=rngs)
@@ -112,7 +112,7 @@ class ResidualGroup(nnx.Module):
         window: Window,
         mlp_ratio: float,
         drop_rates: tuple[float, ...],
-        remat: bool,
+        remat: Remat,
         rngs: nnx.Rngs,
     ):
         self.group = TMSAGroup(

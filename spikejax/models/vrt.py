@@ -17,6 +17,7 @@ from jax import Array
 from jaxtyping import Float, Key
 
 from spikejax.models.attention import Window
+from spikejax.models.blocks import Remat
 from spikejax.models.heads import InterpolationHead, PictureHead, UpscalingHead
 from spikejax.models.layers import Conv2D, LayerNorm, Linear
 from spikejax.models.spynet import ClipFlows, SpyNet, clip_flows
@@ -99,14 +100,14 @@ class VRT(nnx.Module):
     """The network; `fusion` is given at the call, so the same VRT works with and without other sensors."""
 
     def __init__(
-        self, config: VRTConfig, *, compute_dtype: jnp.dtype | None = None, remat: bool = False, rngs: nnx.Rngs
+        self, config: VRTConfig, *, compute_dtype: jnp.dtype | None = None, remat: Remat = "none", rngs: nnx.Rngs
     ):
         """A network with random weights.
 
         Args:
             config: the network.
             compute_dtype: of the features, None for the input's own.
-            remat: compute blocks again in the backward pass instead of storing their insides.
+            remat: what of the blocks the backward pass computes again, see `Restorer`.
             rngs: seeds of the weights.
         """
         self.config, self.compute_dtype = config, compute_dtype

@@ -1,0 +1,152 @@
+"""Softmax attention of many windows, in parts that fit into the cache or the memory, forward and backward.
+
+The backward pass computes the weights again from the saved logarithm of their sum (Dao et al., 2022), so that the
+logits, by far the largest arrays of the network, are never stored. Logits and softmax are float32 at least.
+"""
+
+from collections.abc import Callable
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+from jax import Array, lax
+from jax.ad_checkpoint import checkpoint_name
+from jaxtyping import Float, Int
+
+from spikejax.models.layers import accumulation_dtype
+
+MASKED = -100.0
+# The name under which rematerialisation may keep what attention returns.
+SAVED_NAME = "attended"
+# Logits held at once. On CPUs a few megabytes of them stay in the cache; more would come from memory.
+_LOGITS_AT_ONCE = 2**28
+_LOGITS_AT_ONCE_CPU = 2**23
+_LOGITS_IN_CACHE = 2**20
+
+
+@jax.custom_vjp
+def attend(
+    q: Float[Array, "nw heads n d"],
+    k: Float[Array, "nw heads n d"],
+    v: Float[Array, "nw heads n d"],
+    bias: Float[Array, "heads n n"] | None,
+    regions: Int[Array, "nr n"] | None,
+) -> Float[Array, "nw heads n d"]:
+    """softmax(q k + bias + mask) v in every window; q is scaled already.
+
+    Args:
+        q: queries.
+        k: keys.
+        v: values.
+        bias: added to the logits of every window.
+        regions: of each token; `nr` divides `nw`. Tokens of different regions do not see each other (a mask of -100).
+    """
+    return _forward(q, k, v, bias, regions)[0]
+
+
+def _forward(q: Array, k: Array, v: Array, bias: Array | None, regions: Array | None) -> tuple[Array, Array]:
+    """What `attend` returns, and the logarithm of the sum of the weights, [nw, heads, n, 1]."""
+
+    def part(q: Array, k: Array, v: Array, regions: Array | None) -> tuple[tuple[Array, Array], None]:
+        logits = _logits(q, k, bias, regions)
+        highest = logits.max(-1, keepdims=True)
+        weights = jnp.exp(logits - highest)
+        total = weights.sum(-1, keepdims=True)
+        # The sum divides the result, not the weights: it has far fewer elements.
+        attended = _batched(weights.astype(v.dtype), v, 3, 2, logits.dtype) / total
+        return (attended.astype(v.dtype), highest + jnp.log(total)), None
+
+    return _in_parts(part, _size(q), q, k, v, _of_windows(regions, q))[0]
+
+
+def _backward(saved: tuple, dy: Array) -> tuple[Array, Array, Array, Array | None, None]:
+    q, k, v, bias, regions, attended, log_total = saved
+    wide = log_total.dtype
+
+    def part(
+        q: Array, k: Array, v: Array, regions: Array | None, attended: Array, log_total: Array, dy: Array
+    ) -> tuple[tuple[Array, Array, Array], Array | None]:
+        weights = jnp.exp(_logits(q, k, bias, regions) - log_total)
+        dv = _batched(weights.astype(v.dtype), dy, 2, 2, wide).astype(v.dtype)
+        mean = (attended.astype(wide) * dy.astype(wide)).sum(-1, keepdims=True)
+        dlogits = weights * (_batched(dy, v, 3, 3, wide) - mean)
+        short = dlogits.astype(q.dtype)
+        dq = _batched(short, k, 3, 2, wide).astype(q.dtype)
+        dk = _batched(short, q, 2, 2, wide).astype(k.dtype)
+        if bias is None:
+            return (dq, dk, dv), None
+        # A product with ones: as a plain sum, XLA on CPUs computes all of the above again for it, column by column.
+        windows, heads, tokens, _ = dlogits.shape
+        dbias = jnp.ones((1, windows), wide) @ dlogits.reshape(windows, -1)
+        return (dq, dk, dv), dbias.reshape(heads, tokens, tokens)
+
+    inputs = (q, k, v, _of_windows(regions, q), attended, log_total, dy)
+    (dq, dk, dv), dbias = _in_parts(part, _size(q), *inputs)
+    return dq, dk, dv, None if bias is None else dbias.astype(bias.dtype), None
+
+
+def _forward_and_save(q: Array, k: Array, v: Array, bias: Array | None, regions: Array | None) -> tuple[Array, tuple]:
+    attended, log_total = (checkpoint_name(x, SAVED_NAME) for x in _forward(q, k, v, bias, regions))
+    return attended, (q, k, v, bias, regions, attended, log_total)
+
+
+attend.defvjp(_forward_and_save, _backward)
+
+
+def _logits(q: Array, k: Array, bias: Array | None, regions: Array | None) -> Array:
+    wide = accumulation_dtype(q.dtype)
+    logits = _batched(q, k, 3, 3, wide)
+    if bias is not None:
+        logits = logits + bias.astype(wide)[None]
+    if regions is not None:
+        same = regions[:, None, :, None] == regions[:, None, None, :]
+        logits = logits + jnp.where(same, jnp.zeros((), wide), jnp.asarray(MASKED, wide))
+    return logits
+
+
+def _batched(a: Array, b: Array, axis_a: int, axis_b: int, dtype: jnp.dtype) -> Array:
+    """The product of `a` and `b` over an axis of each, for every window and head."""
+    return lax.dot_general(a, b, (((axis_a,), (axis_b,)), ((0, 1), (0, 1))), preferred_element_type=dtype)
+
+
+def _size(q: Array) -> int:
+    """How many logits there are."""
+    count, heads, tokens, _ = q.shape
+    return count * heads * tokens * tokens
+
+
+def _of_windows(regions: Array | None, q: Array) -> Array | None:
+    """The regions of one clip's windows, repeated for every clip."""
+    return None if regions is None else jnp.tile(regions, (q.shape[0] // regions.shape[0], 1))
+
+
+def _in_parts(part: Callable[..., tuple], logits: int, *arrays: Array | None) -> tuple:
+    """`part` of all windows at once, or of equal parts of them in turn where their logits would be too many.
+
+    It returns arrays of windows, which are joined, and arrays of no window in particular, which are added up.
+    """
+
+    def one_after_the_other(most: int, *arrays: Array | None) -> tuple:
+        count = arrays[0].shape[0]
+        least = -(-logits // most)
+        parts = next((n for n in range(least, count + 1) if count % n == 0), count)
+        if parts == 1:
+            return part(*arrays)
+        cut = jax.tree.map(lambda x: x.reshape(parts, -1, *x.shape[1:]), arrays)
+        first = jax.tree.map(lambda x: x[0], cut)
+        nothing = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(part, *first)[1])
+
+        def step(total: Array | None, arrays: tuple) -> tuple:
+            of_windows, of_all = part(*arrays)
+            return jax.tree.map(jnp.add, total, of_all), of_windows
+
+        total, of_windows = lax.scan(step, nothing, cut)
+        return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), of_windows), total
+
+    if logits <= _LOGITS_AT_ONCE_CPU:
+        return part(*arrays)
+    return lax.platform_dependent(
+        *arrays,
+        cpu=partial(one_after_the_other, _LOGITS_IN_CACHE),
+        default=partial(one_after_the_other, _LOGITS_AT_ONCE),
+    )
