@@ -6,6 +6,7 @@ logits, by far the largest arrays of the network, are never stored. Logits and s
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -56,7 +57,7 @@ def _forward(q: Array, k: Array, v: Array, bias: Array | None, regions: Array | 
         attended = _batched(weights.astype(v.dtype), v, 3, 2, logits.dtype) / total
         return (attended.astype(v.dtype), highest + jnp.log(total)), None
 
-    return _in_parts(part, _size(q), q, k, v, _of_windows(regions, q))[0]
+    return _in_parts(part, q, k, v, _of_windows(regions, q))[0]
 
 
 def _backward(saved: tuple, dy: Array) -> tuple[Array, Array, Array, Array | None, None]:
@@ -80,8 +81,8 @@ def _backward(saved: tuple, dy: Array) -> tuple[Array, Array, Array, Array | Non
         dbias = jnp.ones((1, windows), wide) @ dlogits.reshape(windows, -1)
         return (dq, dk, dv), dbias.reshape(heads, tokens, tokens)
 
-    inputs = (q, k, v, _of_windows(regions, q), attended, log_total, dy)
-    (dq, dk, dv), dbias = _in_parts(part, _size(q), *inputs)
+    inputs = (k, v, _of_windows(regions, q), attended, log_total, dy)
+    (dq, dk, dv), dbias = _in_parts(part, q, *inputs)
     return dq, dk, dv, None if bias is None else dbias.astype(bias.dtype), None
 
 
@@ -109,25 +110,20 @@ def _batched(a: Array, b: Array, axis_a: int, axis_b: int, dtype: jnp.dtype) -> 
     return lax.dot_general(a, b, (((axis_a,), (axis_b,)), ((0, 1), (0, 1))), preferred_element_type=dtype)
 
 
-def _size(q: Array) -> int:
-    """How many logits there are."""
-    count, heads, tokens, _ = q.shape
-    return count * heads * tokens * tokens
-
-
 def _of_windows(regions: Array | None, q: Array) -> Array | None:
     """The regions of one clip's windows, repeated for every clip."""
     return None if regions is None else jnp.tile(regions, (q.shape[0] // regions.shape[0], 1))
 
 
-def _in_parts(part: Callable[..., tuple], logits: int, *arrays: Array | None) -> tuple:
+def _in_parts(part: Callable[..., tuple], q: Array, *others: Array | None) -> tuple:
     """`part` of all windows at once, or of equal parts of them in turn where their logits would be too many.
 
     It returns arrays of windows, which are joined, and arrays of no window in particular, which are added up.
     """
+    count, heads, tokens, _ = q.shape
+    logits = count * heads * tokens * tokens
 
     def one_after_the_other(most: int, *arrays: Array | None) -> tuple:
-        count = arrays[0].shape[0]
         least = -(-logits // most)
         parts = next((n for n in range(least, count + 1) if count % n == 0), count)
         if parts == 1:
@@ -136,17 +132,18 @@ def _in_parts(part: Callable[..., tuple], logits: int, *arrays: Array | None) ->
         first = jax.tree.map(lambda x: x[0], cut)
         nothing = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(part, *first)[1])
 
-        def step(total: Array | None, arrays: tuple) -> tuple:
+        def step(total: Array | None, arrays: tuple) -> tuple[Array | None, Any]:
             of_windows, of_all = part(*arrays)
             return jax.tree.map(jnp.add, total, of_all), of_windows
 
-        total, of_windows = lax.scan(step, nothing, cut)
-        return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), of_windows), total
+        total, stacked = lax.scan(step, nothing, cut)
+        return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), stacked), total
 
     if logits <= _LOGITS_AT_ONCE_CPU:
-        return part(*arrays)
+        return part(q, *others)
     return lax.platform_dependent(
-        *arrays,
+        q,
+        *others,
         cpu=partial(one_after_the_other, _LOGITS_IN_CACHE),
         default=partial(one_after_the_other, _LOGITS_AT_ONCE),
     )

@@ -99,14 +99,20 @@ class TMSAGroup(nnx.Module):
         rngs: nnx.Rngs,
     ):
         self.depth, self.drop_rates, self.remat = depth, drop_rates, remat
-        self.blocks = stack_blocks(
-            depth,
-            lambda rngs: TMSABlock(features, heads=heads, window=window, mlp_ratio=mlp_ratio, mutual=mutual, rngs=rngs),
-            rngs=rngs,
-        )
+        self.blocks = None
+        if depth:  # a shallow stage leaves one of its groups without blocks
+            self.blocks = stack_blocks(
+                depth,
+                lambda rngs: TMSABlock(
+                    features, heads=heads, window=window, mlp_ratio=mlp_ratio, mutual=mutual, rngs=rngs
+                ),
+                rngs=rngs,
+            )
 
     def __call__(self, x: Float[Array, "b t h w c"], *, key: Key[Array, ""] | None = None) -> Float[Array, "b t h w c"]:
         """All blocks in turn; `key` switches stochastic depth on."""
+        if self.blocks is None:
+            return x
         definition, parameters = nnx.split(self.blocks)
         shifted = jnp.arange(self.depth, dtype=jnp.int32) % 2 == 1
         rates = jnp.asarray(self.drop_rates, jnp.float32)

@@ -1,0 +1,134 @@
+"""Speed and memory of the published deblurring network (006) on this machine.
+
+    python scripts/benchmark.py [--json FILE]
+
+The forward pass and a training step (Charbonnier loss, gradients, AdamW) run on a clip of 6 x 64 x 64. Machines differ
+and are noisy, so the figure to compare is a ratio of one run: the time of a part over the time that the forward pass's
+540 GFLOP would take at the rate of large float32 matrix products.
+"""
+
+import argparse
+import json
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from spikejax.models.blocks import Remat
+
+FORWARD_FLOP = 540e9
+CLIP = (1, 6, 64, 64, 3)
+GEMM_SIZE = 4096
+PARTS = ("forward", "train_step")
+
+
+def measure_gemm() -> float:
+    """GFLOP/s of a large float32 matrix product, the best of five."""
+    import jax
+    import jax.numpy as jnp
+
+    square = jnp.ones((GEMM_SIZE, GEMM_SIZE))
+    product = jax.jit(jnp.matmul)
+    product(square, square).block_until_ready()
+    seconds = min(timed(lambda: product(square, square).block_until_ready()) for _ in range(5))
+    return 2 * GEMM_SIZE**3 / seconds / 1e9
+
+
+def timed(function: Callable[[], Any]) -> float:
+    """Seconds that a call takes."""
+    start = time.perf_counter()
+    function()
+    return time.perf_counter() - start
+
+
+def measure(part: str, *, repeats: int, remat: "Remat") -> dict[str, float]:
+    """Compile time, median seconds and peak bytes of one part, measured in a process of its own for the peak's sake."""
+    import jax
+    import jax.numpy as jnp
+    import optax
+    from flax import nnx
+
+    from spikejax.losses import charbonnier
+    from spikejax.models.restorer import Restorer
+    from spikejax.models.vrt import VRTConfig
+
+    def make() -> Restorer:
+        return Restorer(VRTConfig(), None, remat=remat, rngs=nnx.Rngs(0))
+
+    graphdef = nnx.split(nnx.eval_shape(make))[0]
+    parameters = nnx.to_pure_dict(jax.jit(lambda: nnx.split(make())[1])())
+    clip, sharp = (jax.random.uniform(jax.random.key(seed), CLIP) for seed in (1, 2))
+    optimizer = optax.adamw(2e-4)
+
+    def forward(parameters: dict, clip: jax.Array) -> jax.Array:
+        return nnx.merge(graphdef, parameters)(clip)
+
+    def train_step(parameters: dict, moments: optax.OptState, clip: jax.Array, sharp: jax.Array) -> tuple:
+        def loss(parameters: dict) -> jax.Array:
+            return charbonnier(nnx.merge(graphdef, parameters)(clip, key=jax.random.key(3)), sharp, epsilon=1e-3)
+
+        value, gradients = jax.value_and_grad(loss)(parameters)
+        updates, moments = optimizer.update(gradients, moments, parameters)
+        return optax.apply_updates(parameters, updates), moments, value
+
+    if part == "forward":
+        lowered = jax.jit(forward).lower(parameters, clip)
+    else:
+        moments = optimizer.init(parameters)
+        lowered = jax.jit(train_step, donate_argnums=(0, 1)).lower(parameters, moments, clip, sharp)
+    start = time.perf_counter()
+    compiled = lowered.compile()
+    compile_seconds = time.perf_counter() - start
+
+    seconds = []
+    for _ in range(repeats + 1):  # the first run also touches the memory for the first time
+        start = time.perf_counter()
+        if part == "forward":
+            jnp.asarray(compiled(parameters, clip)).block_until_ready()
+        else:
+            parameters, moments, value = compiled(parameters, moments, clip, sharp)
+            value.block_until_ready()
+        seconds.append(time.perf_counter() - start)
+        print(f"{part}: {seconds[-1]:.2f} s", file=sys.stderr, flush=True)
+    figures = {"gemm_gflops": measure_gemm(), f"{part}_seconds": statistics.median(seconds[1:])}
+    bound = FORWARD_FLOP / figures["gemm_gflops"] / 1e9
+    return figures | {
+        f"{part}_bound_ratio": figures[f"{part}_seconds"] / bound,
+        f"{part}_compile_seconds": compile_seconds,
+        f"{part}_peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+    }
+
+
+def main() -> None:
+    """Measures all parts and prints, or writes, the figures."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to FILE")
+    parser.add_argument("--repeats", type=int, default=3, help="runs of each part (default: 3)")
+    parser.add_argument(
+        "--remat", default="everything", help="what a training step computes again (default: everything)"
+    )
+    parser.add_argument("--part", choices=PARTS, help="measure this part alone")
+    arguments = parser.parse_args()
+    if arguments.part:
+        figures = measure(arguments.part, repeats=arguments.repeats, remat=arguments.remat)
+    else:
+        figures = {}
+        for part in reversed(PARTS):  # the forward pass last: the rate of products beside it is the one that is kept
+            command = [sys.executable, __file__, "--part", part]
+            command += ["--repeats", str(arguments.repeats), "--remat", arguments.remat]
+            figures |= json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
+    text = json.dumps(figures, indent=2, sort_keys=True)
+    print(text)
+    if arguments.json:
+        temporary = arguments.json.with_name(arguments.json.name + ".partial")
+        temporary.write_text(text + "\n")
+        temporary.replace(arguments.json)
+
+
+if __name__ == "__main__":
+    main()
