@@ -22,6 +22,7 @@ def get_config() -> ConfigDict:
                 steps=300_000,  # updates
                 log_every=100,  # updates between two lines on the terminal and two points of the curves
                 checkpoint_every=1_000,  # updates between two saves of `last`
+                start_at_zero="",  # regular expression of dotted names of parameters that begin as 0; "" = none
             ),
             validation=dict(
                 every=1_000,  # updates; also after the last one

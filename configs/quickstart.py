@@ -14,24 +14,25 @@ def get_config() -> ConfigDict:
     """Returns the locked configuration."""
     config = common.get_config()
 
-    config.model.vrt.window = (2, 8, 8)
-    config.model.vrt.depths = (2,) * 7 + (2, 2)
-    config.model.vrt.dims = (24,) * 7 + (24, 24)
-    config.model.vrt.heads = (3,) * 9
-    config.model.vrt.independent = (8,)
+    config.model.vrt.window = (2, 4, 4)
+    config.model.vrt.depths = (1,) * 8
+    config.model.vrt.dims = (24,) * 8
+    config.model.vrt.heads = (3,) * 8
+    config.model.vrt.independent = ()
     config.model.vrt.deformable_groups = 4
-    config.model.vrt.mutual_ratio = 0.5
+    config.model.vrt.mutual_ratio = 1.0  # a block per stage, so one that has both attentions
     config.model.vrt.drop_path = 0.0  # a short run does not overfit
     config.model.spike.bins = 8
     config.model.spike.channels = (24,) * 4
+    config.model.spike.zero_init = False  # there is no trained VRT to begin as
 
     config.data.source = "moving_photographs"
-    config.data.frames = 3
-    config.data.crop = 64
+    config.data.frames = 4
+    config.data.crop = 32
     config.data.batch_size = 2
-    config.data.scenes.train_sequences = 24
+    config.data.scenes.train_sequences = 16
     config.data.scenes.val_sequences = 4
-    config.data.scenes.frames = 6
+    config.data.scenes.frames = 8
     config.data.scenes.height = 128
     config.data.scenes.width = 128
 
@@ -40,10 +41,12 @@ def get_config() -> ConfigDict:
     config.optimizer.warmup_steps = 20
     config.optimizer.frozen = "spynet"  # minutes cannot teach flow; leaving it out halves the time to compile and train
 
-    config.training.steps = 600
-    config.training.log_every = 20
-    config.training.checkpoint_every = 200
-    config.validation.every = 200
-    config.validation.frames = 3
-    config.validation.pictures_every = 200
+    config.training.steps = 120
+    config.training.log_every = 10
+    config.training.checkpoint_every = 60
+    config.training.start_at_zero = r"head\.conv_last"  # begins as the blurry picture rather than as noise
+    config.validation.every = 120
+    config.validation.frames = 4
+    config.validation.pictures = 4
+    config.validation.pictures_every = 120
     return config

@@ -17,7 +17,8 @@ from spikejax.training import sharding
 from spikejax.training.checkpoint import Checkpoints, check_workdir
 from spikejax.training.evaluate import Validation, validate
 from spikejax.training.inputs import data_root, open_inputs, read_sequences
-from spikejax.training.optimizer import frozen_mask, make_optimizer, make_schedule
+from spikejax.training.names import matching
+from spikejax.training.optimizer import make_optimizer, make_schedule
 from spikejax.training.progress import Progress, duration, summary
 from spikejax.training.step import (
     Build,
@@ -64,7 +65,8 @@ def train(config: ConfigDict, workdir: str | Path, *, build: Build = build_resto
     by_batch = sharding.batch_sharding(mesh)
     network = describe_network(lambda: build(config.model.to_dict(), rngs=nnx.Rngs(config.seed)))
     schedule = make_schedule(config.optimizer, steps=steps)
-    frozen = frozen_mask(network.shapes, config.optimizer.frozen)
+    frozen = matching(network.shapes, config.optimizer.frozen, key="optimizer.frozen")
+    zeros = matching(network.shapes, config.training.start_at_zero, key="training.start_at_zero")
     optimizer = make_optimizer(config.optimizer, schedule, network.axes, frozen=frozen)
     abstract = abstract_state(network, optimizer, mesh)
     progress.note(f"network: {network.size:,} parameters, on {sharding.describe(mesh)}")
@@ -82,7 +84,7 @@ def train(config: ConfigDict, workdir: str | Path, *, build: Build = build_resto
         loader.set_state(data_state)
         progress.note(f"continuing from step {step} of {workdir}")
     else:
-        step, state = 0, create_state(network, optimizer, abstract)
+        step, state = 0, create_state(network, optimizer, abstract, zeros=zeros)
 
     # ---- The two compiled programs ----
     def loss(recon: jax.Array, sharp: jax.Array) -> jax.Array:

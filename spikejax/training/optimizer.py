@@ -5,7 +5,6 @@ norms and biases out; `decay_vectors = False` does that. "Vector" then means one
 dimension named "layers", along which repeated blocks are stacked, does not count.
 """
 
-import re
 from typing import Any
 
 import jax
@@ -14,7 +13,6 @@ import optax
 from ml_collections import ConfigDict
 
 from spikejax.errors import InputError
-from spikejax.training.names import parameter_name
 
 
 def make_schedule(config: ConfigDict, *, steps: int) -> optax.Schedule:
@@ -55,28 +53,6 @@ def decay_mask(axes: Any, *, decay_vectors: bool) -> Any:
     )
 
 
-def frozen_mask(params: Any, pattern: str) -> Any:
-    """Returns a tree of bools: which parameters are not trained.
-
-    Args:
-        params: tree of parameters or their shapes.
-        pattern: regular expression, searched for in dotted names such as "vrt.spynet.blocks.0.kernel"; "" = none.
-
-    Raises:
-        InputError: the pattern is none, or matches no parameter.
-    """
-    if not pattern:
-        return jax.tree.map(lambda _: False, params)
-    try:
-        found = re.compile(pattern).search
-    except re.error as error:
-        raise InputError(f"optimizer.frozen: {pattern!r} is not a regular expression: {error}") from error
-    mask = jax.tree_util.tree_map_with_path(lambda path, _: bool(found(parameter_name(path))), params)
-    if not any(jax.tree.leaves(mask)):
-        raise InputError(f"optimizer.frozen: {pattern!r} matches no parameter")
-    return mask
-
-
 def make_optimizer(
     config: ConfigDict, schedule: optax.Schedule, axes: Any, *, frozen: Any
 ) -> optax.GradientTransformation:
@@ -86,7 +62,7 @@ def make_optimizer(
         config: the `optimizer` section.
         schedule: learning rate by update.
         axes: tree of the parameters' logical dimension names.
-        frozen: `frozen_mask` of the parameters.
+        frozen: tree of bools: which parameters are not trained.
     """
     chain = optax.chain(
         optax.clip_by_global_norm(config.clip_norm),

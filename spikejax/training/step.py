@@ -84,11 +84,21 @@ def abstract_state(network: Network, optimizer: optax.GradientTransformation, me
     )
 
 
-def create_state(network: Network, optimizer: optax.GradientTransformation, abstract: TrainState) -> TrainState:
-    """Returns a fresh state, made by one compiled program where it belongs: no device ever holds all of it."""
+def create_state(
+    network: Network, optimizer: optax.GradientTransformation, abstract: TrainState, *, zeros: Any
+) -> TrainState:
+    """Returns a fresh state, made by one compiled program where it belongs: no device ever holds all of it.
+
+    Args:
+        network: the network.
+        optimizer: the optimizer.
+        abstract: `abstract_state` of both.
+        zeros: tree of bools: which parameters begin as 0 rather than as the network draws them.
+    """
 
     def create() -> TrainState:
-        params = nnx.to_pure_dict(nnx.split(network.build())[1])
+        drawn = nnx.to_pure_dict(nnx.split(network.build())[1])
+        params = jax.tree.map(lambda leaf, zero: jnp.zeros_like(leaf) if zero else leaf, drawn, zeros)
         return TrainState(step=jnp.zeros((), jnp.int32), params=params, optimizer=optimizer.init(params))
 
     # Hundreds of small random draws that run once. On CPU, optimising each of them takes minutes and gains nothing.

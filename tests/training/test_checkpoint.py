@@ -28,7 +28,7 @@ def abstract(network: Network, config: ConfigDict) -> TrainState:
 @pytest.fixture
 def state(network: Network, abstract: TrainState) -> TrainState:
     """A fresh state."""
-    return create_state(network, optax.adam(1e-3), abstract)
+    return create_state(network, optax.adam(1e-3), abstract, zeros=jax.tree.map(lambda _: False, network.shapes))
 
 
 def test_last_comes_back_as_it_was(tmp_path: Path, config: ConfigDict, abstract: TrainState, state: TrainState) -> None:

@@ -15,17 +15,19 @@ from ml_collections import ConfigDict
 
 from spikejax.losses import charbonnier
 from spikejax.training import sharding
-from spikejax.training.optimizer import frozen_mask, make_optimizer
+from spikejax.training.names import matching
+from spikejax.training.optimizer import make_optimizer
 from spikejax.training.step import Network, TrainState, abstract_state, create_state, make_forward, make_train_step
 
 
 def run(network: Network, config: ConfigDict, batch: dict, *, steps: int, seed: int = 0) -> tuple[list, TrainState]:
     """Losses of `steps` updates on one batch, on all devices, and the state after them."""
     mesh = sharding.make_mesh(config.mesh.to_dict())
-    frozen = frozen_mask(network.shapes, config.optimizer.frozen)
+    frozen = matching(network.shapes, config.optimizer.frozen, key="optimizer.frozen")
+    zeros = matching(network.shapes, config.training.start_at_zero, key="training.start_at_zero")
     optimizer = make_optimizer(config.optimizer, lambda step: 0.01, network.axes, frozen=frozen)
     abstract = abstract_state(network, optimizer, mesh)
-    state = create_state(network, optimizer, abstract)
+    state = create_state(network, optimizer, abstract, zeros=zeros)
     train_step: Any = make_train_step(network, optimizer, charbonnier, abstract, frozen=frozen, seed=seed)
     placed = sharding.put_batch(batch, sharding.batch_sharding(mesh))
     losses = []
@@ -51,6 +53,16 @@ def test_frozen_parameters_stay(network: Network, config: ConfigDict, batch: dic
     same = jax.tree.map(lambda a, b: bool((a == b).all()), before.params, after.params)
     assert same["first"] == {"kernel": True, "bias": True}
     assert same["last"] == {"kernel": False, "bias": False}
+
+
+def test_parameters_that_begin_as_zero(network: Network, config: ConfigDict, batch: dict) -> None:
+    """Catches a network that was to begin as the identity and does not, and others set to 0 with it."""
+    config.training.start_at_zero = r"^last\."
+    _, state = run(network, config, batch, steps=0)
+    forward = make_forward(network, sharding.make_mesh(config.mesh.to_dict()))
+    recon = forward(state.params, jnp.asarray(batch["blur"]), jnp.asarray(batch["voxels"]))
+    np.testing.assert_array_equal(recon, batch["blur"])
+    assert float(jnp.abs(state.params["first"]["kernel"]).min()) > 0
 
 
 def test_description_costs_nothing_and_knows_the_network(network: Network) -> None:
