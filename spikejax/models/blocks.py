@@ -99,15 +99,12 @@ class TMSAGroup(nnx.Module):
         rngs: nnx.Rngs,
     ):
         self.depth, self.drop_rates, self.remat = depth, drop_rates, remat
-        self.blocks = None
-        if depth:  # a shallow stage leaves one of its groups without blocks
-            self.blocks = stack_blocks(
-                depth,
-                lambda rngs: TMSABlock(
-                    features, heads=heads, window=window, mlp_ratio=mlp_ratio, mutual=mutual, rngs=rngs
-                ),
-                rngs=rngs,
-            )
+
+        def make(rngs: nnx.Rngs) -> TMSABlock:
+            return TMSABlock(features, heads=heads, window=window, mlp_ratio=mlp_ratio, mutual=mutual, rngs=rngs)
+
+        # A shallow stage leaves one of its groups without blocks.
+        self.blocks = stack_blocks(depth, make, rngs=rngs) if depth else None
 
     def __call__(self, x: Float[Array, "b t h w c"], *, key: Key[Array, ""] | None = None) -> Float[Array, "b t h w c"]:
         """All blocks in turn; `key` switches stochastic depth on."""
