@@ -14,9 +14,11 @@ from jax import Array, lax
 from jax.ad_checkpoint import checkpoint_name
 from jaxtyping import Float, Int
 
-from spikejax.models.layers import accumulation_dtype
+from spikejax.models.layers import accumulation_dtype, count_parts
 
 MASKED = -100.0
+# Numbers of regions in a window: each of its three axes is cut once at most.
+MAX_REGIONS = 8
 # The name under which rematerialisation may keep what attention returns.
 SAVED_NAME = "attended"
 # Logits held at once. On CPUs a few megabytes of them stay in the cache; more would come from memory.
@@ -40,22 +42,25 @@ def attend(
         k: keys.
         v: values.
         bias: added to the logits of every window.
-        regions: of each token; `nr` divides `nw`. Tokens of different regions do not see each other (a mask of -100).
+        regions: of each token, 0 to `MAX_REGIONS` - 1; `nr` divides `nw`. Tokens of different regions do not see each
+            other (a mask of -100).
     """
     return _forward(q, k, v, bias, regions)[0]
 
 
 def _forward(q: Array, k: Array, v: Array, bias: Array | None, regions: Array | None) -> tuple[Array, Array]:
-    """What `attend` returns, and the logarithm of the sum of the weights, [nw, heads, n, 1]."""
+    """What `attend` returns, and the logarithm of the sum of the weights, [nw, heads, n]."""
 
     def part(q: Array, k: Array, v: Array, regions: Array | None) -> tuple[tuple[Array, Array], None]:
-        logits = _logits(q, k, bias, regions)
+        logits = _masked_product(q, k, regions)
+        if bias is not None:
+            logits = logits + bias.astype(logits.dtype)[None]
         highest = logits.max(-1, keepdims=True)
         weights = jnp.exp(logits - highest)
         total = weights.sum(-1, keepdims=True)
         # The sum divides the result, not the weights: it has far fewer elements.
         attended = _batched(weights.astype(v.dtype), v, 3, 2, logits.dtype) / total
-        return (attended.astype(v.dtype), highest + jnp.log(total)), None
+        return (attended.astype(v.dtype), (highest + jnp.log(total))[..., 0]), None
 
     return _in_parts(part, q, k, v, _of_windows(regions, q))[0]
 
@@ -63,17 +68,23 @@ def _forward(q: Array, k: Array, v: Array, bias: Array | None, regions: Array | 
 def _backward(saved: tuple, dy: Array) -> tuple[Array, Array, Array, Array | None, None]:
     q, k, v, bias, regions, attended, log_total = saved
     wide = log_total.dtype
+    # Everything is turned, [nw, heads, key, query]: then two of the three products are over the last axis, which CPUs
+    # do fastest.
+    turned_bias = None if bias is None else bias.astype(wide).swapaxes(1, 2)[None]
 
     def part(
         q: Array, k: Array, v: Array, regions: Array | None, attended: Array, log_total: Array, dy: Array
     ) -> tuple[tuple[Array, Array, Array], Array | None]:
-        weights = jnp.exp(_logits(q, k, bias, regions) - log_total)
-        dv = _batched(weights.astype(v.dtype), dy, 2, 2, wide).astype(v.dtype)
-        mean = (attended.astype(wide) * dy.astype(wide)).sum(-1, keepdims=True)
-        dlogits = weights * (_batched(dy, v, 3, 3, wide) - mean)
+        logits = _masked_product(q, k, regions, turned=True)
+        if turned_bias is not None:
+            logits = logits + turned_bias
+        weights = jnp.exp(logits - log_total[:, :, None])
+        dv = _batched(weights.astype(v.dtype), dy, 3, 2, wide).astype(v.dtype)
+        mean = (attended.astype(wide) * dy.astype(wide)).sum(-1)
+        dlogits = weights * (_batched(v, dy, 3, 3, wide) - mean[:, :, None])
         short = dlogits.astype(q.dtype)
-        dq = _batched(short, k, 3, 2, wide).astype(q.dtype)
-        dk = _batched(short, q, 2, 2, wide).astype(k.dtype)
+        dk = _batched(short, q, 3, 2, wide).astype(k.dtype)
+        dq = _batched(short, k, 2, 2, wide).astype(q.dtype)
         if bias is None:
             return (dq, dk, dv), None
         # A product with ones: as a plain sum, XLA on CPUs computes all of the above again for it, column by column.
@@ -83,7 +94,7 @@ def _backward(saved: tuple, dy: Array) -> tuple[Array, Array, Array, Array | Non
 
     inputs = (k, v, _of_windows(regions, q), attended, log_total, dy)
     (dq, dk, dv), dbias = _in_parts(part, q, *inputs)
-    return dq, dk, dv, None if bias is None else dbias.astype(bias.dtype), None
+    return dq, dk, dv, None if bias is None else dbias.swapaxes(1, 2).astype(bias.dtype), None
 
 
 def _forward_and_save(q: Array, k: Array, v: Array, bias: Array | None, regions: Array | None) -> tuple[Array, tuple]:
@@ -94,15 +105,22 @@ def _forward_and_save(q: Array, k: Array, v: Array, bias: Array | None, regions:
 attend.defvjp(_forward_and_save, _backward)
 
 
-def _logits(q: Array, k: Array, bias: Array | None, regions: Array | None) -> Array:
-    wide = accumulation_dtype(q.dtype)
-    logits = _batched(q, k, 3, 3, wide)
-    if bias is not None:
-        logits = logits + bias.astype(wide)[None]
+def _masked_product(q: Array, k: Array, regions: Array | None, *, turned: bool = False) -> Array:
+    """The product q k plus the mask, [nw, heads, query, key] or, turned, [nw, heads, key, query].
+
+    The mask is part of the product: a query brings -100 for its own region, a key 1 for every other one. On CPUs, to
+    compare the regions of every pair of tokens takes several times as long as the product itself.
+    """
     if regions is not None:
-        same = regions[:, None, :, None] == regions[:, None, None, :]
-        logits = logits + jnp.where(same, jnp.zeros((), wide), jnp.asarray(MASKED, wide))
-    return logits
+        own = jax.nn.one_hot(regions, MAX_REGIONS, dtype=q.dtype)[:, None]
+        of_all_heads = (*q.shape[:3], MAX_REGIONS)
+        q = jnp.concatenate([q, jnp.broadcast_to(own * MASKED, of_all_heads)], axis=-1)
+        k = jnp.concatenate([k, jnp.broadcast_to(1 - own, of_all_heads)], axis=-1)
+    return (
+        _batched(k, q, 3, 3, accumulation_dtype(q.dtype))
+        if turned
+        else _batched(q, k, 3, 3, accumulation_dtype(q.dtype))
+    )
 
 
 def _batched(a: Array, b: Array, axis_a: int, axis_b: int, dtype: jnp.dtype) -> Array:
@@ -124,8 +142,7 @@ def _in_parts(part: Callable[..., tuple], q: Array, *others: Array | None) -> tu
     logits = count * heads * tokens * tokens
 
     def one_after_the_other(most: int, *arrays: Array | None) -> tuple:
-        least = -(-logits // most)
-        parts = next((n for n in range(least, count + 1) if count % n == 0), count)
+        parts = count_parts(logits, most=most, of=count)
         if parts == 1:
             return part(*arrays)
         cut = jax.tree.map(lambda x: x.reshape(parts, -1, *x.shape[1:]), arrays)

@@ -47,25 +47,25 @@ def merge(windows: Float[Array, "nw n c"], window: Window, size: Window) -> Floa
 
 
 def window_regions(size: Window, window: Window, shift: Window) -> Int[Array, "nw n"] | None:
-    """The region of every token of the shifted windows of one clip: only tokens of the same region see each other.
+    """The region, 0 to 7, of every token of the shifted windows of one clip: tokens see those of their own region.
+
+    Of an axis that is shifted, the last `shift` positions came from its other end. The published network cuts it at the
+    last window's start as well; no window has tokens on both sides of that.
 
     Args:
-        size: (t, h, w) after padding, n on an axis.
-        window: w on an axis.
-        shift: s on an axis; an axis is cut into [0, n-w), [n-w, n-s) and [n-s, n), or not at all where s is 0.
+        size: (t, h, w) after padding.
+        window: extent of a window on each axis.
+        shift: see `shrink_window`.
 
     Returns: None if nothing is shifted.
     """
     if not any(shift):
         return None
-    region = jnp.zeros((1, 1, 1), jnp.int32)
-    for axis, (length, extent, step) in enumerate(zip(size, window, shift, strict=True)):
-        position = np.arange(length)
-        of_axis = (position >= length - extent).astype(np.int32) + (position >= length - step) if step else 0 * position
-        shape = [1, 1, 1]
-        shape[axis] = length
-        region = 3 * region + jnp.asarray(of_axis.reshape(shape), jnp.int32)
-    return partition(region[None, ..., None], window)[..., 0]
+    region = np.zeros((1, 1, 1), np.int32)
+    for axis, (length, step) in enumerate(zip(size, shift, strict=True)):
+        came_round = np.arange(length) >= length - step if step else np.zeros(length, bool)
+        region = 2 * region + np.expand_dims(came_round, [other for other in range(3) if other != axis])
+    return partition(jnp.asarray(region[None, ..., None], jnp.int32), window)[..., 0]
 
 
 @lru_cache

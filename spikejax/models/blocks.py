@@ -19,8 +19,8 @@ _REMAT_POLICIES = {
         jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
         jax.checkpoint_policies.save_only_these_names(SAVED_NAME),
     ),
-    # Only the inputs of the blocks are kept.
-    "everything": None,
+    # Only the inputs of the blocks are kept, and what attention returned, which costs most to compute again.
+    "everything": jax.checkpoint_policies.save_only_these_names(SAVED_NAME),
 }
 
 

@@ -153,6 +153,11 @@ def stack_blocks(count: int, make: Callable[[nnx.Rngs], Block], *, rngs: nnx.Rng
     return blocks
 
 
+def count_parts(size: int, *, most: int, of: int) -> int:
+    """Into how many equal parts `of` things are cut, so that none holds more than `most` of `size` (or one thing)."""
+    return next((parts for parts in range(-(-size // most), of + 1) if of % parts == 0), of)
+
+
 def accumulation_dtype(dtype: jnp.dtype) -> jnp.dtype:
     """float32 for the short types, else `dtype`: what statistics, logits, flows and positions are kept in."""
     return jnp.dtype(dtype) if jnp.finfo(dtype).bits >= 32 else jnp.dtype(jnp.float32)

@@ -14,7 +14,7 @@ from flax import nnx
 from jax import Array, lax
 from jaxtyping import Float
 
-from spikejax.models.layers import LayerNorm, Linear, accumulation_dtype
+from spikejax.models.layers import LayerNorm, Linear, accumulation_dtype, count_parts
 
 # Sequences (pixels) that are worked on at once.
 SEQUENCES_AT_ONCE = 2**15
@@ -125,7 +125,7 @@ def over_pixels(function: Callable[..., Array], *clips: Float[Array, "b t h w _c
     if count <= SEQUENCES_AT_ONCE:
         result = function(*sequences)
     else:
-        parts = next(n for n in range(-(-count // SEQUENCES_AT_ONCE), count + 1) if count % n == 0)
+        parts = count_parts(count, most=SEQUENCES_AT_ONCE, of=count)
         cut = [rearrange(x, "(parts p) t c -> parts p t c", parts=parts) for x in sequences]
         result = lax.map(jax.checkpoint(lambda part: function(*part)), cut)
         result = rearrange(result, "parts p t c -> (parts p) t c")

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
+from spikejax.models.attend import MAX_REGIONS
 from spikejax.models.attention import (
     Window,
     WindowAttention,
@@ -53,7 +54,7 @@ def test_windows_hold_frames_rows_and_columns_in_order() -> None:
 
 @pytest.mark.parametrize("shift", ((1, 2, 2), (0, 2, 2), (2, 0, 1)))
 def test_regions_are_where_the_shifted_axis_is_cut(shift: Window) -> None:
-    """Catches a region that is cut at another place, or an axis without a shift that is cut at all."""
+    """Catches a region that is cut at another place, an axis without a shift that is cut, a number out of range."""
     size, window = (4, 8, 12), (4, 4, 4)
 
     def of_axis(position: int, axis: int) -> int:
@@ -68,9 +69,11 @@ def test_regions_are_where_the_shifted_axis_is_cut(shift: Window) -> None:
         for token, place in enumerate(np.ndindex(4, 4, 4)):
             position = [4 * n + d for n, d in zip((t, h, w), place, strict=True)]
             of_token[number, token] = tuple(of_axis(p, axis) for axis, p in enumerate(position))
-    # The numbers themselves are free: equal numbers for equal regions, and other numbers for others.
-    numbers = {(region, int(regions[key])) for key, region in of_token.items()}
-    assert len(numbers) == len({region for region, _ in numbers}) == len({number for _, number in numbers})
+    # The numbers themselves are free: within a window equal ones for equal regions, and others for others.
+    for number in range(6):
+        pairs = {(of_token[number, token], int(regions[number, token])) for token in range(64)}
+        assert len(pairs) == len({region for region, _ in pairs}) == len({number for _, number in pairs})
+    assert 0 <= int(regions.min()) and int(regions.max()) < MAX_REGIONS
 
 
 def test_without_a_shift_there_are_no_regions() -> None:
