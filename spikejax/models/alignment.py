@@ -4,24 +4,21 @@ Backward alignment brings frames t+1 .. t+K to t, forward alignment t-1 .. t-K. 
 targets of both directions are one batch.
 """
 
-from collections.abc import Callable
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 from einops import rearrange
 from flax import nnx
-from jax import Array, lax
+from jax import Array
 from jaxtyping import Float
 
+from spikejax.models.deformable import deformable_convolution
 from spikejax.models.layers import Conv2D, GatedMLP, accumulation_dtype, truncated_normal
 from spikejax.models.spynet import ClipFlows
-from spikejax.models.warp import pixel_grid, sample_bilinear, warp
+from spikejax.models.warp import pixel_grid, warp
 
 TAPS = 9
 MAX_OFFSET = 10.0
-# Samples (positions times channels) that are held at once; larger pictures are sampled in parts.
-_SAMPLES_AT_ONCE = 2**26
 
 
 class DeformableAlignment(nnx.Module):
@@ -91,41 +88,13 @@ class DeformableAlignment(nnx.Module):
         return rearrange(position, "n h w tap k g xy -> n h w tap (k g) xy"), mask.astype(target.dtype)
 
     def _sample(self, sources: Array, position: Array, mask: Array) -> Array:
-        """The deformable convolution itself: sample, modulate, and one matrix product for each source."""
+        """The deformable convolution itself."""
         n, k, height, width, channels = sources.shape
         image = rearrange(sources, "n k h w (g c) -> n h w (k g) c", g=self.groups // k)
-        kernel = self.kernel[...].astype(sources.dtype)
-        kernel = rearrange(kernel, "ty tx i (k o) -> k (ty tx) i o", k=k)
-
-        def sample(position: Array, mask: Array) -> Array:
-            """[n, p, taps, groups, 2] -> [n, p, c]."""
-            pixels = position.shape[1]
-            samples = sample_bilinear(image, rearrange(position, "n p tap g xy -> n (p tap) g xy"))
-            samples = samples * rearrange(mask, "n p tap g -> n (p tap) g 1")
-            samples = rearrange(samples, "n (p tap) (k g) c -> k (n p) (tap g c)", p=pixels, k=k)
-            merged = lax.dot_general(
-                samples, rearrange(kernel, "k tap i o -> k (tap i) o"), (((2,), (1,)), ((0,), (0,)))
-            )
-            return rearrange(merged, "k (n p) o -> n p (k o)", n=n)
-
-        position = position.reshape(n, height * width, *position.shape[3:])
-        mask = mask.reshape(n, height * width, *mask.shape[3:])
-        merged = _in_parts(sample, position, mask, n * height * width * TAPS * k * channels)
+        kernel = rearrange(self.kernel[...].astype(sources.dtype), "ty tx i (k o) -> k (ty tx i) o", k=k)
+        position, mask = (x.reshape(n, height * width, *x.shape[3:]) for x in (position, mask))
+        merged = deformable_convolution(image, position, mask, kernel)
         return merged.reshape(n, height, width, channels) + self.bias[...].astype(merged.dtype).reshape(1, 1, 1, -1)
-
-
-def _in_parts(sample: Callable[[Array, Array], Array], position: Array, mask: Array, samples: int) -> Array:
-    """`sample` over all pixels: at once where that is small, else over equal parts of them, one after the other."""
-    pixels = position.shape[1]
-    parts = -(-samples // _SAMPLES_AT_ONCE)
-    # Samples are many times larger than what they are computed from: the backward pass takes them again.
-    sample = jax.checkpoint(sample)
-    if parts <= 1:
-        return sample(position, mask)
-    parts = next(count for count in range(parts, pixels + 1) if pixels % count == 0)
-    position, mask = (rearrange(x, "n (parts p) ... -> parts n p ...", parts=parts) for x in (position, mask))
-    merged = lax.map(lambda part: sample(*part), (position, mask))
-    return rearrange(merged, "parts n p c -> n (parts p) c")
 
 
 def _tap_positions(dtype: jnp.dtype) -> Float[Array, "1 1 1 9 1 1 2"]:

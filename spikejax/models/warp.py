@@ -5,12 +5,14 @@ Conventions: images are [n, h, w, c]; a flow is (dx, dy) in pixels on the last a
 dtype of the image.
 """
 
-from typing import Literal
+from typing import Literal, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
+from einops import rearrange
 from jax import Array, lax
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 
 def resize_bilinear(
@@ -75,20 +77,45 @@ def warp(
     return sampled.reshape(image.shape)
 
 
-def sample_bilinear(image: Float[Array, "n h w g c"], position: Float[Array, "n p g 2"]) -> Float[Array, "n p g c"]:
-    """`image` at `position` (column, row), zeros outside; each of the g groups of channels has positions of its own."""
+class Corner(NamedTuple):
+    """One of the four pixels around every position.
+
+    Attributes:
+        index: see `gather_pixels`; of the nearest pixel inside the image.
+        weight: its part in a bilinear sample; 0 outside the image.
+        slope: how that changes with the position's (column, row).
+    """
+
+    index: Int[Array, "n *p g"]
+    weight: Float[Array, "n *p g"]
+    slope: Float[Array, "n *p g 2"]
+
+
+def bilinear_corners(position: Float[Array, "n *p g 2"], height: int, width: int) -> list[Corner]:
+    """The four pixels of a height x width image around every position (column, row)."""
     corner = jnp.floor(position)
     fraction = position - corner
-    weighted = []
+    nothing = jnp.zeros((), position.dtype)
+    corners = []
     for right in (0, 1):
         for down in (0, 1):
-            neighbour = corner + jnp.asarray([right, down], corner.dtype).reshape(1, 1, 1, 2)
-            weight_x, weight_y = (
-                fraction[..., axis] if far else 1 - fraction[..., axis] for axis, far in ((0, right), (1, down))
+            index, inside = _pixel_index(corner[..., 0] + right, corner[..., 1] + down, height, width)
+            (weight_x, slope_x), (weight_y, slope_y) = (
+                (fraction[..., axis], 1) if far else (1 - fraction[..., axis], -1)
+                for axis, far in ((0, right), (1, down))
             )
-            pixels, inside = _gather_pixels(image, neighbour)
-            weight = jnp.where(inside, weight_x * weight_y, jnp.zeros((), weight_x.dtype)).astype(image.dtype)
-            weighted.append(pixels * weight[..., None])
+            slope = jnp.stack([slope_x * weight_y, slope_y * weight_x], axis=-1)
+            weight = jnp.where(inside, weight_x * weight_y, nothing)
+            corners.append(Corner(index, weight, jnp.where(inside[..., None], slope, nothing)))
+    return corners
+
+
+def sample_bilinear(image: Float[Array, "n h w g c"], position: Float[Array, "n *p g 2"]) -> Float[Array, "n *p g c"]:
+    """`image` at `position` (column, row), zeros outside; each of the g groups of channels has positions of its own."""
+    weighted = [
+        gather_pixels(image, corner.index) * corner.weight.astype(image.dtype)[..., None]
+        for corner in bilinear_corners(position, *image.shape[1:3])
+    ]
     return sum(weighted[1:], weighted[0])
 
 
@@ -99,26 +126,43 @@ def warp_nearest4(image: Float[Array, "n h w c"], flow: Float[Array, "n h w 2"])
     reaches the flow.
     """
     n, height, width, channels = image.shape
-    position = lax.stop_gradient(pixel_grid(height, width, flow.dtype) + flow)
+    position = lax.stop_gradient(pixel_grid(height, width, flow.dtype) + flow)[..., None, :]
     below, above = jnp.floor(position), jnp.ceil(position)
     neighbours = []
     for x in (below, above):
         for y in (below, above):
-            neighbour = jnp.stack([x[..., 0], y[..., 1]], axis=-1).reshape(n, -1, 1, 2)
-            pixels, inside = _gather_pixels(image.reshape(n, height, width, 1, channels), neighbour)
-            neighbours.append(jnp.where(inside[..., None], pixels, jnp.zeros((), image.dtype)).reshape(image.shape))
+            index, inside = _pixel_index(x[..., 0], y[..., 1], height, width)
+            pixels = gather_pixels(image.reshape(n, height, width, 1, channels), index)
+            neighbours.append(jnp.where(inside[..., None], pixels, jnp.zeros((), image.dtype))[..., 0, :])
     return jnp.concatenate(neighbours, axis=-1)
 
 
-def _gather_pixels(image: Array, neighbour: Float[Array, "n p g 2"]) -> tuple[Float[Array, "n p g c"], Array]:
-    """The pixels at integer positions, and which positions are inside (elsewhere the nearest inside pixel is read)."""
-    n, height, width, groups, channels = image.shape
-    column, row = neighbour[..., 0], neighbour[..., 1]
+def gather_pixels(image: Float[Array, "n h w g c"], index: Int[Array, "n *p g"]) -> Float[Array, "n *p g c"]:
+    """The pixels at `index`, (row * width + column) * groups + group."""
+    flat = rearrange(image, "n h w g c -> n (h w g) c")
+    gathered = jnp.take_along_axis(flat, index.reshape(len(index), -1, 1), axis=1, mode="promise_in_bounds")
+    return gathered.reshape(*index.shape, image.shape[-1])
+
+
+def add_pixels(
+    image: Float[Array, "n h w g c"], index: Int[Array, "n *p g"], pixels: Float[Array, "n *p g c"]
+) -> Float[Array, "n h w g c"]:
+    """`image` with `pixels` added at `index`: what is left of `gather_pixels` in a backward pass."""
+
+    def add(image: Array, index: Array, pixels: Array) -> Array:
+        return image.at[index].add(pixels, mode="promise_in_bounds")
+
+    flat = rearrange(image, "n h w g c -> n (h w g) c")
+    added = jax.vmap(add)(flat, index.reshape(len(index), -1), pixels.reshape(len(index), -1, image.shape[-1]))
+    return added.reshape(image.shape)
+
+
+def _pixel_index(
+    column: Float[Array, "n *p g"], row: Float[Array, "n *p g"], height: int, width: int
+) -> tuple[Int[Array, "n *p g"], Bool[Array, "n *p g"]]:
+    """`gather_pixels`' index of whole positions, or of the nearest ones inside, and whether they are inside."""
     inside = (column >= 0) & (column <= width - 1) & (row >= 0) & (row <= height - 1)
     column = jnp.clip(column, 0, width - 1).astype(jnp.int32)
     row = jnp.clip(row, 0, height - 1).astype(jnp.int32)
-    group = lax.broadcasted_iota(jnp.int32, column.shape, 2)
-    index: Int[Array, "n p g"] = (row * width + column) * groups + group
-    flat = image.reshape(n, height * width * groups, channels)
-    gathered = jnp.take_along_axis(flat, index.reshape(n, -1, 1), axis=1, mode="promise_in_bounds")
-    return gathered.reshape(*index.shape, channels), inside
+    group = lax.broadcasted_iota(jnp.int32, column.shape, column.ndim - 1)
+    return (row * width + column) * column.shape[-1] + group, inside

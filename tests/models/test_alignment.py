@@ -7,9 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
-from jax import Array
 
-from spikejax.models import alignment as module
 from spikejax.models.alignment import DeformableAlignment, ParallelWarping
 from spikejax.models.spynet import ClipFlows
 from tests.models import loops
@@ -96,30 +94,6 @@ def test_alignment_begins_at_the_flow() -> None:
     shifted = np.zeros((1, 5, 6, 4))
     shifted[:, 2:, :-1] = source[:, 0, :-2, 1:]
     np.testing.assert_allclose(aligned, shifted / 2, atol=1e-12)
-
-
-def test_sampling_in_parts_is_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Catches parts in the wrong order, and gradients that are lost between parts."""
-    alignment = make(4, sources=2, groups=4)
-    arrays = [
-        jnp.asarray(x) for x in (normal(2, 2, 4, 6, 4), normal(2, 4, 6, 4, seed=1), normal(2, 2, 4, 6, 2, seed=2))
-    ]
-
-    def answer() -> tuple[Array, tuple[Array, ...]]:
-        def loss(*arrays: Array) -> tuple[Array, Array]:
-            merged = alignment(*arrays)
-            return jnp.square(merged).sum(), merged
-
-        gradients, merged = jax.jit(jax.grad(loss, argnums=(0, 1, 2), has_aux=True))(*arrays)
-        return merged, gradients
-
-    whole = answer()
-    samples = 2 * 4 * 6 * 9 * 2 * 4
-    # Seven parts do not divide the 24 pixels: eight are taken.
-    monkeypatch.setattr(module, "_SAMPLES_AT_ONCE", samples // 7)
-    parts = answer()
-    for a, b in zip(jax.tree.leaves(parts), jax.tree.leaves(whole), strict=True):
-        np.testing.assert_allclose(a, b, atol=1e-11)
 
 
 @pytest.mark.parametrize(("sources", "frames"), ((1, 2), (1, 4), (2, 4), (2, 2)))

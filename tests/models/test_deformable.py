@@ -1,0 +1,69 @@
+"""The deformable convolution and its own backward pass, against JAX's derivatives of the plain formula."""
+
+from collections.abc import Callable, Iterator
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from einops import rearrange
+from jax import Array
+
+from spikejax.models import deformable
+from spikejax.models.deformable import deformable_convolution
+from spikejax.models.warp import sample_bilinear
+from tests.models.parameters import normal
+from tests.models.quick import quick_jit
+
+IMAGES, HEIGHT, WIDTH, TAPS, SOURCES, GROUPS, CHANNELS, PIXELS = 2, 4, 6, 9, 2, 2, 3, 24
+
+
+@pytest.fixture(autouse=True)
+def float64() -> Iterator[None]:
+    """The comparisons are exact ones."""
+    with jax.enable_x64(True):
+        yield
+
+
+def arguments() -> tuple[Array, ...]:
+    """Image, positions (a part of them outside of it), mask and kernel."""
+    groups = SOURCES * GROUPS
+    position = normal(IMAGES, PIXELS, TAPS, groups, 2, seed=1) * 3 + np.array([WIDTH / 2, HEIGHT / 2])
+    return tuple(
+        jnp.asarray(x)
+        for x in (
+            normal(IMAGES, HEIGHT, WIDTH, groups, CHANNELS),
+            position,
+            normal(IMAGES, PIXELS, TAPS, groups, seed=2),
+            normal(SOURCES, TAPS * GROUPS * CHANNELS, 5, seed=3),
+        )
+    )
+
+
+def plain(image: Array, position: Array, mask: Array, kernel: Array) -> Array:
+    """The formula: sample, modulate, sum over taps and channels, source by source."""
+    samples = sample_bilinear(image, position) * mask[..., None]
+    samples = rearrange(samples, "n p tap (k g) c -> n p k (tap g c)", k=SOURCES)
+    return rearrange(jnp.einsum("npkj,kjo->npko", samples, kernel), "n p k o -> n p (k o)")
+
+
+def answer(function: Callable[..., Array]) -> list[np.ndarray]:
+    """What `function` returns, and the gradients of everything that goes in."""
+
+    def loss(*inputs: Array) -> tuple[Array, Array]:
+        merged = function(*inputs)
+        return (merged * jnp.asarray(normal(*merged.shape, seed=4))).sum(), merged
+
+    gradients, merged = quick_jit(jax.grad(loss, argnums=(0, 1, 2, 3), has_aux=True))(*arguments())
+    return [np.asarray(x) for x in (merged, *gradients)]
+
+
+@pytest.mark.parametrize("parts", ("whole", "parts", "parts of parts"))
+def test_the_backward_pass_is_that_of_the_formula(parts: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Catches a wrong derivative, samples from outside, parts in the wrong order, gradients lost between parts."""
+    samples = IMAGES * PIXELS * TAPS * SOURCES * GROUPS * CHANNELS
+    # Seven parts do not divide the 24 pixels: eight are taken.
+    monkeypatch.setattr(deformable, "_SAMPLES_IN_CACHE", samples if parts == "whole" else samples // 7)
+    monkeypatch.setattr(deformable, "_SAMPLES_OF_CORNERS", samples // 2 if parts == "parts of parts" else samples)
+    for ours, expected in zip(answer(deformable_convolution), answer(plain), strict=True):
+        np.testing.assert_allclose(ours, expected, atol=1e-11)
