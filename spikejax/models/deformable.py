@@ -43,7 +43,7 @@ def deformable_convolution(
 
 def _forward(image: Array, position: Array, mask: Array, kernel: Array) -> Array:
     def part(total: tuple, corners: list[Corner], mask: Array) -> tuple[tuple, Array]:
-        samples = _sample([gather_pixels(image, corner.index) for corner in corners], corners, mask)
+        samples = _sample([gather_pixels(image, corner.place) for corner in corners], corners, mask)
         return total, _by_pixel(_product("kpj,kjo->kpo", _by_source(samples, kernel), kernel), len(mask))
 
     merged = _in_parts(part, (), image.shape, position, mask)[1]
@@ -57,7 +57,7 @@ def _backward(saved: tuple[Array, ...], dy: Array) -> tuple[Array, ...]:
 
     def part(total: tuple, corners: list[Corner], mask: Array, dy: Array) -> tuple[tuple, tuple[Array, Array]]:
         dimage, dkernel = total
-        pixels = [gather_pixels(image, corner.index) for corner in corners]
+        pixels = [gather_pixels(image, corner.place) for corner in corners]
         samples = _sample(pixels, corners, mask)
         dy = rearrange(dy, "n p k o -> k (n p) o")
         # Of the two, dy is the one to be turned for the product: it has far fewer elements.
@@ -73,7 +73,7 @@ def _backward(saved: tuple[Array, ...], dy: Array) -> tuple[Array, ...]:
             dmask += corner.weight * alone
             dposition += corner.slope * alone[..., None]
             dpixel = (corner.weight.astype(image.dtype) * mask)[..., None] * dsamples
-            dimage = add_pixels(dimage, corner.index, dpixel)
+            dimage = add_pixels(dimage, corner.place, dpixel)
         return (dimage, dkernel), (dposition * mask.astype(wide)[..., None], dmask)
 
     total = jnp.zeros(image.shape, image.dtype), jnp.zeros(kernel.swapaxes(1, 2).shape, wide)

@@ -81,12 +81,12 @@ class Corner(NamedTuple):
     """One of the four pixels around every position.
 
     Attributes:
-        index: see `gather_pixels`; of the nearest pixel inside the image.
+        place: the index for `gather_pixels`; of the nearest pixel inside the image.
         weight: its part in a bilinear sample; 0 outside the image.
         slope: how that changes with the position's (column, row).
     """
 
-    index: Int[Array, "n *p g"]
+    place: Int[Array, "n *p g"]
     weight: Float[Array, "n *p g"]
     slope: Float[Array, "n *p g 2"]
 
@@ -113,7 +113,7 @@ def bilinear_corners(position: Float[Array, "n *p g 2"], height: int, width: int
 def sample_bilinear(image: Float[Array, "n h w g c"], position: Float[Array, "n *p g 2"]) -> Float[Array, "n *p g c"]:
     """`image` at `position` (column, row), zeros outside; each of the g groups of channels has positions of its own."""
     weighted = [
-        gather_pixels(image, corner.index) * corner.weight.astype(image.dtype)[..., None]
+        gather_pixels(image, corner.place) * corner.weight.astype(image.dtype)[..., None]
         for corner in bilinear_corners(position, *image.shape[1:3])
     ]
     return sum(weighted[1:], weighted[0])
