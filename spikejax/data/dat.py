@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 import yaml
-from jaxtyping import UInt8
+from jaxtyping import Int64, UInt8
 
 from spikejax.data.files import atomic_write
 from spikejax.errors import InputError
@@ -62,6 +62,44 @@ class Box:
     def slices(self) -> tuple[slice, slice]:
         """Rows and columns, to index an array with."""
         return slice(self.top, self.top + self.height), slice(self.left, self.left + self.width)
+
+
+@dataclass(frozen=True)
+class PackedSpikes:
+    """Spikes as a `.dat` file has them: 8 pixels a byte, the bottom row first.
+
+    Attributes:
+        frames: a frame's bytes.
+        height: rows of the picture.
+        width: columns of the picture.
+        stored_width: pixels per row in `frames`, see `stored_width_of`.
+    """
+
+    frames: UInt8[np.ndarray, "s n"]
+    height: int
+    width: int
+    stored_width: int
+
+    def places(self, box: Box | None = None) -> tuple[Int64[np.ndarray, " h"], Int64[np.ndarray, " w"]]:
+        """Where the pixels are: the number of each row's first one within a frame, and the columns after that."""
+        part = box or Box(0, 0, self.height, self.width)
+        kept = _PADDED_COLUMNS.get((self.width, self.stored_width), (slice(0, self.width),))
+        columns = np.concatenate([np.arange(columns.start, columns.stop) for columns in kept])
+        rows = np.arange(self.height)[::-1] * self.stored_width
+        return rows[part.slices[0]], columns[part.slices[1]]
+
+    def unpack(self, box: Box | None = None) -> UInt8[np.ndarray, "s h w"]:
+        """0 or 1, row 0 at the top; only a part of the picture if `box` says so."""
+        rows, columns = self.places(box)
+        if self.stored_width % 8 == 0:  # rows start at bytes, and those outside the box need not be unpacked
+            stored = self.frames.reshape(len(self.frames), self.height, -1)[:, rows // self.stored_width]
+            spikes = np.unpackbits(stored, axis=-1, bitorder="little")
+        else:
+            pixels = np.unpackbits(self.frames, axis=-1, bitorder="little")[:, : self.height * self.stored_width]
+            spikes = pixels.reshape(len(pixels), self.height, self.stored_width)[:, rows // self.stored_width]
+        if len(columns) != self.stored_width:
+            spikes = spikes[..., columns]
+        return np.ascontiguousarray(spikes)
 
 
 def stored_width_of(path: AnyPath, *, height: int, width: int, stored_width: int | None = None) -> int:
@@ -119,28 +157,27 @@ def read_dat(
         InputError: the file is missing, empty or not a whole number of frames (says its size and the frame's), or
             ends before the window does.
     """
+    packed = read_packed(path, height=height, width=width, stored_width=stored_width, window=window)
+    return packed.unpack(box)
+
+
+def read_packed(
+    path: AnyPath,
+    *,
+    height: int,
+    width: int,
+    stored_width: int | None = None,
+    window: tuple[int, int] | None = None,
+) -> PackedSpikes:
+    """The spikes of a `.dat` file as they are in it; arguments and errors as of `read_dat`."""
     columns = stored_width_of(path, height=height, width=width, stored_width=stored_width)
     frame_size = _frame_bytes(height, columns)
     steps = _file_size(path) // frame_size
     first, stop = (0, steps) if window is None else window
     if stop > steps:
         raise InputError(f"expected at least {stop} spike frames ({height}x{width}), found {steps}: {path}")
-    packed = np.fromfile(path, dtype=np.uint8, count=(stop - first) * frame_size, offset=first * frame_size)
-    packed = packed.reshape(-1, frame_size)
-    if columns % 8 == 0:
-        rows = packed.reshape(len(packed), height, columns // 8)[:, ::-1]
-        if box is not None:
-            rows = rows[:, box.slices[0]]
-        spikes = np.unpackbits(rows, axis=-1, bitorder="little")
-    else:  # rows do not start at byte boundaries
-        spikes = np.unpackbits(packed, axis=-1, bitorder="little").reshape(len(packed), height, columns)[:, ::-1]
-        if box is not None:
-            spikes = spikes[:, box.slices[0]]
-    if columns != width:
-        spikes = np.concatenate([spikes[..., kept] for kept in _PADDED_COLUMNS[width, columns]], axis=-1)
-    if box is not None:
-        spikes = spikes[..., box.slices[1]]
-    return np.ascontiguousarray(spikes)
+    frames = np.fromfile(path, dtype=np.uint8, count=(stop - first) * frame_size, offset=first * frame_size)
+    return PackedSpikes(frames.reshape(-1, frame_size), height, width, columns)
 
 
 def write_dat(path: AnyPath, spikes: UInt8[np.ndarray, "s h w"], *, stored_width: int | None = None) -> None:

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float32
 
-from spikejax.data.dat import Box, SpikeConfig, count_frames, read_config, read_dat
+from spikejax.data.dat import Box, PackedSpikes, SpikeConfig, count_frames, read_config, read_packed
 from spikejax.data.layout import SPIKE, SPIKE_VOXELS
-from spikejax.data.voxels import voxelise
+from spikejax.data.voxels import Counts, voxelise_packed
 from spikejax.errors import InputError
 
 
@@ -37,12 +37,16 @@ class FrameSpikes:
         """Number of spike frames in the window."""
         return self.window[1] - self.window[0]
 
-    def counts(self, bins: int, box: Box | None = None) -> Float32[np.ndarray, "h w k"]:
-        """Spikes per pixel and time bin, within a box or everywhere; from the cache if it has that number of bins."""
+    def counts(self, bins: int, box: Box | None = None) -> Counts:
+        """Spikes per pixel and time bin [h, w, k], in a box or everywhere; from the cache if it has as many bins."""
         cached = self._cached_counts(bins, box or Box(0, 0, self.height, self.width))
         if cached is not None:
             return cached
-        return voxelise(read_dat(self.path, height=self.height, width=self.width, box=box, window=self.window), bins)
+        return voxelise_packed(self.read(), bins, box)
+
+    def read(self) -> PackedSpikes:
+        """The spikes of the window."""
+        return read_packed(self.path, height=self.height, width=self.width, window=self.window)
 
     def _cached_counts(self, bins: int, box: Box) -> Float32[np.ndarray, "h w k"] | None:
         if self.cache is None:

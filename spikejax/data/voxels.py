@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Float32, UInt8
+from jaxtyping import Float32, UInt8, UInt16
+
+from spikejax.data.dat import Box, PackedSpikes
+from spikejax.data.kernels import count_packed, look_up
+
+Counts = UInt8[np.ndarray, "*shape"] | UInt16[np.ndarray, "*shape"] | Float32[np.ndarray, "*shape"]
+# The most spikes that are counted in a byte.
+_BYTE = 255
 
 
 def voxelise(spikes: UInt8[np.ndarray, "s h w"], bins: int) -> Float32[np.ndarray, "h w k"]:
@@ -17,12 +24,34 @@ def voxelise(spikes: UInt8[np.ndarray, "s h w"], bins: int) -> Float32[np.ndarra
         bins: number of time bins.
     """
     steps, height, width = spikes.shape
-    starts = bin_starts(steps, bins)
-    # Small whole numbers until the end: 3 times faster than counting in float32 at 128x160 and 64 steps.
-    counts = np.empty((height, width, bins), np.uint8 if steps <= 255 else np.uint32)
-    for index in range(bins):
-        counts[..., index] = spikes[starts[index] : starts[index + 1]].sum(axis=0, dtype=counts.dtype)
-    return counts.astype(np.float32)
+    # Packing first is faster than adding whole frames: what is counted then fits into the processor's caches.
+    frames = np.packbits(spikes[:, ::-1].reshape(steps, -1), axis=-1, bitorder="little")
+    return voxelise_packed(PackedSpikes(frames, height, width, width), bins).astype(np.float32)
+
+
+def voxelise_packed(
+    packed: PackedSpikes, bins: int, box: Box | None = None
+) -> UInt8[np.ndarray, "h w k"] | UInt16[np.ndarray, "h w k"]:
+    """What `voxelise` counts, from spikes as they are in a file, without ever unpacking them.
+
+    Args:
+        packed: exactly the window's steps.
+        bins: number of time bins.
+        box: count only within this part of the picture.
+
+    Returns:
+        8 bits a count, or 16 if a bin has more than 255 steps.
+    """
+    starts = np.array(bin_starts(len(packed.frames), bins), np.int64)
+    rows, columns = packed.places(box)
+    # Longer bins are counted in parts of equal number, some of them empty, that are added up in the end.
+    parts = max(1, -(-int(np.diff(starts).max()) // _BYTE))
+    ends = np.minimum(starts[:-1, None] + _BYTE * np.arange(parts), starts[1:, None])
+    counts = np.empty((len(rows), len(columns), bins * parts), np.uint8)
+    count_packed(packed.frames, np.append(ends, starts[-1]), rows, columns, counts)
+    if parts == 1:
+        return counts
+    return counts.reshape(len(rows), len(columns), bins, parts).sum(axis=-1, dtype=np.uint16)
 
 
 def bin_starts(steps: int, bins: int) -> list[int]:
@@ -31,15 +60,18 @@ def bin_starts(steps: int, bins: int) -> list[int]:
     return [max(0, -((bins - 2 * k * steps) // (2 * bins))) for k in range(bins + 1)]
 
 
-def standardise(counts: Float32[np.ndarray, "*shape"], *, mean: float, std: float) -> Float32[np.ndarray, "*shape"]:
+def standardise(counts: Counts, *, mean: float, std: float) -> Float32[np.ndarray, "*shape"]:
     """(log1p(counts) - mean) / std, with the training split's statistics of log1p(counts).
 
     Raises:
         ValueError: the counts are not whole numbers from 0 to 65535.
     """
-    whole = counts.astype(np.uint16)
-    if not np.array_equal(whole, counts):
+    whole = counts if counts.dtype in (np.uint8, np.uint16) else counts.astype(np.uint16)
+    if whole is not counts and not np.array_equal(whole, counts):
         raise ValueError("expected counts of spikes: whole numbers from 0 to 65535")
-    # There are few different counts: looking them up is 8 times as fast as a logarithm for each, with the same result.
-    values = np.arange(int(whole.max(initial=0)) + 1, dtype=np.float32)
-    return ((np.log1p(values) - np.float32(mean)) / np.float32(std)).take(whole)
+    # There are few different counts: looking them up is many times as fast as a logarithm for each, and the same.
+    logarithms = np.log1p(np.arange(int(whole.max(initial=0)) + 1, dtype=np.float32))
+    standardised = np.empty(whole.shape, np.float32)
+    values = (logarithms - np.float32(mean)) / np.float32(std)
+    look_up(values, np.ascontiguousarray(whole).reshape(-1), standardised.reshape(-1))
+    return standardised

@@ -13,10 +13,10 @@ from spikejax.data.dat import count_frames, read_config
 from spikejax.data.spike_files import FrameSpikes
 from spikejax.data.statistics import SpikeStatistics
 from spikejax.data.video import FrameSource, natural_key
-from spikejax.data.voxels import standardise
+from spikejax.data.voxels import Counts, standardise
 from spikejax.errors import InputError
 
-_CountReader = Callable[[], Float32[np.ndarray, "h w k"]]
+_CountReader = Callable[[], Counts]
 
 
 class VoxelSource:
