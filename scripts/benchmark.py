@@ -1,6 +1,7 @@
 """Speed and memory of the published deblurring network (006) on this machine.
 
     python scripts/benchmark.py [--json FILE]
+    python scripts/benchmark.py --data [--root ROOT] [--json FILE]    (the data's speed instead, see benchmark_data.py)
 
 The forward pass and a training step (Charbonnier loss, gradients, AdamW) run on a clip of 6 x 64 x 64. Machines differ
 and are noisy, so the figure to compare is a ratio of one run: the time of a part over the time that the forward pass's
@@ -113,8 +114,15 @@ def main() -> None:
         "--remat", default="everything", help="what a training step computes again (default: everything)"
     )
     parser.add_argument("--part", choices=PARTS, help="measure this part alone")
+    parser.add_argument("--data", action="store_true", help="measure the data's way to the training step instead")
+    parser.add_argument("--root", type=Path, help="with --data: data set for the loader (default: the embedded one)")
+    parser.add_argument("--no-training", action="store_true", help="with --data: leave out the training's wait share")
     arguments = parser.parse_args()
-    if arguments.part:
+    if arguments.data:
+        from benchmark_data import measure_data
+
+        figures = measure_data(arguments.root, training=not arguments.no_training)
+    elif arguments.part:
         figures = measure(arguments.part, repeats=arguments.repeats, remat=arguments.remat)
     else:
         figures = {}

@@ -35,6 +35,7 @@ from spikejax.data.layout import (
 )
 from spikejax.data.motion import Motion, random_motion
 from spikejax.data.progress import Progress
+from spikejax.data.simulator import SensorNoise
 from spikejax.data.statistics import TRAINING_SPLIT, write_statistics
 from spikejax.data.video import FrameSource, open_frames
 from spikejax.errors import InputError
@@ -76,7 +77,18 @@ def main(arguments: Sequence[str]) -> None:
         shake=options.shake,
         max_frames=options.max_frames,
         seed=options.seed,
-        camera=CameraSettings(steps_per_frame=options.steps, theta=options.theta, spike_scale=options.spike_scale),
+        camera=CameraSettings(
+            steps_per_frame=options.steps,
+            theta=options.theta,
+            reset=options.reset,
+            spike_scale=options.spike_scale,
+            noise=SensorNoise(
+                shot_photons=options.shot_photons,
+                threshold_variation=options.threshold_variation,
+                dark_rate=options.dark_rate,
+                dark_variation=options.dark_variation,
+            ),
+        ),
     )
     source = open_frames(options.input)
     name = options.sequence or Path(options.input).resolve().stem
@@ -306,6 +318,34 @@ def _parser() -> argparse.ArgumentParser:
         default=camera.theta,
         metavar="X",
         help="threshold, at least 1; white gives 1/X spikes a step",
+    )
+    spikes.add_argument(
+        "--reset", choices=("subtract", "zero"), default=camera.reset, help="what firing does to a pixel's charge"
+    )
+    noise = camera.noise
+    spikes.add_argument(
+        "--shot-photons",
+        type=_amount,
+        default=noise.shot_photons,
+        metavar="X",
+        help="photons of white in a step, for shot noise; 0 for none",
+    )
+    spikes.add_argument(
+        "--threshold-variation",
+        type=_amount,
+        default=noise.threshold_variation,
+        metavar="X",
+        help="relative standard deviation of the pixels' thresholds",
+    )
+    spikes.add_argument(
+        "--dark-rate", type=_amount, default=noise.dark_rate, metavar="X", help="spikes a step that come in the dark"
+    )
+    spikes.add_argument(
+        "--dark-variation",
+        type=_amount,
+        default=noise.dark_variation,
+        metavar="X",
+        help="relative standard deviation of the pixels' dark rates",
     )
     spikes.add_argument("--bins", type=_count, default=32, metavar="K", help="time bins of the voxels' statistics")
     spikes.add_argument("--seed", type=int, default=0, metavar="N", help="of the spike camera and the added motion")

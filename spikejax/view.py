@@ -118,27 +118,30 @@ def data_set_rows(
     splits = [path.parent / path.name] if path.name in SPLITS else [path / s for s in SPLITS if (path / s).is_dir()]
     if not splits:
         raise InputError(f"expected a data set with {' or '.join(SPLITS)}, or a sequence with {BLUR}, found {path}")
-    runs = [(split, run) for split in splits if sequence is None or (split / sequence).is_dir() for run in _runs(split)]
+    runs = [(split, run) for split in splits for run in _runs(split)]
     if sequence is None:
         if recon is not None:
             raise InputError("expected one sequence (--sequence NAME) for --recon, found a whole data set")
-        chosen = [runs[n] for n in _spread(len(runs), most)]
-        return Rows(len(chosen), (_row(split, run, len(run.frames) // 2) for split, run in chosen), even=False)
-    places = [
-        (split, run, n) for split, run in runs if run.name.split("@")[0] == sequence for n in range(len(run.frames))
-    ]
+        places = [(split, run, len(run.frames) // 2) for split, run in runs]
+    else:
+        own = [(split, run) for split, run in runs if _sequence(run) == sequence]
+        places = [(split, run, number) for split, run in own for number in range(len(run.frames))]
     if not places:
-        known = ", ".join(sorted({run.name.split("@")[0] for _, run in runs})[:8])
-        raise InputError(
-            f"expected a sequence with usable frames, found no {sequence!r} in {path} (there are: {known})"
-        )
-    chosen_places = [places[n] for n in _spread(len(places), most)]
-    files = None if recon is None else _recon_files(Path(recon), [run.frames[n].stem for _, run, n in chosen_places])
-    return Rows(len(chosen_places), (_row(split, run, n, files) for split, run, n in chosen_places))
+        known = ", ".join(sorted({_sequence(run) for _, run in runs})[:8]) or "none"
+        raise InputError(f"expected a sequence of the data set ({known}), found no {sequence!r} in {path}")
+    chosen = [places[n] for n in _spread(len(places), most)]
+    files = None if recon is None else _recon_files(Path(recon), [run.frames[n].stem for _, run, n in chosen])
+    times = {key: _logged_times(*key) for key in {(split, _sequence(run)) for split, run, _ in chosen}}
+    rows = (_row(run, n, times[split, _sequence(run)], files) for split, run, n in chosen)
+    return Rows(len(chosen), rows, even=sequence is not None)
 
 
 def _runs(split: Path) -> list[Run]:
     return Scan(split.parent, split.name, frames=1, spikes=True, smallest_side=1).runs
+
+
+def _sequence(run: Run) -> str:
+    return run.name.split("@")[0]
 
 
 def _spread(count: int, most: int) -> list[int]:
@@ -154,7 +157,7 @@ def _recon_files(folder: Path, stems: Sequence[str]) -> dict[str, Path]:
     return {stem: names[stem] for stem in stems}
 
 
-def _row(split: Path, run: Run, number: int, recon: dict[str, Path] | None = None) -> Row:
+def _row(run: Run, number: int, times: dict[str, tuple[int, int]], recon: dict[str, Path] | None) -> Row:
     frame = run.frames[number]
     blur, sharp = read_picture(frame.blur), read_picture(frame.sharp)
     spikes = _read(frame)
@@ -181,7 +184,8 @@ def _row(split: Path, run: Run, number: int, recon: dict[str, Path] | None = Non
         for name, n in neighbours.items()
         if 0 <= n < len(run.frames)
     }
-    t0, t1 = _times(split, run, frame)
+    assert frame.spikes is not None
+    t0, t1 = times.get(frame.stem, frame.spikes.window)
     title = (
         f"{run.name} {frame.stem}: steps {t0} to {t1}, {int(spikes.sum()):,} spikes, blur and rate r {agreement:.3f}"
     )
@@ -193,13 +197,11 @@ def _read(frame: FrameFiles) -> UInt8[np.ndarray, "s h w"]:
     return frame.spikes.read().unpack()
 
 
-def _times(split: Path, run: Run, frame: FrameFiles) -> tuple[int, int]:
-    """The frame's window of the stream, as the alignment log says, else of its file."""
-    sequence = run.name.split("@")[0]
-    number = [Path(name).stem for name in open_frames(split / sequence / BLUR).names or ()].index(frame.stem)
-    logged = [row for row in read_alignment(split) if (row.sequence, row.frame) == (sequence, number)]
-    assert frame.spikes is not None
-    return (logged[0].t0, logged[0].t1) if logged else frame.spikes.window
+def _logged_times(split: Path, sequence: str) -> dict[str, tuple[int, int]]:
+    """The window of the stream of every frame that the alignment log knows, by the frame's name."""
+    names = open_frames(split / sequence / BLUR).names or ()
+    logged = {row.frame: (row.t0, row.t1) for row in read_alignment(split) if row.sequence == sequence}
+    return {Path(name).stem: logged[number] for number, name in enumerate(names) if number in logged}
 
 
 def _shown(rate: Float32[np.ndarray, "h w"], brightness: float) -> UInt8[np.ndarray, "h w 3"]:

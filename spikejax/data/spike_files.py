@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Float32, Real
 
 from spikejax.data.dat import Box, PackedSpikes, SpikeConfig, count_frames, read_config, read_packed
 from spikejax.data.layout import SPIKE, SPIKE_VOXELS
-from spikejax.data.voxels import Counts, voxelise_packed
+from spikejax.data.voxels import voxelise_packed
 from spikejax.errors import InputError
 
 
@@ -37,7 +37,7 @@ class FrameSpikes:
         """Number of spike frames in the window."""
         return self.window[1] - self.window[0]
 
-    def counts(self, bins: int, box: Box | None = None) -> Counts:
+    def counts(self, bins: int, box: Box | None = None) -> Real[np.ndarray, "h w k"]:
         """Spikes per pixel and time bin [h, w, k], in a box or everywhere; from the cache if it has as many bins."""
         cached = self._cached_counts(bins, box or Box(0, 0, self.height, self.width))
         if cached is not None:

@@ -7,16 +7,16 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Float32, Real
 
 from spikejax.data.dat import count_frames, read_config
 from spikejax.data.spike_files import FrameSpikes
 from spikejax.data.statistics import SpikeStatistics
 from spikejax.data.video import FrameSource, natural_key
-from spikejax.data.voxels import Counts, standardise
+from spikejax.data.voxels import standardise
 from spikejax.errors import InputError
 
-_CountReader = Callable[[], Counts]
+_CountReader = Callable[[], Real[np.ndarray, "h w k"]]
 
 
 class VoxelSource:

@@ -103,6 +103,28 @@ def test_flags(video: Path, tmp_path: Path) -> None:
     assert not np.array_equal(read_picture(shaken / stem), read_picture(plain / stem))
 
 
+def test_the_camera_is_as_imperfect_as_asked_for(video: Path, tmp_path: Path) -> None:
+    """Catches flags of the sensor's noise and reset that change nothing, or are not written down."""
+    streams = {}
+    for number, options in enumerate(
+        [
+            (),
+            ("--shot-photons", "20"),
+            ("--threshold-variation", "0.1"),
+            ("--dark-rate", "0.05", "--dark-variation", "0.5"),
+            ("--reset", "zero", "--theta", "1.7"),
+        ]
+    ):
+        root = tmp_path / str(number)
+        run(video, root, "--max-frames", "1", *options)
+        streams[options] = (root / "train/clip/spike/000000.dat").read_bytes()
+    assert len(set(streams.values())) == 5
+    camera = json.loads((root / "dataset.json").read_text())
+    assert camera["reset"] == "zero" and camera["noise"]["shot_photons"] == 0
+    with pytest.raises(InputError, match="dark rate from 0 to below 1"):
+        run(video, tmp_path / "wrong", "--dark-rate", "2")
+
+
 def test_results_are_repeatable_and_kept(video: Path, tmp_path: Path) -> None:
     """Catches a seed that is not used, an overwritten sequence, and a second sequence that destroys the first's log."""
     root = tmp_path / "data"
