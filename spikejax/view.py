@@ -205,8 +205,7 @@ def _logged_times(split: Path, sequence: str) -> dict[str, tuple[int, int]]:
 
 
 def _shown(rate: Float32[np.ndarray, "h w"], brightness: float) -> UInt8[np.ndarray, "h w 3"]:
-    grey = to_picture(to_display(rate[..., None] * np.float32(brightness)))
-    return np.repeat(grey, 3, axis=-1)
+    return to_picture(to_display(np.repeat(rate[..., None] * np.float32(brightness), 3, axis=-1)))
 
 
 # ---- A bare stream ----

@@ -28,7 +28,7 @@ def test_correlation_is_pearsons() -> None:
 
 def test_what_does_not_fit_is_said() -> None:
     """Catches spikes upside down, mirrored or of another window that pass, and good ones that are suspected."""
-    noise = np.random.default_rng(1).normal(0, 0.05, LIGHT.shape).astype(np.float32)
+    noise = np.random.default_rng(1).normal(0, 0.01, LIGHT.shape).astype(np.float32)
     rate, later = LIGHT / 2 + noise, np.roll(LIGHT, 5, axis=1) / 2 + noise
     assert suspicion(LIGHT, rate, {"the window after": later}) == ""
     assert suspicion(LIGHT, rate[::-1], {}).startswith("upside down correlates better: 0.9")
