@@ -68,7 +68,9 @@ def _draw_row(row: Row, panel_width: int | None) -> Picture:
     return np.array(canvas)
 
 
-def _shortened(label: str, width: int, draw: ImageDraw.ImageDraw, font: ImageFont.FreeTypeFont) -> str:
+def _shortened(
+    label: str, width: int, draw: ImageDraw.ImageDraw, font: ImageFont.FreeTypeFont | ImageFont.ImageFont
+) -> str:
     while label and draw.textlength(label, font=font) > width:
         label = label[:-1]
     return label
