@@ -10,11 +10,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Shaped
 
 from spikejax.data.dat import Box
 
-Clip = Float32[np.ndarray, "t h w c"]
+Clip = Shaped[np.ndarray, "t h w c"]
 
 
 @dataclass(frozen=True)

@@ -1,27 +1,22 @@
-"""A data set on disk (see `layout`) as clips: blurry frames, sharp frames and standardised voxels.
-
-Pictures become float32 in [0, 1]. Every window of consecutive usable frames is a sample.
-"""
+"""A data set in folders (see `layout`) as clips."""
 
 from __future__ import annotations
 
-import bisect
-import itertools
 import logging
 import os
 import threading
 from collections import OrderedDict
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from jaxtyping import Float32, UInt8
+from jaxtyping import Integer, UInt8
 
+from spikejax.data.arrays import open_frames_array
+from spikejax.data.clips import ClipDataset, check_clip_size
 from spikejax.data.dat import Box
 from spikejax.data.scan import FrameFiles, Run, Scan
 from spikejax.data.statistics import SpikeStatistics, read_statistics
 from spikejax.data.video import read_picture
-from spikejax.data.voxels import standardise
 from spikejax.errors import InputError
 
 _LOGGER = logging.getLogger(__name__)
@@ -32,7 +27,7 @@ _CACHE_BYTES = 256 * 2**20
 AnyPath = str | os.PathLike[str]
 
 
-class FolderDataset:
+class FolderDataset(ClipDataset[Run]):
     """The windows of consecutive frames of one split, in a fixed order."""
 
     def __init__(
@@ -58,19 +53,12 @@ class FolderDataset:
         Raises:
             InputError: nothing can be used, a file is damaged, or the statistics are missing or for other bins.
         """
-        if frames < 1 or (bins is not None and bins < 1):
-            raise InputError(f"expected at least 1 frame and 1 bin, found {frames} and {bins}")
+        check_clip_size(frames, bins)
         scan = Scan(root, split, frames=frames, spikes=bins is not None, smallest_side=crop or 1)
         self.dropped = tuple(scan.dropped)
-        self.statistics = statistics
         if bins is not None and statistics is None:
-            self.statistics = read_statistics(root, bins=bins)
-        self._frames = frames
-        self._bins = bins
-        self._runs = {run.name: run for run in scan.runs}
-        self._names = [run.name for run in scan.runs]
-        # Number of windows up to and including each run: finds a window's run without a list of all windows.
-        self._ends = list(itertools.accumulate(len(run.frames) - frames + 1 for run in scan.runs))
+            statistics = read_statistics(root, bins=bins)
+        super().__init__(scan.runs, frames=frames, bins=bins, statistics=statistics)
         self._pictures = _PictureCache(_CACHE_BYTES)
         self._report(Path(root) / split)
 
@@ -90,75 +78,47 @@ class FolderDataset:
                     *(spikes.steps, self._bins, spikes.path),
                 )
 
-    def __len__(self) -> int:
-        """Number of windows."""
-        return self._ends[-1]
-
-    def __getitem__(self, index: int) -> dict[str, Any]:
-        """The window's clip at full size, see `read`."""
-        return self.read(index)
-
-    def first_windows(self) -> list[int]:
-        """The first window of every sequence: windows of a sequence share their size."""
-        return [0, *self._ends[:-1]]
-
-    def size(self, index: int) -> tuple[int, int, int]:
-        """Height and width of the window's pictures, and how many times larger than the spikes they are."""
-        run, _ = self._locate(index)
-        return run.height, run.width, run.ratio
-
-    def read(self, index: int, box: Box | None = None) -> dict[str, Any]:
-        """A window's clip.
-
-        Args:
-            index: of the window.
-            box: read only this part of the pictures, and of the spikes what corresponds; on the grid of the spikes.
-
-        Returns:
-            "blur" and "sharp" [t, h, w, 3] float32 in [0, 1]; "voxels" [t, h', w', k] float32, standardised, unless the
-            data set is read without spikes; "name", of the sequence and the first frame.
-        """
-        run, start = self._locate(index)
-        frames = run.frames[start : start + self._frames]
-        return {**self._read_frames(run, frames, box), "name": f"{run.name}/{frames[0].stem}"}
-
-    def sequences(self) -> list[tuple[str, int]]:
-        """Name and number of frames of every usable sequence."""
-        return [(run.name, len(run.frames)) for run in self._runs.values()]
-
-    def read_sequence(self, name: str) -> dict[str, Any]:
-        """All frames of a sequence at full size, as `read` returns them."""
-        run = self._runs[name]
-        return {**self._read_frames(run, run.frames, None), "name": name}
-
-    def _locate(self, index: int) -> tuple[Run, int]:
-        if not 0 <= index < len(self):
-            raise IndexError(f"expected a window below {len(self)}, found {index}")
-        number = bisect.bisect_right(self._ends, index)
-        start = index - (self._ends[number - 1] if number else 0)
-        return self._runs[self._names[number]], start
-
-    def _read_frames(self, run: Run, frames: tuple[FrameFiles, ...], box: Box | None) -> dict[str, Any]:
-        part = box or Box(0, 0, run.height, run.width)
+    def _read_frames(self, run: Run, start: int, stop: int, box: Box) -> dict[str, np.ndarray]:
+        frames = run.frames[start:stop]
         clip = {
-            "blur": self._read_pictures([frame.blur for frame in frames], run, part),
-            "sharp": self._read_pictures([frame.sharp for frame in frames], run, part),
+            "blur": self._read_pictures([frame.blur for frame in frames], run.arrays.blur, frames, run, box),
+            "sharp": self._read_pictures([frame.sharp for frame in frames], run.arrays.sharp, frames, run, box),
         }
         if self._bins is not None:
-            assert self.statistics is not None
-            spikes = [frame.spikes for frame in frames if frame.spikes is not None]
-            counts = np.stack([source.counts(self._bins, part // run.ratio) for source in spikes])
-            clip["voxels"] = standardise(counts, mean=self.statistics.mean, std=self.statistics.std)
+            clip["voxels"] = self._read_counts(frames, run, self._bins, box // run.ratio)
         return clip
 
-    def _read_pictures(self, paths: list[Path], run: Run, box: Box) -> Float32[np.ndarray, "t h w 3"]:
+    def _read_pictures(
+        self, paths: list[Path], array: Path | None, frames: tuple[FrameFiles, ...], run: Run, box: Box
+    ) -> UInt8[np.ndarray, "t h w 3"]:
+        if array is not None:
+            return open_frames_array(array).read(frames[0].number, frames[-1].number + 1, box)
         pictures = []
         for path in paths:
             picture = self._pictures.read(path)
             if picture.shape[:2] != (run.height, run.width):
                 raise InputError(f"expected a picture of {run.height}x{run.width}, found {picture.shape[:2]}: {path}")
             pictures.append(picture[box.slices])
-        return np.stack(pictures).astype(np.float32) / np.float32(255)
+        return np.stack(pictures)
+
+    def _read_counts(
+        self, frames: tuple[FrameFiles, ...], run: Run, bins: int, box: Box
+    ) -> Integer[np.ndarray, "t h w k"]:
+        if run.arrays.voxels is not None:
+            array = open_frames_array(run.arrays.voxels)
+            if array.shape[-1] == bins:
+                return array.read(frames[0].number, frames[-1].number + 1, box)
+        spikes = [frame.spikes for frame in frames if frame.spikes is not None]
+        return as_counts(np.stack([source.counts(bins, box) for source in spikes]))
+
+
+def as_counts(counts: np.ndarray) -> Integer[np.ndarray, "*shape"]:
+    """Counts as the smallest whole numbers; raises `InputError` if they are none, or larger than 65535."""
+    largest = counts.max(initial=0)
+    whole = counts.astype(np.uint8 if largest <= np.iinfo(np.uint8).max else np.uint16)
+    if not np.array_equal(whole, counts):
+        raise InputError(f"expected counts of spikes, whole numbers from 0 to 65535, found others (up to {largest})")
+    return whole
 
 
 class _PictureCache:

@@ -7,7 +7,10 @@ ROOT/{train,val}/dropped.csv                 a line per frame that cannot be use
 ROOT/{train,val}/SEQUENCE/blur/000000.png    8-bit RGB
                          /sharp/000000.png   the middle of the exposure
                          /spike/000000.dat   the spikes of the exposure; spike/config.yaml says their size
-                         /spike_vox/000000.npy   optional cache: (K, H, W) float32 counts
+                         /spike_vox.zarr     optional cache: counts [t,h,w,k] in compressed tiles (see `arrays`)
+                         /blur.zarr, /sharp.zarr   optional cache: the pictures, likewise
+                         /spike_vox/000000.npy   older cache: (K, H, W) float32 counts
+ROOT/UNFINISHED                              there while `spikejax.prepare` writes: what is there is not yet whole
 """
 
 from __future__ import annotations
@@ -29,7 +32,10 @@ from spikejax.errors import InputError
 FORMAT = 1
 SPLITS = ("train", "val")
 BLUR, SHARP, SPIKE, SPIKE_VOXELS = "blur", "sharp", "spike", "spike_vox"
+# The same as arrays in tiles.
+VOXEL_ARRAY, BLUR_ARRAY, SHARP_ARRAY = "spike_vox.zarr", "blur.zarr", "sharp.zarr"
 DESCRIPTION, STATISTICS, ALIGNMENT, DROPPED = "dataset.json", "statistics.json", "alignment.csv", "dropped.csv"
+UNFINISHED = "UNFINISHED"
 
 AnyPath = str | os.PathLike[str]
 
@@ -118,6 +124,15 @@ def read_alignment(split_folder: AnyPath) -> list[AlignedFrame]:
             ]
         except (TypeError, ValueError) as error:
             raise InputError(f"expected whole numbers, found {error} in line {reader.line_num}: {path}") from error
+
+
+def read_dropped(split_folder: AnyPath) -> list[DroppedFrame]:
+    """A split's log of what cannot be used; empty if there is none."""
+    path = Path(split_folder) / DROPPED
+    if not path.exists():
+        return []
+    with path.open(newline="", encoding="utf-8") as file:
+        return [DroppedFrame(row["sequence"], row["frame"], row["reason"]) for row in csv.DictReader(file)]
 
 
 def write_dropped(split_folder: AnyPath, rows: Iterable[DroppedFrame]) -> None:

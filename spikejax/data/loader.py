@@ -1,19 +1,23 @@
 """Training batches in the background: shuffled, cropped, augmented, endless, and the same however they are made.
 
-A sample is a function of (seed, epoch, index) alone: neither the number of workers, nor the batch size, nor where a run
-was interrupted changes it. Samples are numbered on and on, so the only state there is is the number of the next batch.
+A sample is a function of (seed, epoch, index) alone: neither the number of workers, nor of hosts, nor the batch size,
+nor where a run was interrupted changes it. Samples are numbered on and on, epoch after epoch, and a batch is the next
+`batch_size` of them, so a batch may span two epochs and no epoch has a tail that is left out or filled up. Each of
+several hosts makes its own rows of every batch: together they see every sample exactly once an epoch, and the only
+state there is, the number of the next batch, is the same on all hosts and for any number of them.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import functools
-from typing import Any
 
 import grain
 import numpy as np
 
 from spikejax.data.augment import augment, draw_augmentation, draw_box
-from spikejax.data.folders import FolderDataset
+from spikejax.data.clips import ClipDataset
+from spikejax.data.threshold import raise_threshold
 from spikejax.errors import InputError
 
 # As good as endless: grain wants a length, and a run of a million batches a second would take 35,000 years.
@@ -23,7 +27,7 @@ _BATCHES_AHEAD = 2
 
 
 def train_loader(
-    dataset: FolderDataset,
+    dataset: ClipDataset,
     *,
     batch_size: int,
     crop: int,
@@ -32,12 +36,17 @@ def train_loader(
     flips: bool = True,
     rotate: bool = True,
     reverse_time: bool = False,
+    threshold_factor: float = 1.0,
+    shard_index: int = 0,
+    shard_count: int = 1,
 ) -> grain.DatasetIterator[dict[str, np.ndarray]]:
     """An endless iterator over batches, whose `get_state` and `set_state` continue at the very next one.
 
+    What goes wrong while a batch is made in the background is raised by the `next` that would have returned it.
+
     Args:
         dataset: where samples come from. Epoch after epoch, each in an order of its own; a batch may span two.
-        batch_size: samples per batch.
+        batch_size: samples per batch, of all hosts together.
         crop: side in pixels of the random squares, a multiple of the ratio of picture size to spike size.
         seed: of the order, the squares and the augmentation.
         workers: threads that make batches ahead of time; 0 makes each when it is asked for. Threads rather than
@@ -45,26 +54,43 @@ def train_loader(
         flips: mirror at random, left and right, up and down.
         rotate: turn by a random number of quarter turns.
         reverse_time: play backwards at random.
+        threshold_factor: raise the spike camera's threshold by a random factor up to this one, see
+            `threshold.raise_threshold`; the factor's logarithm is uniform. 1 = never.
+        shard_index: which of the hosts this is, from 0.
+        shard_count: their number; it must divide the batch size. Host i makes the i-th part of every batch.
 
     Returns:
         An iterator over {"blur", "sharp": float32 [b, t, crop, crop, 3], "voxels": float32 [b, t, h', w', k]}, the last
-        only if the data set is read with spikes.
+        only if the data set is read with spikes; b is batch_size / shard_count.
 
     Raises:
-        InputError: the crop is larger than the pictures or does not lie on the grid of the spikes.
+        InputError: the crop is larger than the pictures or does not lie on the grid of the spikes, or a number is out
+            of its range.
     """
     if batch_size < 1 or workers < 0:
         raise InputError(
             f"expected a batch size of at least 1 and no negative number of workers, found {batch_size}, {workers}"
         )
+    if not 0 <= shard_index < shard_count or batch_size % shard_count:
+        raise InputError(
+            "expected a number of hosts that divides the batch size, and this one's number below it, "
+            f"found host {shard_index} of {shard_count} and batch size {batch_size}"
+        )
+    if not threshold_factor >= 1:
+        raise InputError(
+            "expected a threshold factor of at least 1 (spikes that were never there cannot be added), "
+            f"found {threshold_factor}"
+        )
     _check_crop(dataset, crop)
-    samples = _Samples(dataset, crop=crop, seed=seed, flips=flips, rotate=rotate, reverse_time=reverse_time)
-    batches = grain.MapDataset.range(_ENDLESS).map(samples).batch(batch_size)
+    samples = _Samples(dataset, crop, seed, flips, rotate, reverse_time, threshold_factor)
+    rows = _Rows(batch_size, batch_size // shard_count, shard_index)
+    numbers = grain.MapDataset.range(_ENDLESS).map(rows)
+    batches = numbers.map(samples).batch(rows.own).map(dataset.finish)
     ahead = grain.ReadOptions(num_threads=workers, prefetch_buffer_size=workers * _BATCHES_AHEAD)
     return iter(batches.to_iter_dataset(ahead))
 
 
-def _check_crop(dataset: FolderDataset, crop: int) -> None:
+def _check_crop(dataset: ClipDataset, crop: int) -> None:
     for index in dataset.first_windows():
         height, width, ratio = dataset.size(index)
         if not 0 < crop <= min(height, width) or crop % ratio:
@@ -74,28 +100,52 @@ def _check_crop(dataset: FolderDataset, crop: int) -> None:
             )
 
 
+@dataclasses.dataclass(frozen=True)
+class _Rows:
+    """This host's samples among those of all hosts: rows [host * own, (host + 1) * own) of every batch."""
+
+    batch_size: int
+    own: int
+    host: int
+
+    def __call__(self, number: int) -> int:
+        batch, row = divmod(int(number), self.own)
+        return batch * self.batch_size + self.host * self.own + row
+
+
 class _Samples:
-    """The samples of all epochs one after the other, by their number."""
+    """The samples of all epochs one after the other, by their number, as stored."""
 
     def __init__(
-        self, dataset: FolderDataset, *, crop: int, seed: int, flips: bool, rotate: bool, reverse_time: bool
+        self,
+        dataset: ClipDataset,
+        crop: int,
+        seed: int,
+        flips: bool,
+        rotate: bool,
+        reverse_time: bool,
+        threshold_factor: float,
     ) -> None:
         self._dataset = dataset
         self._crop = crop
         self._seed = seed
         self._draw = functools.partial(draw_augmentation, flips=flips, rotate=rotate, reverse_time=reverse_time)
+        self._threshold_factor = threshold_factor
         # Two, because a batch may span two epochs, and threads work on neighbouring batches.
         self._order = functools.lru_cache(maxsize=2)(self._shuffled)
 
-    def __call__(self, number: int) -> dict[str, Any]:
-        epoch, position = divmod(int(number), len(self._dataset))
+    def __call__(self, number: int) -> dict[str, np.ndarray]:
+        epoch, position = divmod(number, len(self._dataset))
         index = int(self._order(epoch)[position])
         rng = np.random.default_rng([self._seed, epoch, index])
         height, width, ratio = self._dataset.size(index)
         box = draw_box(rng, height=height, width=width, crop=self._crop, ratio=ratio)
-        sample = self._dataset.read(index, box)
-        del sample["name"]
-        return augment(sample, self._draw(rng))
+        augmentation = self._draw(rng)
+        sample = self._dataset.read_stored(index, box)
+        if self._threshold_factor > 1 and "voxels" in sample:
+            factor = self._threshold_factor ** rng.uniform()
+            sample["voxels"] = raise_threshold(sample["voxels"], factor, rng=rng)
+        return augment(sample, augmentation)
 
     def _shuffled(self, epoch: int) -> np.ndarray:
         return np.random.default_rng([self._seed, epoch]).permutation(len(self._dataset))

@@ -15,8 +15,12 @@ from pathlib import Path
 from spikejax.data.dat import SpikeConfig
 from spikejax.data.layout import (
     BLUR,
+    BLUR_ARRAY,
     SHARP,
+    SHARP_ARRAY,
     SPIKE,
+    UNFINISHED,
+    VOXEL_ARRAY,
     AlignedFrame,
     DroppedFrame,
     read_alignment,
@@ -31,12 +35,30 @@ AnyPath = str | os.PathLike[str]
 
 @dataclass(frozen=True)
 class FrameFiles:
-    """The files of one usable frame; `spikes` is None when the data set is read without them."""
+    """The files of one usable frame.
 
+    Attributes:
+        number: among the sequence's frames, from 0.
+        stem: its name.
+        blur: the blurry picture.
+        sharp: the sharp picture.
+        spikes: None when the data set is read without them.
+    """
+
+    number: int
     stem: str
     blur: Path
     sharp: Path
     spikes: FrameSpikes | None
+
+
+@dataclass(frozen=True)
+class Arrays:
+    """The frames of a sequence as arrays in tiles (see `arrays`); None where there is no such array."""
+
+    blur: Path | None
+    sharp: Path | None
+    voxels: Path | None
 
 
 @dataclass(frozen=True)
@@ -49,6 +71,7 @@ class Run:
         height: of the pictures.
         width: likewise.
         spike_size: of the spikes; None when read without them.
+        arrays: the same frames, faster to read.
     """
 
     name: str
@@ -56,11 +79,17 @@ class Run:
     height: int
     width: int
     spike_size: SpikeConfig | None
+    arrays: Arrays
 
     @property
     def ratio(self) -> int:
         """Picture size / spike size."""
         return 1 if self.spike_size is None else self.height // self.spike_size.height
+
+    @property
+    def stems(self) -> tuple[str, ...]:
+        """The frames' names."""
+        return tuple(frame.stem for frame in self.frames)
 
 
 class Scan:
@@ -79,6 +108,10 @@ class Scan:
         Raises:
             InputError: there is no such split, nothing in it can be used, or a file is damaged or contradicts the rest.
         """
+        if (Path(root) / UNFINISHED).exists():
+            raise InputError(
+                f"expected a whole data set, found one whose preparation was interrupted (start it again): {root}"
+            )
         self.runs: list[Run] = []
         self.dropped: list[DroppedFrame] = []
         self._folder = Path(root) / split
@@ -132,7 +165,7 @@ class Scan:
             ):
                 reason = f"expected spikes of the frame, found none: {folder / SPIKE / Path(file).stem}.dat"
             else:
-                usable.append(FrameFiles(Path(file).stem, folder / BLUR / file, folder / SHARP / file, spikes))
+                usable.append(FrameFiles(number, Path(file).stem, folder / BLUR / file, folder / SHARP / file, spikes))
                 continue
             usable.append(None)
             self._drop(name, Path(file).stem, reason)
@@ -141,13 +174,16 @@ class Scan:
     def _add_runs(
         self, name: str, usable: list[FrameFiles | None], size: tuple[int, int], spike_size: SpikeConfig | None
     ) -> None:
+        folder = self._folder / name
+        paths = (folder / array for array in (BLUR_ARRAY, SHARP_ARRAY, VOXEL_ARRAY))
+        arrays = Arrays(*(path if path.is_dir() else None for path in paths))
         for frames in _consecutive(usable):
             first = frames[0].stem
             if len(frames) < self._frames:
                 self._drop(name, first, f"{len(frames)} consecutive usable frames from here, fewer than {self._frames}")
                 continue
             whole = len(frames) == len(usable)
-            self.runs.append(Run(name if whole else f"{name}@{first}", frames, *size, spike_size))
+            self.runs.append(Run(name if whole else f"{name}@{first}", frames, *size, spike_size, arrays))
 
 
 def _consecutive(usable: list[FrameFiles | None]) -> Iterator[tuple[FrameFiles, ...]]:

@@ -138,6 +138,95 @@ def test_state_continues_at_the_very_next_batch(dataset: FolderDataset, workers:
             np.testing.assert_array_equal(values, batch[key])
 
 
+@pytest.mark.parametrize("hosts", [2, 3, 6])
+def test_hosts_share_the_batches(dataset: FolderDataset, hosts: int) -> None:
+    """Catches samples that two hosts make, or none: together their rows are the batch of a single host, in order."""
+    whole = train_loader(dataset, batch_size=6, workers=0, **OPTIONS)
+    parts = [
+        train_loader(dataset, batch_size=6, workers=1, shard_index=host, shard_count=hosts, **OPTIONS)
+        for host in range(hosts)
+    ]
+    for _ in range(5):  # 30 samples: more than four epochs of seven
+        batch, rows = next(whole), [next(part) for part in parts]
+        for key, values in batch.items():
+            np.testing.assert_array_equal(np.concatenate([part[key] for part in rows]), values)
+
+
+def test_position_is_that_of_any_number_of_hosts(dataset: FolderDataset) -> None:
+    """Catches a run that repeats or skips samples when it is continued on another number of hosts."""
+    four = [train_loader(dataset, batch_size=4, workers=1, shard_index=n, shard_count=4, **OPTIONS) for n in range(4)]
+    for part in four:
+        for _ in range(3):
+            next(part)
+    states = [part.get_state() for part in four]
+    assert all(state == states[0] for state in states)
+    expected = np.concatenate([next(part)["blur"] for part in four])
+    two = [train_loader(dataset, batch_size=4, workers=0, shard_index=n, shard_count=2, **OPTIONS) for n in range(2)]
+    for part in two:
+        part.set_state(states[0])
+    np.testing.assert_array_equal(np.concatenate([next(part)["blur"] for part in two]), expected)
+
+
+def test_every_sample_once_an_epoch(dataset: FolderDataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Catches tails that are dropped or filled up: 7 windows, batches of 4 on 2 hosts, over 4 epochs."""
+    read: list[int] = []
+    original = dataset.read_stored
+    monkeypatch.setattr(dataset, "read_stored", lambda index, box: (read.append(index), original(index, box))[1])
+    parts = [train_loader(dataset, batch_size=4, workers=0, shard_index=n, shard_count=2, **OPTIONS) for n in range(2)]
+    for _ in range(7):
+        for part in parts:
+            next(part)
+    assert all(read.count(index) == 4 for index in range(7)), sorted(read)
+
+
+@pytest.mark.parametrize("error", [InputError("a frame is damaged"), MemoryError(), SystemExit(3)])
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_failing_worker_is_an_error_and_not_a_hang(
+    dataset: FolderDataset, monkeypatch: pytest.MonkeyPatch, workers: int, error: BaseException
+) -> None:
+    """Catches a training that waits for ever for a batch that nobody makes; the traceback names the place."""
+
+    def fail(*_: object) -> None:
+        raise error
+
+    loader = train_loader(dataset, batch_size=1, workers=workers, **OPTIONS)
+    next(loader)
+    monkeypatch.setattr(dataset, "_read_frames", fail)
+    with pytest.raises(type(error)) as caught:
+        for _ in range(20):  # some batches may be ready already
+            next(loader)
+    assert any(entry.name == "fail" for entry in caught.traceback)
+
+
+def test_threshold_is_drawn_anew_for_every_sample(dataset: FolderDataset) -> None:
+    """Catches a threshold that is never raised, moves the crops, or is the same for all clips."""
+    plain, raised = (
+        next(train_loader(dataset, batch_size=7, workers=0, threshold_factor=factor, **OPTIONS))
+        for factor in (1.0, 4.0)
+    )
+    np.testing.assert_array_equal(raised["blur"], plain["blur"])
+    axes = (1, 2, 3, 4)
+    lower = raised["voxels"].sum(axis=axes) / plain["voxels"].sum(axis=axes)
+    assert (raised["voxels"] <= plain["voxels"]).all() and len(set(lower)) == 7
+    again = next(train_loader(dataset, batch_size=7, workers=0, threshold_factor=4.0, **OPTIONS))
+    np.testing.assert_array_equal(again["voxels"], raised["voxels"])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (dict(shard_index=2, shard_count=2), "host 2 of 2"),
+        (dict(shard_index=0, shard_count=3), "divides the batch size"),
+        (dict(threshold_factor=0.5), r"at least 1 .*found 0\.5"),
+        (dict(workers=-1), "no negative number of workers"),
+    ],
+)
+def test_numbers_out_of_range_are_refused(dataset: FolderDataset, options: dict[str, Any], message: str) -> None:
+    """Catches hosts that would make no or the same samples."""
+    with pytest.raises(InputError, match=message):
+        train_loader(dataset, **{"batch_size": 2, "workers": 0, **OPTIONS, **options})
+
+
 def test_bad_crops_are_refused_at_once(dataset: FolderDataset) -> None:
     """Catches crops that fail in a thread in the middle of training."""
     for crop in (17, 7, 0):
