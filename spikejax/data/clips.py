@@ -85,6 +85,15 @@ class ClipDataset(abc.ABC, Generic[RunT]):
         """The window's clip at full size, see `read`."""
         return self.read(index)
 
+    @property
+    def runs(self) -> tuple[RunT, ...]:
+        """The usable sequences, or parts of sequences."""
+        return tuple(self._runs.values())
+
+    def read_run(self, run: RunT, start: int, stop: int) -> dict[str, np.ndarray]:
+        """Frames [start, stop) of one of `runs` at full size, as stored."""
+        return self._read_frames(run, start, stop, _whole(run))
+
     def first_windows(self) -> list[int]:
         """The first window of every sequence: windows of a sequence share their size."""
         return [0, *self._ends[:-1]]

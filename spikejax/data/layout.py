@@ -4,6 +4,7 @@ ROOT/dataset.json                            where the data came from (informati
 ROOT/statistics.json                         of the training split's voxels (see `statistics`)
 ROOT/{train,val}/alignment.csv               a line per frame: its window [t0, t1) of the stream and its spike count
 ROOT/{train,val}/dropped.csv                 a line per frame that cannot be used, with the reason
+ROOT/{train,val}/origins.csv                 a line per frame: the published files that it was made of
 ROOT/{train,val}/SEQUENCE/blur/000000.png    8-bit RGB
                          /sharp/000000.png   the middle of the exposure
                          /spike/000000.dat   the spikes of the exposure; spike/config.yaml says their size
@@ -35,7 +36,7 @@ BLUR, SHARP, SPIKE, SPIKE_VOXELS = "blur", "sharp", "spike", "spike_vox"
 # The same as arrays in tiles.
 VOXEL_ARRAY, BLUR_ARRAY, SHARP_ARRAY = "spike_vox.zarr", "blur.zarr", "sharp.zarr"
 DESCRIPTION, STATISTICS, ALIGNMENT, DROPPED = "dataset.json", "statistics.json", "alignment.csv", "dropped.csv"
-UNFINISHED = "UNFINISHED"
+ORIGINS, UNFINISHED = "origins.csv", "UNFINISHED"
 
 AnyPath = str | os.PathLike[str]
 
@@ -74,7 +75,24 @@ class DroppedFrame:
     reason: str
 
 
-_Row = TypeVar("_Row", AlignedFrame, DroppedFrame)
+@dataclass(frozen=True)
+class FrameOrigin:
+    """A line of the log of what frames were made of.
+
+    Attributes:
+        sequence: the sequence's folder.
+        frame: the frame's number among the sequence's frames, from 0.
+        blur, sharp, stream: the files.
+    """
+
+    sequence: str
+    frame: int
+    blur: str
+    sharp: str
+    stream: str
+
+
+_Row = TypeVar("_Row", AlignedFrame, DroppedFrame, FrameOrigin)
 
 
 def write_sequence(folder: AnyPath, name: str, exposures: Iterable[Exposure]) -> list[AlignedFrame]:
@@ -140,6 +158,11 @@ def write_dropped(split_folder: AnyPath, rows: Iterable[DroppedFrame]) -> None:
     _write_rows(Path(split_folder) / DROPPED, DroppedFrame, rows)
 
 
+def write_origins(split_folder: AnyPath, rows: Iterable[FrameOrigin]) -> None:
+    """Writes a split's log of what frames were made of."""
+    _write_rows(Path(split_folder) / ORIGINS, FrameOrigin, rows)
+
+
 def write_description(root: AnyPath, description: Mapping[str, Any]) -> None:
     """Writes dataset.json: the format's number and where the data came from."""
     write_json(Path(root) / DESCRIPTION, {"format": FORMAT, **description})
@@ -173,7 +196,7 @@ def read_json(path: Path) -> dict[str, Any] | None:
     return content
 
 
-def _columns(row: type[AlignedFrame] | type[DroppedFrame]) -> tuple[str, ...]:
+def _columns(row: type[AlignedFrame] | type[DroppedFrame] | type[FrameOrigin]) -> tuple[str, ...]:
     return tuple(field.name for field in fields(row))
 
 

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import Int
 
 from spikejax.data.layout import STATISTICS, read_json, write_json
 from spikejax.data.scan import Scan
@@ -55,14 +56,29 @@ def measure_statistics(root: AnyPath, *, bins: int) -> SpikeStatistics:
         for frame in run.frames:
             assert frame.spikes is not None
             counts = frame.spikes.counts(bins)
-            seen = np.bincount(counts.astype(np.int64).ravel(), minlength=len(histogram))
-            seen[: len(histogram)] += histogram
-            histogram = seen
+            histogram = add_histograms(histogram, np.bincount(counts.astype(np.int64).ravel()))
             windows += 1
+    return statistics_of(histogram, bins=bins, windows=windows, source=str(root))
+
+
+def add_histograms(one: Int[np.ndarray, " n"], other: Int[np.ndarray, " m"]) -> Int[np.ndarray, " most"]:
+    """The sum of two histograms, the shorter of which has nothing further on."""
+    both = np.zeros(max(len(one), len(other)), np.int64)
+    both[: len(one)] += one
+    both[: len(other)] += other
+    return both
+
+
+def statistics_of(histogram: Int[np.ndarray, " n"], *, bins: int, windows: int, source: str) -> SpikeStatistics:
+    """The statistics of counts of which `histogram` says how many are 0, 1, 2, ...; `source` names them in errors.
+
+    Raises:
+        InputError: all counts are (nearly) equal.
+    """
     mean, std = _moments(histogram)
     if std < _SMALLEST_STD:
         raise InputError(
-            f"expected spikes that differ, found a standard deviation of {std:g} over {windows} windows: {root}"
+            f"expected spikes that differ, found a standard deviation of {std:g} over {windows} windows: {source}"
         )
     return SpikeStatistics(bins, mean, std, windows)
 
