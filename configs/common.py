@@ -75,8 +75,8 @@ def _model() -> dict:
 
 def _data() -> dict:
     return dict(
-        source="folder",  # or "moving_photographs": the embedded data set, written once, needs no download
-        root="",  # folder of the data set; empty = WORKDIR/data (moving_photographs only)
+        source="folder",  # or "tfds": shards of one; "moving_photographs": the embedded data set, needs no download
+        root="",  # folder of the data set, or of its TFDS shards; empty = WORKDIR/data (moving_photographs only)
         frames=5,  # frames of a training clip
         crop=256,  # pixels, side of the square training crops
         batch_size=8,  # clips per update, over all devices
@@ -84,6 +84,7 @@ def _data() -> dict:
         flips=True,  # random mirroring, left-right and up-down
         rotate=True,  # random quarter turns
         reverse_time=False,  # also play clips backwards; leave off, spikes have a direction in time
+        threshold_factor=1.0,  # each clip's spikes as if the camera's threshold were up to this many times as high
         scenes=dict(  # the embedded data set
             train_sequences=40,  # number
             val_sequences=6,  # number; made of other photographs

@@ -1,6 +1,8 @@
 """The architecture in one test: imports point one way."""
 
 import ast
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -26,6 +28,8 @@ ALLOWED = {
 # TensorFlow takes seconds and a gigabyte to import; only what writes logs may.
 HEAVY = {"tensorflow", "clu", "tensorboard", "tensorflow_datasets"}
 MAY_IMPORT_HEAVY = {"spikejax.training.writers"}
+# TFDS is imported where a data set of it is asked for, and not before.
+MAY_IMPORT_TFDS = {"spikejax.data.tfds_builder", "spikejax.data.tfds_clips"}
 
 
 def modules() -> Iterator[tuple[str, Path]]:
@@ -76,5 +80,15 @@ def test_heavy_and_foreign_imports(name: str) -> None:
     """Catches TensorFlow outside the log writers, and PyTorch anywhere."""
     roots = {imported.split(".")[0] for imported in RESOLVED[name]}
     assert not roots & {"torch", "torchvision"}
+    if name in MAY_IMPORT_TFDS:
+        roots -= {"tensorflow_datasets"}
     if name not in MAY_IMPORT_HEAVY:
         assert not roots & HEAVY
+
+
+def test_reading_data_imports_nothing_heavy() -> None:
+    """Catches TFDS or TensorFlow imported by whatever only reads or prepares folders."""
+    program = "import sys, spikejax.prepare, spikejax.data.loader, spikejax.data.tfds_clips; "
+    program += f"print({HEAVY} & {{*sys.modules}})"
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"

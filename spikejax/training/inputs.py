@@ -7,10 +7,12 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from spikejax.data.clips import ClipDataset
 from spikejax.data.folders import FolderDataset
 from spikejax.data.loader import train_loader
 from spikejax.data.scenes import write_moving_photographs
-from spikejax.data.statistics import ensure_statistics
+from spikejax.data.statistics import SpikeStatistics, ensure_statistics
+from spikejax.data.tfds_clips import TfdsDataset, shard_statistics
 from spikejax.errors import InputError
 
 
@@ -19,8 +21,8 @@ class Inputs:
     """A run's data."""
 
     root: Path
-    train_set: FolderDataset
-    val_set: FolderDataset
+    train_set: ClipDataset
+    val_set: ClipDataset
     loader: Any  # endless iterator of batches of numpy arrays, with get_state and set_state
     statistics: dict[str, Any] | None  # of the voxels; None if the network takes no spikes
 
@@ -36,9 +38,9 @@ def data_root(config: ConfigDict, workdir: Path) -> Path:
         InputError: the source does not exist, or needs a folder that is not named.
     """
     source, root = config.data.source, config.data.root
-    if source not in ("folder", "moving_photographs"):
-        raise InputError(f'data.source: expected "folder" or "moving_photographs", got {source!r}')
-    if source == "folder" and not root:
+    if source not in ("folder", "tfds", "moving_photographs"):
+        raise InputError(f'data.source: expected "folder", "tfds" or "moving_photographs", got {source!r}')
+    if source != "moving_photographs" and not root:
         raise InputError("data.root: expected the folder of the data set (--config.data.root=DIR), got nothing")
     return Path(root) if root else workdir / "data"
 
@@ -56,8 +58,13 @@ def open_inputs(config: ConfigDict, root: Path, *, spike_bins: int | None) -> In
     """
     if config.data.source == "moving_photographs":
         write_moving_photographs(root, seed=config.seed, bins=config.model.spike.bins, **config.data.scenes)
-    statistics = None if spike_bins is None else dataclasses.asdict(ensure_statistics(root, bins=spike_bins))
-    train_set = FolderDataset(root, "train", frames=config.data.frames, bins=spike_bins, crop=config.data.crop)
+    shards = config.data.source == "tfds"
+    statistics: SpikeStatistics | None = None
+    if spike_bins is not None:
+        statistics = (shard_statistics if shards else ensure_statistics)(root, bins=spike_bins)
+    kind = TfdsDataset if shards else FolderDataset
+    options = dict(frames=config.data.frames, bins=spike_bins, statistics=statistics)
+    train_set: ClipDataset = kind(root, "train", crop=config.data.crop, **options)
     loader = train_loader(
         train_set,
         batch_size=config.data.batch_size,
@@ -67,12 +74,14 @@ def open_inputs(config: ConfigDict, root: Path, *, spike_bins: int | None) -> In
         flips=config.data.flips,
         rotate=config.data.rotate,
         reverse_time=config.data.reverse_time,
+        threshold_factor=config.data.threshold_factor,
     )
-    val_set = FolderDataset(root, "val", frames=config.data.frames, bins=spike_bins)
-    return Inputs(root=root, train_set=train_set, val_set=val_set, loader=loader, statistics=statistics)
+    val_set: ClipDataset = kind(root, "val", **options)
+    fields = None if statistics is None else dataclasses.asdict(statistics)
+    return Inputs(root=root, train_set=train_set, val_set=val_set, loader=loader, statistics=fields)
 
 
-def read_sequences(dataset: FolderDataset, *, most: int = 0) -> Iterator[dict[str, Any]]:
+def read_sequences(dataset: ClipDataset, *, most: int = 0) -> Iterator[dict[str, Any]]:
     """Yields whole sequences, one at a time in memory; all if `most` is 0, else the first `most`."""
     names = [name for name, _ in dataset.sequences()]
     for name in names[: most or None]:
