@@ -197,7 +197,9 @@ def _is_finished(root: Path, plan: Plan) -> bool:
 
 def _run(jobs: Sequence[FrameJob], journal: Journal, root: Path, workers: int, note: Note) -> list[Record]:
     """Does the jobs, writes them down and returns those that came to nothing."""
-    problems = []
+    problems: list[Record] = []
+    if not jobs:
+        return problems
     try:
         _check_space(jobs, root, note)
         for sequence, folder in {job.sequence: job.folder for job in jobs}.items():
@@ -270,12 +272,12 @@ def _remarks(root: Path, plan: Plan, settings: PrepareSettings, journal: Journal
     for split, dropped in plan.dropped.items():
         if dropped:
             first = f"the first: {dropped[0].sequence} {dropped[0].frame}: {dropped[0].reason}"
-            yield f"{len(dropped)} frames of {split} are left out, see {root / split}/dropped.csv; {first}"
+            yield f"{_many(len(dropped), 'frame')} of {split} left out, see {root / split}/dropped.csv; {first}"
     lengths = Counter(frame.steps for sequence in plan.sequences for frame in sequence.frames)
     for steps, count in sorted(lengths.items()):
         if steps < settings.bins:
-            few = f"{count} windows have {steps} stream frames, {settings.bins - steps} fewer than bins"
-            yield f"{few}: {settings.bins - steps} of {settings.bins} bins are always empty"
+            fewer = f"{settings.bins - steps} fewer than the {settings.bins} bins"
+            yield f"{_many(count, 'window')} of {steps} stream frames, {fewer}: as many bins are always empty"
     same = 0
     for sequence in plan.sequences:
         records = [journal.records[sequence.split, sequence.source, frame.name] for frame in sequence.frames]
@@ -286,7 +288,7 @@ def _remarks(root: Path, plan: Plan, settings: PrepareSettings, journal: Journal
             found = f"correlation {alignment:.2f}: another scene, or upside down?"
             yield f"the spikes of {place} do not follow its pictures ({found})"
     if same:
-        yield f"{same} sharp pictures are the same as the blurry ones"
+        yield f"{_many(same, 'sharp picture')} identical to the blurry one"
 
 
 def _first_dropped(plan: Plan) -> str:
@@ -302,8 +304,12 @@ def _amount(plan: Plan) -> str:
     for split in plan.dropped:
         sequences = [sequence for sequence in plan.sequences if sequence.split == split]
         frames = sum(len(sequence.frames) for sequence in sequences)
-        parts.append(f"{frames} frames in {len(sequences)} sequences of {split}")
+        parts.append(f"{_many(frames, 'frame')} in {_many(len(sequences), 'sequence')} of {split}")
     return " and ".join(parts)
+
+
+def _many(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def _bytes(size: float) -> str:

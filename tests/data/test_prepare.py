@@ -123,7 +123,7 @@ def test_x4k(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     np.testing.assert_array_equal(read_dat(folder / "spike/000001.dat", height=8, width=12), stream[33:66])
     np.testing.assert_array_equal(read_picture(folder / "sharp/000001.png"), picture(101))
     error = capsys.readouterr().err
-    assert "6 windows have 33 stream frames, 7 fewer than bins: 7 of 40 bins are always empty" in error
+    assert "6 windows of 33 stream frames, 7 fewer than the 40 bins: as many bins are always empty" in error
     # A missing window is a gap: no training clip may span it.
     (source / "train/002/occ/0049.png").unlink()
     shutil.rmtree(root)
@@ -170,7 +170,7 @@ def test_a_real_stream(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
     shutil.rmtree(tmp_path / "root")
     run(source, tmp_path / "root", "--grey", layout="folders", bins=32)
     error = capsys.readouterr().err
-    assert "1 sharp pictures are the same as the blurry ones" in error and "upside down" not in error
+    assert "1 sharp picture identical to the blurry one" in error and "upside down" not in error
     (record,) = Journal(tmp_path / "root").records.values()
     assert record.alignment > 0.9
     assert read_picture(tmp_path / "root/train/s/sharp/000000.png").shape == (250, 400, 3)
