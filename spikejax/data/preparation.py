@@ -7,6 +7,7 @@ says so, which every reader of the data set respects. Started again when all is 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -106,13 +107,13 @@ def prepare(source: Path, root: Path, settings: PrepareSettings, *, workers: int
         if not stale and not _pending(root, plan, settings, journal) and _is_finished(root, plan):
             note(f"nothing to do: {_amount(plan)} are prepared in {root}")
             return plan
-        (root / UNFINISHED).touch()
-        for folder in stale:
-            shutil.rmtree(folder)
-        problems = _run(_pending(root, plan, settings, journal), journal, root, workers, note)
-        if not problems:  # else the sequences that lose a frame are cut there
-            break
-    _finish(root, plan, settings, blur, journal, note)
+        with _at_work(root):
+            for folder in stale:
+                shutil.rmtree(folder)
+            problems = _run(_pending(root, plan, settings, journal), journal, root, workers, note)
+            if not problems:  # else the sequences that lose a frame are cut there
+                _finish(root, plan, settings, blur, journal, note)
+                break
     note(f"prepared {_amount(plan)} in {root}")
     return plan
 
@@ -159,6 +160,23 @@ def _claim(root: Path, description: dict[str, Any]) -> None:
     root.mkdir(parents=True, exist_ok=True)
     (root / UNFINISHED).touch()
     write_description(root, description)
+
+
+@contextlib.contextmanager
+def _at_work(root: Path) -> Iterator[None]:
+    """Marks a data set as unfinished, and keeps other processes from working on it at the same time.
+
+    Raises:
+        InputError: another process does.
+    """
+    with (root / UNFINISHED).open("w") as marker:
+        try:
+            fcntl.flock(marker, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InputError(f"expected to work alone, found another preparation at work: {root}") from None
+        for leftover in root.rglob(".*.partial*"):  # of a process that was killed
+            leftover.unlink()
+        yield
 
 
 def _content_problem(journal: Journal, key: FrameKey, frame: PlannedFrame) -> str:

@@ -16,7 +16,7 @@ from spikejax.data import frame_job, preparation
 from spikejax.data.arrays import FrameArray, open_frames_array
 from spikejax.data.dat import Box, SpikeConfig, read_dat, write_config, write_dat
 from spikejax.data.folders import FolderDataset
-from spikejax.data.journal import Journal
+from spikejax.data.journal import Journal, Record
 from spikejax.data.layout import read_alignment, read_dropped, sequence_names
 from spikejax.data.statistics import read_statistics
 from spikejax.data.video import read_picture
@@ -331,6 +331,28 @@ def test_a_full_disk_leaves_nothing_that_is_taken_for_whole(
     check(root)
     run(source, tmp_path / "at_once")
     assert contents(root) == contents(tmp_path / "at_once")
+
+
+def test_one_preparation_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Catches two processes that clear each other's files away, and what a killed one has left that stays for ever."""
+    source, root = write_gopro(tmp_path / "source"), tmp_path / "root"
+
+    def meanwhile(job: frame_job.FrameJob) -> Record:
+        with pytest.raises(InputError, match="another preparation at work"):
+            run(source, root)
+        return frame_job.do_frame(job)
+
+    leftover = root / "train" / TRAIN / "blur" / ".000001.0123abcd.partial.png"
+    with monkeypatch.context() as patch:
+        patch.setattr(preparation, "do_frame", fail_to_write)
+        with pytest.raises(TypeError):
+            run(source, root)
+        leftover.parent.mkdir(parents=True)
+        leftover.write_text("half a picture")
+        patch.setattr(preparation, "do_frame", meanwhile)
+        run(source, root)
+    assert not leftover.exists()
+    check(root)
 
 
 def test_files_that_may_not_grow(tmp_path: Path) -> None:
