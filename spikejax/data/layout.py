@@ -11,6 +11,7 @@ ROOT/{train,val}/SEQUENCE/blur/000000.png    8-bit RGB
                          /spike_vox.zarr     optional cache: counts [t,h,w,k] in compressed tiles (see `arrays`)
                          /blur.zarr, /sharp.zarr   optional cache: the pictures, likewise
                          /spike_vox/000000.npy   older cache: (K, H, W) float32 counts
+ROOT/prepared.jsonl                          what `spikejax.prepare` has done (see `journal`)
 ROOT/UNFINISHED                              there while `spikejax.prepare` writes: what is there is not yet whole
 """
 

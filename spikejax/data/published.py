@@ -12,9 +12,10 @@ missing. Whether the files can be used is decided in `selection`.
 
 from __future__ import annotations
 
+import itertools
 import re
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from spikejax.data.dat import read_config
@@ -74,9 +75,6 @@ class SourceSequence:
     ratio: int = 1
 
 
-Finder = Callable[[Path], Iterator[SourceSequence]]
-
-
 def find_gopro(source: Path, blur: str) -> Iterator[SourceSequence]:
     """The sequences of GoPro with spikes; `blur` names the folder of blurry pictures, see `gopro_blur`."""
     base = _gopro_base(source)
@@ -90,9 +88,16 @@ def find_gopro(source: Path, blur: str) -> Iterator[SourceSequence]:
                 _files(pictures / name / SHARP, PICTURE_SUFFIXES),
                 _files(streams / name / SPIKE, STREAM_SUFFIXES),
                 expected=f"{name}/{blur}, {name}/{SHARP} and {name}/{SPIKE}",
-                steps=steps,
             )
-            yield SourceSequence(split, name, tuple(frames), steps, ratio=2)
+            placed = tuple(_gopro_place(frame, steps) for frame in frames)
+            yield SourceSequence(split, name, placed, steps, ratio=2)
+
+
+def _gopro_place(frame: Candidate, steps: int | None) -> Candidate:
+    """The frame with its place in the stream of the sequence, file N holding the N-th window."""
+    if not frame.name.isdecimal():
+        return replace(frame, problem=frame.problem or f"expected a number as the frame's name, found {frame.name}")
+    return frame if steps is None else replace(frame, t0=frame.number * steps)
 
 
 def gopro_blur(source: Path, wanted: str | None) -> str:
@@ -133,7 +138,8 @@ def find_x4k(source: Path) -> Iterator[SourceSequence]:
 def _x4k_frames(
     blurry: dict[str, Path], sharp: dict[str, Path], stream: Path | None, folder: Path
 ) -> Iterator[Candidate]:
-    strides = _strides(blurry)
+    firsts = sorted(window[0] for name in blurry if (window := _x4k_window(name)) is not None)
+    places = dict(zip(firsts, _places(firsts), strict=False))
     for name, blur in blurry.items():
         window = _x4k_window(name)
         if window is None:
@@ -146,9 +152,7 @@ def _x4k_frames(
             problem = f"expected the sharp picture {middle} of the window, found none in {folder}"
         elif stream is None:
             problem = f"expected the sequence's spike.dat, found none for {blur}"
-        yield Candidate(
-            strides.get(window[0], 0), name, blur, sharp.get(middle), stream, window, window[0], problem=problem
-        )
+        yield Candidate(places[window[0]], name, blur, sharp.get(middle), stream, window, window[0], problem)
 
 
 def _x4k_window(name: str) -> tuple[int, int] | None:
@@ -159,15 +163,11 @@ def _x4k_window(name: str) -> tuple[int, int] | None:
     return int(match[1]), int(match[1]) + _X4K_FRAMES
 
 
-def _strides(blurry: dict[str, Path]) -> dict[int, int]:
-    """A number for each first frame, such that pictures at the usual distance have neighbouring ones."""
-    firsts = sorted(window[0] for name in blurry if (window := _x4k_window(name)) is not None)
-    distances = [after - before for before, after in zip(firsts, firsts[1:], strict=False)]
-    usual = max(set(distances), key=distances.count) if distances else 1
-    numbers = dict.fromkeys(firsts[:1], 0)
-    for before, after in zip(firsts, firsts[1:], strict=False):
-        numbers[after] = numbers[before] + (1 if after - before == usual else 2)
-    return numbers
+def _places(numbers: Sequence[int]) -> list[int]:
+    """Places in time of frames with these numbers, such that those at the usual distance are neighbours."""
+    distances = [after - before for before, after in itertools.pairwise(numbers)]
+    usual = max(set(distances), key=distances.count, default=1)
+    return list(itertools.accumulate((1 if distance == usual else 2 for distance in distances), initial=0))
 
 
 def find_folders(source: Path, split: str) -> Iterator[SourceSequence]:
@@ -189,18 +189,19 @@ def _folder_frames(folder: Path, windows: dict[int, tuple[int, int]]) -> Iterato
     streams = _files(folder / SPIKE, STREAM_SUFFIXES)
     single = _single_stream(folder / SPIKE, streams, blurry)
     expected = f"{folder.name}/{BLUR}, {folder.name}/{SHARP} and {folder.name}/{SPIKE}"
-    if single is None:
-        for number, frame in enumerate(_match(blurry, sharp, streams, expected=expected, steps=None)):
-            t0 = windows[number][0] if number in windows else None
-            yield Candidate(number, frame.name, frame.blur, frame.sharp, frame.stream, None, t0, frame.problem)
-        return
-    for number, frame in enumerate(_match(blurry, sharp, dict.fromkeys(blurry, single), expected=expected, steps=None)):
-        window = windows.get(number)
+    frames = list(_match(blurry, sharp, dict.fromkeys(blurry, single) if single else streams, expected=expected))
+    # Names that are numbers tell of frames that no file speaks of.
+    named = all(frame.name.isdecimal() for frame in frames)
+    places = _places([int(frame.name) for frame in frames]) if named else list(range(len(frames)))
+    for index, (place, frame) in enumerate(zip(places, frames, strict=True)):
+        window = windows.get(index)
         problem = frame.problem
-        if window is None and windows:
-            problem = problem or f"expected the frame's window in alignment.csv, found no line for frame {number}"
+        if single is not None and window is None and windows:
+            problem = problem or f"expected the frame's window in alignment.csv, found no line for frame {index}"
+        # A stream of its own begins with its window, wherever in time that is.
+        within = None if single is None else window
         t0 = None if window is None else window[0]
-        yield Candidate(number, frame.name, frame.blur, frame.sharp, single, window, t0, problem)
+        yield replace(frame, number=place, window=within, t0=t0, problem=problem)
 
 
 def _single_stream(folder: Path, streams: dict[str, Path], blurry: dict[str, Path]) -> Path | None:
@@ -217,19 +218,16 @@ def _single_stream(folder: Path, streams: dict[str, Path], blurry: dict[str, Pat
 
 
 def _match(
-    blurry: dict[str, Path], sharp: dict[str, Path], streams: dict[str, Path], *, expected: str, steps: int | None
+    blurry: dict[str, Path], sharp: dict[str, Path], streams: dict[str, Path], *, expected: str
 ) -> Iterator[Candidate]:
-    """All names that any of the three has, in natural order."""
+    """All names that any of the three has, in natural order; a number's place is the number, that of other names 0."""
     for name in sorted({*blurry, *sharp, *streams}, key=natural_key):
         found = (blurry.get(name), sharp.get(name), streams.get(name))
         missing = [
             kind for kind, path in zip(("blurry picture", "sharp picture", "stream"), found, strict=True) if not path
         ]
         problem = f"expected {expected} to hold {name}, found no {' and no '.join(missing)}" if missing else ""
-        number = int(name) if name.isdecimal() else 0
-        if steps is not None and not name.isdecimal():
-            problem = problem or f"expected a number as the frame's name, found {name}"
-        yield Candidate(number, name, *found, None, None if steps is None else number * steps, problem)
+        yield Candidate(int(name) if name.isdecimal() else 0, name, *found, problem=problem)
 
 
 def _files(folder: Path, suffixes: frozenset[str]) -> dict[str, Path]:

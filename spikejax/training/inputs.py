@@ -39,7 +39,7 @@ def data_root(config: ConfigDict, workdir: Path) -> Path:
     """
     source, root = config.data.source, config.data.root
     if source not in ("folder", "tfds", "moving_photographs"):
-        raise InputError(f'data.source: expected "folder", "tfds" or "moving_photographs", got {source!r}')
+        raise InputError(f'data.source: expected "folder" or "tfds" or "moving_photographs", got {source!r}')
     if source != "moving_photographs" and not root:
         raise InputError("data.root: expected the folder of the data set (--config.data.root=DIR), got nothing")
     return Path(root) if root else workdir / "data"

@@ -30,7 +30,7 @@ def save(path: Path, content: np.ndarray) -> None:
 
 
 def write_gopro(
-    source: Path, *, train: int = 4, test: int = 2, first: int = 0, blurs: Iterable[str] = ("blur_gamma",)
+    source: Path, *, train: int = 4, test: int = 1, first: int = 0, blurs: Iterable[str] = ("blur_gamma",)
 ) -> Path:
     """A training sequence of `train` frames and a test sequence of `test`, numbered from `first`."""
     for part, name, length in (("train", "GOPR0001_02_00", train), ("test", "GOPR0002_02_01", test)):

@@ -48,7 +48,7 @@ def contents(root: Path) -> dict[str, bytes]:
 
 def test_gopro(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Catches wrong windows and files, statistics with validation data, a cache that is not what the streams say."""
-    source, root = write_gopro(tmp_path / "source", first=3), tmp_path / "root"
+    source, root = write_gopro(tmp_path / "source", test=2, first=3), tmp_path / "root"
     run(source, root)
     assert "will write about" in capsys.readouterr().err
     for split, name, part, length in (("train", TRAIN, "train", 4), ("val", TEST, "test", 2)):
@@ -153,6 +153,20 @@ def test_folders_with_one_stream(tmp_path: Path) -> None:
     rows = [(row.sequence, row.t0, row.t1, row.spikes) for row in read_alignment(tmp_path / "logged" / "val")]
     assert rows == [("walk@f0", 2, 9, stream[2:9].sum()), ("walk@f2", 20, 30, stream[20:30].sum())]
     assert "no line for frame 1" in read_dropped(tmp_path / "logged" / "val")[0].reason
+
+
+def test_numbers_tell_of_missing_frames(tmp_path: Path) -> None:
+    """Catches clips across frames that were taken out of all folders, and numbers by eights taken for gaps."""
+    source = tmp_path / "source"
+    for name, numbers in (("cut", (0, 1, 4, 5)), ("eights", (8, 16, 24))):
+        for number in numbers:
+            for kind in ("blur", "sharp"):
+                save(source / name / kind / f"{number}.png", picture(number + 10 * len(kind)))
+            save(source / name / "spike" / f"{number}.dat", spikes(number, 8, ratio=1))
+    run(source, tmp_path / "root", "--split", "val", layout="folders")
+    assert sequence_names(tmp_path / "root" / "val") == ["cut@0", "cut@4", "eights"]
+    assert [row.t0 for row in read_alignment(tmp_path / "root" / "val")] == [0, 8, 16, 24, 0, 8, 16]
+    assert not (tmp_path / "root" / "statistics.json").exists()
 
 
 def test_a_real_stream(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -375,7 +389,7 @@ def test_too_little_space_is_said_before_anything_is_written(tmp_path: Path, mon
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr(preparation.shutil, "disk_usage", lambda path: usage._replace(free=1000))
     with pytest.raises(
-        InputError, match=r"expected space on the disk: about [\d.]+ kB for 6 frames .*1\.0 kB are free"
+        InputError, match=r"expected space on the disk: about [\d.]+ kB for 5 frames .*1\.0 kB are free"
     ):
         run(write_gopro(tmp_path / "source"), tmp_path / "root")
     assert not list((tmp_path / "root").rglob("*.png"))
@@ -426,7 +440,7 @@ def change_counts(root: Path) -> None:
 def test_check_only_finds(tmp_path: Path, damage: Callable[[Path], Any], message: str) -> None:
     """Catches a verification that looks at names alone."""
     root = tmp_path / "root"
-    run(write_gopro(tmp_path / "source"), root)
+    run(write_gopro(tmp_path / "source", train=3, test=2), root)
     check(root)
     damage(root)
     before = contents(root)
