@@ -4,7 +4,30 @@ The defaults are the recipe of the spike design (Charbonnier, AdamW, warm-up and
 data set in a folder. A key that is not here does not exist: the configuration is locked.
 """
 
+from collections.abc import Mapping
+from typing import TypeVar
+
 from ml_collections import ConfigDict
+
+from spikejax.errors import InputError
+
+Choice = TypeVar("Choice")
+
+
+def choose(choices: Mapping[str, Choice], name: str) -> Choice:
+    """Returns the choice called `name`, for files that hold several configurations.
+
+    Args:
+        choices: by name.
+        name: what stands behind the colon in `--config FILE:NAME`; "" = nothing.
+
+    Raises:
+        InputError: there is no such choice; all of them are listed.
+    """
+    if name not in choices:
+        wrong = f"got {name!r}" if name else "got none"
+        raise InputError(f'expected ":NAME" behind the file, NAME one of {", ".join(choices)}; {wrong}')
+    return choices[name]
 
 
 def get_config() -> ConfigDict:
@@ -34,6 +57,10 @@ def get_config() -> ConfigDict:
             mesh=dict(  # devices along each axis of the mesh; -1 (for one of them) = all that are left
                 data=-1,  # splits the batch
                 fsdp=1,  # splits the batch, and the parameters and optimizer state as well
+            ),
+            restore=dict(  # what `python -m spikejax.restore` does unless told otherwise
+                tile=(12, 256, 256),  # frames, rows, columns that the network sees at once; 0 = all there are
+                overlap=(2, 20, 20),  # frames, rows, columns that neighbouring tiles share
             ),
         )
     )

@@ -7,6 +7,7 @@ names the nearest key that does exist.
 import ast
 import difflib
 import importlib.util
+import inspect
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -24,13 +25,15 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> ConfigDict:
     """Returns the locked configuration of a file with the command line's changes applied.
 
     Args:
-        path: Python file with a function `get_config()` that returns a ConfigDict.
+        path: Python file with a function `get_config()` that returns a ConfigDict; with a colon and a name behind it,
+            as in `configs/vrt.py:006`, the name is passed to `get_config(name)`.
         overrides: `--config.KEY=VALUE` each, KEY dotted (`training.steps`), VALUE as in Python; strings need no quotes.
 
     Raises:
-        InputError: no such file or function; a key that does not exist; a value of another type.
+        InputError: no such file, function or name; a key that does not exist; a value of another type.
     """
-    config = _run_config_file(Path(path))
+    file, colon, name = str(path).rpartition(":")
+    config = _run_config_file(Path(file), (name,)) if colon else _run_config_file(Path(path), ())
     config.lock()
     for override in overrides:
         _apply_override(config, override)
@@ -75,7 +78,8 @@ def differences(saved: ConfigDict, wanted: ConfigDict) -> list[str]:
     ]
 
 
-def _run_config_file(path: Path) -> ConfigDict:
+def _run_config_file(path: Path, names: tuple[str, ...]) -> ConfigDict:
+    """Returns what the file's `get_config` makes of `names`: none or one."""
     if not path.is_file():
         raise InputError(f"expected a configuration (a Python file), found no file {path}")
     spec = importlib.util.spec_from_file_location(f"spikejax_config_{path.stem}", path)
@@ -84,7 +88,9 @@ def _run_config_file(path: Path) -> ConfigDict:
     module = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
-        config = module.get_config()
+        if names and not inspect.signature(module.get_config).parameters:
+            raise InputError(f'holds one configuration, which has no name, got ":{names[0]}"')
+        config = module.get_config(*names)
     except Exception as error:  # whatever the user's file does wrong, it is the user's file
         raise InputError(f"{path}: {_explain(error)}") from error
     if not isinstance(config, ConfigDict):
@@ -95,6 +101,8 @@ def _run_config_file(path: Path) -> ConfigDict:
 def _explain(error: Exception) -> str:
     """Returns one line; a locked ConfigDict's own message about an unknown key lists every field of the section."""
     text = str(error)
+    if isinstance(error, InputError):
+        return text
     missing = re.search(r'Key "(\w+)" does not exist', text)
     if isinstance(error, AttributeError) and missing:
         nearest = re.search(r'Did you mean "(\w+)"', text)

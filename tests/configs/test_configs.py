@@ -5,16 +5,24 @@ from pathlib import Path
 import pytest
 from ml_collections import ConfigDict
 
+from configs.vrt import PUBLISHED
 from spikejax.errors import InputError
 from spikejax.train import main
 from spikejax.training.config import differences, leaves, load_config, read_saved_config, save_config
 
 CONFIGS = Path(__file__).parents[2] / "configs"
-FILES = sorted(path for path in CONFIGS.glob("*.py") if path.name != "__init__.py")
+# Of a file that holds several configurations, all of them.
+NAMES = {"vrt.py": PUBLISHED}
+FILES = [
+    f"{path}{name}"
+    for path in sorted(CONFIGS.glob("*.py"))
+    if path.name != "__init__.py"
+    for name in ([f":{name}" for name in NAMES[path.name]] if path.name in NAMES else [""])
+]
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
-def test_every_file_has_the_keys_of_common(path: Path) -> None:
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.rpartition("/")[2])
+def test_every_file_has_the_keys_of_common(path: str) -> None:
     """Catches a config that adds a key of its own, or leaves itself unlocked so that a typing error would add one."""
     config = load_config(path)
     assert config.is_locked
@@ -40,6 +48,44 @@ def test_recipe_of_the_spike_design() -> None:
     assert config.loss.charbonnier_epsilon == 1e-3
     assert config.model.compute_dtype == "bfloat16"
     assert (config.model.spike.bins, config.model.spike.fused_stages) == (32, (1, 2, 3, 4))
+
+
+def test_recipe_of_vrt() -> None:
+    """Catches a published model whose recipe or evaluation is another's, or the spike design's."""
+    config = load_config(f"{CONFIGS}/vrt.py:006")
+    assert (config.optimizer.peak_learning_rate, config.optimizer.final_learning_rate) == (4e-4, 1e-7)
+    assert (config.optimizer.warmup_steps, config.optimizer.weight_decay) == (0, 0.0)
+    assert (config.training.steps, config.data.batch_size) == (300_000, 8)
+    assert config.loss.charbonnier_epsilon**2 == pytest.approx(1e-9)
+    sizes = {}
+    for name in PUBLISHED:
+        config = load_config(f"{CONFIGS}/vrt.py:{name}")
+        sizes[name] = (config.data.frames, config.data.crop, config.restore.tile, config.restore.overlap)
+    assert sizes["001"] == (6, 64, (40, 128, 128), (2, 20, 20))
+    assert sizes["002"] == (16, 64, (40, 128, 128), (2, 20, 20))
+    assert sizes["003"] == sizes["004"] == (7, 64, (32, 128, 128), (2, 20, 20))
+    assert sizes["005"] == sizes["006"] == sizes["007"] == sizes["008"] == (6, 192, (12, 256, 256), (2, 20, 20))
+    assert sizes["009"] == (4, 192, (0, 0, 0), (0, 0, 0))
+
+
+@pytest.mark.parametrize(
+    ("path", "told"),
+    [
+        (
+            "vrt.py",
+            'expected ":NAME" behind the file, NAME one of 001, 002, 003, 004, 005, 006, 007, 008, 009; got none',
+        ),
+        ("vrt.py:010", "one of 001, 002, 003, 004, 005, 006, 007, 008, 009; got '010'"),
+        ("quickstart.py:006", 'holds one configuration, which has no name, got ":006"'),
+        ("nothing.py:006", "found no file"),
+    ],
+)
+def test_wrong_name_stops(path: str, told: str) -> None:
+    """Catches a name that is ignored, and a missing or mistyped one that ends in a traceback."""
+    with pytest.raises(InputError) as caught:
+        load_config(CONFIGS / path)
+    assert told in str(caught.value)
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
