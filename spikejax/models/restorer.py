@@ -49,7 +49,7 @@ class Restorer(nnx.Module):
             raise ValueError(f'compute_dtype must be "float32" or "bfloat16", not {compute_dtype!r}')
         if remat not in get_args(Remat):
             raise ValueError(f"remat must be one of {', '.join(get_args(Remat))}, not {remat!r}")
-        self.compute_dtype = jnp.bfloat16 if compute_dtype == "bfloat16" else None
+        self.compute_dtype = jnp.dtype(jnp.bfloat16) if compute_dtype == "bfloat16" else None
         self.vrt = VRT(vrt, compute_dtype=self.compute_dtype, remat=remat, rngs=rngs)
         self.spike_branch = None if spike is None else SpikeBranch(spike, vrt, rngs=rngs)
 
