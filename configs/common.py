@@ -87,12 +87,12 @@ def _model() -> dict:
             noise_map=False,  # whether a noise-level map is a fourth input channel
         ),
         spike=dict(
-            fusion="cross_attention",  # or "none": the backbone alone, without spikes
+            fusion="cross_attention",  # after a stage; "concat": before its attention; "none": no spikes, VRT alone
             bins=32,  # time bins of a frame's voxels
             channels=(96, 96, 96, 96),  # of the spike encoder, per scale; equal to dims of the stages they meet
             heads=4,  # of both temporal attentions
             residual="features",  # or "normalized_query"
-            fused_stages=(1, 2, 3, 4),  # stages whose output takes in spike features
+            fused_stages=(1, 2, 3, 4),  # stages that take in spike features; or on to 7 at most
             zero_init=True,  # the fusion's last projections start at zero: the network begins as exactly VRT
         ),
         compute_dtype="float32",  # or "bfloat16"; parameters are float32 in both

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from ml_collections import ConfigDict
 
+from configs.spike import VARIANTS
 from configs.vrt import PUBLISHED
 from spikejax.errors import InputError
 from spikejax.train import main
@@ -12,7 +13,7 @@ from spikejax.training.config import differences, leaves, load_config, read_save
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 # Of a file that holds several configurations, all of them.
-NAMES = {"vrt.py": PUBLISHED}
+NAMES = {"vrt.py": PUBLISHED, "spike.py": VARIANTS}
 FILES = [
     f"{path}{name}"
     for path in sorted(CONFIGS.glob("*.py"))
@@ -39,7 +40,7 @@ def test_every_key_has_a_comment() -> None:
 
 def test_recipe_of_the_spike_design() -> None:
     """Catches a default that drifts away from the design's recipe."""
-    config = load_config(CONFIGS / "gopro_spike.py")
+    config = load_config(CONFIGS / "spike.py:baseline")
     assert (config.seed, config.data.crop, config.data.frames) == (123, 256, 5)
     assert (config.optimizer.peak_learning_rate, config.optimizer.weight_decay) == (2e-4, 1e-4)
     assert (config.optimizer.beta1, config.optimizer.beta2) == (0.9, 0.99)
@@ -48,6 +49,7 @@ def test_recipe_of_the_spike_design() -> None:
     assert config.loss.charbonnier_epsilon == 1e-3
     assert config.model.compute_dtype == "bfloat16"
     assert (config.model.spike.bins, config.model.spike.fused_stages) == (32, (1, 2, 3, 4))
+    assert (config.model.spike.residual, config.model.vrt.window) == ("features", (5, 8, 8))
 
 
 def test_recipe_of_vrt() -> None:
@@ -166,7 +168,7 @@ def test_missing_file_stops(tmp_path: Path) -> None:
 
 def test_json_keeps_values_and_types(tmp_path: Path) -> None:
     """Catches a saved configuration that comes back with lists for tuples, or unlocked."""
-    config = load_config(CONFIGS / "gopro_spike.py")
+    config = load_config(CONFIGS / "spike.py:baseline")
     save_config(config, tmp_path / "config.json")
     again = read_saved_config(tmp_path / "config.json")
     assert again.is_locked

@@ -1,0 +1,101 @@
+"""The networks that the configurations describe: as many parameters as the originals."""
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+from flax import nnx
+
+from configs.spike import VARIANTS
+from configs.vrt import PUBLISHED
+from spikejax.models.restorer import build_restorer
+from spikejax.training.config import load_config
+from spikejax.training.step import describe_network
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+MANIFESTS = Path(__file__).parents[1] / "golden" / "manifests"
+
+# The published networks with an architecture of their own, and which share it.
+ARCHITECTURES = {
+    "001_videosr_bi_REDS_6frames": ("001",),
+    "002_videosr_bi_REDS_16frames": ("002",),
+    "003_videosr_bi_Vimeo_7frames": ("003", "004"),
+    "006_videodeblurring_GoPro": ("005", "006", "007"),
+    "008_videodenoising_DAVIS": ("008",),
+    "009_videofi_Vimeo_4frames": ("009",),
+}
+
+
+def manifest(name: str) -> dict:
+    """The original's constructor arguments, parameter shapes and their total."""
+    return json.loads((MANIFESTS / f"{name}.json").read_text())
+
+
+def model(config: str) -> dict:
+    """The `model` section of a configuration, FILE:NAME."""
+    return load_config(f"{CONFIGS}/{config}").model.to_dict()
+
+
+def size(config: str) -> int:
+    """Parameters of a configuration's network; nothing is computed."""
+    return describe_network(lambda: build_restorer(model(config), rngs=nnx.Rngs(0))).size
+
+
+def test_every_published_network_is_tested() -> None:
+    """Catches a network whose total nobody compares."""
+    assert sorted(name for names in ARCHITECTURES.values() for name in names) == sorted(PUBLISHED)
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_parameters_of_published_networks(architecture: str) -> None:
+    """Catches a width, depth or window of a published network that is not its own."""
+    first, *others = ARCHITECTURES[architecture]
+    assert size(f"vrt.py:{first}") == manifest(architecture)["params"]
+    for other in others:
+        assert model(f"vrt.py:{other}") == model(f"vrt.py:{first}")
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_published_networks_have_their_constructor_arguments(architecture: str) -> None:
+    """Catches what a total does not show: heads, groups of equal size, which windows hold a single frame."""
+    original = manifest(architecture)["config"]
+    vrt = model(f"vrt.py:{ARCHITECTURES[architecture][0]}")["vrt"]
+    ours = {
+        "upscale": vrt["upscale"],
+        "window_size": list(vrt["window"]),
+        "depths": list(vrt["depths"]),
+        "embed_dims": list(vrt["dims"]),
+        "num_heads": list(vrt["heads"]),
+        "indep_reconsts": list(vrt["independent"]),
+        "pa_frames": vrt["warp_frames"],
+        "deformable_groups": vrt["deformable_groups"],
+        "nonblind_denoising": vrt["noise_map"],
+        "out_chans": vrt["output_channels"],
+    }
+    # img_size only sizes the original's masks.
+    compared = original.keys() - {"img_size"}
+    assert {key: ours[key] for key in compared} == {key: original[key] for key in compared}
+
+
+def parameters(shapes: dict[str, list[int]], prefix: str) -> int:
+    """Parameters of the original whose key begins with `prefix`."""
+    return sum(math.prod(shape) for key, shape in shapes.items() if key.startswith(prefix))
+
+
+def test_parameters_of_the_spike_design() -> None:
+    """Catches a variant that is built of other parts than the design's, counted from the original's own shapes."""
+    original = manifest("vrt_spike_baseline")
+    shapes = original["shapes"]
+    backbone, encoder = parameters(shapes, "vrt."), parameters(shapes, "spike_encoder.")
+    attention, fusion = parameters(shapes, "spike_temporal_sa."), parameters(shapes, "cross_attn_fuse.")
+    assert backbone + encoder + attention + fusion == original["params"] == 23_672_319
+    sizes = {name: size(f"spike.py:{name}") for name in VARIANTS}
+    assert sizes == {
+        "baseline": original["params"],
+        "normalized_query": original["params"],
+        # Three stages more, of four equal ones.
+        "stages_1_to_7": original["params"] + 3 * (attention + fusion) // 4,
+        "concat": backbone + encoder + 4 * (192 * 96 + 96),
+        "backbone": backbone,
+    }
