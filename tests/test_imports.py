@@ -20,9 +20,16 @@ ALLOWED = {
     "spikejax.metrics": set(),
     "spikejax.models": set(),
     "spikejax.data": set(),
-    "spikejax.training": {"spikejax.losses", "spikejax.metrics", "spikejax.models", "spikejax.data"},
-    "spikejax.inference": {"spikejax.metrics", "spikejax.models", "spikejax.data"},
-    "convert": {"spikejax.models"},
+    "spikejax.weights": {"spikejax.data"},
+    "spikejax.training": {
+        "spikejax.losses",
+        "spikejax.metrics",
+        "spikejax.models",
+        "spikejax.data",
+        "spikejax.weights",
+    },
+    "spikejax.inference": {"spikejax.metrics", "spikejax.models", "spikejax.data", "spikejax.weights"},
+    "convert": {"spikejax.models", "spikejax.weights"},
     "configs": set(),
 }
 # TensorFlow takes seconds and a gigabyte to import; only what writes logs may.

@@ -22,8 +22,8 @@ from spikejax.data.layout import read_json, write_json
 from spikejax.errors import InputError
 from spikejax.models.restorer import build_restorer
 from spikejax.training.config import differences, read_saved_config, save_config
-from spikejax.training.names import parameter_name
 from spikejax.training.step import Build, TrainState
+from spikejax.weights import parameter_name
 
 CONFIG_FILE = "config.json"
 STATISTICS_FILE = "statistics.json"

@@ -1,4 +1,4 @@
-"""Names of parameters, as configurations and messages say them."""
+"""Patterns of parameters' names, as configurations say them."""
 
 import re
 from typing import Any
@@ -6,11 +6,7 @@ from typing import Any
 import jax
 
 from spikejax.errors import InputError
-
-
-def parameter_name(path: jax.tree_util.KeyPath) -> str:
-    """Returns a parameter's dotted name, such as "blocks.0.kernel", from its path in the nested dict."""
-    return ".".join(str(entry.key) for entry in path)
+from spikejax.weights import parameter_name
 
 
 def matching(params: Any, pattern: str, *, key: str) -> Any:
