@@ -40,6 +40,9 @@ def get_config() -> ConfigDict:
             optimizer=_optimizer(),
             loss=dict(
                 charbonnier_epsilon=1e-3,  # in units of the picture's range [0, 1]
+                perceptual_weight=0.1,  # of the difference of VGG's features (relu3_3); 0 = none
+                perceptual_network="vgg19",  # or "vgg16"
+                perceptual_weights_file="",  # its converted weights; "" = the term is left out, with a message
             ),
             training=dict(
                 steps=300_000,  # updates
@@ -52,6 +55,7 @@ def get_config() -> ConfigDict:
                 frames=5,  # frames the network sees at once; a longer sequence is cut into such clips
                 sequences=0,  # how many of the validation split are used, from the first; 0 = all
                 pictures=2,  # sequences of which the middle frame is written as blur | recon | sharp
+                lpips_weights_file="",  # converted weights of LPIPS, by AlexNet or VGG; "" = it is not measured
                 pictures_every=10_000,  # updates; a multiple of `every`; also after the last one
             ),
             mesh=dict(  # devices along each axis of the mesh; -1 (for one of them) = all that are left

@@ -89,6 +89,7 @@ def get_config(name: str = "") -> ConfigDict:
     config.optimizer.weight_decay = 0.0
     config.optimizer.clip_norm = float("inf")
     config.loss.charbonnier_epsilon = 1e-9**0.5
+    config.loss.perceptual_weight = 0.0
     config.training.steps = 300_000
 
     config.validation.frames = published.frames

@@ -1,4 +1,4 @@
-"""PSNR and SSIM of pictures, as the evaluation published with VRT computes them.
+"""PSNR and SSIM of pictures, as the evaluation published with VRT computes them, and a place for a learned distance.
 
 Pictures are uint8 RGB [h,w,3]: what is compared is what a file would hold. The `_y` variants compare the luma of YCbCr
 (BT.601, 16 to 235, not rounded) on the same scale of 255. Of a clip one reports the mean over its frames.
@@ -10,10 +10,14 @@ References:
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import cv2
 import numpy as np
 from jaxtyping import Float, Float64, UInt8
+
+# A learned distance of two pictures, such as LPIPS (spikejax.perceptual.lpips_distance).
+Distance = Callable[[UInt8[np.ndarray, "h w 3"], UInt8[np.ndarray, "h w 3"]], float]
 
 _PEAK = 255.0
 _WINDOW = 11
@@ -58,25 +62,31 @@ def ssim_y(a: UInt8[np.ndarray, "h w 3"], b: UInt8[np.ndarray, "h w 3"]) -> floa
     return _ssim(luma(a), luma(b))
 
 
-def measure(picture: UInt8[np.ndarray, "h w 3"], reference: UInt8[np.ndarray, "h w 3"]) -> dict[str, float]:
-    """All four figures of a picture: psnr, psnr_y (dB), ssim, ssim_y."""
+def measure(
+    picture: UInt8[np.ndarray, "h w 3"], reference: UInt8[np.ndarray, "h w 3"], *, lpips: Distance | None = None
+) -> dict[str, float]:
+    """All figures of a picture: psnr, psnr_y (dB), ssim, ssim_y, and lpips where the distance is given."""
     luma_picture, luma_reference = luma(picture), luma(reference)
     return {
         "psnr": psnr(picture, reference),
         "psnr_y": _psnr(luma_picture, luma_reference),
         "ssim": ssim(picture, reference),
         "ssim_y": _ssim(luma_picture, luma_reference),
-    }
+    } | ({} if lpips is None else {"lpips": lpips(picture, reference)})
 
 
 def compare(
-    blur: UInt8[np.ndarray, "h w 3"], recon: UInt8[np.ndarray, "h w 3"], sharp: UInt8[np.ndarray, "h w 3"]
+    blur: UInt8[np.ndarray, "h w 3"],
+    recon: UInt8[np.ndarray, "h w 3"],
+    sharp: UInt8[np.ndarray, "h w 3"],
+    *,
+    lpips: Distance | None = None,
 ) -> dict[str, float]:
     """The figures of a frame before and after restoring: psnr_blur, ..., psnr_recon, ..., against the sharp frame."""
     return {
         f"{name}_{of}": value
         for of, picture in (("blur", blur), ("recon", recon))
-        for name, value in measure(picture, sharp).items()
+        for name, value in measure(picture, sharp, lpips=lpips).items()
     }
 
 

@@ -16,8 +16,9 @@ ROOTS = {"spikejax", "spikejax.errors", "spikejax.cli"}
 ALLOWED = {
     "spikejax.errors": set(),
     "spikejax.cli": set(),
-    "spikejax.losses": set(),
+    "spikejax.losses": {"spikejax.models"},
     "spikejax.metrics": set(),
+    "spikejax.perceptual": {"spikejax.metrics", "spikejax.models", "spikejax.weights"},
     "spikejax.models": set(),
     "spikejax.data": set(),
     "spikejax.weights": {"spikejax.data"},
@@ -27,8 +28,15 @@ ALLOWED = {
         "spikejax.models",
         "spikejax.data",
         "spikejax.weights",
+        "spikejax.perceptual",
     },
-    "spikejax.inference": {"spikejax.metrics", "spikejax.models", "spikejax.data", "spikejax.weights"},
+    "spikejax.inference": {
+        "spikejax.metrics",
+        "spikejax.models",
+        "spikejax.data",
+        "spikejax.weights",
+        "spikejax.perceptual",
+    },
     "convert": {"spikejax.models", "spikejax.weights"},
     "configs": set(),
 }

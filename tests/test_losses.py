@@ -5,7 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from spikejax.losses import charbonnier
+from spikejax.losses import charbonnier, perceptual
+from spikejax.models.vgg import VGG
+from tests.models.parameters import build_random
 
 
 def test_charbonnier_is_its_formula() -> None:
@@ -30,3 +32,36 @@ def test_charbonnier_of_bfloat16_is_float32() -> None:
     value = charbonnier(one, jnp.zeros_like(one))
     assert value.dtype == jnp.float32
     assert float(value) == pytest.approx(np.sqrt(1 + 1e-6), abs=5e-7)
+
+
+@pytest.fixture(scope="module")
+def network() -> VGG:
+    """A short VGG with random weights."""
+    return build_random(lambda rngs: VGG("vgg16", layers=("relu1_1", "relu1_2"), rngs=rngs), size=0.1)
+
+
+def test_perceptual_is_the_mean_difference_of_features(network: VGG) -> None:
+    """Catches pictures that are not normalised, a square for an absolute value, or a layer that is left out."""
+    rng = np.random.default_rng(0)
+    a, b = rng.uniform(size=(2, 1, 8, 8, 3)).astype(np.float32)
+    mean, std = np.array([0.485, 0.456, 0.406], np.float32), np.array([0.229, 0.224, 0.225], np.float32)
+    features = (network(jnp.asarray((x - mean.reshape(1, 1, 1, 3)) / std.reshape(1, 1, 1, 3))) for x in (a, b))
+    expected = np.mean([np.mean(np.abs(np.asarray(x) - np.asarray(y))) for x, y in zip(*features, strict=True)])
+    assert perceptual(jnp.asarray(a), jnp.asarray(b), network=network) == pytest.approx(expected, rel=1e-5)
+
+
+def test_perceptual_of_a_clip_is_the_mean_of_its_frames(network: VGG) -> None:
+    """Catches frames that are mixed, or only one of which is looked at."""
+    rng = np.random.default_rng(0)
+    a, b = (jnp.asarray(x) for x in rng.uniform(size=(2, 2, 3, 8, 8, 3)).astype(np.float32))
+    frames = [perceptual(a[i, j], b[i, j], network=network) for i in range(2) for j in range(3)]
+    assert perceptual(a, b, network=network) == pytest.approx(np.mean(frames), rel=1e-5)
+
+
+def test_perceptual_is_zero_for_equal_pictures_and_has_a_gradient(network: VGG) -> None:
+    """Catches a loss that cannot be minimised, or teaches nothing."""
+    sharp = jnp.asarray(np.random.default_rng(0).uniform(size=(1, 8, 8, 3)), jnp.float32)
+    assert perceptual(sharp, sharp, network=network) == 0
+    gradient = jax.grad(lambda x: perceptual(x, sharp, network=network))(sharp + 0.1)
+    assert np.isfinite(gradient).all() and np.abs(gradient).max() > 0
+    assert perceptual(sharp.astype(jnp.bfloat16), sharp, network=network).dtype == jnp.float32

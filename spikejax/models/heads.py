@@ -65,7 +65,7 @@ class InterpolationHead(nnx.Module):
     def __init__(self, features: int, *, frames: int, channels: int, rngs: nnx.Rngs):
         self.frames = frames
         self.linear_fuse = Linear(features * frames, FUSED_FEATURES, rngs=rngs)
-        self.conv_last = Conv2D(FUSED_FEATURES, channels, 7, pad=False, rngs=rngs)
+        self.conv_last = Conv2D(FUSED_FEATURES, channels, 7, padding=0, rngs=rngs)
 
     def __call__(self, features: Float[Array, "b t h w i"]) -> Float[Array, "b t2 h w 3"]:
         """The frames in between."""

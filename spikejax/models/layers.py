@@ -70,7 +70,7 @@ class LayerNorm(nnx.Module):
 
 
 class Conv2D(nnx.Module):
-    """A k x k convolution in space, zero-padded by k // 2, with bias; leading axes are batch."""
+    """A k x k convolution in space, zero-padded, by k // 2 unless told otherwise, with bias; leading axes are batch."""
 
     def __init__(
         self,
@@ -78,7 +78,8 @@ class Conv2D(nnx.Module):
         features_out: int,
         size: int = 3,
         *,
-        pad: bool = True,
+        stride: int = 1,
+        padding: int | None = None,
         zero_init: bool = False,
         rngs: nnx.Rngs,
     ):
@@ -88,12 +89,13 @@ class Conv2D(nnx.Module):
         )
         self.kernel = nnx.Param(kernel, axes=("kernel", "kernel", "features_in", "features_out"))
         self.bias = nnx.Param(jnp.zeros(features_out), axes=("features_out",))
-        self.padding = size // 2 if pad else 0
+        self.stride = stride
+        self.padding = size // 2 if padding is None else padding
 
     def __call__(self, x: Float[Array, "*batch h w i"]) -> Float[Array, "*batch h2 w2 o"]:
         """The convolved images."""
         images = x.reshape(-1, *x.shape[-3:])
-        y = conv2d(images, self.kernel[...].astype(x.dtype), 1, self.padding)
+        y = conv2d(images, self.kernel[...].astype(x.dtype), self.stride, self.padding)
         y = y + self.bias[...].astype(x.dtype).reshape(1, 1, 1, -1)
         return y.reshape(*x.shape[:-3], *y.shape[1:])
 

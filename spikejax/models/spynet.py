@@ -19,8 +19,8 @@ from spikejax.models.warp import resize_bilinear, warp
 
 LEVELS = 6
 SCALES = (1, 2, 4, 8)
-_IMAGENET_MEAN = (0.485, 0.456, 0.406)
-_IMAGENET_STD = (0.229, 0.224, 0.225)
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 class ClipFlows(NamedTuple):
@@ -84,7 +84,7 @@ def _pyramid(picture: Float[Array, "n h w 3"]) -> list[Array]:
     """Normalised pictures from 1/32 to full size, after resizing to multiples of 32."""
     height, width = (-(-size // 32) * 32 for size in picture.shape[1:3])
     # The constants are rounded to the picture's own precision, once.
-    mean, std = (jnp.asarray(v, picture.dtype).reshape(1, 1, 1, 3) for v in (_IMAGENET_MEAN, _IMAGENET_STD))
+    mean, std = (jnp.asarray(v, picture.dtype).reshape(1, 1, 1, 3) for v in (IMAGENET_MEAN, IMAGENET_STD))
     pyramid = [(resize_bilinear(picture, height, width) - mean) / std]
     for _ in range(LEVELS - 1):
         blocks = rearrange(pyramid[-1], "n (h y) (w x) c -> n h y w x c", y=2, x=2)

@@ -5,7 +5,7 @@ sequence, so that all clips have one shape and one compiled program serves all s
 """
 
 import dataclasses
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -21,12 +21,20 @@ Restore = Callable[[np.ndarray, np.ndarray | None], np.ndarray]
 class Validation:
     """What a validation found."""
 
-    scores: dict[str, float]  # psnr_blur, psnr_recon [dB], ssim_blur, ssim_recon and the same on Y (psnr_y_blur ...)
+    scores: dict[
+        str, float
+    ]  # psnr_blur, psnr_recon [dB], ssim_blur, ..., also on Y (psnr_y_blur, ...); lpips_blur, ...
     pictures: dict[str, UInt8[np.ndarray, "h w3 3"]]  # by sequence: blur | recon | sharp of its middle frame
 
 
 def validate(
-    restore: Restore, sequences: Iterable[dict[str, Any]], *, frames: int, batch_size: int = 1, pictures: int = 0
+    restore: Restore,
+    sequences: Iterable[dict[str, Any]],
+    *,
+    frames: int,
+    batch_size: int = 1,
+    pictures: int = 0,
+    lpips: metrics.Distance | None = None,
 ) -> Validation:
     """Returns the scores over all sequences: the mean over each one's frames, then over the sequences.
 
@@ -37,6 +45,7 @@ def validate(
         frames: frames the network sees at once.
         batch_size: clips per call of `restore`; short batches are filled up with repetitions.
         pictures: from how many sequences, the first ones, a picture is kept.
+        lpips: measured as well, if given.
     """
     by_sequence: list[dict[str, float]] = []
     kept: dict[str, np.ndarray] = {}
@@ -45,7 +54,9 @@ def validate(
             restore, sequence["blur"], sequence.get("voxels"), frames=frames, batch_size=batch_size
         )
         blur, recon, sharp = (metrics.to_uint8(clip) for clip in (sequence["blur"], recon, sequence["sharp"]))
-        by_sequence.append(_mean([_scores(*frame) for frame in zip(blur, recon, sharp, strict=True)]))
+        by_sequence.append(
+            _mean([metrics.compare(*frame, lpips=lpips) for frame in zip(blur, recon, sharp, strict=True)])
+        )
         if len(kept) < pictures:
             middle = len(sharp) // 2
             kept[sequence["name"]] = np.concatenate([blur[middle], recon[middle], sharp[middle]], axis=1)
@@ -81,15 +92,6 @@ def _clip_starts(total: int, length: int) -> list[int]:
 
 def _cut(sequence: np.ndarray, starts: list[int], length: int) -> np.ndarray:
     return np.stack([sequence[start : start + length] for start in starts])
-
-
-def _scores(blur: np.ndarray, recon: np.ndarray, sharp: np.ndarray) -> dict[str, float]:
-    return dict(_named(metrics.measure(blur, sharp), "blur")) | dict(_named(metrics.measure(recon, sharp), "recon"))
-
-
-def _named(scores: dict[str, float], of: str) -> Iterator[tuple[str, float]]:
-    for name, value in scores.items():
-        yield f"{name}_{of}", value
 
 
 def _mean(scores: list[dict[str, float]]) -> dict[str, float]:

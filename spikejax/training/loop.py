@@ -11,13 +11,13 @@ import numpy as np
 from flax import nnx
 from ml_collections import ConfigDict
 
-from spikejax.losses import charbonnier
 from spikejax.models.restorer import build_restorer
 from spikejax.training import sharding
 from spikejax.training.checkpoint import Checkpoints, check_workdir
 from spikejax.training.evaluate import Validation, validate
 from spikejax.training.inputs import data_root, open_inputs, read_sequences
 from spikejax.training.names import matching
+from spikejax.training.objective import make_distance, make_loss
 from spikejax.training.optimizer import make_optimizer, make_schedule
 from spikejax.training.progress import Progress, duration, summary
 from spikejax.training.step import (
@@ -70,6 +70,8 @@ def train(config: ConfigDict, workdir: str | Path, *, build: Build = build_resto
     optimizer = make_optimizer(config.optimizer, schedule, network.axes, frozen=frozen)
     abstract = abstract_state(network, optimizer, mesh)
     progress.note(f"network: {network.size:,} parameters, on {sharding.describe(mesh)}")
+    loss = make_loss(config.loss, note=progress.note)
+    lpips = make_distance(validation, note=progress.note)
 
     # ---- Data ----
     inputs = open_inputs(config, root, spike_bins=network.spike_bins)
@@ -87,9 +89,6 @@ def train(config: ConfigDict, workdir: str | Path, *, build: Build = build_resto
         step, state = 0, create_state(network, optimizer, abstract, zeros=zeros)
 
     # ---- The two compiled programs ----
-    def loss(recon: jax.Array, sharp: jax.Array) -> jax.Array:
-        return charbonnier(recon, sharp, epsilon=config.loss.charbonnier_epsilon)
-
     train_step = make_train_step(network, optimizer, loss, abstract, frozen=frozen, seed=config.seed)
     forward = make_forward(network, mesh)
 
@@ -111,7 +110,9 @@ def train(config: ConfigDict, workdir: str | Path, *, build: Build = build_resto
 
         sequences = read_sequences(inputs.val_set, most=validation.sequences)
         batch_size = sharding.batch_parts(mesh)
-        found = validate(restore, sequences, frames=validation.frames, batch_size=batch_size, pictures=pictures)
+        found = validate(
+            restore, sequences, frames=validation.frames, batch_size=batch_size, pictures=pictures, lpips=lpips
+        )
         checkpoints.save_best(step, state.params, found.scores)
         writer.scalars(step, found.scores)
         writer.pictures(step, found.pictures)

@@ -77,10 +77,12 @@ def test_conv2d_layer_is_a_zero_padded_cross_correlation() -> None:
         kernel, bias = (np.asarray(p[...], np.float64) for p in (layer.kernel, layer.bias))
         expected = loops.convolution(x.reshape(6, 5, 4, 2), kernel, bias).reshape(2, 3, 5, 4, 3)
         np.testing.assert_allclose(layer(jnp.asarray(x)), expected, atol=1e-12)
-    unpadded = Conv2D(2, 3, pad=False, rngs=nnx.Rngs(0))
+    unpadded = Conv2D(2, 3, padding=0, rngs=nnx.Rngs(0))
     assert unpadded(jnp.asarray(x, jnp.float32)).shape == (2, 3, 3, 2, 3)
     padded = Conv2D(2, 3, rngs=nnx.Rngs(0))(jnp.asarray(x, jnp.float32))
     np.testing.assert_allclose(unpadded(jnp.asarray(x, jnp.float32)), padded[:, :, 1:-1, 1:-1], atol=1e-6)
+    strided = Conv2D(2, 3, stride=2, rngs=nnx.Rngs(0))(jnp.asarray(x, jnp.float32))
+    np.testing.assert_allclose(strided, padded[:, :, ::2, ::2], atol=1e-6)
 
 
 @pytest.mark.parametrize("padded", (True, False))
