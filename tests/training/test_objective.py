@@ -28,7 +28,7 @@ def write(path: Path, kind: str, network: nnx.Module) -> str:
 @pytest.fixture(scope="module")
 def vgg_file(tmp_path_factory: pytest.TempPathFactory) -> str:
     """Random weights as far as the loss needs them."""
-    network = build_random(lambda rngs: VGG("vgg19", layers=("relu3_3",), rngs=rngs), size=0.02)
+    network = build_random(lambda rngs: VGG("vgg19", layers=("relu3_3",), rngs=rngs), size=0.06)
     return write(tmp_path_factory.mktemp("weights") / "vgg19.safetensors", "vgg19", network)
 
 
