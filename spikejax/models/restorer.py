@@ -63,6 +63,15 @@ class Restorer(nnx.Module):
         """The time bins of the voxels, None without a spike branch."""
         return None if self.spike_branch is None else self.spike_branch.config.bins
 
+    def padded_size(self, height: int, width: int) -> tuple[int, int]:
+        """The rows and columns that a clip is padded to: whole pixels at 1/8 of the size, and a window of them."""
+        least = STAGE_SCALES[3]
+        rows, columns = (
+            max(-(-size // least) * least, least * extent)
+            for size, extent in zip((height, width), self.vrt.config.window[1:], strict=True)
+        )
+        return rows, columns
+
     def __call__(
         self,
         clip: Float[Array, "b t h w c"],
@@ -82,11 +91,7 @@ class Restorer(nnx.Module):
         """
         _check(clip, voxels, self.spike_bins)
         height, width = clip.shape[2:4]
-        least = STAGE_SCALES[3]
-        rows, columns = (
-            max(-(-size // least) * least, least * extent)
-            for size, extent in zip((height, width), self.vrt.config.window[1:], strict=True)
-        )
+        rows, columns = self.padded_size(height, width)
         fusion = None
         if self.spike_branch is not None and voxels is not None:
             voxels = _pad(_enlarge(voxels, height, width), rows, columns)
