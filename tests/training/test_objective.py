@@ -14,9 +14,14 @@ from spikejax.losses import charbonnier, perceptual
 from spikejax.models.lpips import LPIPS
 from spikejax.models.vgg import VGG
 from spikejax.perceptual import load_vgg
+from spikejax.training.loop import train
 from spikejax.training.objective import make_distance, make_loss
+from spikejax.training.step import Build
 from spikejax.weights import Weights, write_weights
 from tests.models.parameters import build_random
+
+# TensorFlow's import warns about Python's and its own deprecations.
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:tensorflow.*", "ignore::FutureWarning:tensorflow.*")
 
 
 def write(path: Path, kind: str, network: nnx.Module) -> str:
@@ -79,3 +84,17 @@ def test_distance_by_weights(config: ConfigDict, tmp_path: Path) -> None:
     distance = make_distance(config.validation, note=print)
     assert distance is not None
     assert distance(np.zeros((32, 32, 3), np.uint8), np.full((32, 32, 3), 255, np.uint8)) != 0
+
+
+def test_a_run_with_both(config: ConfigDict, tmp_path: Path, vgg_file: str, build: Build) -> None:
+    """Catches terms that the loop does not pass on: VGG within the compiled step, LPIPS among the scores."""
+    network = build_random(lambda rngs: LPIPS("alex", rngs=rngs), size=0.05)
+    config.validation.lpips_weights_file = write(tmp_path / "alex.safetensors", "lpips_alex", network)
+    config.loss.perceptual_weights_file = vgg_file
+    config.optimizer.clip_norm = float("inf")  # as the published recipe has it
+    config.optimizer.warmup_steps = 0
+    config.training.steps = 2
+    scores = train(config, tmp_path / "run", build=build).scores
+    assert scores is not None
+    assert np.isfinite([scores["lpips_blur"], scores["lpips_recon"], scores["psnr_recon"]]).all()
+    assert scores["lpips_blur"] != 0
