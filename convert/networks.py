@@ -1,15 +1,143 @@
-"""The rules of whole networks."""
+"""The networks that weights are converted for, by the names that configs/vrt.py and configs/spike.py give them."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 from flax import nnx
+from ml_collections import ConfigDict
 
-from convert.rules import Rule, nest, parameters_from_torch
+from configs import spike, vrt
+from convert.perceptual import PERCEPTUAL, Perceptual
+from convert.rules import Place, Rule, find_places, nest
 from convert.spike import spike_branch_rules
-from convert.vrt import vrt_rules
+from convert.transfer import Buffer, from_torch, to_torch
+from convert.vrt import SPYNET, attention_buffers, spynet_buffers, vrt_rules
+from spikejax.errors import InputError
 from spikejax.models.fusion import ENCODER_SCALES
-from spikejax.models.restorer import Restorer
+from spikejax.models.restorer import Restorer, build_restorer
+from spikejax.models.spynet import SpyNet
+from spikejax.weights import Weights, flatten_params, nest_params
+
+SPIKE_PREFIX = "spike:"
+_SPIKE_KEYS = ("spike_encoder.", "spike_temporal_sa.", "cross_attn_fuse.")
+
+
+@dataclass(frozen=True)
+class Network:
+    """What converting needs to know of a network.
+
+    Attributes:
+        name: for messages.
+        kind: of `Weights`.
+        model: the `model` section of its configuration, None if the kind says everything.
+        places: of all parameters, by PyTorch key.
+        buffers: what its PyTorch form keeps beside them, by key.
+        copies: keys of its PyTorch form that hold the same as another key.
+    """
+
+    name: str
+    kind: str
+    model: dict[str, Any] | None
+    places: Mapping[str, Place]
+    buffers: Mapping[str, Buffer]
+    copies: Mapping[str, str] = field(default_factory=dict)
+
+    def from_torch(self, arrays: Mapping[str, Any]) -> Weights:
+        """The weights that a state dict holds.
+
+        Raises:
+            ConversionError: they do not fit; the error lists all that is wrong.
+        """
+        arrays = self.published_keys(arrays)
+        filled = from_torch(self.places, arrays, buffers=self.buffers, network=self.name)
+        params = nest_params({path.replace("/", "."): array for path, array in filled.items()})
+        return Weights(self.kind, self.model, params)
+
+    def to_torch(self, weights: Weights, *, dtype: np.dtype) -> dict[str, Any]:
+        """The PyTorch state dict of `weights`, which has the parameters of this network; see `transfer.to_torch`.
+
+        Raises:
+            InputError: it has others.
+        """
+        params = {name.replace(".", "/"): array for name, array in flatten_params(weights.params).items()}
+        expected = {place.path: place.ours for place in self.places.values()}
+        wrong = [
+            name
+            for name in sorted(expected.keys() | params.keys())
+            if name not in expected or name not in params or params[name].shape != expected[name]
+        ]
+        if wrong:
+            names = ", ".join(name.replace("/", ".") for name in wrong)
+            raise InputError(f"the weights are not those of {self.name}, as they say; what differs: {names}")
+        state_dict = to_torch(self.places, params, buffers=self.buffers, dtype=dtype)
+        return state_dict | {key: state_dict[other] for key, other in self.copies.items()}
+
+    def published_keys(self, arrays: Mapping[str, Any]) -> Mapping[str, Any]:
+        """`arrays` by the keys that `places` has, where other programs have other keys for the same."""
+        if self.kind in PERCEPTUAL:
+            return PERCEPTUAL[self.kind].published_keys(arrays)
+        if self.model is not None and self.model["spike"]["fusion"] != "none":
+            return _below_vrt(arrays)
+        return arrays
+
+
+def network_names() -> tuple[str, ...]:
+    """What `get_network` knows: published VRTs, variants of the spike design, parts and perceptual networks."""
+    return (*vrt.PUBLISHED, *(SPIKE_PREFIX + name for name in _spike_variants()), "spynet", *PERCEPTUAL)
+
+
+def get_network(name: str) -> Network:
+    """Returns the network of that name.
+
+    Raises:
+        InputError: there is none.
+    """
+    if name not in network_names():
+        raise InputError(f"expected a network, one of {', '.join(network_names())}; got {name!r}")
+    if name == "spynet":
+        return _spynet()
+    if name in PERCEPTUAL:
+        return _perceptual(PERCEPTUAL[name])
+    return restorer_network(model_section(name), name)
+
+
+def model_section(name: str) -> dict[str, Any]:
+    """Returns the `model` section of the configuration of a VRT or a variant of the spike design."""
+    if name.startswith(SPIKE_PREFIX):
+        return _plain(spike.get_config(name.removeprefix(SPIKE_PREFIX)).model)
+    return _plain(vrt.get_config(name).model)
+
+
+def restorers() -> Iterator[tuple[str, dict[str, Any]]]:
+    """(name, model section) of all VRTs and variants of the spike design."""
+    for name in (*vrt.PUBLISHED, *(SPIKE_PREFIX + name for name in _spike_variants())):
+        yield name, model_section(name)
+
+
+def network_of(weights: Weights) -> Network:
+    """Returns the network that weights of ours are for."""
+    if weights.kind == "spynet":
+        return _spynet()
+    if weights.kind in PERCEPTUAL:
+        return _perceptual(PERCEPTUAL[weights.kind])
+    if weights.model is None:
+        raise InputError("the weights do not say of which model they are")
+    return restorer_network(weights.model, "the network they say they are for")
+
+
+def restorer_network(model: dict[str, Any], name: str) -> Network:
+    """Returns the network that the `model` section of a configuration describes."""
+    if model["spike"]["fusion"] == "concat":
+        raise InputError(f"{name}: no PyTorch form of Concat1x1PreTMSA is known")
+    restorer = nnx.eval_shape(lambda: build_restorer(model, rngs=nnx.Rngs(0)))
+    places = find_places(_shapes(restorer), restorer_rules(restorer))
+    buffers = attention_buffers(restorer, places)
+    if restorer.vrt.spynet is not None:
+        prefix = "spynet." if restorer.spike_branch is None else "vrt.spynet."
+        buffers |= {prefix + key: buffer for key, buffer in spynet_buffers().items()}
+    return Network(name, "restorer", model, places, buffers)
 
 
 def restorer_rules(model: Restorer) -> tuple[Rule, ...]:
@@ -23,5 +151,41 @@ def restorer_rules(model: Restorer) -> tuple[Rule, ...]:
 
 
 def restorer_from_torch(model: Restorer, arrays: Mapping[str, Any]) -> nnx.State:
-    """The parameters of `model` with the values of a PyTorch state dict; see `parameters_from_torch`."""
-    return parameters_from_torch(nnx.state(model, nnx.Param), restorer_rules(model), arrays)
+    """The parameters of `model` with the values of a PyTorch state dict; see `transfer.from_torch`."""
+    state = nnx.state(model, nnx.Param)
+    places = find_places(_shapes(model), restorer_rules(model))
+    filled = from_torch(places, arrays, buffers=attention_buffers(model, places), network="the network")
+    return nnx.from_flat_state(
+        [(path, variable.replace(filled["/".join(map(str, path))])) for path, variable in nnx.to_flat_state(state)]
+    )
+
+
+def _spike_variants() -> tuple[str, ...]:
+    """The variants whose PyTorch form is known."""
+    return tuple(name for name, fields in spike.VARIANTS.items() if fields.get("fusion") != "concat")
+
+
+def _spynet() -> Network:
+    places = find_places(_shapes(nnx.eval_shape(lambda: SpyNet(rngs=nnx.Rngs(0)))), SPYNET)
+    return Network("spynet", "spynet", None, places, spynet_buffers())
+
+
+def _perceptual(network: Perceptual) -> Network:
+    places = find_places(network.shapes, network.rules)
+    return Network(network.kind, network.kind, None, places, network.buffers, network.copies)
+
+
+def _shapes(model: nnx.Module) -> dict[str, tuple[int, ...]]:
+    flat = nnx.to_flat_state(nnx.state(model, nnx.Param))
+    return {"/".join(map(str, path)): tuple(variable.shape) for path, variable in flat}
+
+
+def _plain(section: ConfigDict) -> dict[str, Any]:
+    return section.to_dict()
+
+
+def _below_vrt(arrays: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A spike branch joined with a VRT that was trained without one has the keys of the latter at the top."""
+    if any(key.startswith("vrt.") for key in arrays):
+        return arrays
+    return {key if key.startswith(_SPIKE_KEYS) else f"vrt.{key}": array for key, array in arrays.items()}

@@ -6,15 +6,11 @@ we hold stacked on the first axis.
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 from einops import rearrange
-from flax import nnx
-
-from spikejax.errors import InputError
 
 # einops patterns from the PyTorch layout to ours.
 ARRAY = None
@@ -70,67 +66,56 @@ def nest(ours: str, torch: str, rules: tuple[Rule, ...]) -> tuple[Rule, ...]:
     return tuple(replace(rule, ours=ours + rule.ours, torch=torch + rule.torch) for rule in rules)
 
 
-class ConversionError(InputError):
-    """Weights that do not fit the network; the message lists all that is wrong."""
+@dataclass(frozen=True)
+class Place:
+    """Where the array of one PyTorch key is among our parameters.
+
+    Attributes:
+        path: our parameter's.
+        ours: our parameter's shape.
+        layer: the array's index on the first axis of a stacked parameter, None for another one.
+        layout: see `Rule`.
+        shape: the array's in PyTorch.
+    """
+
+    path: str
+    ours: tuple[int, ...]
+    layer: int | None
+    layout: str | None
+    shape: tuple[int, ...]
+
+    def to_ours(self, array: np.ndarray) -> np.ndarray:
+        """The array (`shape`) in our layout."""
+        return array if self.layout is None else rearrange(array, self.layout)
+
+    def to_torch(self, array: np.ndarray) -> np.ndarray:
+        """The whole parameter's part that belongs to the key, in PyTorch's layout."""
+        part = array if self.layer is None else array[self.layer]
+        return part if self.layout is None else rearrange(part, " -> ".join(reversed(self.layout.split(" -> "))))
 
 
-def parameters_from_torch(parameters: nnx.State, rules: tuple[Rule, ...], arrays: Mapping[str, Any]) -> nnx.State:
-    """`parameters` with the values that `arrays` holds.
+def find_places(shapes: Mapping[str, tuple[int, ...]], rules: tuple[Rule, ...]) -> dict[str, Place]:
+    """{PyTorch key: place} of all parameters.
 
     Args:
-        parameters: the network's, as arrays or as shapes alone.
-        rules: of the network.
-        arrays: PyTorch state dict, {key: array}; read once each.
-
-    Returns: float32 NumPy arrays in the structure of `parameters`.
-
-    Raises:
-        ConversionError: parameters that no array fills, arrays of another shape, keys that nothing takes, all in one
-            message.
+        shapes: of our parameters, by path.
+        rules: of the network; every path has exactly one.
     """
-    unused, problems, filled = set(arrays), [], {}
-    for path, key, layout, variable in _match(parameters, rules):
-        stacked = _LAYER in key
-        keys = [key.replace(_LAYER, str(layer)) for layer in range(variable.shape[0] if stacked else 1)]
-        unused -= set(keys)
-        missing = [key for key in keys if key not in arrays]
-        if missing:
-            problems += [f"no array {key} for {path}" for key in missing]
-            continue
-        expected = variable.shape[1:] if stacked else variable.shape
-        try:
-            layers = [_to_ours(arrays[key], layout, expected) for key in keys]
-        except ValueError as error:
-            problems.append(f"{keys[0]}: {error}")
-            continue
-        filled[path] = np.asarray(np.stack(layers) if stacked else layers[0], np.float32)
-    problems += [f"nothing takes the array {key}" for key in sorted(unused)]
-    if problems:
-        raise ConversionError(f"the weights do not fit the network, {len(problems)} problems: " + "; ".join(problems))
-    return nnx.from_flat_state(
-        [(path, variable.replace(filled[_joined(path)])) for path, variable in nnx.to_flat_state(parameters)]
-    )
-
-
-def _match(parameters: nnx.State, rules: tuple[Rule, ...]) -> Iterator[tuple[str, str, str | None, nnx.Param]]:
-    """For every parameter its path, PyTorch key (`{layer}` left open where it is stacked), layout and itself."""
-    for path, variable in nnx.to_flat_state(parameters):
-        joined = _joined(path)
-        found = [(key, rule.layout) for rule in rules if (key := rule.torch_key(joined)) is not None]
-        assert len(found) == 1, f"{joined}: {len(found)} rules"
+    places = {}
+    for path, shape in shapes.items():
+        found = [(key, rule.layout) for rule in rules if (key := rule.torch_key(path)) is not None]
+        assert len(found) == 1, f"{path}: {len(found)} rules"
         key, layout = found[0]
-        yield joined, key, layout, variable
+        if _LAYER not in key:
+            places[key] = Place(path, shape, None, layout, _torch_shape(shape, layout))
+            continue
+        for layer in range(shape[0]):
+            places[key.replace(_LAYER, str(layer))] = Place(path, shape, layer, layout, _torch_shape(shape[1:], layout))
+    return places
 
 
-def _joined(path: tuple[Any, ...]) -> str:
-    return "/".join(map(str, path))
-
-
-def _to_ours(array: Any, layout: str | None, shape: tuple[int, ...]) -> np.ndarray:
-    array = np.asarray(array)
-    rank = len(shape if layout is None else layout.split("->")[0].split())
-    if array.ndim == rank:
-        ours = array if layout is None else rearrange(array, layout)
-        if ours.shape == tuple(shape):
-            return ours
-    raise ValueError(f"the array has the shape {array.shape}, which does not become {tuple(shape)}")
+def _torch_shape(shape: tuple[int, ...], layout: str | None) -> tuple[int, ...]:
+    if layout is None:
+        return tuple(shape)
+    theirs, ours = (side.split() for side in layout.split(" -> "))
+    return tuple(1 if axis == "1" else shape[ours.index(axis)] for axis in theirs)

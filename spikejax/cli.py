@@ -1,8 +1,8 @@
 """How every entry point ends: the exit codes and what is printed when something goes wrong.
 
-0: done. 2: the user's input is wrong (one line on stderr, as argparse does it). 130: interrupted with Ctrl-C. 141:
-the reader of our standard output has gone away (`... | head`). With SPIKEJAX_TRACEBACK=1 in the environment the
-traceback of an input error is printed too.
+0: done. 2: the user's input is wrong (one line on stderr, as argparse does it, and what takes a list below it). 130:
+interrupted with Ctrl-C. 141: the reader of our standard output has gone away (`... | head`). With SPIKEJAX_TRACEBACK=1
+in the environment the traceback of an input error is printed too.
 """
 
 import os
@@ -36,6 +36,8 @@ def _exit_code(main: Callable[[Sequence[str]], None], arguments: Sequence[str]) 
         if os.environ.get("SPIKEJAX_TRACEBACK") == "1":
             traceback.print_exc()
         print("spikejax: error:", " ".join(str(error).split()), file=sys.stderr)
+        for detail in error.details:
+            print(" ", detail, file=sys.stderr)
         return EXIT_INPUT_ERROR
     except KeyboardInterrupt:
         print("spikejax: interrupted", file=sys.stderr)

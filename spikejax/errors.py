@@ -6,4 +6,9 @@ class InputError(ValueError):
 
     The message is one line that says what was expected, what came instead, and in which file or option. Entry points
     print it without a traceback (see `spikejax.cli.run`).
+
+    Attributes:
+        details: further lines, for what takes a list to say.
     """
+
+    details: tuple[str, ...] = ()

@@ -87,8 +87,8 @@ def write_weights(path: str | Path, weights: Weights, *, replace: bool = False) 
         InputError: something is there already, the name is that of another kind of file, or it cannot be written.
     """
     path = Path(path).absolute()
-    check_target(path, replace=replace)
     try:
+        check_target(path, replace=replace)
         if path.suffix == SUFFIX:
             _write_file(path, weights)
         else:
@@ -121,9 +121,13 @@ def read_weights(path: str | Path) -> Weights:
         InputError: nothing is there, it is damaged, or it is not weights of ours.
     """
     path = Path(path).absolute()
-    if path.is_dir():
+    try:
+        is_folder, exists = path.is_dir(), path.exists()
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}") from error
+    if is_folder:
         return _read_folder(path)
-    if not path.exists():
+    if not exists:
         raise InputError(f"expected weights, a {SUFFIX} file or a folder, found nothing: {path}")
     if path.suffix != SUFFIX:
         raise InputError(

@@ -37,7 +37,7 @@ ALLOWED = {
         "spikejax.weights",
         "spikejax.perceptual",
     },
-    "convert": {"spikejax.models", "spikejax.weights"},
+    "convert": {"spikejax.data", "spikejax.models", "spikejax.weights", "configs"},
     "configs": set(),
 }
 # TensorFlow takes seconds and a gigabyte to import; only what writes logs may.

@@ -1,0 +1,143 @@
+"""Takes over PyTorch weights and gives them back, without PyTorch.
+
+python -m convert to-jax --network 006 --input weights.pth --output weights.safetensors
+python -m convert to-torch --input weights.safetensors --output weights.pth
+python -m convert info weights.pth
+"""
+
+import argparse
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+
+from convert.files import WRITTEN_SUFFIXES, read_all, read_arrays, write_arrays
+from convert.networks import get_network, network_names, network_of
+from convert.recognize import recognize
+from convert.table import table
+from convert.transfer import ConversionError, count_numbers
+from spikejax.cli import run
+from spikejax.errors import InputError
+from spikejax.weights import check_target, flatten_params, read_weights, write_weights
+
+_RECOGNIZE = ("auto", "any")
+_DTYPES = {"float32": np.float32, "float16": np.float16, "bfloat16": ml_dtypes.bfloat16}
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Does what the command line says.
+
+    Args:
+        arguments: what follows the program's name.
+    """
+    options = _parser().parse_args(arguments)
+    options.run(options)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m convert", description=__doc__.splitlines()[0], allow_abbrev=False)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    to_jax = commands.add_parser("to-jax", help="weights of PyTorch programs to ours", allow_abbrev=False)
+    to_jax.add_argument(
+        "--network",
+        default="auto",
+        choices=(*_RECOGNIZE, *network_names()),
+        metavar="NAME",
+        help=f"one of {', '.join(network_names())}; auto (default) = the one that keys and shapes tell; "
+        "any = that, or a VRT of an architecture of its own",
+    )
+    to_jax.add_argument(
+        "--input",
+        required=True,
+        nargs="+",
+        type=Path,
+        metavar="FILE",
+        help=".pth, .pt, .ckpt, .safetensors or .npz; several files are taken together, as a VRT and its spike branch",
+    )
+    to_jax.add_argument(
+        "--output", required=True, type=Path, metavar="PATH", help="a .safetensors file, or a folder (orbax)"
+    )
+    to_jax.set_defaults(run=_to_jax)
+
+    to_torch = commands.add_parser("to-torch", help="our weights to a PyTorch state dict", allow_abbrev=False)
+    to_torch.add_argument("--input", required=True, type=Path, metavar="PATH", help="weights that to-jax wrote")
+    to_torch.add_argument(
+        "--output", required=True, type=Path, metavar="FILE", help="a file; its suffix, one of .pth .pt .safetensors "
+        ".npz, says of which kind"
+    )  # fmt: skip
+    to_torch.add_argument("--dtype", default="float32", choices=tuple(_DTYPES), help="of the parameters")
+    to_torch.add_argument(
+        "--wrap", metavar="KEY", help='put the state dict under a key such as "params" (.pth and .pt)'
+    )
+    to_torch.set_defaults(run=_to_torch)
+    for command in (to_jax, to_torch):
+        command.add_argument("--overwrite", action="store_true", help="replace an output that exists")
+
+    info = commands.add_parser("info", help="list the arrays of a file", allow_abbrev=False)
+    info.add_argument("file", type=Path, metavar="FILE", help="any file or folder that the other commands read")
+    info.set_defaults(run=_info)
+    return parser
+
+
+def _to_jax(options: argparse.Namespace) -> None:
+    _check_output(options.output, weights=True, overwrite=options.overwrite)
+    arrays = read_all(options.input)
+    files = " and ".join(map(str, options.input))
+    try:
+        if options.network in _RECOGNIZE:
+            network, told = recognize(arrays, any_architecture=options.network == "any")
+            print(f"network: {told}")
+        else:
+            network = get_network(options.network)
+        weights = network.from_torch(arrays)
+    except ConversionError as error:
+        raise ConversionError(f"{files}: {error}", error.details) from error
+    except InputError as error:
+        raise InputError(f"{files}: {error}") from error
+    write_weights(options.output, weights, replace=options.overwrite)
+    params = flatten_params(weights.params)
+    print(f"{files}: {len(arrays):,} arrays -> {options.output}: {count_numbers(params):,} parameters, float32")
+
+
+def _to_torch(options: argparse.Namespace) -> None:
+    if options.output.suffix not in WRITTEN_SUFFIXES:
+        raise InputError(f"expected an output of the kind {', '.join(WRITTEN_SUFFIXES)}, got {options.output}")
+    if options.wrap is not None and options.output.suffix not in (".pth", ".pt"):
+        raise InputError(f"--wrap is for .pth and .pt files, got {options.output}")
+    _check_output(options.output, weights=False, overwrite=options.overwrite)
+    weights = read_weights(options.input)
+    state_dict = network_of(weights).to_torch(weights, dtype=np.dtype(_DTYPES[options.dtype]))
+    try:
+        write_arrays(options.output, state_dict, wrapper=options.wrap)
+    except OSError as error:
+        raise InputError(f"cannot write {options.output}: {error.strerror or error}") from error
+    print(f"{options.input} -> {options.output}: {len(state_dict):,} arrays, {count_numbers(state_dict):,} numbers")
+
+
+def _info(options: argparse.Namespace) -> None:
+    if options.file.is_dir():
+        arrays: Mapping[str, Any] = flatten_params(read_weights(options.file).params)
+    else:
+        arrays = read_arrays(options.file)
+    for line in table(arrays):
+        print(line)
+
+
+def _check_output(path: Path, *, weights: bool, overwrite: bool) -> None:
+    """Raises InputError before long work rather than after it."""
+    try:
+        if weights:
+            check_target(path.absolute(), replace=overwrite)
+        elif path.is_dir():
+            raise InputError(f"expected a file to write to, found a folder: {path}")
+        elif path.exists() and not overwrite:
+            raise InputError(f"{path} exists already (--overwrite replaces it)")
+    except OSError as error:
+        raise InputError(f"cannot write {path}: {error.strerror}") from error
+
+
+if __name__ == "__main__":
+    run(main)

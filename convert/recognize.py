@@ -1,0 +1,243 @@
+"""Which network a state dict is of, told from its keys and shapes."""
+
+import contextlib
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, NoReturn
+
+from configs import common
+from convert.arrays import StoredArray
+from convert.networks import Network, get_network, network_names, restorer_network, restorers
+from convert.perceptual import PERCEPTUAL
+from convert.transfer import ConversionError, check_fit
+from spikejax.errors import InputError
+from spikejax.models.vrt import U_STAGES
+
+Shapes = Mapping[str, tuple[int, ...]]
+
+
+def recognize(arrays: Mapping[str, StoredArray], *, any_architecture: bool) -> tuple[Network, str]:
+    """Returns the network of a state dict, and what to tell of it.
+
+    Args:
+        arrays: state dict.
+        any_architecture: whether a VRT that is none of the named ones is taken as it is.
+
+    Raises:
+        InputError: it is of no network that is known, or of a VRT like none of the named ones.
+        ConversionError: it is most like a network, but does not fit it.
+    """
+    shapes = {key: tuple(array.shape) for key, array in arrays.items()}
+    kind = _kind(shapes)
+    if kind is None:
+        few = ", ".join(list(shapes)[:3])
+        raise InputError(f"found no network in {len(shapes)} arrays ({few} ...); known: {', '.join(network_names())}")
+    if kind != "restorer":
+        return get_network(kind), kind
+    found = infer_model(shapes)
+    fitting = [name for name, model in restorers() if _differences(found, model) == []]
+    if fitting:
+        return get_network(fitting[0]), " or ".join(fitting) + (", which have one architecture" if fitting[1:] else "")
+    nearest = min(restorers(), key=lambda candidate: len(_differences(found, candidate[1])))
+    differing = ", ".join(_differences(found, nearest[1]))
+    if any_architecture:
+        return _take(found), f"a VRT of its own, most like {nearest[0]}, from which differ: {differing}"
+    _refuse(arrays, nearest, differing)
+
+
+def infer_model(shapes: Shapes) -> dict[str, dict[str, Any]]:
+    """Returns what keys and shapes tell of the `model` section of a configuration: fields of `vrt` and of `spike`.
+
+    What cannot be told, since a key is missing or a number makes no sense, is left out. Windows are taken to be square.
+    """
+    has_spikes = any(key.startswith("spike_encoder.") for key in shapes)
+    backbone = {key.removeprefix("vrt."): shape for key, shape in shapes.items()} if has_spikes else shapes
+    spike: dict[str, Any] = _found(_SPIKE_FIELDS, shapes) if has_spikes else {"fusion": "none"}
+    return {"vrt": _found(_VRT_FIELDS, backbone), "spike": spike}
+
+
+def _kind(shapes: Shapes) -> str | None:
+    """The kind of weights, by keys that only they have."""
+    keys = set(shapes)
+    if any(re.match(r"(vrt\.)?(stage[1-8]\.|conv_first\.)|spike_encoder\.|cross_attn_fuse\.", key) for key in keys):
+        return "restorer"
+    if any(key.startswith("basic_module.") for key in keys):
+        return "spynet"
+    for kind, network in PERCEPTUAL.items():
+        if network.heads and any(key.startswith(f"{network.jax_name}.") for key in keys):
+            return kind
+    heads = [shapes[key] for key in ("lin1.model.1.weight", "lins.1.model.1.weight") if key in keys]
+    if heads or any(key.startswith("net.slice") for key in keys):
+        alex = heads[0][1:2] == (192,) if heads else "net.slice3.6.weight" in keys
+        return "lpips_alex" if alex else "lpips_vgg"
+    if any(key.startswith("features.") for key in keys):
+        if shapes.get("features.0.weight", ())[2:] == (11, 11):
+            raise InputError("AlexNet is used by LPIPS alone: give the file of its linear heads as well")
+        return "vgg19" if "features.16.weight" in keys or "features.34.weight" in keys else "vgg16"
+    return None
+
+
+def _found(fields: Mapping[str, Callable[[Shapes], Any]], shapes: Shapes) -> dict[str, Any]:
+    found = {}
+    for name, find in fields.items():
+        with contextlib.suppress(LookupError, ValueError, ZeroDivisionError):
+            found[name] = find(shapes)
+    return found
+
+
+def _differences(found: Mapping[str, Mapping[str, Any]], model: Mapping[str, Any]) -> list[str]:
+    """The fields in which a model is not what was found."""
+    if found["spike"].get("fusion") != model["spike"]["fusion"]:
+        return ["spike.fusion", *_VRT_FIELDS]  # as far away as can be
+    wrong = [f"spike.{name}" for name, value in found["spike"].items() if _plain(model["spike"][name]) != value]
+    for name in _VRT_FIELDS:
+        if name == "deformable_groups" and not model["vrt"]["warp_frames"]:
+            continue
+        if _plain(model["vrt"][name]) != found["vrt"].get(name):
+            wrong.append(f"vrt.{name}")
+    return wrong
+
+
+def _plain(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _take(found: Mapping[str, Mapping[str, Any]]) -> Network:
+    """The network as it was found."""
+    missing = _VRT_FIELDS.keys() - found["vrt"].keys() - {"deformable_groups"}
+    if missing:
+        raise InputError(f"the arrays do not tell the network's {', '.join(sorted(missing))}")
+    model = common.get_config().model
+    model.vrt.update(found["vrt"])
+    model.spike.update(found["spike"])
+    return restorer_network(model.to_dict(), "the network that their shapes tell")
+
+
+def _refuse(arrays: Mapping[str, StoredArray], nearest: tuple[str, Mapping[str, Any]], differing: str) -> NoReturn:
+    """Raises what says how a state dict that is like no named network differs from the nearest."""
+    name, _ = nearest
+    network = get_network(name)
+    message = f"the network is none that has a name; the nearest is {name}, from which differ: {differing}"
+    try:
+        check_fit(network.places, network.published_keys(arrays), buffers=network.buffers, network=name)
+    except ConversionError as error:
+        raise ConversionError(f"{message} (--network any takes it as it is); {error.args[0]}", error.details) from None
+    raise InputError(message)
+
+
+def _stage(number: int, rest: str) -> str:
+    return f"stage{number}.{rest}"
+
+
+def _count(shapes: Shapes, pattern: str) -> int:
+    """One more than the highest number in the place of `{}`, 0 if there is none."""
+    expression = re.compile(re.escape(pattern).replace(r"\{\}", r"(\d+)"))
+    return max((int(match[1]) + 1 for key in shapes if (match := expression.match(key))), default=0)
+
+
+def _reconstruction_groups(shapes: Shapes) -> range:
+    # stage8.0 is what changes the number of features.
+    return range(1, _count(shapes, "stage8.{}."))
+
+
+def _group_prefixes(shapes: Shapes) -> list[tuple[str, ...]]:
+    """Of each entry of `depths` the prefixes of its blocks."""
+    stages = [
+        tuple(_stage(number, f"residual_group{group}.blocks.") for group in (1, 2)) for number in range(1, U_STAGES + 1)
+    ]
+    return stages + [(f"stage8.{index}.residual_group.blocks.",) for index in _reconstruction_groups(shapes)]
+
+
+def _depths(shapes: Shapes) -> tuple[int, ...]:
+    return tuple(sum(_count(shapes, prefix + "{}.") for prefix in group) for group in _group_prefixes(shapes))
+
+
+def _dims(shapes: Shapes) -> tuple[int, ...]:
+    stages = [shapes[_stage(number, "linear1.weight")][0] for number in range(1, U_STAGES + 1)]
+    return (*stages, *(shapes[f"stage8.{index}.linear.weight"][0] for index in _reconstruction_groups(shapes)))
+
+
+def _tables(shapes: Shapes) -> list[tuple[int, int]]:
+    """Of each entry of `depths` the shape of a table of relative positions with the whole window: (offsets, heads)."""
+    tables = []
+    for prefixes in _group_prefixes(shapes):
+        keys = (f"{prefixes[-1]}{block}.attn.relative_position_bias_table" for block in range(100))
+        offsets, heads = shapes[next(key for key in keys if key in shapes)]
+        tables.append((offsets, heads))
+    return tables
+
+
+def _window(shapes: Shapes) -> tuple[int, ...]:
+    """From the tables of the mutual group (2 frames) and of the other one."""
+    pairs = shapes[_stage(1, "residual_group1.blocks.0.attn.relative_position_bias_table")][0]
+    side = round((pairs / 3) ** 0.5)
+    whole = max(offsets for offsets, _ in _tables(shapes))
+    if 3 * side**2 != pairs or whole % side**2:
+        raise ValueError("no square window")
+    return ((whole // side**2 + 1) // 2, (side + 1) // 2, (side + 1) // 2)
+
+
+def _independent(shapes: Shapes) -> tuple[int, ...]:
+    _, height, width = _window(shapes)
+    single = (2 * height - 1) * (2 * width - 1)
+    return tuple(index for index, (offsets, _) in enumerate(_tables(shapes)) if offsets == single)
+
+
+def _warp_frames(shapes: Shapes) -> int:
+    key = _stage(1, "pa_deform.conv_offset.0.weight")
+    if not any(".pa_deform." in name for name in shapes):
+        return 0
+    features, width = shapes[key][0], shapes[key][1]
+    # Its input is the target, and of each source the features and a flow of two components.
+    return 2 * ((width - features) // (features + 2))
+
+
+def _upscale(shapes: Shapes) -> int:
+    if not any(key.startswith("conv_before_upsample.") for key in shapes):
+        return 1
+    convolutions = sum(bool(re.fullmatch(r"upsample\.\d+\.weight", key)) for key in shapes)
+    return 3 if shapes["upsample.0.weight"][0] == 9 * 64 else 2 ** (convolutions - 1)
+
+
+def _noise_map(shapes: Shapes) -> bool:
+    return shapes["conv_first.weight"][1] == (3 * 9 if _warp_frames(shapes) else 3) + 1
+
+
+def _mutual_ratio(shapes: Shapes) -> float:
+    counts = [_count(shapes, _stage(1, f"residual_group{group}.blocks.{{}}.")) for group in (1, 2)]
+    usual = common.get_config().model.vrt.mutual_ratio
+    return usual if int(sum(counts) * usual) == counts[0] else counts[0] / sum(counts)
+
+
+def _mlp_ratio(shapes: Shapes) -> float:
+    hidden, features = shapes[_stage(1, "residual_group1.blocks.0.mlp.fc11.weight")]
+    return hidden / features
+
+
+_VRT_FIELDS: dict[str, Callable[[Shapes], Any]] = {
+    "upscale": _upscale,
+    "output_channels": lambda shapes: shapes["conv_last.weight"][0],
+    "window": _window,
+    "depths": _depths,
+    "dims": _dims,
+    "heads": lambda shapes: tuple(heads for _, heads in _tables(shapes)),
+    "independent": _independent,
+    "warp_frames": _warp_frames,
+    "deformable_groups": lambda shapes: shapes[_stage(1, "pa_deform.conv_offset.6.weight")][0] // 27,
+    "mutual_ratio": _mutual_ratio,
+    "mlp_ratio": _mlp_ratio,
+    "noise_map": _noise_map,
+}
+
+
+def _fused_channels(shapes: Shapes) -> tuple[int, ...]:
+    count = _count(shapes, "cross_attn_fuse.fuse_blocks.{}.")
+    return tuple(shapes[f"cross_attn_fuse.fuse_blocks.{index}.ln_q.weight"][0] for index in range(count))
+
+
+_SPIKE_FIELDS: dict[str, Callable[[Shapes], Any]] = {
+    "fusion": lambda shapes: "cross_attention",
+    "bins": lambda shapes: shapes["spike_encoder.in_proj.weight"][1],
+    "channels": _fused_channels,
+    "fused_stages": lambda shapes: tuple(range(1, len(_fused_channels(shapes)) + 1)),
+}
