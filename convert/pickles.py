@@ -5,6 +5,7 @@ of: tensors, storages, NumPy arrays, ordered dicts. Each name leads to a functio
 `StoredArray` together and cannot be changed by the pickle; any other name is refused before it is looked up.
 """
 
+import io
 import math
 import pickle
 from collections import OrderedDict
@@ -56,11 +57,13 @@ class Storage:
     read: Callable[[int, int], np.ndarray]
 
 
+# What a zip archive opens is the latter, and annotated as the former.
+BinaryFile = IO[bytes] | io.BufferedIOBase
 # Given ("storage", type, key, ...), returns the storage.
 PersistentLoad = Callable[[tuple[Any, ...]], Storage]
 
 
-def load_pickle(file: IO[bytes], path: Any, persistent_load: PersistentLoad | None = None) -> Any:
+def load_pickle(file: BinaryFile, path: Any, persistent_load: PersistentLoad | None = None) -> Any:
     """Returns what the pickle at the position of `file` holds, tensors and arrays as `StoredArray`.
 
     Args:
@@ -81,7 +84,7 @@ def load_pickle(file: IO[bytes], path: Any, persistent_load: PersistentLoad | No
 
 
 class _Unpickler(pickle.Unpickler):
-    def __init__(self, file: IO[bytes], path: Any, persistent_load: PersistentLoad | None):
+    def __init__(self, file: BinaryFile, path: Any, persistent_load: PersistentLoad | None):
         super().__init__(file, encoding="utf-8")
         self._path, self._persistent_load = path, persistent_load
 

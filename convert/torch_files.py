@@ -131,9 +131,10 @@ def _locate(file: IO[bytes], path: Path, keys: Any, types: Mapping[str, np.dtype
     """Fills in where the numbers of each storage begin."""
     end = os.fstat(file.fileno()).st_size
     for key in keys if isinstance(keys, list) else ():
-        size = int.from_bytes(file.read(8), "little", signed=True)
+        size_field = file.read(8)
+        size = int.from_bytes(size_field, "little", signed=True)
         dtype = types.get(str(key))
-        if dtype is None or size < 0 or file.tell() + size * dtype.itemsize > end:
+        if dtype is None or len(size_field) < 8 or size < 0 or file.tell() + size * dtype.itemsize > end:
             raise InputError(f"{path} is damaged: storage {key} is cut off or unknown")
         positions[str(key)] = file.tell()
         file.seek(size * dtype.itemsize, os.SEEK_CUR)
