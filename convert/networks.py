@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -88,8 +89,9 @@ def network_names() -> tuple[str, ...]:
     return (*vrt.PUBLISHED, *(SPIKE_PREFIX + name for name in _spike_variants()), "spynet", *PERCEPTUAL)
 
 
+@cache
 def get_network(name: str) -> Network:
-    """Returns the network of that name.
+    """Returns the network of that name; finding out its shapes takes seconds, once.
 
     Raises:
         InputError: there is none.

@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
 from configs import common
-from convert.arrays import StoredArray
 from convert.networks import Network, get_network, network_names, restorer_network, restorers
 from convert.perceptual import PERCEPTUAL
 from convert.transfer import ConversionError, check_fit
@@ -16,7 +15,7 @@ from spikejax.models.vrt import U_STAGES
 Shapes = Mapping[str, tuple[int, ...]]
 
 
-def recognize(arrays: Mapping[str, StoredArray], *, any_architecture: bool) -> tuple[Network, str]:
+def recognize(arrays: Mapping[str, Any], *, any_architecture: bool) -> tuple[Network, str]:
     """Returns the network of a state dict, and what to tell of it.
 
     Args:
@@ -107,13 +106,12 @@ def _take(found: Mapping[str, Mapping[str, Any]]) -> Network:
     missing = _VRT_FIELDS.keys() - found["vrt"].keys() - {"deformable_groups"}
     if missing:
         raise InputError(f"the arrays do not tell the network's {', '.join(sorted(missing))}")
-    model = common.get_config().model
-    model.vrt.update(found["vrt"])
-    model.spike.update(found["spike"])
-    return restorer_network(model.to_dict(), "the network that their shapes tell")
+    model = common.get_config().model.to_dict()
+    model = model | {part: model[part] | found[part] for part in ("vrt", "spike")}
+    return restorer_network(model, "the network that their shapes tell")
 
 
-def _refuse(arrays: Mapping[str, StoredArray], nearest: tuple[str, Mapping[str, Any]], differing: str) -> NoReturn:
+def _refuse(arrays: Mapping[str, Any], nearest: tuple[str, Mapping[str, Any]], differing: str) -> NoReturn:
     """Raises what says how a state dict that is like no named network differs from the nearest."""
     name, _ = nearest
     network = get_network(name)

@@ -14,6 +14,8 @@ from convert.arrays import StoredArray
 from convert.rules import Place
 from spikejax.errors import InputError
 
+Shapes = Mapping[str, tuple[int, ...]]
+
 _SHORTLIST = 10  # names that are compared letter by letter
 
 
@@ -123,15 +125,17 @@ def _is_float(array: Any) -> bool:
     return array.dtype.kind == "f" or array.dtype == ml_dtypes.bfloat16
 
 
-def _nearest_names(names: Iterable[str], others: Iterable[str]) -> dict[str, str]:
-    """For each name what to say of the one among `others` that is most like it, "" if none is."""
-    parts_of_others = {other: set(other.split(".")) for other in others}
+def _nearest_names(names: Shapes, others: Shapes) -> dict[str, str]:
+    """For each name what to say of the one among `others` of its shape that is most like it, "" if none is."""
+    parts_by_shape: dict[tuple[int, ...], dict[str, set[str]]] = {}
+    for other, shape in others.items():
+        parts_by_shape.setdefault(shape, {})[other] = set(other.split("."))
     nearest = {}
-    for name in names:
-        parts = set(name.split("."))
+    for name, shape in names.items():
+        parts, candidates = set(name.split(".")), parts_by_shape.get(shape, {})
         # Comparing letters takes long; shared parts of the names leave a few.
-        likely = heapq.nlargest(_SHORTLIST, parts_of_others, key=lambda other: len(parts & parts_of_others[other]))
-        found = difflib.get_close_matches(name, likely, n=1, cutoff=0.75)
+        likely = heapq.nlargest(_SHORTLIST, candidates, key=lambda other: len(parts & candidates[other]))
+        found = difflib.get_close_matches(name, likely, n=1)
         nearest[name] = f" (nearest: {found[0]})" if found else ""
     return nearest
 

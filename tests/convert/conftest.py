@@ -1,6 +1,5 @@
 """State dicts of small networks."""
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -10,12 +9,6 @@ from convert.networks import Network, get_network
 from tests.models.conftest import golden_weights
 
 FILES = Path(__file__).parent / "files"
-MANIFESTS = Path(__file__).parents[1] / "golden" / "manifests"
-
-
-def read_shapes(name: str) -> dict[str, list[int]]:
-    """PyTorch key -> shape of a network of the goldens."""
-    return json.loads((MANIFESTS / f"{name}.json").read_text())["shapes"]
 
 
 def seen_everywhere(shapes: dict[str, list[int]]) -> dict[str, np.ndarray]:

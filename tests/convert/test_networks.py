@@ -1,6 +1,7 @@
 """State dicts of every network to our weights and back."""
 
 import json
+import math
 from pathlib import Path
 
 import jax
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
+from convert.arrays import stored
 from convert.files import read_arrays, write_arrays
 from convert.networks import Network, get_network, network_names, network_of, restorers
 from convert.perceptual import PERCEPTUAL
@@ -17,9 +19,9 @@ from spikejax.errors import InputError
 from spikejax.models.attention import relative_position_index
 from spikejax.models.restorer import build_restorer
 from spikejax.weights import read_weights, write_weights
-from tests.convert.conftest import read_shapes, seen_everywhere
+from tests.convert.conftest import seen_everywhere
 from tests.convert.test_files import assert_same
-from tests.models.conftest import golden_weights
+from tests.models.conftest import golden_weights, read_manifest
 
 FLOAT32 = np.dtype(np.float32)
 PUBLISHED = {
@@ -45,7 +47,7 @@ def split_buffers(network: Network, state_dict: dict) -> tuple[dict, dict]:
 @pytest.mark.parametrize("name", TINY)
 def test_round_trips_are_bitwise(tmp_path: Path, name: str) -> None:
     """Catches a layout that is not undone, an order of layers, a dtype, and weights that a file changes."""
-    arrays = golden_weights().make_state_dict(read_shapes(name))
+    arrays = golden_weights().make_state_dict(read_manifest(name)["shapes"])
     network, _ = recognize(arrays, any_architecture=True)
     write_weights(tmp_path / "weights.safetensors", network.from_torch(arrays))
     weights = read_weights(tmp_path / "weights.safetensors")
@@ -62,10 +64,13 @@ def test_round_trips_are_bitwise(tmp_path: Path, name: str) -> None:
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_published_networks_are_recognized_and_complete(name: str) -> None:
     """Catches a key without a place, a place without a key, and an architecture taken for another, at full size."""
-    arrays = seen_everywhere(read_shapes(name))
+    manifest = read_manifest(name)
+    arrays = seen_everywhere(manifest["shapes"])
     network, told = recognize(arrays, any_architecture=False)
     assert told == PUBLISHED[name]
     check_fit(network.places, arrays, buffers=network.buffers, network=name)
+    ours = {place.path: place.ours for place in network.places.values()}
+    assert sum(math.prod(shape) for shape in ours.values()) == manifest["params"]
 
 
 def test_spike_network_of_seven_stages() -> None:
@@ -90,7 +95,7 @@ def test_both_residual_forms() -> None:
 
 def test_buffers_of_the_original() -> None:
     """Catches a buffer that the original's strict loading would miss, or of another shape, dtype or content."""
-    arrays = seen_everywhere(read_shapes("tiny_spike"))
+    arrays = seen_everywhere(read_manifest("tiny_spike")["shapes"])
     network, _ = recognize(arrays, any_architecture=True)
     buffers = network.buffers
     attentions = [key for key in arrays if key.endswith(".relative_position_bias_table")]
@@ -116,7 +121,7 @@ def test_buffers_of_the_original() -> None:
 
 def test_spike_branch_onto_a_vrt() -> None:
     """Catches a VRT that was trained alone and cannot be joined with a spike branch."""
-    arrays = golden_weights().make_state_dict(read_shapes("tiny_spike"))
+    arrays = golden_weights().make_state_dict(read_manifest("tiny_spike")["shapes"])
     joined = {key.removeprefix("vrt."): array for key, array in arrays.items()}
     network, _ = recognize(joined, any_architecture=True)
     ours, theirs = network.from_torch(joined), network.from_torch(arrays)
@@ -125,7 +130,7 @@ def test_spike_branch_onto_a_vrt() -> None:
 
 def test_converted_weights_build_the_network() -> None:
     """Catches a tree of parameters that nnx.merge does not take, and float64 that stays."""
-    arrays = golden_weights().make_state_dict(read_shapes("tiny_interp"))
+    arrays = golden_weights().make_state_dict(read_manifest("tiny_interp")["shapes"])
     arrays["conv_last.bias"] = arrays["conv_last.bias"].astype(np.float64)
     network, _ = recognize(arrays, any_architecture=True)
     weights = network.from_torch(arrays)
@@ -199,7 +204,8 @@ def test_spellings_of_lpips(kind: str, name: str) -> None:
         jax_keys[f"{name}.Conv_{index}.bias"] = arrays[key.replace("weight", "bias")]
     for index in range(5):
         jax_keys[f"NetLinLayer_{index}.Conv_0.kernel"] = arrays[f"lin{index}.model.1.weight"].reshape(1, 1, -1, 1)
-    for spelling in (split, whole, jax_keys):
+    jax_arrays = {key: stored(array) for key, array in jax_keys.items()}
+    for spelling in (split, whole, jax_arrays):
         recognized, told = recognize(spelling, any_architecture=False)
         assert told == kind
         jax.tree.map(np.testing.assert_array_equal, recognized.from_torch(spelling).params, expected.params)
@@ -233,7 +239,7 @@ def test_networks_that_are_none_or_another() -> None:
         recognize(seen_everywhere({"conv1.weight": [64, 3, 7, 7]}), any_architecture=True)
     with pytest.raises(InputError, match="linear heads as well"):
         recognize(seen_everywhere({"features.0.weight": [64, 3, 11, 11]}), any_architecture=True)
-    arrays = seen_everywhere(read_shapes("006_videodeblurring_GoPro"))
+    arrays = seen_everywhere(read_manifest("006_videodeblurring_GoPro")["shapes"])
     mixed = arrays | seen_everywhere({"features.0.weight": [64, 3, 3, 3], "features.0.bias": [64]})
     with pytest.raises(ConversionError, match="2 arrays that nothing takes, 0 parameters") as caught:
         network, _ = recognize(mixed, any_architecture=False)
