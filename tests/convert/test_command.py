@@ -1,0 +1,169 @@
+"""`python -m convert`: what it prints, what it writes, and what it refuses."""
+
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from convert.__main__ import main
+from convert.files import read_arrays, write_arrays
+from convert.networks import Network
+from convert.transfer import ConversionError
+from spikejax.cli import run
+from spikejax.errors import InputError
+from spikejax.weights import read_weights
+from tests.convert.conftest import FILES
+from tests.convert.test_files import assert_same
+
+
+@pytest.fixture
+def theirs(tmp_path: Path, flow_weights: dict[str, np.ndarray]) -> Path:
+    """A file of SpyNet, as its authors' program writes it."""
+    write_arrays(tmp_path / "spynet.pth", flow_weights, wrapper="params")
+    return tmp_path / "spynet.pth"
+
+
+@pytest.mark.parametrize("ours", ["weights.safetensors", "weights"])
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors", ".npz"])
+def test_there_and_back(
+    tmp_path: Path,
+    theirs: Path,
+    spynet: Network,
+    flow_weights: dict[str, np.ndarray],
+    ours: str,
+    suffix: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Catches a bit that changes on the way, a buffer that is missing, and a command that does not say what it did."""
+    again = tmp_path / f"again{suffix}"
+    main(["to-jax", "--network", "auto", "--input", str(theirs), "--output", str(tmp_path / ours)])
+    told = capsys.readouterr().out
+    assert told.startswith("network: spynet\n")
+    assert "1,440,300 parameters, float32" in told
+    assert read_weights(tmp_path / ours).kind == "spynet"
+    main(["to-torch", "--input", str(tmp_path / ours), "--output", str(again)])
+    assert "62 arrays, 1,440,306 numbers" in capsys.readouterr().out
+    found = read_arrays(again)
+    assert_same({key: found[key] for key in flow_weights}, flow_weights)
+    assert found.keys() - flow_weights.keys() == {"mean", "std"}
+
+
+def test_dtype_and_wrapper(tmp_path: Path, theirs: Path) -> None:
+    """Catches options that do nothing."""
+    ours, again = tmp_path / "weights.safetensors", tmp_path / "again.pth"
+    main(["to-jax", "--network", "spynet", "--input", str(theirs), "--output", str(ours)])
+    main(["to-torch", "--input", str(ours), "--output", str(again), "--dtype", "bfloat16", "--wrap", "params"])
+    assert b"params" in again.read_bytes()[:200]
+    assert {str(array.dtype) for key, array in read_arrays(again).items() if key not in ("mean", "std")} == {"bfloat16"}
+    with pytest.raises(InputError, match="--wrap is for .pth and .pt files"):
+        main(["to-torch", "--input", str(ours), "--output", str(tmp_path / "a.npz"), "--wrap", "params"])
+
+
+def test_outputs_are_kept(tmp_path: Path, theirs: Path, flow_weights: dict[str, np.ndarray]) -> None:
+    """Catches weights overwritten without having been asked to, in either direction."""
+    ours, again = tmp_path / "weights.safetensors", tmp_path / "again.pth"
+    to_jax = ["to-jax", "--input", str(theirs), "--output", str(ours)]
+    to_torch = ["to-torch", "--input", str(ours), "--output", str(again)]
+    for command, output in ((to_jax, ours), (to_torch, again)):
+        output.write_text("mine")
+        with pytest.raises(InputError, match="exists already"):
+            main(command)
+        assert output.read_text() == "mine"
+        main([*command, "--overwrite"])
+    assert read_arrays(again).keys() > flow_weights.keys()
+
+
+def test_nothing_is_written_for_weights_that_do_not_fit(
+    tmp_path: Path,
+    flow_weights: dict[str, np.ndarray],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Catches a half-filled network on disk, and a report without the file, or cut off."""
+    path, output = tmp_path / "half.npz", tmp_path / "weights"
+    write_arrays(path, dict(list(flow_weights.items())[::2]))
+    arguments = ["to-jax", "--network", "spynet", "--input", str(path), "--output", str(output)]
+    with pytest.raises(ConversionError, match="half.npz: the weights do not fit spynet, 30 problems"):
+        main(arguments)
+    monkeypatch.setattr("sys.argv", ["convert", *arguments])
+    with pytest.raises(SystemExit) as caught:
+        run(main)
+    assert caught.value.code == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 31
+    assert lines[0].startswith("spikejax: error: ")
+    assert all(line.startswith("  unfilled: levels.") for line in lines[1:])
+    assert [file.name for file in tmp_path.iterdir()] == ["half.npz"]
+
+
+def test_wrong_network(tmp_path: Path, theirs: Path) -> None:
+    """Catches weights taken for what the command line says, and a name that does not exist."""
+    with pytest.raises(ConversionError, match="do not fit vgg16, 86 problems: 60 arrays that nothing takes, 26 param"):
+        main(["to-jax", "--network", "vgg16", "--input", str(theirs), "--output", str(tmp_path / "weights")])
+    with pytest.raises(SystemExit) as caught:
+        main(["to-jax", "--network", "010", "--input", str(theirs), "--output", str(tmp_path / "weights")])
+    assert caught.value.code == 2
+    assert not (tmp_path / "weights").exists()
+
+
+@pytest.fixture
+def closed_folder(flow_weights: dict[str, np.ndarray]) -> Iterator[Path]:
+    """A folder that nothing can be written to, by root neither, beside spynet.npz."""
+    with tempfile.TemporaryDirectory() as parent:
+        folder = Path(parent) / "closed"
+        folder.mkdir(mode=0o555)
+        write_arrays(folder.with_name("spynet.npz"), flow_weights)
+        user = os.geteuid()
+        if user:
+            yield folder
+            return
+        Path(parent).chmod(0o755)
+        os.seteuid(65534)  # root may write anywhere
+        try:
+            yield folder
+        finally:
+            os.seteuid(user)
+
+
+def test_a_folder_without_permission(closed_folder: Path) -> None:
+    """Catches a traceback where nothing may be written."""
+    path = closed_folder.with_name("spynet.npz")
+    for name in ("weights.safetensors", "weights"):
+        output = closed_folder / name
+        with pytest.raises(InputError, match=f"cannot write weights to {output}: Permission denied"):
+            main(["to-jax", "--network", "spynet", "--input", str(path), "--output", str(output)])
+
+
+def test_to_torch_needs_weights_of_ours(tmp_path: Path, theirs: Path) -> None:
+    """Catches other inputs and outputs that end in a traceback, or are written under a misleading name."""
+    with pytest.raises(InputError, match="spynet.pth .python -m convert to-jax"):
+        main(["to-torch", "--input", str(theirs), "--output", str(tmp_path / "again.pth")])
+    with pytest.raises(
+        InputError, match="expected an output of the kind .pth, .pt, .safetensors, .npz, got .*again.h5"
+    ):
+        main(["to-torch", "--input", str(theirs), "--output", str(tmp_path / "again.h5")])
+
+
+def test_info(tmp_path: Path, theirs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Catches a table without its totals, or wider than a terminal, of their files and of ours."""
+    main(["info", str(FILES / "zip.pth")])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split() == ["name", "shape", "dtype"]
+    assert lines[1].split() == ["float32", "2x3x4", "float32"]
+    assert lines[8].split() == ["scalar", "scalar", "float32"]
+    assert lines[-1] == "14 arrays, 97 numbers, 0.0 MB"
+    main(["to-jax", "--input", str(theirs), "--output", str(tmp_path / "weights")])
+    capsys.readouterr()
+    main(["info", str(tmp_path / "weights")])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-1] == "60 arrays, 1,440,300 numbers, 5.8 MB"
+    assert "levels.0.convolutions.0.kernel                               7x7x8x32  float32" in lines
+    long = {"stage1.residual_group1.blocks.0.attn.relative_position_bias_table.and.more": np.zeros((675, 6))}
+    write_arrays(tmp_path / "long.npz", long)
+    main(["info", str(tmp_path / "long.npz")])
+    lines = capsys.readouterr().out.splitlines()
+    assert (lines[1], lines[2].split()) == (next(iter(long)), ["675x6", "float64"])
+    assert max(map(len, lines)) <= 80
