@@ -173,7 +173,7 @@ def _spynet() -> Network:
 
 
 def _perceptual(network: Perceptual) -> Network:
-    places = find_places(network.shapes, network.rules)
+    places = find_places(_shapes(nnx.eval_shape(lambda: network.make(nnx.Rngs(0)))), network.rules)
     return Network(network.kind, network.kind, None, places, network.buffers, network.copies)
 
 

