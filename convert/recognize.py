@@ -36,7 +36,8 @@ def recognize(arrays: Mapping[str, Any], *, any_architecture: bool) -> tuple[Net
     found = infer_model(shapes)
     fitting = [name for name, model in restorers() if _differences(found, model) == []]
     if fitting:
-        return get_network(fitting[0]), " or ".join(fitting) + (", which have one architecture" if fitting[1:] else "")
+        alike = f", which have one architecture; taken as {fitting[0]}" if fitting[1:] else ""
+        return get_network(fitting[0]), " or ".join(fitting) + alike
     nearest = min(restorers(), key=lambda candidate: len(_differences(found, candidate[1])))
     differing = ", ".join(_differences(found, nearest[1]))
     if any_architecture:
