@@ -37,15 +37,15 @@ class Rule:
     torch: str
     layout: str | None
 
-    def torch_key(self, path: str) -> str | None:
-        """The PyTorch key of our `path`, `{layer}` left open; None if the rule is not about it."""
-        pattern = re.sub(r"\\\{(\w)\\\}", r"(?P<\1>\\d+)", re.escape(self.ours))
-        match = re.fullmatch(pattern, path)
-        if match is None:
-            return None
+    def pattern(self) -> re.Pattern[str]:
+        """What our paths of the family look like."""
+        return re.compile(re.sub(r"\\\{(\w)\\\}", r"(?P<\1>\\d+)", re.escape(self.ours)))
+
+    def torch_key(self, path: re.Match[str]) -> str:
+        """The PyTorch key of a path that `pattern` has matched, `{layer}` left open."""
 
         def number(field: re.Match) -> str:
-            value = int(match[field["name"]])
+            value = int(path[field["name"]])
             return str(value * int(field["times"] or 1) + int(field["plus"] or 0))
 
         return re.sub(r"\{(?P<name>\w)(?:\*(?P<times>\d+))?(?:\+(?P<plus>\d+))?\}", number, self.torch)
@@ -102,10 +102,11 @@ def find_places(shapes: Mapping[str, tuple[int, ...]], rules: tuple[Rule, ...]) 
         rules: of the network; every path has exactly one.
     """
     places = {}
+    patterns = [(rule.pattern(), rule) for rule in rules]
     for path, shape in shapes.items():
-        found = [(key, rule.layout) for rule in rules if (key := rule.torch_key(path)) is not None]
+        found = [(rule, match) for pattern, rule in patterns if (match := pattern.fullmatch(path))]
         assert len(found) == 1, f"{path}: {len(found)} rules"
-        key, layout = found[0]
+        key, layout = found[0][0].torch_key(found[0][1]), found[0][0].layout
         if _LAYER not in key:
             places[key] = Place(path, shape, None, layout, _torch_shape(shape, layout))
             continue

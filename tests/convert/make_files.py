@@ -1,6 +1,6 @@
 """Makes the files of tests/convert/files with PyTorch, for machines that have none: python tests/convert/make_files.py.
 
-Made with PyTorch 2.13.0. What they hold is `expected.EXPECTED`.
+Made with PyTorch 2.13.0. What they hold is `test_files.EXPECTED`.
 """
 
 from collections import OrderedDict
