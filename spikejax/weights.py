@@ -140,6 +140,7 @@ def _write_file(path: Path, weights: Weights) -> None:
     # The library writes the memory behind an array, whatever its strides.
     arrays = {name: np.ascontiguousarray(leaf) for name, leaf in flatten_params(weights.params).items()}
     with atomic_write(path) as temporary:
+        temporary.touch()  # says more plainly than the library why a folder cannot be written to
         try:
             save_file(arrays, temporary, metadata={_PROGRAM: json.dumps(_describe(weights))})
         except SafetensorError as error:  # a full disk, among others

@@ -201,7 +201,7 @@ def test_spellings_of_lpips(kind: str, name: str) -> None:
     whole = network.to_torch(expected, dtype=FLOAT32)
     assert {"scaling_layer.shift", "lins.4.model.1.weight", "lin4.model.1.weight"} < whole.keys()
     jax_keys = {}
-    for index, key in enumerate(backbone[::2]):
+    for index, key in enumerate(key for key in backbone if key.endswith("weight")):
         jax_keys[f"{name}.Conv_{index}.kernel"] = np.moveaxis(arrays[key], (0, 1), (3, 2))
         jax_keys[f"{name}.Conv_{index}.bias"] = arrays[key.replace("weight", "bias")]
     for index in range(5):
