@@ -3,6 +3,7 @@
 import os
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -109,32 +110,35 @@ def test_wrong_network(tmp_path: Path, theirs: Path) -> None:
     assert not (tmp_path / "weights").exists()
 
 
-@pytest.fixture
-def closed_folder(flow_weights: dict[str, np.ndarray]) -> Iterator[Path]:
-    """A folder that nothing can be written to, by root neither, beside spynet.npz."""
-    with tempfile.TemporaryDirectory() as parent:
-        folder = Path(parent) / "closed"
-        folder.mkdir(mode=0o555)
-        write_arrays(folder.with_name("spynet.npz"), flow_weights)
-        user = os.geteuid()
-        if user:
-            yield folder
-            return
-        Path(parent).chmod(0o755)
-        os.seteuid(65534)  # root may write anywhere
-        try:
-            yield folder
-        finally:
-            os.seteuid(user)
+@contextmanager
+def no_rights() -> Iterator[None]:
+    """The rights of nobody; root may write anywhere."""
+    user = os.geteuid()
+    if user == 0:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(user)
 
 
-def test_a_folder_without_permission(closed_folder: Path) -> None:
+def test_a_folder_without_permission(flow_weights: dict[str, np.ndarray]) -> None:
     """Catches a traceback where nothing may be written."""
-    path = closed_folder.with_name("spynet.npz")
-    for name in ("weights.safetensors", "weights"):
-        output = closed_folder / name
-        with pytest.raises(InputError, match=f"cannot write weights to {output}: Permission denied"):
+    with tempfile.TemporaryDirectory() as folder:
+        path, closed = Path(folder) / "spynet.pth", Path(folder) / "closed"
+        path.parent.chmod(0o755)
+        closed.mkdir(mode=0o555)
+        write_arrays(path, flow_weights)
+
+        def convert(output: Path) -> None:
             main(["to-jax", "--network", "spynet", "--input", str(path), "--output", str(output)])
+
+        for name in ("weights.safetensors", "weights"):
+            # What is imported late is imported here: nobody may not read root's Python.
+            convert(path.with_name(name))
+            told = f"cannot write weights to {closed / name}: Permission denied"
+            with no_rights(), pytest.raises(InputError, match=told):
+                convert(closed / name)
 
 
 def test_to_torch_needs_weights_of_ours(tmp_path: Path, theirs: Path) -> None:
