@@ -10,6 +10,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from einops import rearrange
 from jax import Array, lax
 from jax.ad_checkpoint import checkpoint_name
 from jaxtyping import Float, Int
@@ -21,19 +22,21 @@ MASKED = -100.0
 MAX_REGIONS = 8
 # The name under which rematerialisation may keep what attention returns.
 SAVED_NAME = "attended"
-# Logits held at once. On CPUs a few megabytes of them stay in the cache; more would come from memory.
-_LOGITS_AT_ONCE = 2**28
+# Logits of a clip held at once. On CPUs a few megabytes of them, of all clips, stay in the cache; more would come from
+# memory.
+_LOGITS_AT_ONCE = 2**27
 _LOGITS_AT_ONCE_CPU = 2**23
 _LOGITS_IN_CACHE = 2**20
 
 
-@jax.custom_vjp
+@partial(jax.custom_vjp, nondiff_argnums=(5,))
 def attend(
     q: Float[Array, "nw heads n d"],
     k: Float[Array, "nw heads n d"],
     v: Float[Array, "nw heads n d"],
     bias: Float[Array, "heads n n"] | None,
     regions: Int[Array, "nr n"] | None,
+    clips: int = 1,
 ) -> Float[Array, "nw heads n d"]:
     """softmax(q k + bias + mask) v in every window; q is scaled already.
 
@@ -44,11 +47,14 @@ def attend(
         bias: added to the logits of every window.
         regions: of each token, 0 to `MAX_REGIONS` - 1; `nr` divides `nw`. Tokens of different regions do not see each
             other (a mask of -100).
+        clips: how many clips the windows are of, one clip's windows after the other's. Devices may share them.
     """
-    return _forward(q, k, v, bias, regions)[0]
+    return _forward(q, k, v, bias, regions, clips)[0]
 
 
-def _forward(q: Array, k: Array, v: Array, bias: Array | None, regions: Array | None) -> tuple[Array, Array]:
+def _forward(
+    q: Array, k: Array, v: Array, bias: Array | None, regions: Array | None, clips: int
+) -> tuple[Array, Array]:
     """What `attend` returns, and the logarithm of the sum of the weights, [nw, heads, n]."""
 
     def part(q: Array, k: Array, v: Array, regions: Array | None) -> tuple[tuple[Array, Array], None]:
@@ -62,10 +68,10 @@ def _forward(q: Array, k: Array, v: Array, bias: Array | None, regions: Array | 
         attended = _batched(weights.astype(v.dtype), v, 3, 2, logits.dtype) / total
         return (attended.astype(v.dtype), (highest + jnp.log(total))[..., 0]), None
 
-    return _in_parts(part, q, k, v, _of_windows(regions, q))[0]
+    return _in_parts(part, clips, q, k, v, _of_windows(regions, q))[0]
 
 
-def _backward(saved: tuple, dy: Array) -> tuple[Array, Array, Array, Array | None, None]:
+def _backward(clips: int, saved: tuple, dy: Array) -> tuple[Array, Array, Array, Array | None, None]:
     q, k, v, bias, regions, attended, log_total = saved
     wide = log_total.dtype
     # Everything is turned, [nw, heads, key, query]: then two of the three products are over the last axis, which CPUs
@@ -93,12 +99,14 @@ def _backward(saved: tuple, dy: Array) -> tuple[Array, Array, Array, Array | Non
         return (dq, dk, dv), dbias.reshape(heads, tokens, tokens)
 
     inputs = (k, v, _of_windows(regions, q), attended, log_total, dy)
-    (dq, dk, dv), dbias = _in_parts(part, q, *inputs)
+    (dq, dk, dv), dbias = _in_parts(part, clips, q, *inputs)
     return dq, dk, dv, None if bias is None else dbias.swapaxes(1, 2).astype(bias.dtype), None
 
 
-def _forward_and_save(q: Array, k: Array, v: Array, bias: Array | None, regions: Array | None) -> tuple[Array, tuple]:
-    attended, log_total = (checkpoint_name(x, SAVED_NAME) for x in _forward(q, k, v, bias, regions))
+def _forward_and_save(
+    q: Array, k: Array, v: Array, bias: Array | None, regions: Array | None, clips: int
+) -> tuple[Array, tuple]:
+    attended, log_total = (checkpoint_name(x, SAVED_NAME) for x in _forward(q, k, v, bias, regions, clips))
     return attended, (q, k, v, bias, regions, attended, log_total)
 
 
@@ -133,7 +141,7 @@ def _of_windows(regions: Array | None, q: Array) -> Array | None:
     return None if regions is None else jnp.tile(regions, (q.shape[0] // regions.shape[0], 1))
 
 
-def _in_parts(part: Callable[..., tuple], q: Array, *others: Array | None) -> tuple:
+def _in_parts(part: Callable[..., tuple], clips: int, q: Array, *others: Array | None) -> tuple:
     """`part` of all windows at once, or of equal parts of them in turn where their logits would be too many.
 
     It returns arrays of windows, which are joined, and arrays of no window in particular, which are added up.
@@ -141,11 +149,15 @@ def _in_parts(part: Callable[..., tuple], q: Array, *others: Array | None) -> tu
     count, heads, tokens, _ = q.shape
     logits = count * heads * tokens * tokens
 
-    def one_after_the_other(most: int, *arrays: Array | None) -> tuple:
-        parts = count_parts(logits, most=most, of=count)
+    def one_after_the_other(most: int, clips: int, *arrays: Array | None) -> tuple:
+        # Each part has windows of every clip: were the clips taken in turn, devices that share them would wait for
+        # each other, and hold each other's.
+        parts = count_parts(logits // clips, most=most, of=count // clips)
         if parts == 1:
             return part(*arrays)
-        cut = jax.tree.map(lambda x: x.reshape(parts, -1, *x.shape[1:]), arrays)
+        cut = jax.tree.map(
+            lambda x: rearrange(x, "(clips parts w) ... -> parts (clips w) ...", clips=clips, parts=parts), arrays
+        )
         first = jax.tree.map(lambda x: x[0], cut)
         nothing = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(part, *first)[1])
 
@@ -154,13 +166,16 @@ def _in_parts(part: Callable[..., tuple], q: Array, *others: Array | None) -> tu
             return jax.tree.map(jnp.add, total, of_all), of_windows
 
         total, stacked = lax.scan(step, nothing, cut)
-        return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), stacked), total
+        joined = jax.tree.map(
+            lambda x: rearrange(x, "parts (clips w) ... -> (clips parts w) ...", clips=clips), stacked
+        )
+        return joined, total
 
     if logits <= _LOGITS_AT_ONCE_CPU:
         return part(q, *others)
     return lax.platform_dependent(
         q,
         *others,
-        cpu=partial(one_after_the_other, _LOGITS_IN_CACHE),
-        default=partial(one_after_the_other, _LOGITS_AT_ONCE),
+        cpu=partial(one_after_the_other, _LOGITS_IN_CACHE, 1),
+        default=partial(one_after_the_other, _LOGITS_AT_ONCE, clips),
     )

@@ -106,7 +106,12 @@ class WindowAttention(nnx.Module):
         )
 
     def __call__(
-        self, windows: Float[Array, "nw n c"], window: Window, regions: Int[Array, "nr n"] | None
+        self,
+        windows: Float[Array, "nw n c"],
+        window: Window,
+        regions: Int[Array, "nr n"] | None,
+        *,
+        clips: int = 1,
     ) -> Float[Array, "nw n c"]:
         """Attention within `windows`.
 
@@ -114,12 +119,15 @@ class WindowAttention(nnx.Module):
             windows: the tokens; `nw` is a multiple of `nr`, the windows of one clip.
             window: their extent, no larger than the configured one.
             regions: see `window_regions`.
+            clips: how many clips the windows are of.
         """
         tokens = windows.shape[1]
         q, k, v = self._heads(self.qkv_self, windows)
-        attended = rearrange(attend(q, k, v, self._bias(tokens), regions), "w heads n d -> w n (heads d)")
+        attended = rearrange(attend(q, k, v, self._bias(tokens), regions, clips), "w heads n d -> w n (heads d)")
         if self.qkv_mutual is not None:
-            attended = jnp.concatenate([self._mutual(self.qkv_mutual, windows, window, regions), attended], axis=-1)
+            attended = jnp.concatenate(
+                [self._mutual(self.qkv_mutual, windows, window, regions, clips), attended], axis=-1
+            )
         return self.projection(attended)
 
     def _heads(self, projection: Linear, x: Array) -> tuple[Array, Array, Array]:
@@ -131,7 +139,7 @@ class WindowAttention(nnx.Module):
         index = relative_position_index(self.window)[:tokens, :tokens]
         return jnp.moveaxis(self.relative_bias[...][index], -1, 0)
 
-    def _mutual(self, projection: Linear, windows: Array, window: Window, regions: Array | None) -> Array:
+    def _mutual(self, projection: Linear, windows: Array, window: Window, regions: Array | None, clips: int) -> Array:
         """Each frame of the window is asked by the queries of the other one."""
         encoding = sine_position_encoding(*window[1:], windows.shape[-1])
         both_frames = jnp.asarray(np.tile(encoding, (2, 1)), windows.dtype)[None]
@@ -142,5 +150,5 @@ class WindowAttention(nnx.Module):
         q, k, v = (rearrange(x, "w frame heads n d -> (w frame) heads n d") for x in (q[:, ::-1], k, v))
         if regions is not None:  # those of the first frame serve both
             regions = jnp.repeat(regions[:, : regions.shape[1] // 2], 2, axis=0)
-        attended = attend(q, k, v, None, regions)
+        attended = attend(q, k, v, None, regions, clips)
         return rearrange(attended, "(w frame) heads n d -> w (frame n) (heads d)", frame=2)

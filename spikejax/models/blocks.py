@@ -58,7 +58,8 @@ class TMSABlock(nnx.Module):
         if regions is not None:
             regions = jnp.where(shifted, regions, jnp.zeros((), regions.dtype))
             x = _roll(x, tuple(-step for step in shift), shifted)
-        x = merge(self.attention(partition(x, window), window, regions), window, padded)
+        attended = self.attention(partition(x, window), window, regions, clips=len(x))
+        x = merge(attended, window, padded)
         if regions is not None:
             x = _roll(x, shift, shifted)
         return x[:, : size[0], : size[1], : size[2]]

@@ -17,8 +17,9 @@ from jaxtyping import Float
 from spikejax.models.layers import count_parts
 from spikejax.models.warp import Corner, add_pixels, bilinear_corners, gather_pixels
 
-# Samples (positions times channels) held at once. On CPUs a few megabytes of them stay in the cache.
-_SAMPLES_AT_ONCE = 2**26
+# Samples (positions times channels) of an image held at once. On CPUs a few megabytes of them, of all images, stay in
+# the cache.
+_SAMPLES_OF_IMAGE = 2**23
 _SAMPLES_IN_CACHE = 2**20
 _SAMPLES_OF_CORNERS = 2**22
 
@@ -110,30 +111,27 @@ def _in_parts(part: Callable, total: Any, image: tuple[int, ...], position: Arra
     shared by all channels of a group, and XLA on CPUs would compute them again for every channel if they were not
     arrays of their own.
     """
-    _, height, width, _, channels = image
+    images, height, width, _, channels = image
+    of_image = position.size // (2 * images) * channels
 
-    def samples(position: Array) -> int:
-        return position.size // 2 * channels
-
-    def corners_of(total: Any, position: Array, *others: Array, most: int) -> tuple[Any, Any]:
+    def corners_of(most: int, total: Any, position: Array, *others: Array) -> tuple[Any, Any]:
         corners = bilinear_corners(position, height, width)
-        return _scan(
-            part, total, (corners, *others), parts=count_parts(samples(position), most=most, of=position.shape[1])
-        )
+        samples = position.size // (2 * images) * channels
+        return _scan(part, total, (corners, *others), parts=count_parts(samples, most=most, of=position.shape[1]))
 
-    def both_levels(total: Any, *arrays: Array, most: tuple[int, int]) -> tuple[Any, Any]:
-        position = arrays[0]
-        parts = count_parts(samples(position), most=most[0], of=position.shape[1])
-        return _scan(partial(corners_of, most=most[1]), total, arrays, parts=parts)
+    def both_levels(most_corners: int, most: int, total: Any, *arrays: Array) -> tuple[Any, Any]:
+        parts = count_parts(of_image, most=most_corners, of=position.shape[1])
+        return _scan(partial(corners_of, most), total, arrays, parts=parts)
 
-    if samples(position) <= _SAMPLES_IN_CACHE:
+    if of_image * images <= _SAMPLES_IN_CACHE:
         return part(total, bilinear_corners(position, height, width), *others)
     return lax.platform_dependent(
         total,
         position,
         *others,
-        cpu=partial(both_levels, most=(_SAMPLES_OF_CORNERS, _SAMPLES_IN_CACHE)),
-        default=partial(both_levels, most=(_SAMPLES_AT_ONCE, _SAMPLES_AT_ONCE)),
+        cpu=partial(both_levels, _SAMPLES_OF_CORNERS // images, _SAMPLES_IN_CACHE // images),
+        # All images at once, whose number is no matter of one device's memory: devices may share them.
+        default=partial(both_levels, _SAMPLES_OF_IMAGE, _SAMPLES_OF_IMAGE),
     )
 
 

@@ -16,7 +16,7 @@ from jaxtyping import Float
 
 from spikejax.models.layers import LayerNorm, Linear, accumulation_dtype, count_parts
 
-# Sequences (pixels) that are worked on at once.
+# Sequences (pixels) of a clip that are worked on at once.
 SEQUENCES_AT_ONCE = 2**15
 
 
@@ -118,15 +118,18 @@ class TemporalCrossAttnFuse(nnx.Module):
 
 
 def over_pixels(function: Callable[..., Array], *clips: Float[Array, "b t h w _c"]) -> Float[Array, "b t h w _c"]:
-    """`function` of the [p, t, c] sequences of all pixels, in equal parts of at most `SEQUENCES_AT_ONCE` of them."""
+    """`function` of the [p, t, c] sequences of all pixels, in equal parts of `SEQUENCES_AT_ONCE` of a clip at most.
+
+    Each part has pixels of every clip, so that a batch that is split over devices stays split.
+    """
     batch, _, height, width, _ = clips[0].shape
-    sequences = [rearrange(x, "b t h w c -> (b h w) t c") for x in clips]
-    count = batch * height * width
-    if count <= SEQUENCES_AT_ONCE:
-        result = function(*sequences)
+    parts = count_parts(height * width, most=SEQUENCES_AT_ONCE, of=height * width)
+    sequences = [rearrange(x, "b t h w c -> b (h w) t c") for x in clips]
+    cut = [rearrange(x, "b (parts p) t c -> parts (b p) t c", parts=parts) for x in sequences]
+    if parts == 1:
+        result = function(*(x[0] for x in cut))[jnp.newaxis]
     else:
-        parts = count_parts(count, most=SEQUENCES_AT_ONCE, of=count)
-        cut = [rearrange(x, "(parts p) t c -> parts p t c", parts=parts) for x in sequences]
         result = lax.map(jax.checkpoint(lambda part: function(*part)), cut)
-        result = rearrange(result, "parts p t c -> (parts p) t c")
-    return rearrange(result, "(b h w) t c -> b t h w c", b=batch, h=height)
+    return rearrange(result, "parts (b p) t c -> b t (parts p) c", b=batch).reshape(
+        batch, -1, height, width, result.shape[-1]
+    )

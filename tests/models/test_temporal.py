@@ -133,8 +133,8 @@ def test_no_part_is_larger_than_allowed(monkeypatch: pytest.MonkeyPatch) -> None
 
     clip = jnp.asarray(normal(2, 3, 2, 5, 4))
     np.testing.assert_array_equal(over_pixels(note, clip), clip)
-    # 20 pixels in 4 parts: three would be enough but do not divide them.
-    assert set(seen) == {(5, 3, 4)}
+    # 5 of the 10 pixels of both clips.
+    assert set(seen) == {(10, 3, 4)}
 
 
 def test_fusion_that_begins_as_zero_is_the_identity() -> None:
