@@ -1,8 +1,9 @@
 """How every entry point ends: the exit codes and what is printed when something goes wrong.
 
-0: done. 2: the user's input is wrong (one line on stderr, as argparse does it, and what takes a list below it). 130:
-interrupted with Ctrl-C. 141: the reader of our standard output has gone away (`... | head`). With SPIKEJAX_TRACEBACK=1
-in the environment the traceback of an input error is printed too.
+0: done. 2: the user's input is wrong (one line on stderr, as argparse does it, and what takes a list below it). 3: parts
+of the input were damaged, the rest is done (one line as well). 130: interrupted with Ctrl-C. 141: the reader of our
+standard output has gone away (`... | head`). With SPIKEJAX_TRACEBACK=1 in the environment the traceback of an input
+error is printed too.
 """
 
 import os
@@ -11,9 +12,10 @@ import traceback
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
-from spikejax.errors import InputError
+from spikejax.errors import DamagedInput, InputError
 
 EXIT_INPUT_ERROR = 2
+EXIT_DAMAGED_INPUT = 3
 EXIT_INTERRUPTED = 130
 EXIT_BROKEN_PIPE = 141
 
@@ -39,6 +41,9 @@ def _exit_code(main: Callable[[Sequence[str]], None], arguments: Sequence[str]) 
         for detail in error.details:
             print(" ", detail, file=sys.stderr)
         return EXIT_INPUT_ERROR
+    except DamagedInput as damage:
+        print("spikejax: damaged input:", " ".join(str(damage).split()), file=sys.stderr)
+        return EXIT_DAMAGED_INPUT
     except KeyboardInterrupt:
         print("spikejax: interrupted", file=sys.stderr)
         return EXIT_INTERRUPTED

@@ -12,3 +12,9 @@ class InputError(ValueError):
     """
 
     details: tuple[str, ...] = ()
+
+class DamagedInput(Exception):
+    """Parts of the input could not be read; all the rest was done and is kept.
+
+    Entry points print the message, one line that says what was lost, and end with an exit code of its own.
+    """

@@ -64,16 +64,21 @@ def atomic_directory(path: str | os.PathLike[str], *, replace: bool = False) -> 
     temporary.mkdir()
     try:
         yield temporary
-        refuse_existing(target, replace=replace)  # the block may have taken hours
-        if target.exists():
-            outgoing = _temporary_sibling(target)
-            os.replace(target, outgoing)
-            os.replace(temporary, target)
-            shutil.rmtree(outgoing)
-        else:
-            os.replace(temporary, target)
+        move_folder(temporary, target, replace=replace)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def move_folder(finished: Path, target: Path, *, replace: bool) -> None:
+    """Renames a finished folder to `target`; raises `InputError` as `refuse_existing` does."""
+    refuse_existing(target, replace=replace)  # the work may have taken hours
+    if not target.exists():
+        os.replace(finished, target)
+        return
+    outgoing = _temporary_sibling(target)
+    os.replace(target, outgoing)
+    os.replace(finished, target)
+    shutil.rmtree(outgoing)
 
 
 def refuse_existing(target: Path, *, replace: bool) -> None:

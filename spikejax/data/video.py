@@ -1,79 +1,67 @@
-"""Frames in and out: a folder of pictures or a video file, one frame at a time.
+"""Frames in: a folder of pictures, a glob of them or a video file, one frame at a time, all alike to the caller.
 
-A frame is uint8 RGB [h,w,3]. Reading and writing stream, so memory does not grow with the length of a video. Both kinds
-look alike to the caller; a writer's output appears under its name only when it is whole.
+Reading streams, so memory does not grow with the length of a video. A frame is uint8 RGB [h,w,3]; asked for its own
+depth, a source with more than 8 bits a channel gives uint16.
 """
 
 from __future__ import annotations
 
 import abc
 import functools
+import glob
 import itertools
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import av
 import numpy as np
-from av.video.reformatter import ColorRange, Colorspace
-from jaxtyping import UInt8
-from PIL import Image, UnidentifiedImageError
 
-from spikejax.data.files import atomic_directory, atomic_write
+from spikejax.data.pictures import PICTURE_SUFFIXES as PICTURE_SUFFIXES
+from spikejax.data.pictures import Frame as Frame
+from spikejax.data.pictures import is_deep, picture_size, read_frame
+from spikejax.data.pictures import read_picture as read_picture
+from spikejax.data.pictures import write_picture as write_picture
 from spikejax.errors import InputError
 
-PICTURE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
-# Containers that carry H.264 and that we write.
-VIDEO_SUFFIXES = frozenset({".mkv", ".mov", ".mp4"})
-
-# Modes in which 8 bits a channel hold all there is; 16-bit and float pictures would be clipped by a conversion.
-_EIGHT_BIT_MODES = frozenset({"1", "L", "LA", "P", "RGB", "RGBA"})
-_DEFAULT_RATE = Fraction(25)
-# Visually lossless: what restoring gained is not to be lost again in the file.
-_H264_QUALITY = "12"
-
-Frame = UInt8[np.ndarray, "h w 3"]
+# Positions of damage that are kept; a video may consist of little else.
+_MOST_POSITIONS = 20
 
 
-def natural_key(name: str) -> tuple[tuple[int, int | str], ...]:
-    """The key that sorts `frame2` before `frame10`."""
-    parts = re.split(r"(\d+)", name)
-    return tuple((0, int(part)) if part.isdecimal() else (1, part) for part in parts)
+@dataclass
+class Damage:
+    """What of a video did not decode when it was last read.
 
-
-def _stem(name: str) -> str:
-    return Path(name).stem
-
-
-def read_picture(path: str | os.PathLike[str]) -> UInt8[np.ndarray, "h w 3"]:
-    """A picture file as uint8 RGB; grey and palette pictures are converted, transparency is dropped.
-
-    Raises:
-        InputError: the file is no picture, is damaged, or holds more than 8 bits a channel.
+    Attributes:
+        packets: how many did not decode at all.
+        missing: how many the container announces but does not hold, as in a file that was cut.
+        concealed: frames that the decoder gave although parts of them are lost.
+        positions: where packets did not decode, in seconds; the first ones.
     """
-    with _open_picture(Path(path)) as picture:
-        if picture.mode not in _EIGHT_BIT_MODES:
-            raise InputError(f"expected a picture with 8 bits a channel, found mode {picture.mode!r}: {path}")
-        return np.array(picture.convert("RGB"))
 
+    packets: int = 0
+    missing: int = 0
+    concealed: int = 0
+    positions: list[float] = field(default_factory=list)
 
-def write_picture(path: str | os.PathLike[str], picture: UInt8[np.ndarray, "h w 3"]) -> None:
-    """Writes a picture in the format that the name says, without a temporary name."""
-    # Level 1 writes a 720p PNG several times as fast as the default, for a file about a tenth larger.
-    Image.fromarray(picture).save(path, compress_level=1)
+    def __bool__(self) -> bool:
+        return bool(self.packets or self.missing or self.concealed)
 
-
-@contextmanager
-def _open_picture(path: Path) -> Iterator[Image.Image]:
-    try:
-        with Image.open(path) as picture:
-            yield picture
-    except (OSError, UnidentifiedImageError, SyntaxError) as error:  # SyntaxError: Pillow's answer to some broken PNGs
-        raise InputError(f"expected a picture, cannot decode {path}: {error}") from error
+    def __str__(self) -> str:
+        parts = []
+        if self.packets:
+            where = f" (at {', '.join(f'{at:.2f}' for at in self.positions)} s)" if self.positions else ""
+            parts.append(f"{self.packets} packets do not decode{where}")
+        if self.missing:
+            parts.append(f"{self.missing} announced packets are not there")
+        if self.concealed:
+            parts.append(f"{self.concealed} frames decode in part")
+        return ", ".join(parts)
 
 
 class FrameSource(abc.ABC):
@@ -85,6 +73,10 @@ class FrameSource(abc.ABC):
         rate: frames a second, None if unknown (a folder).
         names: the frames' file names, None for a video.
         expected_length: the number of frames; of a video it is what the container says, None if it says nothing.
+        bits: of a channel as stored, 8 or more.
+        time_base: seconds of which the frames' times are multiples, None if they have none.
+        pixel_aspect: width of a pixel over its height, None if unknown.
+        damage: what did not decode when the source was last read.
     """
 
     path: Path
@@ -93,9 +85,17 @@ class FrameSource(abc.ABC):
     rate: Fraction | None = None
     names: tuple[str, ...] | None = None
     expected_length: int | None = None
+    bits: int = 8
+    time_base: Fraction | None = None
+    pixel_aspect: Fraction | None = None
+    damage: Damage
 
     @abc.abstractmethod
-    def __iter__(self) -> Iterator[Frame]: ...
+    def read(self, start: int = 0) -> Iterator[tuple[Frame, Fraction | None]]:
+        """Yields the frames from number `start` on, each with its time in seconds (None if it has none)."""
+
+    def __iter__(self) -> Iterator[Frame]:
+        return (frame for frame, _ in self.read())
 
     @functools.cached_property
     def count(self) -> int:
@@ -103,8 +103,13 @@ class FrameSource(abc.ABC):
         return len(self.names) if self.names is not None else sum(1 for _ in self)
 
 
-def open_frames(path: str | os.PathLike[str]) -> FrameSource:
-    """The frames of a folder of pictures (in natural order of their names) or of a video file.
+def open_frames(path: str | os.PathLike[str], *, own_depth: bool = False) -> FrameSource:
+    """The frames of a folder of pictures or a glob (in natural order of their names), or of a video file.
+
+    Args:
+        path: a folder, a pattern such as `shots/left_*.png`, or a video.
+        own_depth: whether frames of more than 8 bits a channel become uint16; otherwise such pictures are refused,
+            and such videos rounded.
 
     Raises:
         InputError: there is no such path, no picture in the folder, pictures of different sizes (two are named), or
@@ -112,55 +117,82 @@ def open_frames(path: str | os.PathLike[str]) -> FrameSource:
     """
     path = Path(path)
     if path.is_dir():
-        return _PictureFolder(path)
-    if path.is_file():
-        return _Video(path)
-    raise InputError(f"expected a folder of pictures or a video file, found nothing at {path}")
-
-
-class _PictureFolder(FrameSource):
-    def __init__(self, path: Path) -> None:
         files = [
             file for file in path.iterdir() if file.suffix.lower() in PICTURE_SUFFIXES and not file.name.startswith(".")
         ]
         if not files:
             raise InputError(f"expected pictures ({', '.join(sorted(PICTURE_SUFFIXES))}), found none in folder {path}")
+        return _Pictures(path, files, own_depth=own_depth)
+    if path.is_file():
+        return _Video(path, own_depth=own_depth)
+    if glob.has_magic(os.fspath(path)):
+        files = [Path(file) for file in glob.glob(os.fspath(path)) if Path(file).is_file()]
+        if not files:
+            raise InputError(f"expected pictures, no file fits the pattern {path}")
+        return _Pictures(path, files, own_depth=own_depth)
+    raise InputError(f"expected a folder of pictures or a video file, found nothing at {path}")
+
+
+def natural_key(name: str) -> tuple[tuple[int, int | str], ...]:
+    """The key that sorts `frame2` before `frame10`."""
+    parts = re.split(r"(\d+)", name)
+    return tuple((0, int(part)) if part.isdecimal() else (1, part) for part in parts)
+
+
+def _stem(file: Path) -> str:
+    return file.stem
+
+
+class _Pictures(FrameSource):
+    def __init__(self, path: Path, files: Sequence[Path], *, own_depth: bool) -> None:
         self.path = path
-        self.names = tuple(sorted((file.name for file in files), key=natural_key))
-        for name, following in itertools.pairwise(sorted(self.names, key=_stem)):
-            if _stem(name) == _stem(following):
-                raise InputError(f"expected one picture per frame, found both {name} and {following} in folder {path}")
-        self.expected_length = len(self.names)
-        self.width, self.height = self._common_size()
+        self.damage = Damage()
+        self._files = sorted(files, key=lambda file: natural_key(file.name))
+        self.names = tuple(file.name for file in self._files)
+        for file, following in itertools.pairwise(sorted(self._files, key=_stem)):
+            if _stem(file) == _stem(following):
+                raise InputError(f"expected one picture per frame, found both {file.name} and {following.name}: {path}")
+        self.expected_length = len(files)
+        self.height, self.width = self._common_size()
+        # One depth for all frames: decided by the first, so that no frame waits for all headers.
+        self.bits = 16 if own_depth and is_deep(self._files[0]) else 8
+        self._own_depth = own_depth
 
     def _common_size(self) -> tuple[int, int]:
-        """(width, height) of all pictures, by their headers alone: before any work is done on the first."""
-        assert self.names is not None
-        first: tuple[int, int] | None = None
-        for name in self.names:
-            with _open_picture(self.path / name) as picture:
-                width, height = picture.size
-            first = first or (width, height)
-            if (width, height) != first:
+        """(height, width) of all pictures, by their headers alone: before any work is done on the first."""
+        first = self._files[0]
+        height, width = picture_size(first)
+        for file in self._files[1:]:
+            size = picture_size(file)
+            if size != (height, width):
                 raise InputError(
-                    f"expected frames of one size, {self.names[0]} is {first[0]}x{first[1]} but "
-                    f"{name} is {width}x{height} (width x height) in folder {self.path}"
+                    f"expected frames of one size, {first.name} is {width}x{height} but "
+                    f"{file.name} is {size[1]}x{size[0]} (width x height) in {self.path}"
                 )
-        assert first is not None
-        return first
+        return height, width
 
-    def __iter__(self) -> Iterator[Frame]:
-        assert self.names is not None
-        for name in self.names:
-            yield read_picture(self.path / name)
+    def read(self, start: int = 0) -> Iterator[tuple[Frame, Fraction | None]]:
+        """See `FrameSource.read`; a picture that does not decode is an `InputError`."""
+        for file in self._files[start:]:
+            frame = read_frame(file) if self._own_depth else read_picture(file)
+            if (frame.dtype == np.uint16) != (self.bits > 8):
+                raise InputError(f"expected frames of one depth, {self._files[0].name} and {file.name} differ in it")
+            yield frame, None
 
 
 class _Video(FrameSource):
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, own_depth: bool) -> None:
         self.path = path
+        self.damage = Damage()
         with self._open() as (container, stream):
             self.rate = stream.average_rate or stream.guessed_rate
             self.expected_length = _announced_length(container, stream)
+            # FFmpeg counts time from here when it copies: the sound's first packet may be earlier than the picture's.
+            self.start_time = Fraction(container.start_time or 0, av.time_base)
+            self.time_base = stream.time_base
+            self.pixel_aspect = stream.codec_context.sample_aspect_ratio
+            bits = max((component.bits for component in stream.codec_context.format.components), default=8)
+        self.bits = bits if own_depth else 8
         # The first frame and not the header tells the size: it shows that something decodes, and it is turned.
         first = next(iter(self), None)
         if first is None:
@@ -176,23 +208,55 @@ class _Video(FrameSource):
                     raise InputError(f"expected a video, found no video stream in {self.path}")
                 stream = container.streams.video[0]
                 stream.thread_type = "AUTO"
+                if stream.codec_context.format is None:
+                    raise InputError(f"expected a video, found a stream of unknown format in {self.path}")
                 yield container, stream
         except av.error.FFmpegError as error:
             raise InputError(f"expected a video, cannot decode {self.path}: {error.strerror}") from error
 
-    def __iter__(self) -> Iterator[Frame]:
+    def read(self, start: int = 0) -> Iterator[tuple[Frame, Fraction | None]]:
+        """See `FrameSource.read`; what does not decode is left out and counted in `damage`."""
+        self.damage = Damage()
         size: tuple[int, ...] | None = None
         with self._open() as (container, stream):
-            for index, decoded in enumerate(container.decode(stream)):
+            for index, decoded in enumerate(self._decode(container, stream)):
+                if index < start:
+                    continue
                 # A phone held upright stores its picture lying, with a quarter turn in the file.
-                frame = np.rot90(_to_rgb(decoded), decoded.rotation // 90)
+                frame = np.rot90(_to_rgb(decoded, deep=self.bits > 8), decoded.rotation // 90)
                 size = size or frame.shape
                 if frame.shape != size:
                     raise InputError(f"expected frames of one size, frame {index} changes it in {self.path}")
-                yield np.ascontiguousarray(frame)
+                time = None if decoded.pts is None else decoded.pts * decoded.time_base - self.start_time
+                yield np.ascontiguousarray(frame), time
+
+    def _decode(self, container: Any, stream: Any) -> Iterator[Any]:
+        packets = 0
+        try:
+            for packet in container.demux(stream):
+                packets += packet.size > 0
+                try:
+                    frames = packet.decode()
+                except av.error.FFmpegError:
+                    self._count_damage(packet)
+                    continue
+                for frame in frames:
+                    self.damage.concealed += frame.is_corrupt
+                    yield frame
+        except av.error.FFmpegError:  # the container itself is damaged from here on
+            self.damage.packets += 1
+        if stream.frames:
+            self.damage.missing = max(0, stream.frames - packets)
+
+    def _count_damage(self, packet: Any) -> None:
+        self.damage.packets += 1
+        if packet.pts is not None and len(self.damage.positions) < _MOST_POSITIONS:
+            self.damage.positions.append(float(packet.pts * packet.time_base - self.start_time))
 
 
-def _to_rgb(decoded: av.VideoFrame) -> Frame:
+def _to_rgb(decoded: av.VideoFrame, *, deep: bool) -> Frame:
+    if deep:
+        return decoded.to_ndarray(format="rgb48le")
     if decoded.format.name == "yuv420p":
         # FFmpeg's short cut from yuv420p to RGB is one level too dark on average; by way of yuv444p it is exact.
         decoded = decoded.reformat(format="yuv444p")
@@ -207,108 +271,3 @@ def _announced_length(container: Any, stream: Any) -> int | None:
     if container.duration and stream.average_rate:
         return round(Fraction(container.duration, av.time_base) * stream.average_rate)
     return None
-
-
-class FrameWriter(abc.ABC):
-    """Takes the frames of one output, see `open_writer`."""
-
-    @abc.abstractmethod
-    def write(self, frame: UInt8[np.ndarray, "h w 3"], *, name: str | None = None) -> None:
-        """Appends a frame; `name` is its file name in a folder (as PNG whatever its suffix), by default its number."""
-
-    @abc.abstractmethod
-    def attach(self, name: str, text: str) -> None:
-        """Writes a text file that belongs to the frames: NAME in their folder, or VIDEO-STEM.NAME beside the video."""
-
-
-def is_video_name(path: str | os.PathLike[str]) -> bool:
-    """Whether an output of this name is a video and not a folder of pictures.
-
-    Raises:
-        InputError: the suffix is of another kind of file.
-    """
-    suffix = Path(path).suffix.lower()
-    if suffix and suffix not in VIDEO_SUFFIXES:
-        raise InputError(f"expected a folder (no suffix) or a video ({', '.join(sorted(VIDEO_SUFFIXES))}): {path}")
-    return bool(suffix)
-
-
-@contextmanager
-def open_writer(
-    path: str | os.PathLike[str], *, rate: Fraction | None = None, overwrite: bool = False
-) -> Iterator[FrameWriter]:
-    """Yields a writer to a folder of PNG files or to an H.264 video, as the suffix says.
-
-    The output appears when the block ends without an exception; otherwise nothing is left.
-
-    Args:
-        path: a folder (no suffix), or a video (.mkv, .mov, .mp4).
-        rate: frames a second of a video, None = 25; a folder has no rate.
-        overwrite: whether what is there already gives way.
-
-    Raises:
-        InputError: there is something already and `overwrite` is off, or the suffix is of another kind of file.
-    """
-    path = Path(path)
-    if not is_video_name(path):
-        with atomic_directory(path, replace=overwrite) as folder:
-            yield _FolderWriter(folder)
-        return
-    if path.exists() and not overwrite:
-        raise InputError(f"expected a new file, found one that exists already: {path}")
-    with atomic_write(path) as temporary:
-        writer = _VideoWriter(path, temporary, rate or _DEFAULT_RATE)
-        try:
-            yield writer
-        finally:
-            writer.close()
-        if not temporary.exists():
-            raise InputError(f"expected at least one frame for the video {path}")
-
-
-class _FolderWriter(FrameWriter):
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._count = 0
-
-    def write(self, frame: UInt8[np.ndarray, "h w 3"], *, name: str | None = None) -> None:
-        name = Path(name).stem if name is not None else f"{self._count:06d}"
-        write_picture(self._folder / f"{name}.png", frame)
-        self._count += 1
-
-    def attach(self, name: str, text: str) -> None:
-        (self._folder / name).write_text(text)
-
-
-class _VideoWriter(FrameWriter):
-    def __init__(self, path: Path, temporary: Path, rate: Fraction) -> None:
-        self._path = path
-        self._temporary = temporary
-        self._rate = rate
-        self._container: Any = None
-        self._stream: Any = None
-
-    def write(self, frame: UInt8[np.ndarray, "h w 3"], *, name: str | None = None) -> None:
-        if self._container is None:
-            self._start(*frame.shape[:2])
-        picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")
-        picture = picture.reformat(format=self._stream.pix_fmt, dst_colorspace=Colorspace.ITU709)
-        self._container.mux(self._stream.encode(picture))
-
-    def _start(self, height: int, width: int) -> None:
-        self._container = av.open(os.fspath(self._temporary), "w")
-        self._stream = self._container.add_stream("libx264", rate=self._rate, options={"crf": _H264_QUALITY})
-        self._stream.height, self._stream.width = height, width
-        context = self._stream.codec_context
-        context.colorspace, context.color_range = Colorspace.ITU709, ColorRange.MPEG
-        # Players expect half the colour resolution, which halves the sides: an odd size has to keep it whole.
-        self._stream.pix_fmt = "yuv420p" if height % 2 == width % 2 == 0 else "yuv444p"
-
-    def attach(self, name: str, text: str) -> None:
-        with atomic_write(self._path.with_name(f"{self._path.stem}.{name}")) as temporary:
-            temporary.write_text(text)
-
-    def close(self) -> None:
-        if self._container is not None:
-            self._container.mux(self._stream.encode(None))
-            self._container.close()

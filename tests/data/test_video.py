@@ -2,12 +2,15 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
 from skimage import data
 
-from spikejax.data.video import open_frames, open_writer, read_picture, write_picture
+from spikejax.data.encode import write_video
+from spikejax.data.pictures import read_frame
+from spikejax.data.video import open_frames, read_picture, write_picture
 from spikejax.errors import InputError
 
 
@@ -96,9 +99,7 @@ def test_a_video_keeps_size_rate_length_and_colours(tmp_path: Path, name: str, h
     The colours are those of another matrix by 3 levels, and 1 level too dark by FFmpeg's short cut, if nobody minds.
     """
     frames = moving(6, height, width)
-    with open_writer(tmp_path / name, rate=Fraction(30000, 1001)) as writer:
-        for frame in frames:
-            writer.write(frame)
+    write_video(tmp_path / name, frames, rate=Fraction(30000, 1001))
     source = open_frames(tmp_path / name)
     assert (source.height, source.width, source.rate, source.count) == (height, width, Fraction(30000, 1001), 6)
     difference = np.stack(list(source)).astype(int) - frames
@@ -129,53 +130,78 @@ def test_a_turned_video_is_read_upright(tmp_path: Path) -> None:
     assert np.abs(next(iter(source)) - clockwise).mean() < 8
 
 
-def test_a_folder_is_written_with_the_given_names(tmp_path: Path) -> None:
-    """Catches frames renamed, not written without loss, or given a suffix that says another format."""
-    frames = moving(2, 20, 30)
-    with open_writer(tmp_path / "out") as writer:
-        writer.write(frames[0], name="left.jpg")
-        writer.write(frames[1])
-        writer.attach("metrics.json", "{}")
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["000001.png", "left.png", "metrics.json"]
-    np.testing.assert_array_equal(read_picture(tmp_path / "out" / "left.png"), frames[0])
+def test_a_glob_is_a_folder_of_what_fits(tmp_path: Path) -> None:
+    """Catches a pattern taken for a file's name, and other pictures of the folder taken in."""
+    frames = moving(3, 20, 30)
+    write_folder(tmp_path / "in", frames, ["left_2.png", "left_10.png", "right_3.png"])
+    source = open_frames(tmp_path / "in" / "left_*.png")
+    assert source.names == ("left_2.png", "left_10.png")
+    np.testing.assert_array_equal(np.stack(list(source)), frames[:2])
+    with pytest.raises(InputError, match="no file fits the pattern"):
+        open_frames(tmp_path / "in" / "up_*.png")
 
 
-def test_an_attachment_stands_beside_a_video(tmp_path: Path) -> None:
-    """Catches the figures of one video written over those of another in the same folder."""
-    with open_writer(tmp_path / "a.mp4") as writer:
-        writer.write(moving(1, 32, 32)[0])
-        writer.attach("metrics.json", "{}")
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.metrics.json", "a.mp4"]
+@pytest.mark.parametrize("suffix", ["png", "tiff"])
+def test_sixteen_bits_are_read_as_they_are(tmp_path: Path, suffix: str) -> None:
+    """Catches colour of 16 bits, which Pillow reads as 8, and swapped colours or bytes."""
+    frame = np.random.default_rng(0).integers(0, 65536, (20, 30, 3), dtype=np.uint16)
+    cv2.imwrite(str(tmp_path / f"a.{suffix}"), frame[..., ::-1])
+    source = open_frames(tmp_path / f"*.{suffix}", own_depth=True)
+    assert source.bits == 16
+    np.testing.assert_array_equal(next(iter(source)), frame)
+    with pytest.raises(InputError, match="8 bits a channel"):
+        read_picture(tmp_path / f"a.{suffix}")
+    write_picture(tmp_path / "b.png", frame)
+    np.testing.assert_array_equal(read_frame(tmp_path / "b.png"), frame)
 
 
-@pytest.mark.parametrize("name", ["out", "out.mp4"])
-def test_a_failure_leaves_nothing(tmp_path: Path, name: str) -> None:
-    """Catches half-written output, under its own name or a temporary one."""
-    with pytest.raises(RuntimeError), open_writer(tmp_path / name) as writer:
-        writer.write(moving(1, 32, 32)[0])
-        raise RuntimeError
-    assert list(tmp_path.iterdir()) == []
+def test_frames_of_different_depths(tmp_path: Path) -> None:
+    """Catches frames of which some are taken for 256 times as bright."""
+    folder = write_folder(tmp_path / "in", moving(1, 20, 30))
+    write_picture(folder / "000001.png", np.zeros((20, 30, 3), np.uint16))
+    with pytest.raises(InputError, match="frames of one depth, 000000.png and 000001.png differ"):
+        list(open_frames(folder, own_depth=True))
 
 
-@pytest.mark.parametrize("name", ["out", "out.mp4"])
-def test_nothing_is_overwritten_unasked(tmp_path: Path, name: str) -> None:
-    """Catches a lost earlier result; asked for, the new one takes its place."""
-    frame = moving(1, 32, 32)[0]
-    for overwrite in (False, True):
-        with open_writer(tmp_path / name, overwrite=overwrite) as writer:
-            writer.write(frame)
-        with pytest.raises(InputError, match="expected a new"), open_writer(tmp_path / name):
-            pass
+@pytest.mark.parametrize("suffix", ["png", "tiff"])
+def test_a_turned_photograph_is_read_upright(tmp_path: Path, suffix: str) -> None:
+    """Catches an Exif orientation that is not heeded, in the size or in the picture."""
+    picture = Image.fromarray(moving(1, 20, 30)[0])
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    picture.save(tmp_path / f"a.{suffix}", exif=exif)
+    source = open_frames(tmp_path / f"*.{suffix}", own_depth=True)
+    assert (source.height, source.width) == (30, 20)
+    np.testing.assert_array_equal(next(iter(source)), np.rot90(np.array(picture), -1))
 
 
-def test_an_output_of_another_kind(tmp_path: Path) -> None:
-    """Catches a folder called out.gif where someone wanted a GIF."""
-    with pytest.raises(InputError, match="no suffix"), open_writer(tmp_path / "out.gif"):
-        pass
+def test_a_damaged_middle(tmp_path: Path) -> None:
+    """Catches a video that is given up at its first damaged packet, and damage that nobody hears of."""
+    frames = moving(40, 64, 96)
+    write_video(tmp_path / "a.mp4", frames)
+    whole = (tmp_path / "a.mp4").read_bytes()
+    source = open_frames(tmp_path / "a.mp4")
+    assert source.count == 40
+    assert not source.damage
+    middle = len(whole) // 2
+    (tmp_path / "b.mp4").write_bytes(whole[:middle] + bytes(300) + whole[middle + 300 :])
+    source = open_frames(tmp_path / "b.mp4")
+    decoded = list(source.read())
+    assert 20 <= len(decoded) <= 40
+    assert source.damage
+    assert "decode" in str(source.damage)
+    times = [time for _, time in decoded]
+    assert times[-1] == Fraction(39, 25)  # what comes after the damage stays where it was
 
 
-def test_a_video_without_frames(tmp_path: Path) -> None:
-    """Catches an empty file that no player opens."""
-    with pytest.raises(InputError, match="at least one frame"), open_writer(tmp_path / "out.mp4"):
-        pass
-    assert list(tmp_path.iterdir()) == []
+def test_reading_from_the_middle(tmp_path: Path) -> None:
+    """Catches a start that is off by a frame, or times counted from it."""
+    frames = moving(5, 20, 32)
+    write_video(tmp_path / "a.mkv", frames)
+    for path in (tmp_path / "a.mkv", write_folder(tmp_path / "in", frames)):
+        source = open_frames(path)
+        whole, rest = list(source.read()), list(source.read(3))
+        assert len(rest) == 2
+        for (expected, expected_time), (frame, time) in zip(whole[3:], rest, strict=True):
+            np.testing.assert_array_equal(frame, expected)
+            assert time == expected_time
