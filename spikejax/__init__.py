@@ -1,3 +1,19 @@
 """Video restoration with spike cameras: VRT and its spike branch in JAX and Flax."""
 
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from spikejax.inference.restorer import VideoRestorer
+
 __version__ = "0.1.0"
+
+
+def load(path: str | os.PathLike[str], *, dtype: str | None = None) -> VideoRestorer:
+    """A trained network with `.restore(clip, spikes)`, see `spikejax.loading.load`."""
+    # Only now: importing the package must not take the seconds that importing JAX takes.
+    from spikejax.loading import load as load_network
+
+    return load_network(path, dtype=dtype)

@@ -1,27 +1,33 @@
-"""Restores a video: python -m spikejax.restore --workdir DIR --input FOLDER_OR_VIDEO [--spikes ...] --output OUT.
+"""Restores a video: python -m spikejax.restore --network PATH --input IN [--spikes ...] --output OUT.
 
-OUT is a folder of PNG files, or a video if it has a video's suffix; metrics.json comes with it. It appears only when it
-is whole.
+IN is a folder of pictures, a glob of them or a video; OUT a folder of PNG files or, by its suffix, a video. OUT appears
+when it is whole; metrics.json comes with it. A run that was stopped goes on with --resume.
 """
 
+from __future__ import annotations
+
 import argparse
-import json
+import errno
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from spikejax.cli import run
-from spikejax.data.video import FrameSource, is_video_name, open_frames, open_writer
-from spikejax.errors import InputError
-from spikejax.inference.tiling import DEFAULT_OVERLAP, DEFAULT_TILE, Extent
+from spikejax.data.encode import VideoSettings
+from spikejax.data.video import FrameSource, open_frames
+from spikejax.errors import DamagedInput, InputError
+from spikejax.inference.options import parse
+from spikejax.inference.output import Target, VideoSource, open_output
+from spikejax.inference.tiling import Extent
 
 if TYPE_CHECKING:
-    from spikejax.inference.spikes import VoxelSource
-    from spikejax.models.restorer import Restorer
+    from spikejax.inference.restorer import VideoRestorer
+    from spikejax.inference.run import Job, Report
 
-METRICS_FILE = "metrics.json"
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -29,164 +35,139 @@ def main(arguments: Sequence[str]) -> None:
 
     Args:
         arguments: what follows the program's name.
+
+    Raises:
+        DamagedInput: parts of the video did not decode; the rest is restored.
     """
-    options = _parse(arguments)
-    _check_output(options)
-    frames = open_frames(options.input)
-    sharp = None if options.sharp is None else _open_sharp(options.sharp, frames)
+    options = parse(arguments)
+    target = _target(options)
+    if options.resume and not target.work.exists() and target.metrics.is_file():
+        print(f"{options.output} is complete already")
+        return
+    target.check()
+    frames = open_frames(options.input, own_depth=True)
+    sharp = None if options.sharp is None else open_frames(options.sharp)
 
     # Only now: JAX takes seconds to import, and a mistake above should show at once.
-    from spikejax.inference.run import restore_frames
+    from spikejax.inference.run import check_sharp
 
-    model, statistics = _load_network(Path(options.workdir))
-    voxels = _open_voxels(options, frames, model, statistics)
-    with open_writer(options.output, rate=frames.rate, overwrite=options.overwrite) as writer:
-        report = restore_frames(
-            model, frames, voxels=voxels, sharp=sharp, writer=writer, tile=options.tile, overlap=options.overlap
-        )
-        writer.attach(METRICS_FILE, json.dumps(report.to_json(), indent=2) + "\n")
+    restorer = _load(options)
+    job = _job(options, restorer, frames, sharp)
+    check_sharp(restorer, job)
+    report = _restore(options, restorer, job, target)
     print(f"{report.frames} frames restored to {options.output}, {report.seconds_per_frame:.3g} s a frame")
-    if sharp is not None:
-        before, after = (_decibels(report.scores[name]) for name in ("psnr_blur", "psnr_recon"))
-        print(f"PSNR {before} before, {after} after")
+    means = report.means
+    if "psnr_recon" in means:
+        before = f"{_decibels(means['psnr_blur'])} before, " if "psnr_blur" in means else ""
+        print(f"PSNR {before}{_decibels(means['psnr_recon'])} after")
+    if report.damage is not None:
+        raise DamagedInput(f"restored what decodes of {options.input}: {report.damage}")
 
 
-def _parse(arguments: Sequence[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m spikejax.restore",
-        description="Restores a video or a folder of frames with a trained network.",
-        epilog=f"Beside the frames, {METRICS_FILE} holds time, memory and (with --sharp) PSNR and SSIM.",
-        allow_abbrev=False,
+def _restore(options: argparse.Namespace, restorer: VideoRestorer, job: Job, target: Target) -> Report:
+    from spikejax.inference.run import restore_job
+
+    frames = job.frames
+    names = None if restorer.task.interpolates else frames.names
+    source = _video_source(options, frames, 2**job.settings.passes if restorer.task.interpolates else 1)
+    description = _describe(options, restorer, frames)
+    try:
+        with open_output(target, source, names=names, description=description, resume=options.resume) as output:
+            try:
+                report = restore_job(restorer, job, output)
+                paths = {name: getattr(options, name) for name in ("network", "input", "sharp", "output", "video")}
+                absolute = {name: path and os.path.abspath(path) for name, path in paths.items()}
+                output.finish(report.to_json() | absolute)
+            except BaseException:
+                if output.done:
+                    print(f"spikejax: {output.done} frames are kept; --resume goes on from there", file=sys.stderr)
+                raise
+    except OSError as error:
+        if error.errno not in _NO_ROOM:
+            raise
+        raise InputError(f"expected more room on the disk of {options.output}: {error.strerror}") from error
+    return report
+
+
+def _target(options: argparse.Namespace) -> Target:
+    """Where to write; raises InputError if that would destroy what is read."""
+    for output in (path for path in (options.output, options.video) if path is not None):
+        for source in (options.input, options.spikes, options.sharp, options.network, options.spike_windows):
+            if source is not None and Path(source).resolve().is_relative_to(Path(output).resolve()):
+                raise InputError(f"expected an output apart from what is read, {source} would be replaced by {output}")
+    return Target(
+        path=Path(options.output),
+        video=None if options.video is None else Path(options.video),
+        settings=VideoSettings(options.codec, options.quality, options.pixel_format),
+        overwrite=options.overwrite,
     )
-    parser.add_argument("--workdir", required=True, metavar="DIR", help="where spikejax.train left the network")
-    parser.add_argument(
-        "--input", required=True, metavar="PATH", help="blurred frames: a folder of pictures or a video"
-    )
-    parser.add_argument(
-        "--output", required=True, metavar="PATH", help="a folder for PNG files, or a video (.mkv, .mov, .mp4)"
-    )
-    parser.add_argument(
-        "--spikes",
-        metavar="PATH",
-        help="a folder with a .dat (or an .npy of voxels) for each frame, or one .dat, cut into equal windows",
-    )
-    parser.add_argument(
-        "--spike-size",
-        type=_pair,
-        metavar="HEIGHT,WIDTH",
-        help="of the spike camera (default: config.yaml beside the spikes, else the frames' size)",
-    )
-    parser.add_argument("--sharp", metavar="PATH", help="the true frames to measure against, a folder or a video")
-    parser.add_argument(
-        "--tile",
-        type=_extent,
-        default=DEFAULT_TILE,
-        metavar="FRAMES,HEIGHT,WIDTH",
-        help="what the network sees at once; smaller tiles take less memory (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--overlap",
-        type=_extent,
-        default=DEFAULT_OVERLAP,
-        metavar="FRAMES,HEIGHT,WIDTH",
-        help="of neighbouring tiles (default: %(default)s)",
-    )
-    parser.add_argument("--overwrite", action="store_true", help="replace the output of an earlier run")
-    options = parser.parse_args(arguments)
-    if any(over >= side for over, side in zip(options.overlap.shape, options.tile.shape, strict=True)):
-        parser.error(f"--overlap {options.overlap} must be smaller than --tile {options.tile}")
-    return options
 
 
-def _extent(text: str) -> Extent:
-    return Extent(*_whole_numbers(text, 3))
+def _video_source(options: argparse.Namespace, frames: FrameSource, times: int) -> VideoSource:
+    if frames.names is not None:
+        return VideoSource(rate=None)
+    assert frames.rate is not None
+    time_base = None if frames.time_base is None else frames.time_base / times
+    return VideoSource(frames.rate * times, time_base, frames.pixel_aspect, Path(options.input))
 
 
-def _pair(text: str) -> tuple[int, int]:
-    height, width = _whole_numbers(text, 2)
-    return height, width
+def _decibels(psnr: float) -> str:
+    return f"{psnr:.2f} dB" if psnr < float("inf") else "infinite (equal frames)"
 
 
-def _whole_numbers(text: str, count: int) -> list[int]:
-    parts = text.split(",")
-    if len(parts) != count or not all(part.strip().isdecimal() for part in parts):
-        raise argparse.ArgumentTypeError(f"expected {count} whole numbers with commas between, got {text!r}")
-    return [int(part) for part in parts]
-
-
-def _check_output(options: argparse.Namespace) -> None:
-    """Raises InputError, before any work, if the output would destroy something."""
-    output = Path(options.output).resolve()
-    for source in (options.input, options.spikes, options.sharp, options.workdir):
-        if source is not None and Path(source).resolve().is_relative_to(output):
-            raise InputError(
-                f"expected an output apart from what is read, {source} would be replaced by {options.output}"
-            )
-    is_video = is_video_name(output)
-    if not (output.exists() if is_video else output.is_dir() and any(output.iterdir())):
-        return
-    if not options.overwrite:
-        raise InputError(f"expected a new output (--overwrite replaces one), found {options.output}")
-    if not is_video and not (output / METRICS_FILE).is_file():
-        # A slip of the pen in --output must not cost a folder of photographs.
-        raise InputError(
-            f"expected the output of an earlier run to replace, found no {METRICS_FILE} in {options.output}"
-        )
-
-
-def _open_sharp(path: str, frames: FrameSource) -> FrameSource:
-    sharp = open_frames(path)
-    expected, found = (f"{source.count} frames of {source.height}x{source.width}" for source in (frames, sharp))
-    if found != expected:
-        raise InputError(f"expected sharp frames like the input ({expected}, height x width), found {found}: {path}")
-    return sharp
-
-
-def _decibels(psnr: float | None) -> str:
-    return "infinite (equal frames)" if psnr is None else f"{psnr:.2f} dB"
-
-
-def _load_network(workdir: Path) -> "tuple[Restorer, dict[str, Any] | None]":
-    """The trained network, and the statistics of its voxels if it takes spikes."""
+def _load(options: argparse.Namespace) -> VideoRestorer:
     import jax
-    from flax import nnx
 
-    from spikejax.models.restorer import build_restorer
-    from spikejax.training.checkpoint import load_for_inference
-    from spikejax.training.step import describe_network
+    from spikejax.loading import load
 
-    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+    if "JAX_COMPILATION_CACHE_DIR" not in os.environ and Path(options.network).is_dir():
         # The next video of the same tile size finds its program compiled.
-        jax.config.update("jax_compilation_cache_dir", str(workdir.absolute() / "compiled"))
-    config, params, statistics = load_for_inference(workdir)
-    network = describe_network(lambda: build_restorer(config.model, rngs=nnx.Rngs(0)))
-    return nnx.merge(network.graph, params), statistics
+        jax.config.update("jax_compilation_cache_dir", str(Path(options.network).absolute() / "compiled"))
+    return load(options.network, dtype=options.dtype)
 
 
-def _open_voxels(
-    options: argparse.Namespace, frames: FrameSource, model: "Restorer", statistics: dict[str, Any] | None
-) -> "VoxelSource | None":
-    """The frames' voxels if the network takes spikes, None if it takes none."""
-    from spikejax.data.statistics import statistics_from
+def _job(options: argparse.Namespace, restorer: VideoRestorer, frames: FrameSource, sharp: FrameSource | None) -> Job:
+    from spikejax.inference.network import use_devices
+    from spikejax.inference.run import Job
     from spikejax.inference.spikes import VoxelSource
+    from spikejax.inference.stream import Settings
 
-    if model.spike_bins is None:
-        if options.spikes is not None:
-            raise InputError(f"expected no --spikes, the network in {options.workdir} takes none")
-        return None
-    if options.spikes is None:
-        raise InputError(f"expected --spikes, the network in {options.workdir} needs them")
-    if statistics is None:
-        raise InputError(f"expected the training statistics of the spikes, found none in {options.workdir}")
-    voxels = VoxelSource(
-        options.spikes,
-        frames,
-        statistics=statistics_from(statistics, bins=model.spike_bins, source=options.workdir),
-        size=options.spike_size,
+    tile, auto = options.tile or restorer.tile, isinstance(options.tile, str)
+    if auto:
+        frames_at_once = options.tile.partition(",auto")[0]
+        tile = restorer.tile if options.tile == "auto" else replace(restorer.tile, frames=int(frames_at_once))
+    if options.space is not None:
+        tile = Extent(tile.frames, 0, 0)
+    settings = Settings(
+        tile=tile,
+        overlap=options.overlap or restorer.overlap,
+        auto=auto,
+        sigma=options.sigma,
+        ensemble=options.ensemble,
+        passes=restorer.passes_for(options.rate),
+        devices=use_devices(options.space or options.devices, space=options.space is not None),
     )
-    for note in voxels.notes:
+    restorer.check_spikes(options.spikes is not None)
+    if restorer.task.bins is None:
+        return Job(frames, settings, sharp=sharp)
+    spikes = VoxelSource(
+        options.spikes, frames, bins=restorer.task.bins, size=options.spike_size, windows=options.spike_windows
+    )
+    for note in spikes.notes:
         print(f"spikejax: note: {note}", file=sys.stderr)
-    return voxels
+    return Job(frames, settings, spikes=spikes, sharp=sharp)
+
+
+def _describe(options: argparse.Namespace, restorer: VideoRestorer, frames: FrameSource) -> dict[str, Any]:
+    """What decides the restored frames: a run that resumes must have the same."""
+    decisive = (
+        "input", "spikes", "spike_windows", "spike_size", "sharp", "tile", "overlap", "sigma", "rate", "ensemble",
+        "dtype", "video", "codec", "quality", "pixel_format",
+    )  # fmt: skip
+    values = {name: getattr(options, name) for name in decisive}
+    stated = {name: value if isinstance(value, str) or value is None else str(value) for name, value in values.items()}
+    size = f"{frames.height}x{frames.width}, {frames.expected_length} frames"
+    return stated | {"network": restorer.fingerprint(), "size": size}
 
 
 if __name__ == "__main__":

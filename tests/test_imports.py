@@ -37,6 +37,15 @@ ALLOWED = {
         "spikejax.weights",
         "spikejax.perceptual",
     },
+    "spikejax.reports": {"spikejax.data"},
+    # `spikejax.load`: what training or converting left, as something that restores.
+    "spikejax.loading": {
+        "spikejax.data",
+        "spikejax.inference",
+        "spikejax.models",
+        "spikejax.training",
+        "spikejax.weights",
+    },
     "convert": {"spikejax.data", "spikejax.models", "spikejax.weights", "configs"},
     "configs": set(),
 }

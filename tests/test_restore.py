@@ -18,10 +18,14 @@ from configs import common
 from spikejax import metrics, restore
 from spikejax.cli import run
 from spikejax.data.dat import write_dat
-from spikejax.data.video import open_frames, open_writer, write_picture
-from spikejax.data.voxels import standardise
+from spikejax.data.encode import write_video
+from spikejax.data.statistics import SpikeStatistics
+from spikejax.data.video import open_frames, write_picture
 from spikejax.errors import InputError
-from spikejax.inference.network import CompiledNetwork
+from spikejax.inference.network import ClipShape, CompiledNetwork
+from spikejax.inference.restorer import VideoRestorer
+from spikejax.inference.task import Task
+from spikejax.inference.tiling import Extent
 from spikejax.models.restorer import build_restorer
 from spikejax.training.checkpoint import Checkpoints
 from spikejax.training.config import save_config
@@ -37,12 +41,13 @@ class Brighten(nnx.Module):
 
     def __init__(self, spike_bins: int | None) -> None:
         self.spike_bins = spike_bins
+        self.factor = nnx.Param(jnp.float32(2))
 
-    def __call__(self, blur: jax.Array, voxels: jax.Array | None, *, key: jax.Array | None = None) -> jax.Array:
+    def __call__(self, clip: jax.Array, voxels: jax.Array | None, *, key: jax.Array | None = None) -> jax.Array:
         """Has the signature of `Restorer`."""
         assert key is None
         assert (voxels is None) == (self.spike_bins is None)
-        return 2 * blur
+        return self.factor[...] * clip
 
 
 @pytest.fixture
@@ -57,9 +62,18 @@ def inputs(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def use(monkeypatch: pytest.MonkeyPatch, model: nnx.Module) -> None:
+def use(monkeypatch: pytest.MonkeyPatch, model: Brighten) -> None:
     """Puts a stand-in in the place of every trained network."""
-    monkeypatch.setattr(restore, "_load_network", lambda workdir: (model, STATISTICS))
+    statistics = SpikeStatistics(BINS, STATISTICS["mean"], STATISTICS["std"], windows=1)
+    restorer = VideoRestorer(
+        model,
+        Task(bins=model.spike_bins),
+        statistics=statistics,
+        tile=Extent(4, 24, 32),
+        overlap=Extent(1, 8, 8),
+        name="work",
+    )
+    monkeypatch.setattr(restore, "_load", lambda options: restorer)
 
 
 def arguments(inputs: Path, *more: str, spikes: bool = True) -> list[str]:
@@ -102,9 +116,7 @@ def test_figures(inputs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.C
 def test_a_video_becomes_a_video(inputs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Catches another size, rate or length, and spikes that are matched to a video's frames by name."""
     use(monkeypatch, Brighten(BINS))
-    with open_writer(inputs / "blur.mp4", rate=Fraction(24000, 1001)) as writer:
-        for frame in read(inputs / "blur"):
-            writer.write(frame)
+    write_video(inputs / "blur.mp4", read(inputs / "blur"), rate=Fraction(24000, 1001))
     restore.main(
         ["--workdir", "w", "--input", str(inputs / "blur.mp4"), "--spikes", str(inputs / "spike")]
         + ["--output", str(inputs / "out.mkv"), *TILES]
@@ -197,7 +209,7 @@ def _fewer_sharp_frames(inputs: Path) -> None:
         (_video_that_does_not_decode, "expected a video"),
         (_one_frame, "expected at least 2 frames of 16x16, found 1"),
         (_damaged_frame, "expected a picture, cannot decode"),
-        (_fewer_sharp_frames, "expected sharp frames like the input (7 frames of 36x52"),
+        (_fewer_sharp_frames, "expected sharp frames like the restored ones (7 frames of 36x52"),
     ],
 )
 def test_bad_input(
@@ -279,13 +291,14 @@ def test_a_trained_network(inputs: Path) -> None:
     """Catches parameters or statistics that do not reach the network: its answer is that of the network in memory."""
     network, params = save_random_network(inputs / "work", tiny_config())
     restore.main(arguments(inputs, "--tile", f"{FRAMES},{HEIGHT},{WIDTH}"))
-    counts = np.full((FRAMES, HEIGHT, WIDTH, BINS), STEPS / BINS, np.float32)
-    voxels = standardise(counts, mean=STATISTICS["mean"], std=STATISTICS["std"])
+    counts = np.full((FRAMES, HEIGHT, WIDTH, BINS), STEPS // BINS, np.uint8)
+    shape = ClipShape((FRAMES, HEIGHT, WIDTH), counts=counts.shape)
     # Compiled the same way, so that the compilation cache answers.
     in_memory = CompiledNetwork(
-        nnx.merge(network.graph, params), clip_shape=(FRAMES, HEIGHT, WIDTH), voxel_shape=voxels.shape
+        nnx.merge(network.graph, params), shape, statistics=(STATISTICS["mean"], STATISTICS["std"])
     )
-    np.testing.assert_array_equal(read(inputs / "out"), metrics.to_uint8(in_memory(read(inputs / "blur"), voxels)))
+    (answer,) = in_memory.restore([(read(inputs / "blur"), counts)])
+    np.testing.assert_array_equal(read(inputs / "out"), metrics.to_uint8(answer))
 
 
 def test_a_checkpoint_of_another_network(inputs: Path) -> None:

@@ -1,59 +1,202 @@
-"""A network compiled for clips of one shape, called with NumPy arrays."""
+"""A network compiled for tiles of one shape, run on one or several devices.
+
+Several devices each take a tile of their own, or (`space`) all work on the rows of the same one. Frames and counts are
+sent as they are stored, 8 or 16 bits; the device makes float32 of them.
+"""
 
 from __future__ import annotations
 
 import time
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jaxtyping import Array, Float, Float32, UInt8
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+from jaxtyping import Array, Float, Float32, Num
+
+from spikejax.errors import InputError
+
+# A tile's frames, uint8 or uint16 of their whole range or float32 in [0, 1], and its counts if the network takes any.
+Tile = tuple[Num[np.ndarray, "t h w 3"], Num[np.ndarray, "t h2 w2 k"] | None]
+_TILES, _SPACE = "tiles", "space"
+
+
+@dataclass(frozen=True)
+class ClipShape:
+    """What a network is compiled for.
+
+    Attributes:
+        frames: frames, rows and columns of a clip.
+        dtype: of its pixels: "uint8", "uint16" or "float32".
+        counts: frames, rows, columns and bins of its counts; None = without spikes.
+        counts_dtype: "uint8" or "uint16".
+    """
+
+    frames: tuple[int, int, int]
+    dtype: str = "uint8"
+    counts: tuple[int, int, int, int] | None = None
+    counts_dtype: str = "uint8"
+
+
+@dataclass(frozen=True)
+class Devices:
+    """The devices that restore.
+
+    Attributes:
+        mesh: of one axis.
+        space: whether that axis splits the rows of every tile; otherwise each device has tiles of its own.
+    """
+
+    mesh: Mesh
+    space: bool = False
+
+    @property
+    def batch(self) -> int:
+        """Tiles that are restored at once."""
+        return 1 if self.space else self.mesh.size
+
+
+def use_devices(count: int | None = None, *, space: bool = False) -> Devices:
+    """The first `count` devices, None = all of them.
+
+    Raises:
+        InputError: there are not that many.
+    """
+    available = jax.devices()
+    if count is not None and not 1 <= count <= len(available):
+        raise InputError(f"expected 1 to {len(available)} devices, which is what JAX finds here, got {count}")
+    devices = np.array(available[:count])
+    return Devices(Mesh(devices, (_SPACE if space else _TILES,), axis_types=(AxisType.Auto,)), space)
 
 
 class CompiledNetwork:
-    """Restores clips of one shape; a `pipeline.ClipRestorer`.
+    """Restores tiles of one shape.
 
     Attributes:
         compile_seconds: what compiling took.
-        seconds: what all calls took together.
+        seconds: how long `restore` has waited for the devices, all calls together.
+        bytes: what a device needs for the program: parameters, inputs, outputs and everything in between.
     """
 
     def __init__(
-        self, model: nnx.Module, *, clip_shape: tuple[int, int, int], voxel_shape: tuple[int, int, int, int] | None
+        self,
+        model: nnx.Module,
+        shape: ClipShape,
+        *,
+        statistics: tuple[float, float] = (0.0, 1.0),
+        sigma: float | None = None,
+        devices: Devices | None = None,
     ) -> None:
         """Compiles the network.
 
         Args:
-            model: a Restorer, called as model(blur, voxels, key=None).
-            clip_shape: frames, rows and columns of the clips.
-            voxel_shape: frames, rows, columns and bins of their voxels; None = without spikes.
+            model: a Restorer, called as model(clip, voxels, key=None).
+            shape: of the clips.
+            statistics: mean and standard deviation of log1p of the counts.
+            sigma: standard deviation of the noise, of 255, for a network that takes it.
+            devices: None = the first one.
 
         Raises:
             InputError: the network cannot take such a clip.
         """
-        graphdef, self._params = nnx.split(model)
+        self.shape = shape
+        self._devices = devices or use_devices(1)
+        mesh = self._devices.mesh
+        graphdef, state = nnx.split(model)
+        self._params = jax.device_put(state, NamedSharding(mesh, PartitionSpec()))
+        level = np.zeros(0, np.float32) if sigma is None else np.array([sigma / 255], np.float32)
+        self._extra = (np.array(statistics, np.float32), level)
 
-        def forward(
-            params: Any, blur: UInt8[Array, "t h w 3"], voxels: Float32[Array, "t h2 w2 k"] | None
-        ) -> Float[Array, "t h w 3"]:
-            clip = blur.astype(jnp.float32)[jnp.newaxis] / 255.0
-            recon = nnx.merge(graphdef, params)(clip, None if voxels is None else voxels[jnp.newaxis], key=None)
-            return recon[0].astype(jnp.float32)
+        def forward(params: Any, frames: Array, counts: Array | None, moments: Array, level: Array) -> Array:
+            clip = _to_float(frames)
+            if self._devices.space:
+                rows = NamedSharding(mesh, PartitionSpec(None, None, _SPACE))
+                clip = jax.lax.with_sharding_constraint(clip, rows)
+            noise = jnp.broadcast_to(level, (*clip.shape[:-1], *level.shape))
+            voxels = None if counts is None else (jnp.log1p(counts.astype(jnp.float32)) - moments[0]) / moments[1]
+            recon = nnx.merge(graphdef, params)(jnp.concatenate([clip, noise], axis=-1), voxels, key=None)
+            return recon.astype(jnp.float32)
 
         started = time.perf_counter()
-        blur = jax.ShapeDtypeStruct((*clip_shape, 3), jnp.uint8)
-        voxels = None if voxel_shape is None else jax.ShapeDtypeStruct(voxel_shape, jnp.float32)
-        self._forward = jax.jit(forward).lower(self._params, blur, voxels).compile()
+        self._forward = self._spread(forward).lower(self._params, *self._abstract(), *self._extra).compile()
         self.compile_seconds = time.perf_counter() - started
         self.seconds = 0.0
+        self.bytes = _needed_bytes(self._forward)
 
-    def __call__(
-        self, blur: UInt8[np.ndarray, "t h w 3"], voxels: Float32[np.ndarray, "t h2 w2 k"] | None
-    ) -> Float32[np.ndarray, "t h w 3"]:
-        """The restored clip, about [0, 1]."""
+    def restore(self, tiles: Iterable[Tile]) -> Iterator[Float32[np.ndarray, "t2 h2 w2 3"]]:
+        """Yields the restored tiles, about [0, 1], in order.
+
+        The next tiles are cut and sent while the devices still work on those before.
+        """
+        running: deque[tuple[int, Array]] = deque()
+        stream = iter(tiles)
+        while group := list(islice(stream, self._devices.batch)):
+            running.append((len(group), self._submit(group)))
+            if len(running) > 1:
+                yield from self._collect(*running.popleft())
+        while running:
+            yield from self._collect(*running.popleft())
+
+    def _submit(self, tiles: Sequence[Tile]) -> Array:
         started = time.perf_counter()
-        restored = np.asarray(self._forward(self._params, blur, voxels))
+        # A last group that is too small is filled up with repetitions: the program has one shape.
+        filled = [*tiles, *[tiles[-1]] * (self._devices.batch - len(tiles))]
+        frames = self._put(np.stack([tile[0] for tile in filled]))
+        windows = [counts for _, counts in filled if counts is not None]
+        counts = self._put(np.stack(windows)) if windows else None
+        submitted = self._forward(self._params, frames, counts, *self._extra)
         self.seconds += time.perf_counter() - started
-        return restored
+        return submitted
+
+    def _collect(self, count: int, restored: Array) -> Sequence[Float32[np.ndarray, "t2 h2 w2 3"]]:
+        started = time.perf_counter()
+        arrays = list(np.asarray(restored)[:count])
+        self.seconds += time.perf_counter() - started
+        return arrays
+
+    def _spread(self, forward: Any) -> Any:
+        """The jitted function for the devices."""
+        mesh, each = self._devices.mesh, PartitionSpec(_TILES)
+        if self._devices.space:
+            return jax.jit(forward)
+        everywhere = PartitionSpec()
+        # Mapped and not partitioned: every device runs the very program that one device alone would run.
+        specs = (everywhere, each, each, everywhere, everywhere)
+        return jax.jit(jax.shard_map(forward, mesh=mesh, in_specs=specs, out_specs=each, check_vma=False))
+
+    def _abstract(self) -> tuple[jax.ShapeDtypeStruct, jax.ShapeDtypeStruct | None]:
+        batch, sharding = self._devices.batch, self._input_sharding
+        frames = jax.ShapeDtypeStruct((batch, *self.shape.frames, 3), self.shape.dtype, sharding=sharding)
+        if self.shape.counts is None:
+            return frames, None
+        return frames, jax.ShapeDtypeStruct((batch, *self.shape.counts), self.shape.counts_dtype, sharding=sharding)
+
+    @property
+    def _input_sharding(self) -> NamedSharding:
+        spec = PartitionSpec() if self._devices.space else PartitionSpec(_TILES)
+        return NamedSharding(self._devices.mesh, spec)
+
+    def _put(self, values: np.ndarray) -> Array:
+        return jax.device_put(values, self._input_sharding)
+
+
+def _to_float(frames: Num[Array, "b t h w 3"]) -> Float[Array, "b t h w 3"]:
+    if jnp.issubdtype(frames.dtype, jnp.floating):
+        return frames
+    return frames.astype(jnp.float32) / jnp.iinfo(frames.dtype).max
+
+
+def _needed_bytes(compiled: Any) -> int:
+    memory = compiled.memory_analysis()
+    return (
+        memory.argument_size_in_bytes
+        + memory.output_size_in_bytes
+        + memory.temp_size_in_bytes
+        + memory.generated_code_size_in_bytes
+    )

@@ -4,91 +4,199 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from fractions import Fraction
+from itertools import chain, islice
 
 import numpy as np
-from jaxtyping import Float32, UInt8
+from jaxtyping import Float32, Num
 
+from spikejax.inference.ensemble import PLAIN, Variant
+from spikejax.inference.network import Tile as TileInput
 from spikejax.inference.tiling import Extent, Tile, overlapping_clips, spatial_tiles, taper
-from spikejax.metrics import to_uint8
 
-# Restores a clip of the one shape that a network was compiled for: uint8 blur [t,h,w,3] and standardised voxels
-# [t,h',w',k] (None for a network without spikes) to float32 [t,h,w,3] in [0, 1].
-ClipRestorer = Callable[
-    [UInt8[np.ndarray, "t h w 3"], Float32[np.ndarray, "t h2 w2 k"] | None], Float32[np.ndarray, "t h w 3"]
-]
+# The network: takes tiles of one shape lazily and yields their restored frames, in order. (Tile inputs, whether rows
+# and columns are swapped in them.)
+RestoreTiles = Callable[[Iterator[TileInput], bool], Iterator[Float32[np.ndarray, "t h w 3"]]]
 
 
 @dataclass(frozen=True)
 class Sample:
-    """A blurred frame, and its window's standardised voxels if the network takes spikes."""
+    """A frame to be restored.
 
-    blur: UInt8[np.ndarray, "h w 3"]
-    voxels: Float32[np.ndarray, "h2 w2 k"] | None = None
+    Attributes:
+        frame: uint8 or uint16, or float32 in [0, 1].
+        counts: the spikes of its window, if the network takes spikes.
+        time: when it is shown, in seconds; None if nobody knows.
+    """
+
+    frame: Num[np.ndarray, "h w 3"]
+    counts: Num[np.ndarray, "h2 w2 k"] | None = None
+    time: Fraction | None = None
+
+
+# A restored frame of the video, with the frame it was (None if there was none) and its time.
+Restored = tuple[Sample | None, Float32[np.ndarray, "h w 3"], Fraction | None]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How frames are cut up.
+
+    Attributes:
+        tile: of one shape, not larger than the frames.
+        overlap: of neighbouring tiles; smaller than `tile`.
+        upscale: size of the restored frames over that of the frames.
+        variants: how each tile is turned; the results' mean is taken.
+    """
+
+    tile: Extent
+    overlap: Extent
+    upscale: int = 1
+    variants: tuple[Variant, ...] = (PLAIN,)
+
+    @property
+    def stride(self) -> int:
+        """How many frames a clip starts after the one before."""
+        return self.tile.frames - self.overlap.frames
+
+    def first_sample(self, done: int) -> int:
+        """The sample with which `restore_stream` must begin to go on after `done` frames.
+
+        It is the start of the last clip that holds none of the missing frames: whatever clip comes after it, also a
+        last one that is moved back, finds its frames.
+        """
+        return max(0, (done - self.tile.frames) // self.stride * self.stride)
 
 
 def restore_stream(
-    samples: Iterable[Sample], restore_clip: ClipRestorer, *, tile: Extent, overlap: Extent
-) -> Iterator[tuple[Sample, UInt8[np.ndarray, "h w 3"]]]:
-    """Yields every sample with its restored frame, in order.
+    samples: Iterable[Sample], restore: RestoreTiles, plan: Plan, *, skip: int = 0
+) -> Iterator[Restored]:
+    """Yields every sample from number `skip` on, restored, in order.
 
     Held at a time: the samples of one clip and of the next one's new frames, and one clip of float32 results.
 
     Args:
-        samples: of one size; at least `tile.frames` of them.
-        restore_clip: the network, called on clips of size `tile` only.
-        tile: not larger than the frames.
-        overlap: smaller than `tile`.
+        samples: of one size; at least `plan.tile.frames` of them.
+        restore: the network.
+        plan: how to cut.
+        skip: frames at the start that are not wanted; what only they need is not computed. The others come out
+            exactly as if they all were.
     """
-    clips = overlapping_clips(samples, frames=tile.frames, overlap=overlap.frames)
+    clips = overlapping_clips(samples, frames=plan.tile.frames, overlap=plan.overlap.frames)
     current = next(clips, None)
     if current is None:
         return
-    height, width = current[0][0].blur.shape[:2]
-    tiles = spatial_tiles(height, width, tile=tile, overlap=overlap)
-    fade = taper(tile.frames, overlap.frames).astype(np.float32)
-    blended = np.zeros((tile.frames, height, width, 3), np.float32)
-    weight = np.zeros(tile.frames, np.float32)
+    fade = taper(plan.tile.frames, plan.overlap.frames).astype(np.float32)
+    height, width = (side * plan.upscale for side in current[0][0].frame.shape[:2])
+    blended = np.zeros((plan.tile.frames, height, width, 3), np.float32)
+    weight = np.zeros(plan.tile.frames, np.float32)
+    start = 0
     while current is not None:
         clip, _ = current
-        assert len(clip) == tile.frames, "the caller fits the tile to the number of frames"
-        for part in tiles:
-            _add_tile(blended, clip, part, fade, restore_clip)
+        assert len(clip) == plan.tile.frames, "the caller fits the tile to the number of frames"
+        if start + len(clip) > skip:
+            _restore_clip(clip, restore, plan, blended, fade)
         weight += fade
         current = next(clips, None)
         # Nothing more is added to the frames before the next clip.
         finished = current[1] if current is not None else len(clip)
-        for index in range(finished):
-            yield clip[index], to_uint8(blended[index] / weight[index])
-        blended = _shift(blended, finished)
-        weight = _shift(weight, finished)
+        for index in range(max(0, skip - start), finished):
+            yield clip[index], blended[index] / weight[index], clip[index].time
+        start += finished
+        _shift(blended, finished)
+        _shift(weight, finished)
 
 
-def _add_tile(
-    blended: Float32[np.ndarray, "t h w 3"],
+def interpolate_stream(
+    samples: Iterable[Sample], restore: RestoreTiles, plan: Plan, *, skip: int = 0
+) -> Iterator[Restored]:
+    """Yields every sample and, between each two, the frame in their middle, from number `skip` of all these on.
+
+    A clip's frames lie evenly around the middle; before the first and after the last frame, the frames are mirrored.
+
+    Args:
+        samples: at least two of them, from number `first_interpolated(skip)` on.
+        restore: the network; its answer has one frame.
+        plan: how to cut; clips start frame by frame.
+        skip: frames at the start that are not wanted.
+    """
+    reach = plan.tile.frames // 2
+    index = max(0, skip - 1) // 2  # of the first clip's sample before the middle
+    stream = iter(samples)
+    missing = reach - 1 - index
+    if missing > 0:
+        head = list(islice(stream, missing))
+        stream = chain(head[::-1], head, stream)
+    later = None
+    for clip, _ in overlapping_clips(_mirrored_at_the_end(stream, reach - 1), frames=2 * reach, overlap=2 * reach - 1):
+        if len(clip) < 2 * reach:
+            return  # everything is skipped
+        earlier, later = clip[reach - 1], clip[reach]
+        if 2 * index >= skip:
+            yield earlier, as_float(earlier.frame), earlier.time
+        if 2 * index + 1 >= skip:
+            middle = np.zeros((1, *earlier.frame.shape), np.float32)
+            _restore_clip(clip, restore, plan, middle, np.ones(1, np.float32))
+            between = None if earlier.time is None or later.time is None else (earlier.time + later.time) / 2
+            yield None, middle[0], between
+        index += 1
+    if later is not None:
+        yield later, as_float(later.frame), later.time
+
+
+def first_interpolated(skip: int, *, window: int) -> int:
+    """The sample with which `interpolate_stream` must begin to leave out `skip` frames."""
+    return max(0, max(0, skip - 1) // 2 - (window // 2 - 1))
+
+
+def _mirrored_at_the_end(samples: Iterator[Sample], count: int) -> Iterator[Sample]:
+    recent: list[Sample] = []
+    for sample in samples:
+        recent = [sample, *recent][:count]
+        yield sample
+    yield from recent
+
+
+def as_float(frame: Num[np.ndarray, "h w 3"]) -> Float32[np.ndarray, "h w 3"]:
+    """A frame in [0, 1]."""
+    if frame.dtype == np.float32:
+        return frame
+    return frame.astype(np.float32) / np.float32(np.iinfo(frame.dtype).max)
+
+
+def _restore_clip(
     clip: list[Sample],
-    tile: Tile,
+    restore: RestoreTiles,
+    plan: Plan,
+    blended: Float32[np.ndarray, "t h w 3"],
     fade: Float32[np.ndarray, " t"],
-    restore_clip: ClipRestorer,
 ) -> None:
-    """Restores one tile of a clip and adds it, weighted in space and time, to `blended`."""
-    rows, columns = tile.box.slices
-    blur = np.stack([sample.blur[rows, columns] for sample in clip])
-    restored = restore_clip(blur, _tile_voxels(clip, tile))
-    blended[:, rows, columns] += fade[:, np.newaxis, np.newaxis, np.newaxis] * tile.weights * restored
+    """Restores all tiles of a clip and adds them, weighted in space and time, to `blended`."""
+    height, width = clip[0].frame.shape[:2]
+    places = spatial_tiles(height, width, tile=plan.tile, overlap=plan.overlap)
+    larger = [extent.scaled(plan.upscale) for extent in (plan.tile, plan.overlap)]
+    targets = spatial_tiles(*blended.shape[1:3], tile=larger[0], overlap=larger[1])
+    in_time = fade[:, np.newaxis, np.newaxis, np.newaxis] / np.float32(len(plan.variants))
+    for variant in plan.variants:
+        restored = restore((_cut(clip, place, variant) for place in places), variant.swapped)
+        for target, part in zip(targets, restored, strict=True):
+            blended[:, *target.box.slices] += in_time * target.weights * variant.undo(part)
 
 
-def _tile_voxels(clip: list[Sample], tile: Tile) -> Float32[np.ndarray, "t h2 w2 k"] | None:
-    parts = []
+def _cut(clip: list[Sample], tile: Tile, variant: Variant) -> TileInput:
+    """What the network gets of a clip for one tile."""
+    frames = np.stack([sample.frame[tile.box.slices] for sample in clip])
+    counts = []
     for sample in clip:
-        if sample.voxels is None:
-            return None
+        if sample.counts is None:
+            return variant.apply(frames), None
         # A spike camera may have half the picture's resolution.
-        ratio = sample.blur.shape[0] // sample.voxels.shape[0]
-        rows, columns = (tile.box // ratio).slices
-        parts.append(sample.voxels[rows, columns])
-    return np.stack(parts)
+        ratio = sample.frame.shape[0] // sample.counts.shape[0]
+        counts.append(sample.counts[(tile.box // ratio).slices])
+    return variant.apply(frames), variant.apply(np.stack(counts))
 
 
-def _shift(values: Float32[np.ndarray, "t ..."], count: int) -> Float32[np.ndarray, "t ..."]:
-    """The values from `count` on, followed by zeros."""
-    return np.concatenate([values[count:], np.zeros_like(values[:count])])
+def _shift(values: Float32[np.ndarray, "t ..."], count: int) -> None:
+    """Moves the values from `count` on to the start, and zeros to the end."""
+    values[:-count] = values[count:]
+    values[-count:] = 0

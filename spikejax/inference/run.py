@@ -1,167 +1,238 @@
-"""Restoring a whole input: frames, voxels and sharp frames in; restored frames and figures out."""
+"""Restoring a whole input: frames, spikes and sharp frames in; restored frames and figures out.
+
+Three things go on at once, a few frames apart: reading (decoding, counting spikes), restoring, and writing (measuring,
+encoding). What is held in memory depends on the frames' size and the tile, not on the length of the video.
+"""
 
 from __future__ import annotations
 
 import math
-import resource
 import sys
-from collections.abc import Iterable, Iterator
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
-from itertools import chain, islice, repeat
 from typing import Any, TextIO
 
-import jax
+import cv2
 import numpy as np
-from flax import nnx
-from jaxtyping import Float32
+from jaxtyping import Num, UInt8
 
 from spikejax import metrics
 from spikejax.data.progress import Progress
-from spikejax.data.video import Frame, FrameSource, FrameWriter
+from spikejax.data.video import FrameSource
 from spikejax.errors import InputError
-from spikejax.inference.network import CompiledNetwork
-from spikejax.inference.pipeline import Sample, restore_stream
+from spikejax.inference.memory import peak_device_bytes, peak_host_bytes
+from spikejax.inference.output import Output
+from spikejax.inference.pipeline import Restored, Sample, as_float
+from spikejax.inference.restorer import VideoRestorer
+from spikejax.inference.spikes import VoxelSource
+from spikejax.inference.stream import Settings, to_dtype
+from spikejax.inference.threads import ReadAhead, WriteBehind
 from spikejax.inference.tiling import Extent
-from spikejax.models.restorer import MIN_FRAMES, MIN_SIDE
 
-Voxels = Float32[np.ndarray, "h2 w2 k"]
-SMALLEST_TILE = Extent(MIN_FRAMES, MIN_SIDE, MIN_SIDE)
+# Frames that may wait to be written; they are large after super-resolution.
+_WRITE_BEHIND = 4
+Picture = UInt8[np.ndarray, "h w 3"]
+# (restored, sharp) to further figures by name, such as a learned distance.
+Measure = Callable[[Picture, Picture], dict[str, float]]
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is to be restored.
+
+    Attributes:
+        frames: the input.
+        spikes: of the frames, if the network takes spikes.
+        sharp: the true frames, to measure against; as many and as large as the restored ones.
+        settings: how.
+        measure: further figures of a restored and its sharp frame.
+    """
+
+    frames: FrameSource
+    settings: Settings
+    spikes: VoxelSource | None = None
+    sharp: FrameSource | None = None
+    measure: Measure | None = None
 
 
 @dataclass(frozen=True)
 class Report:
-    """The figures of a restored input.
+    """The figures of a restored input; times are of this run, scores of all frames.
 
     Attributes:
-        frames: how many.
-        height: of a frame.
-        width: of a frame.
+        frames: how many restored frames there are.
+        resumed_at: how many of them an earlier run had made.
+        height, width: of a frame of the input.
+        restored_height, restored_width: of a restored frame.
         tile: frames, rows and columns that the network saw at once.
         overlap: of neighbouring tiles.
+        devices: how many restored.
         compile_seconds: what compiling the network took.
-        seconds_per_frame: the network's time for a frame.
+        seconds_per_frame: from the first frame that was read to the last that was written.
+        seconds: the same for all frames ("total"), and how long reading ("decode"), the network and blending
+            ("compute") and measuring and encoding ("write") took, which go on at the same time.
+        shares: of the total, as far as they were busy.
         peak_host_bytes: the largest memory of the process.
         peak_device_bytes: the same of the accelerator; None on a CPU, where it is part of the host's.
-        scores: if there are sharp frames, means over the frames of PSNR (dB) and SSIM, of RGB and of Y, before
-            (`psnr_blur`, ...) and after (`psnr_recon`, ...); None where a PSNR is infinite.
+        program_bytes: what the compiler says that the network needs on a device.
+        damage: what of the input did not decode, in words; None if all did.
+        scores: if there are sharp frames, the figures of each: PSNR (dB) and SSIM, of RGB and of Y, before
+            (`psnr_blur`, ...) and after (`psnr_recon`, ...).
     """
 
     frames: int
+    resumed_at: int
     height: int
     width: int
+    restored_height: int
+    restored_width: int
     tile: Extent
     overlap: Extent
+    devices: int
     compile_seconds: float
     seconds_per_frame: float
+    seconds: dict[str, float]
+    shares: dict[str, float]
     peak_host_bytes: int
     peak_device_bytes: int | None
-    scores: dict[str, float | None]
+    program_bytes: int
+    damage: str | None
+    scores: list[dict[str, float]]
+
+    @property
+    def means(self) -> dict[str, float]:
+        """Each figure's mean over the frames that have it."""
+        names = dict.fromkeys(name for frame in self.scores for name in frame)
+        return {name: float(np.mean([frame[name] for frame in self.scores if name in frame])) for name in names}
 
     def to_json(self) -> dict[str, Any]:
-        """The report as what JSON can hold, the scores beside the other figures."""
+        """The report as what JSON can hold: an infinite PSNR, which equal pictures have, is None."""
         fields = asdict(self)
         scores = fields.pop("scores")
-        return fields | scores
+        return fields | _finite(self.means) | {"per_frame": [_finite(frame) for frame in scores]}
 
 
-def restore_frames(
-    model: nnx.Module,
-    frames: FrameSource,
-    *,
-    voxels: Iterable[Voxels] | None,
-    sharp: FrameSource | None,
-    writer: FrameWriter,
-    tile: Extent,
-    overlap: Extent,
-    log: TextIO | None = None,
-) -> Report:
-    """Restores all frames of a source, writes them and returns the figures.
+def _finite(figures: dict[str, float]) -> dict[str, float | None]:
+    return {name: value if math.isfinite(value) else None for name, value in figures.items()}
 
-    Args:
-        model: a Restorer.
-        frames: the blurred frames.
-        voxels: standardised, one array for each frame; None for a network without spikes.
-        sharp: as many true frames of the same size, to measure against.
-        writer: takes the restored frames.
-        tile: frames, rows and columns the network sees at once; cut down to the input where that is smaller.
-        overlap: of neighbouring tiles; smaller than `tile`.
-        log: where progress is shown, default stderr.
+
+def restored_count(restorer: VideoRestorer, frames: FrameSource, settings: Settings, *, exact: bool) -> int | None:
+    """How many frames come out; None if nothing says how many go in and `exact` does not ask to count them."""
+    count = frames.count if exact else frames.expected_length
+    return None if count is None else restorer.task.length(count, passes=settings.passes)
+
+
+def check_sharp(restorer: VideoRestorer, job: Job) -> None:
+    """Raises InputError unless there are as many sharp frames as restored ones, of their size."""
+    if job.sharp is None:
+        return
+    count = restored_count(restorer, job.frames, job.settings, exact=True)
+    scale = restorer.task.upscale
+    expected = f"{count} frames of {job.frames.height * scale}x{job.frames.width * scale}"
+    found = f"{job.sharp.count} frames of {job.sharp.height}x{job.sharp.width}"
+    if found != expected:
+        raise InputError(
+            f"expected sharp frames like the restored ones ({expected}, height x width), "
+            f"found {found}: {job.sharp.path}"
+        )
+
+
+def restore_job(restorer: VideoRestorer, job: Job, output: Output, *, log: TextIO | None = None) -> Report:
+    """Restores all frames that `output` does not have yet and gives them to it; returns the figures.
 
     Raises:
-        InputError: fewer than two frames, or frames that the network cannot take.
+        InputError: the frames are too few or too small, or do not fit the network or the settings.
     """
-    if SMALLEST_TILE.within(tile) != SMALLEST_TILE:
-        raise InputError(f"expected a --tile of at least {SMALLEST_TILE}, found {tile}")
-    samples = _samples(frames, voxels)
-    first = list(islice(samples, tile.frames))
-    if len(first) < MIN_FRAMES or min(frames.height, frames.width) < MIN_SIDE:
-        raise InputError(
-            f"expected at least {MIN_FRAMES} frames of {MIN_SIDE}x{MIN_SIDE}, "
-            f"found {len(first)} of {frames.height}x{frames.width} (height x width): {frames.path}"
-        )
-    tile = tile.within(Extent(len(first), frames.height, frames.width))
-    print(f"compiling the network for clips of {tile} (frames, height, width)", file=log or sys.stderr)
-    network = CompiledNetwork(model, clip_shape=tile.shape, voxel_shape=_voxel_shape(first[0], tile, overlap))
-    restored = restore_stream(chain(first, samples), network, tile=tile, overlap=overlap)
-    references: Iterable[Frame | None] = repeat(None) if sharp is None else sharp
-    scores: list[dict[str, float]] = []
+    print("compiling the network", file=log or sys.stderr)
+    readers: list[ReadAhead[Sample]] = []
+
+    def samples_from(start: int) -> Iterator[Sample]:
+        # The next clip's frames are read while the network restores this one's.
+        reader = ReadAhead(_samples(job, start), job.settings.tile.frames - job.settings.overlap.frames)
+        readers.append(reader)
+        with reader.running() as samples:
+            yield from samples
+
+    already = output.done
+    stream = restorer.stream(samples_from, job.settings, done=already, name=str(job.frames.path))
+    print(f"restoring in tiles of {stream.plan.tile} (frames, height, width)", file=log or sys.stderr)
     # The clock starts here: compiling is no part of the rate.
-    progress = Progress("restoring", total=frames.expected_length, unit="frames", stream=log)
-    for index, ((sample, recon), reference) in enumerate(zip(restored, references, strict=False)):
-        writer.write(recon, name=None if frames.names is None else frames.names[index])
-        if reference is not None:
-            scores.append(metrics.compare(sample.blur, recon, reference))
-        progress.advance()
+    started = time.perf_counter()
+    waited = -sum(reader.waited for reader in readers)
+    total = restored_count(restorer, job.frames, job.settings, exact=False)
+    progress = Progress("restoring", total=None if total is None else total - already, unit="frames", stream=log)
+    writer = _Writer(job, output, stream.dtype, progress)
+    behind = WriteBehind(writer.write, _WRITE_BEHIND)
+    with behind.running() as put:
+        for item in stream:
+            before = time.perf_counter()
+            put(item)
+            waited += time.perf_counter() - before
     progress.finish()
+    waited += sum(reader.waited for reader in readers)
+    whole = time.perf_counter() - started
+    seconds = {
+        "total": whole,
+        "decode": sum(reader.seconds for reader in readers),
+        "compute": max(0.0, whole - waited),
+        "write": behind.seconds,
+    }
     return Report(
-        frames=index + 1,
-        height=frames.height,
-        width=frames.width,
-        tile=tile,
-        overlap=overlap,
-        compile_seconds=network.compile_seconds,
-        seconds_per_frame=network.seconds / (index + 1),
-        peak_host_bytes=_peak_host_bytes(),
-        peak_device_bytes=_peak_device_bytes(),
-        scores=_means(scores),
+        frames=output.done,
+        resumed_at=already,
+        height=job.frames.height,
+        width=job.frames.width,
+        restored_height=job.frames.height * restorer.task.upscale,
+        restored_width=job.frames.width * restorer.task.upscale,
+        tile=stream.plan.tile,
+        overlap=stream.plan.overlap,
+        devices=stream.devices,
+        compile_seconds=stream.compile_seconds,
+        seconds_per_frame=whole / max(1, output.done - already),
+        seconds=seconds,
+        shares={name: value / whole for name, value in seconds.items() if name != "total"},
+        peak_host_bytes=peak_host_bytes(),
+        peak_device_bytes=peak_device_bytes(),
+        program_bytes=stream.device_bytes,
+        damage=str(job.frames.damage) if job.frames.damage else None,
+        scores=output.scores,
     )
 
 
-def _samples(frames: FrameSource, voxels: Iterable[Voxels] | None) -> Iterator[Sample]:
-    if voxels is None:
-        return (Sample(frame) for frame in frames)
-    return (Sample(frame, counts) for frame, counts in zip(frames, voxels, strict=True))
+def _samples(job: Job, start: int) -> Iterator[Sample]:
+    frames = job.frames.read(start)
+    if job.spikes is None:
+        return (Sample(frame, time=time) for frame, time in frames)
+    windows = job.spikes.read(start)
+    return (Sample(frame, counts, time) for (frame, time), counts in zip(frames, windows, strict=True))
 
 
-def _voxel_shape(sample: Sample, tile: Extent, overlap: Extent) -> tuple[int, int, int, int] | None:
-    """The shape of a tile's voxels.
+class _Writer:
+    """Measures and writes restored frames."""
 
-    Raises:
-        InputError: spikes of half the frames' resolution, and tiles that start or end inside one of their pixels.
-    """
-    if sample.voxels is None:
-        return None
-    height, width, bins = sample.voxels.shape
-    ratio = sample.blur.shape[0] // height
-    if any(side % ratio for side in (tile.height, tile.width, overlap.height, overlap.width)):
-        raise InputError(
-            f"expected --tile and --overlap with sides that are multiples of {ratio}, since the spikes have 1/{ratio} "
-            f"of the frames' resolution, found tiles of {tile} with overlap {overlap}"
-        )
-    return tile.frames, tile.height // ratio, tile.width // ratio, bins
+    def __init__(self, job: Job, output: Output, dtype: np.dtype, progress: Progress) -> None:
+        self._output, self._dtype, self._progress = output, dtype, progress
+        self._measure = job.measure
+        self._sharp = None if job.sharp is None else job.sharp.read(output.done)
 
+    def write(self, restored: Restored) -> None:
+        sample, frame, time = restored
+        recon = to_dtype(frame, self._dtype)
+        scores: dict[str, float] = {}
+        if self._sharp is not None:
+            reference = next(self._sharp, None)
+            if reference is None:
+                raise InputError("expected as many sharp frames as restored ones, found fewer")
+            before = None if sample is None else sample.frame
+            scores = self._scores(before, metrics.to_uint8(frame), reference[0])
+        self._output.write(recon, time, scores)
+        self._progress.advance()
 
-def _means(scores: list[dict[str, float]]) -> dict[str, float | None]:
-    """The mean over the frames; JSON knows no infinity, which the PSNR of equal pictures is."""
-    means = {name: float(np.mean([frame[name] for frame in scores])) for name in scores[0]} if scores else {}
-    return {name: mean if math.isfinite(mean) else None for name, mean in means.items()}
-
-
-def _peak_host_bytes() -> int:
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024  # Linux counts in KiB
-
-
-def _peak_device_bytes() -> int | None:
-    statistics = jax.local_devices()[0].memory_stats() or {}
-    return statistics.get("peak_bytes_in_use")
+    def _scores(self, before: Num[np.ndarray, "h w 3"] | None, recon: Picture, sharp: Picture) -> dict[str, float]:
+        scores = {f"{name}_recon": value for name, value in metrics.measure(recon, sharp).items()}
+        if before is not None:
+            # What a larger picture is compared with is the usual enlargement.
+            blur = cv2.resize(metrics.to_uint8(as_float(before)), sharp.shape[1::-1], interpolation=cv2.INTER_CUBIC)
+            scores |= {f"{name}_blur": value for name, value in metrics.measure(blur, sharp).items()}
+        return scores if self._measure is None else scores | self._measure(recon, sharp)

@@ -1,29 +1,33 @@
-"""The voxels that belong to the frames of an input, read one frame at a time."""
+"""The spikes that belong to the frames of an input, as counts per pixel and time bin, read one frame at a time.
+
+Counts stay whole numbers until they are on the device, where they are standardised: a quarter of the memory.
+"""
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float32, Real
+from jaxtyping import Float32, UInt8, UInt16
 
 from spikejax.data.dat import count_frames, read_config
 from spikejax.data.spike_files import FrameSpikes
-from spikejax.data.statistics import SpikeStatistics
 from spikejax.data.video import FrameSource, natural_key
-from spikejax.data.voxels import standardise
 from spikejax.errors import InputError
 
-_CountReader = Callable[[], Real[np.ndarray, "h w k"]]
+Counts = UInt8[np.ndarray, "h w k"] | UInt16[np.ndarray, "h w k"]
+
+_CountReader = Callable[[], Float32[np.ndarray, "h w k"]]
 
 
 class VoxelSource:
-    """The standardised voxels [h',w',k] of every frame, in order.
+    """The counts [h',w',k] of every frame, in order: uint8 where a window's spikes fit, else uint16.
 
     Attributes:
-        shape: (h', w', k) of each frame's voxels.
+        shape: (h', w', k) of each frame's counts.
         notes: what the user should know about these spikes.
     """
 
@@ -32,8 +36,9 @@ class VoxelSource:
         path: str | Path,
         frames: FrameSource,
         *,
-        statistics: SpikeStatistics,
+        bins: int,
         size: tuple[int, int] | None = None,
+        windows: str | Path | None = None,
     ) -> None:
         """Finds the spikes of all frames and checks the files' sizes, without reading what is in them.
 
@@ -41,46 +46,94 @@ class VoxelSource:
             path: a folder with a `.dat` per frame, a folder with an `.npy` (K,H,W) of counts per frame, or one `.dat`
                 for all frames, which is cut into windows of equal length.
             frames: the frames that the spikes belong to.
-            statistics: of the training set; its bins are the network's.
+            bins: of the network.
             size: (height, width) of the spike camera; None = as config.yaml beside the spikes says, else the frames'.
+            windows: a CSV file with a line for each frame and its window of the one `.dat` in columns t0 and t1
+                (such as a data set's alignment.csv).
 
         Raises:
             InputError: a file is missing, damaged, or of another size or length than the frames.
         """
-        self._statistics = statistics
+        self._dtype: type[np.uint8] | type[np.uint16] = np.uint16
         self._readers: Sequence[_CountReader]
         self.notes: list[str] = []
         path = Path(path)
         if not path.exists():
             raise InputError(f"expected a folder or a file of spikes, found nothing at {path}")
+        if windows is not None and path.is_dir():
+            raise InputError(f"expected one .dat file to cut into the windows of {windows}, found a folder: {path}")
         if path.is_dir() and not any(path.glob("[!.]*.dat")):
             files = _file_per_frame(path, ".npy", frames)
-            height, width = _size_of_counts(files, statistics.bins)
+            height, width = _size_of_counts(files, bins)
             self._readers = [partial(_read_counts, file) for file in files]
         else:
             folder = path if path.is_dir() else path.parent
             height, width = size or _size_beside(folder, (frames.height, frames.width))
-            self._readers = self._read_windows(path, frames, height, width)
+            self._readers = self._read_windows(path, frames, height, width, bins, windows)
         _check_resolution(path, (height, width), (frames.height, frames.width))
-        self.shape = (height, width, statistics.bins)
+        self.shape = (height, width, bins)
 
-    def __iter__(self) -> Iterator[Float32[np.ndarray, "h w k"]]:
-        for read in self._readers:
-            yield standardise(read(), mean=self._statistics.mean, std=self._statistics.std)
+    def __iter__(self) -> Iterator[Counts]:
+        return self.read()
 
-    def _read_windows(self, path: Path, frames: FrameSource, height: int, width: int) -> list[_CountReader]:
-        bins = self._statistics.bins
+    def read(self, start: int = 0) -> Iterator[Counts]:
+        """Yields the counts of the frames from number `start` on.
+
+        Raises:
+            InputError: a file is damaged, or holds no whole numbers of spikes.
+        """
+        for read in self._readers[start:]:
+            yield _as_whole(read(), self._dtype)
+
+    def _read_windows(
+        self, path: Path, frames: FrameSource, height: int, width: int, bins: int, windows: str | Path | None
+    ) -> list[_CountReader]:
         if path.is_dir():
             files = _file_per_frame(path, ".dat", frames)
             steps = _equal_lengths(files, height, width)
             spikes = [FrameSpikes(file, (0, steps), height, width) for file in files]
+        elif windows is not None:
+            total = count_frames(path, height=height, width=width)
+            spikes = [
+                FrameSpikes(path, window, height, width) for window in _logged_windows(windows, path, frames, total)
+            ]
         else:
             steps = _equal_window(path, frames.count, height, width)
             starts = (frame * steps for frame in range(frames.count))
             spikes = [FrameSpikes(path, (start, start + steps), height, width) for start in starts]
-        if steps < bins:
-            self.notes.append(f"{steps} spike frames a window fill at most {steps} of the {bins} time bins")
+        fewest, most = (choose(window.steps for window in spikes) for choose in (min, max))
+        if fewest < bins:
+            self.notes.append(f"{fewest} spike frames a window fill at most {fewest} of the {bins} time bins")
+        self._dtype = np.uint8 if most <= 255 else np.uint16
         return [partial(window.counts, bins) for window in spikes]
+
+
+def _as_whole(counts: Float32[np.ndarray, "h w k"], dtype: type[np.uint8] | type[np.uint16]) -> Counts:
+    whole = counts.astype(dtype)
+    if not np.array_equal(whole, counts):
+        raise InputError("expected voxels that are counts of spikes: whole numbers from 0 to 65535")
+    return whole
+
+
+def _logged_windows(log: str | Path, stream: Path, frames: FrameSource, total: int) -> list[tuple[int, int]]:
+    """The window [t0, t1) of every frame, from a CSV file, within a stream of `total` spike frames."""
+    try:
+        with Path(log).open(newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+        named = [row for row in rows if row.get("sequence") in (None, *(part.name for part in stream.parents))]
+        windows = [(int(row["t0"]), int(row["t1"])) for row in named]
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        raise InputError(
+            f"expected a CSV file with whole numbers in columns t0 and t1, found {error!r}: {log}"
+        ) from error
+    if len(windows) != frames.count:
+        raise InputError(f"expected a window for each of {frames.count} frames, found {len(windows)} in {log}")
+    for start, stop in windows:
+        if not 0 <= start < stop <= total:
+            raise InputError(
+                f"expected windows within the {total} spike frames of {stream.name}, found {start} to {stop} in {log}"
+            )
+    return windows
 
 
 def _file_per_frame(folder: Path, suffix: str, frames: FrameSource) -> list[Path]:

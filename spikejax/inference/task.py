@@ -46,6 +46,10 @@ class Task:
         """The published evaluation's overlap; clips to interpolate in always follow each other frame by frame."""
         return Extent(self.window - 1 if self.interpolates else 2, 20, 20)
 
+    def length(self, count: int, *, passes: int = 1) -> int:
+        """How many restored frames there are of `count` frames."""
+        return (count - 1) * 2**passes + 1 if self.interpolates else count
+
     def check_sigma(self, sigma: float | None) -> None:
         """Raises InputError unless a noise level is given exactly where the network takes one, and is sensible."""
         if self.noise_level and sigma is None:

@@ -26,6 +26,7 @@ class ReadAhead(Generic[_T]):
 
     Attributes:
         seconds: how long making the items took.
+        waited: how long the reader had to wait for them.
     """
 
     def __init__(self, items: Iterable[_T], size: int) -> None:
@@ -33,6 +34,7 @@ class ReadAhead(Generic[_T]):
         self._ready: queue.Queue[Any] = queue.Queue(max(1, size))
         self._stopped = threading.Event()
         self.seconds = 0.0
+        self.waited = 0.0
 
     @contextmanager
     def running(self) -> Iterator[Iterator[_T]]:
@@ -71,7 +73,9 @@ class ReadAhead(Generic[_T]):
 
     def _take(self) -> Iterator[_T]:
         while True:
+            started = time.perf_counter()
             item = self._ready.get()
+            self.waited += time.perf_counter() - started
             if isinstance(item, _End):
                 if item.error is not None:
                     raise item.error

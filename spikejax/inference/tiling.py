@@ -40,10 +40,17 @@ class Extent:
         """The extent, cut down to `other` where it is larger."""
         return Extent(min(self.frames, other.frames), min(self.height, other.height), min(self.width, other.width))
 
+    def smaller_than(self, other: Extent) -> bool:
+        """Whether it is smaller along every axis."""
+        return all(side < limit for side, limit in zip(self.shape, other.shape, strict=True))
 
-# What VRT's evaluation uses for deblurring.
-DEFAULT_TILE = Extent(frames=12, height=256, width=256)
-DEFAULT_OVERLAP = Extent(frames=2, height=20, width=20)
+    def or_all(self, whole: Extent) -> Extent:
+        """The extent, with that of `whole` in the place of every 0."""
+        return Extent(*(side or all_ for side, all_ in zip(self.shape, whole.shape, strict=True)))
+
+    def scaled(self, factor: int) -> Extent:
+        """As many frames, of so many times the height and width."""
+        return Extent(self.frames, self.height * factor, self.width * factor)
 
 
 @dataclass(frozen=True)

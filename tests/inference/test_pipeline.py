@@ -1,11 +1,21 @@
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from fractions import Fraction
 
 import numpy as np
 import pytest
 
-from spikejax.inference.pipeline import Sample, restore_stream
+from spikejax.inference.ensemble import ENSEMBLES
+from spikejax.inference.pipeline import (
+    Plan,
+    RestoreTiles,
+    Sample,
+    first_interpolated,
+    interpolate_stream,
+    restore_stream,
+)
 from spikejax.inference.tiling import Extent
+from spikejax.metrics import to_uint8
 
 
 def clip_of(length: int, height: int = 40, width: int = 56) -> np.ndarray:
@@ -17,58 +27,97 @@ class Recorder:
     """Stands in for a network that changes nothing, and remembers the shapes it was called with."""
 
     def __init__(self) -> None:
-        self.shapes: set[tuple[int, ...]] = set()
+        self.shapes: list[tuple[int, ...]] = []
 
-    def __call__(self, blur: np.ndarray, voxels: np.ndarray | None) -> np.ndarray:
-        """Is a `ClipRestorer`."""
-        self.shapes.add(blur.shape)
-        return blur.astype(np.float32) / 255
+    def __call__(self, frames: np.ndarray, counts: np.ndarray | None) -> np.ndarray:
+        """The answer for one tile."""
+        self.shapes.append(frames.shape)
+        return frames.astype(np.float32) / 255
+
+
+def each(network: Callable[..., np.ndarray]) -> RestoreTiles:
+    """`RestoreTiles` of a function of one tile."""
+    return lambda tiles, swapped: (network(*tile) for tile in tiles)
+
+
+def run(samples: Iterable[Sample], network: Callable[..., np.ndarray], plan: Plan, skip: int = 0) -> np.ndarray:
+    """The restored frames, rounded to 8 bits."""
+    return np.stack([to_uint8(frame) for _, frame, _ in restore_stream(samples, each(network), plan, skip=skip)])
 
 
 @pytest.mark.parametrize("length", [4, 5, 9, 10])
 def test_tiles_are_put_back_where_they_were_cut(length: int) -> None:
     """Catches frames, rows or columns that are shifted, lost, doubled or scaled by the blending."""
     clip, network = clip_of(length), Recorder()
-    tile, overlap = Extent(4, 16, 24), Extent(1, 4, 6)
-    restored = list(restore_stream(map(Sample, clip), network, tile=tile, overlap=overlap))
-    np.testing.assert_array_equal(np.stack([sample.blur for sample, _ in restored]), clip)
-    np.testing.assert_array_equal(np.stack([frame for _, frame in restored]), clip)
-    assert network.shapes == {(4, 16, 24, 3)}
+    plan = Plan(Extent(4, 16, 24), Extent(1, 4, 6))
+    restored = list(restore_stream(map(Sample, clip), each(network), plan))
+    np.testing.assert_array_equal(np.stack([sample.frame for sample, _, _ in restored]), clip)
+    np.testing.assert_array_equal(np.stack([to_uint8(frame) for _, frame, _ in restored]), clip)
+    assert set(network.shapes) == {(4, 16, 24, 3)}
 
 
 def test_one_tile_equals_the_network_alone() -> None:
     """Catches any change to the network's answer where nothing needs to be blended."""
     clip = clip_of(4)
-    rng = np.random.default_rng(1)
-    answer = rng.random(clip.shape, np.float32)
-    restored = restore_stream(map(Sample, clip), lambda *_: answer, tile=Extent(4, 40, 56), overlap=Extent(1, 8, 8))
-    np.testing.assert_array_equal(np.stack([frame for _, frame in restored]), np.rint(answer * 255).astype(np.uint8))
+    answer = np.random.default_rng(1).random(clip.shape, np.float32)
+    restored = restore_stream(map(Sample, clip), each(lambda *_: answer), Plan(Extent(4, 40, 56), Extent(1, 8, 8)))
+    np.testing.assert_array_equal(np.stack([frame for _, frame, _ in restored]), answer)
 
 
 def test_neighbouring_clips_fade_into_each_other() -> None:
     """Catches a cut in time: the weights at the overlap's two frames are 2:1 and 1:2 (its share is the taper's)."""
     answers = itertools.count()
-    network = lambda blur, _: np.full(blur.shape, 0.9 * next(answers), np.float32)  # noqa: E731
-    clip = clip_of(8, 16, 16)
-    restored = restore_stream(map(Sample, clip), network, tile=Extent(5, 16, 16), overlap=Extent(2, 0, 0))
-    levels = [int(frame[0, 0, 0]) for _, frame in restored]
-    assert levels == [0, 0, 0, round(0.3 * 255), round(0.6 * 255), 230, 230, 230]
+    network = lambda frames, _: np.full(frames.shape, 0.9 * next(answers), np.float32)  # noqa: E731
+    restored = run(map(Sample, clip_of(8, 16, 16)), network, Plan(Extent(5, 16, 16), Extent(2, 0, 0)))
+    assert restored[:, 0, 0, 0].tolist() == [0, 0, 0, round(0.3 * 255), round(0.6 * 255), 230, 230, 230]
 
 
-def test_voxels_of_half_the_resolution_are_cut_with_the_frames() -> None:
-    """Catches voxels of another place or time than the tile's frames."""
+def test_larger_frames_come_from_the_places_they_belong_to() -> None:
+    """Catches tiles of super-resolution that are put back where the small ones were."""
+    clip = clip_of(5)
+    double = lambda frames, _: frames.repeat(2, 1).repeat(2, 2).astype(np.float32) / 255  # noqa: E731
+    restored = run(map(Sample, clip), double, Plan(Extent(4, 16, 24), Extent(1, 4, 6), upscale=2))
+    np.testing.assert_array_equal(restored, clip.repeat(2, 1).repeat(2, 2))
+
+
+def test_counts_of_half_the_resolution_are_cut_with_the_frames() -> None:
+    """Catches counts of another place or time than the tile's frames, also where tiles are turned."""
     clip = clip_of(6)
-    voxels = clip[:, ::2, ::2].astype(np.float32)
+    counts = np.ascontiguousarray(clip[:, ::2, ::2])
     seen = []
 
-    def network(blur: np.ndarray, counts: np.ndarray | None) -> np.ndarray:
-        assert counts is not None
-        seen.append(np.array_equal(counts, blur[:, ::2, ::2].astype(np.float32)))
-        return np.zeros(blur.shape, np.float32)
+    def network(frames: np.ndarray, spikes: np.ndarray | None) -> np.ndarray:
+        assert spikes is not None
+        # Mirroring puts the other pixel of a pair first.
+        halves = [frames[:, down::2, across::2] for down in (0, 1) for across in (0, 1)]
+        seen.append(any(np.array_equal(spikes, half) for half in halves))
+        return np.zeros(frames.shape, np.float32)
 
-    list(restore_stream(map(Sample, clip, voxels), network, tile=Extent(4, 16, 24), overlap=Extent(1, 4, 6)))
-    assert len(seen) == 2 * 3 * 3
+    plan = Plan(Extent(4, 16, 24), Extent(1, 4, 6), variants=ENSEMBLES["turns"])
+    run(map(Sample, clip, counts), network, plan)
+    assert len(seen) == 2 * 3 * 3 * 8
     assert all(seen)
+
+
+@pytest.mark.parametrize(("ensemble", "copies"), [("none", 1), ("flips", 4), ("turns", 8)])
+def test_the_ensemble_is_the_mean_of_different_copies(ensemble: str, copies: int) -> None:
+    """Catches a copy that is not turned back, or taken twice: a corner's mark must reach all the corners it can."""
+    clip = clip_of(2, 20, 20)
+
+    def marked(frames: np.ndarray, _: np.ndarray | None) -> np.ndarray:
+        answer = np.zeros(frames.shape, np.float32)
+        answer[:, 0, 1] = 1
+        return answer
+
+    plan = Plan(Extent(2, 20, 20), Extent(0, 0, 0), variants=ENSEMBLES[ensemble])
+    frame = next(restore_stream(map(Sample, clip), each(marked), plan))[1]
+    marks = np.argwhere(frame[..., 0])
+    assert len(marks) == copies
+    np.testing.assert_allclose(frame[tuple(marks.T)], 1 / copies)
+    network = Recorder()
+    restored = run(map(Sample, clip), network, plan)
+    np.testing.assert_array_equal(restored, clip)
+    assert len(network.shapes) == copies
 
 
 def test_memory_does_not_grow_with_the_length() -> None:
@@ -80,8 +129,54 @@ def test_memory_does_not_grow_with_the_length() -> None:
             read.append(index)
             yield Sample(frame)
 
-    tile = Extent(5, 16, 16)
-    restored = restore_stream(samples(), Recorder(), tile=tile, overlap=Extent(1, 0, 0))
+    plan = Plan(Extent(5, 16, 16), Extent(1, 0, 0))
+    restored = restore_stream(samples(), each(Recorder()), plan)
     ahead = [len(read) - written for written, _ in enumerate(restored)]
     assert len(ahead) == 40
-    assert max(ahead) <= 2 * tile.frames
+    assert max(ahead) <= 2 * plan.tile.frames
+
+
+def noisy(frames: np.ndarray, _: np.ndarray | None) -> np.ndarray:
+    """A network whose answer depends on all of a tile."""
+    return np.random.default_rng(int(frames.sum())).random(frames.shape, np.float32)
+
+
+@pytest.mark.parametrize("length", [5, 9, 11, 12])
+def test_going_on_gives_the_same_frames(length: int) -> None:
+    """Catches a blend that lacks what an earlier clip gave, and a last clip that is moved back too little."""
+    clip, plan = clip_of(length, 16, 16), Plan(Extent(5, 16, 16), Extent(2, 0, 0))
+    whole = run(map(Sample, clip), noisy, plan)
+    for done in range(length):
+        start = plan.first_sample(done)
+        computed = []
+
+        def network(*tile: np.ndarray) -> np.ndarray:
+            computed.append(None)  # noqa: B023, it is called in this turn only
+            return noisy(*tile)
+
+        np.testing.assert_array_equal(run(map(Sample, clip[start:]), network, plan, done - start), whole[done:])
+        assert len(computed) <= -(-(length - done) // plan.stride) + 1
+
+
+def interpolated(clip: np.ndarray, skip: int = 0) -> list[tuple[float, float]]:
+    """(level, time) of every frame; the network's answer is the mean of its four frames."""
+    base = first_interpolated(skip, window=4)
+    samples = (Sample(frame, time=Fraction(base + number)) for number, frame in enumerate(clip[base:]))
+    mean = lambda frames, _: frames.mean(axis=0, keepdims=True)  # noqa: E731
+    stream = interpolate_stream(samples, each(mean), Plan(Extent(4, 16, 16), Extent(3, 0, 0)), skip=skip)
+    return [(round(float(frame[0, 0, 0]), 3), float(time or 0)) for _, frame, time in stream]
+
+
+@pytest.mark.parametrize("length", [2, 3, 4, 7])
+def test_interpolation_puts_a_frame_between_each_two(length: int) -> None:
+    """Catches middles of the wrong frames or times, lost ends, and another result where a run goes on."""
+    levels = np.arange(length, dtype=np.float32) ** 2
+    clip = np.broadcast_to(levels[:, None, None, None], (length, 16, 16, 3))
+    mirrored = np.pad(levels, 1, "symmetric")
+    expected = []
+    for index in range(length - 1):
+        expected += [(levels[index], index), (mirrored[index : index + 4].mean(), index + 0.5)]
+    expected.append((levels[-1], length - 1))
+    assert interpolated(clip) == expected
+    for skip in range(len(expected)):
+        assert interpolated(clip, skip) == expected[skip:]

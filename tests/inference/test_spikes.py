@@ -5,14 +5,12 @@ import numpy as np
 import pytest
 
 from spikejax.data.dat import SpikeConfig, write_config, write_dat
-from spikejax.data.statistics import SpikeStatistics
 from spikejax.data.video import FrameSource, open_frames, write_picture
-from spikejax.data.voxels import standardise, voxelise
+from spikejax.data.voxels import voxelise
 from spikejax.errors import InputError
 from spikejax.inference.spikes import VoxelSource
 
 FRAMES, HEIGHT, WIDTH, STEPS, BINS = 3, 16, 24, 10, 5
-STATISTICS = SpikeStatistics(bins=BINS, mean=0.4, std=0.3, windows=FRAMES)
 STREAM = (np.random.default_rng(0).random((FRAMES * STEPS, HEIGHT, WIDTH)) < 0.4).astype(np.uint8)
 
 
@@ -35,31 +33,51 @@ def folder(tmp_path: Path) -> Path:
 
 
 def expected_voxels() -> np.ndarray:
-    """The voxels of all frames, made from the stream in memory."""
+    """The counts of all frames, made from the stream in memory."""
     windows = STREAM.reshape(FRAMES, STEPS, HEIGHT, WIDTH)
-    return np.stack([standardise(voxelise(window, BINS), mean=0.4, std=0.3) for window in windows])
+    return np.stack([voxelise(window, BINS) for window in windows])
 
 
 def test_a_dat_per_frame(frames: FrameSource, folder: Path) -> None:
-    """Catches another order of the files, the wrong statistics, or counts that are not standardised."""
-    source = VoxelSource(folder, frames, statistics=STATISTICS)
+    """Catches another order of the files, counts of other windows, and a start that is shifted where a run goes on."""
+    source = VoxelSource(folder, frames, bins=BINS)
     assert source.shape == (HEIGHT, WIDTH, BINS)
     assert source.notes == []
     np.testing.assert_array_equal(np.stack(list(source)), expected_voxels())
+    assert next(iter(source)).dtype == np.uint8
+    np.testing.assert_array_equal(np.stack(list(source.read(1))), expected_voxels()[1:])
 
 
 def test_one_dat_is_cut_into_equal_windows(frames: FrameSource, tmp_path: Path) -> None:
     """Catches windows that are shifted or of another length than the frames' share."""
     write_dat(tmp_path / "all.dat", STREAM)
-    source = VoxelSource(tmp_path / "all.dat", frames, statistics=STATISTICS)
+    source = VoxelSource(tmp_path / "all.dat", frames, bins=BINS)
     np.testing.assert_array_equal(np.stack(list(source)), expected_voxels())
+
+
+def test_one_dat_is_cut_into_logged_windows(frames: FrameSource, tmp_path: Path) -> None:
+    """Catches windows of equal length where a log says others, lines of other sequences, and windows past the end."""
+    write_dat(tmp_path / "clip" / "spike" / "all.dat", STREAM)
+    windows = [(0, 7), (9, 21), (20, 30)]
+    log = tmp_path / "alignment.csv"
+    lines = [f"{name},{number},{t0},{t1},0" for name in ("other", "clip") for number, (t0, t1) in enumerate(windows)]
+    log.write_text("\n".join(["sequence,frame,t0,t1,spikes", *lines]))
+    source = VoxelSource(tmp_path / "clip" / "spike" / "all.dat", frames, bins=BINS, windows=log)
+    expected = np.stack([voxelise(STREAM[t0:t1], BINS) for t0, t1 in windows])
+    np.testing.assert_array_equal(np.stack(list(source)), expected)
+    log.write_text("t0,t1\n0,10\n10,20\n20,31\n")
+    with pytest.raises(InputError, match="within the 30 spike frames of all.dat, found 20 to 31"):
+        VoxelSource(tmp_path / "clip" / "spike" / "all.dat", frames, bins=BINS, windows=log)
+    log.write_text("t0,t1\n0,10\n")
+    with pytest.raises(InputError, match="each of 3 frames, found 1"):
+        VoxelSource(tmp_path / "clip" / "spike" / "all.dat", frames, bins=BINS, windows=log)
 
 
 def test_prepared_voxels(frames: FrameSource, tmp_path: Path) -> None:
     """Catches the cache's axes (bins first) taken for ours (bins last), and counts standardised twice or never."""
     for index, window in enumerate(STREAM.reshape(FRAMES, STEPS, HEIGHT, WIDTH)):
         np.save(tmp_path / f"{index:06d}.npy", np.moveaxis(voxelise(window, BINS), -1, 0))
-    source = VoxelSource(tmp_path, frames, statistics=STATISTICS)
+    source = VoxelSource(tmp_path, frames, bins=BINS)
     np.testing.assert_array_equal(np.stack(list(source)), expected_voxels())
 
 
@@ -68,14 +86,14 @@ def test_the_camera_may_have_half_the_resolution(frames: FrameSource, tmp_path: 
     for index in range(FRAMES):
         write_dat(tmp_path / f"{index:06d}.dat", STREAM[:STEPS, ::2, ::2])
     size = (HEIGHT // 2, WIDTH // 2)
-    assert VoxelSource(tmp_path, frames, statistics=STATISTICS, size=size).shape == (*size, BINS)
+    assert VoxelSource(tmp_path, frames, bins=BINS, size=size).shape == (*size, BINS)
     write_config(tmp_path, SpikeConfig(*size))
-    assert VoxelSource(tmp_path, frames, statistics=STATISTICS).shape == (*size, BINS)
+    assert VoxelSource(tmp_path, frames, bins=BINS).shape == (*size, BINS)
 
 
 def test_fewer_steps_than_bins_are_told(frames: FrameSource, folder: Path) -> None:
     """Catches silence about bins that are empty by construction."""
-    source = VoxelSource(folder, frames, statistics=SpikeStatistics(bins=32, mean=0.0, std=1.0, windows=1))
+    source = VoxelSource(folder, frames, bins=32)
     assert source.notes == ["10 spike frames a window fill at most 10 of the 32 time bins"]
 
 
@@ -122,14 +140,14 @@ def test_spikes_that_do_not_fit(
     """Catches spikes that are used although they are missing, damaged or of other frames; nothing is read before."""
     damage(folder)
     with pytest.raises(InputError, match=message):
-        VoxelSource(folder, frames, statistics=STATISTICS)
+        VoxelSource(folder, frames, bins=BINS)
 
 
 def test_one_stream_of_another_length(frames: FrameSource, tmp_path: Path) -> None:
     """Catches windows that drift from the frames because the stream is longer or shorter."""
     write_dat(tmp_path / "all.dat", STREAM[:-1])
     with pytest.raises(InputError, match="each of 3 frames, found 29 spike frames"):
-        VoxelSource(tmp_path / "all.dat", frames, statistics=STATISTICS)
+        VoxelSource(tmp_path / "all.dat", frames, bins=BINS)
 
 
 @pytest.mark.parametrize("shape", [(BINS + 1, HEIGHT, WIDTH), (BINS, HEIGHT), (BINS, HEIGHT - 1, WIDTH)])
@@ -138,7 +156,7 @@ def test_prepared_voxels_of_another_shape(frames: FrameSource, tmp_path: Path, s
     for index in range(FRAMES):
         np.save(tmp_path / f"{index:06d}.npy", np.zeros(shape if index == 1 else (BINS, HEIGHT, WIDTH), np.float32))
     with pytest.raises(InputError, match="of shape .5, 16, 24., found .*000001.npy"):
-        VoxelSource(tmp_path, frames, statistics=STATISTICS)
+        VoxelSource(tmp_path, frames, bins=BINS)
 
 
 def test_a_damaged_voxel_file(frames: FrameSource, tmp_path: Path) -> None:
@@ -146,10 +164,10 @@ def test_a_damaged_voxel_file(frames: FrameSource, tmp_path: Path) -> None:
     for index in range(FRAMES):
         (tmp_path / f"{index:06d}.npy").write_bytes(b"\x93NUMPY")
     with pytest.raises(InputError, match="damaged one: .*000000.npy"):
-        VoxelSource(tmp_path, frames, statistics=STATISTICS)
+        VoxelSource(tmp_path, frames, bins=BINS)
 
 
 def test_no_spikes_at_all(frames: FrameSource, tmp_path: Path) -> None:
     """Catches a misspelt path."""
     with pytest.raises(InputError, match="found nothing at"):
-        VoxelSource(tmp_path / "nowhere", frames, statistics=STATISTICS)
+        VoxelSource(tmp_path / "nowhere", frames, bins=BINS)

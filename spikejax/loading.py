@@ -1,0 +1,78 @@
+"""Trained networks by their path, ready to restore: `spikejax.load`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+from flax import nnx
+
+from spikejax.data.statistics import statistics_from
+from spikejax.errors import InputError
+from spikejax.inference.restorer import VideoRestorer
+from spikejax.inference.task import describe
+from spikejax.inference.tiling import Extent
+from spikejax.models.restorer import Restorer, build_restorer
+from spikejax.training.checkpoint import CONFIG_FILE, load_for_inference
+from spikejax.training.step import describe_network
+from spikejax.weights import flatten_params, read_weights
+
+
+def load(path: str | os.PathLike[str], *, dtype: str | None = None) -> VideoRestorer:
+    """A trained network.
+
+    Args:
+        path: the folder that training wrote to (its best parameters are taken), or a `.safetensors` file or a folder
+            that `python -m convert` wrote.
+        dtype: "float32" or "bfloat16", what features are computed in; None = as the network was trained.
+
+    Raises:
+        InputError: there is no such network, it is damaged, or it does not restore pictures.
+    """
+    path = Path(path)
+    if (path / CONFIG_FILE).is_file() or (path.is_dir() and not (path / "weights.json").is_file()):
+        config, params, statistics = load_for_inference(path)
+        # Runs of before the section existed have none.
+        own = config.restore.to_dict() if "restore" in config else {}
+        return _restorer(path, config.model.to_dict(), params, statistics, dtype, own)
+    weights = read_weights(path)
+    if weights.kind != "restorer" or weights.model is None:
+        raise InputError(f"expected a network that restores pictures, found weights of {weights.kind}: {path}")
+    return _restorer(path, weights.model, weights.params, weights.statistics, dtype, {})
+
+
+def _restorer(
+    path: Path,
+    model: Mapping[str, Any],
+    params: dict[str, Any],
+    statistics: Mapping[str, Any] | None,
+    dtype: str | None,
+    own: Mapping[str, Any],
+) -> VideoRestorer:
+    fields = {**model} if dtype is None else {**model, "compute_dtype": dtype}
+    network = describe_network(lambda: build_restorer(fields, rngs=nnx.Rngs(0)))
+    _check_same(path, flatten_params(params), flatten_params(network.shapes))
+    restorer: Restorer = nnx.merge(network.graph, jax.device_put(params))
+    bins = restorer.spike_bins
+    return VideoRestorer(
+        restorer,
+        describe(restorer),
+        statistics=None
+        if bins is None or statistics is None
+        else statistics_from(statistics, bins=bins, source=str(path)),
+        tile=Extent(*own["tile"]) if own else None,
+        overlap=Extent(*own["overlap"]) if own else None,
+        name=str(path),
+    )
+
+
+def _check_same(path: Path, found: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
+    for name in sorted(found.keys() | wanted.keys()):
+        shapes = [tuple(named[name].shape) if name in named else "none" for named in (wanted, found)]
+        if shapes[0] != shapes[1]:
+            raise InputError(
+                f"expected the parameters that the network has, {name}: {shapes[0]}, found {shapes[1]}: {path}"
+            )
