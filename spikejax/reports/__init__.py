@@ -1,0 +1,1 @@
+"""Reports for eyes: what restoring changed, as one HTML page."""

@@ -1,0 +1,81 @@
+"""Figures over time as inline SVG."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from html import escape
+
+_WIDTH, _HEIGHT = 720, 260
+_LEFT, _RIGHT, _TOP, _BOTTOM = 52, 12, 14, 40
+_MOST_POINTS = 2000
+
+
+def line_chart(series: Sequence[tuple[str, str, Sequence[float | None]]], *, unit: str, title: str) -> str:
+    """An SVG with a line for each series; empty if there is nothing to show.
+
+    Args:
+        series: label, CSS class and a value for each frame; None leaves a gap.
+        unit: of the values.
+        title: what screen readers say, with the range of each series.
+    """
+    values = [value for _, _, line in series for value in line if value is not None]
+    if not values:
+        return ""
+    count = max(len(line) for _, _, line in series)
+    ticks = _ticks(min(values), max(values))
+    low, high = min(ticks[0], min(values)), max(ticks[-1], max(values))
+    across = (_WIDTH - _LEFT - _RIGHT) / max(1, count - 1)
+
+    def x(number: float) -> float:
+        return _LEFT + number * across
+
+    def y(value: float) -> float:
+        return _TOP + (high - value) / ((high - low) or 1) * (_HEIGHT - _TOP - _BOTTOM)
+
+    parts = [f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{escape(_describe(title, series, unit))}">']
+    for tick in ticks:
+        parts.append(
+            f'<line class="grid" x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{y(tick):.1f}" y2="{y(tick):.1f}"/>'
+            f'<text x="{_LEFT - 8}" y="{y(tick) + 4:.1f}" text-anchor="end">{tick:g}</text>'
+        )
+    for number in sorted({0, count // 4, count // 2, 3 * count // 4, count - 1}):
+        parts.append(f'<text x="{x(number):.1f}" y="{_HEIGHT - 20}" text-anchor="middle">{number}</text>')
+    parts.append(f'<text x="{_LEFT + (_WIDTH - _LEFT) / 2}" y="{_HEIGHT - 4}" text-anchor="middle">frame</text>')
+    for _, style, line in series:
+        step = max(1, len(line) // _MOST_POINTS)
+        for run in _runs([(number, line[number]) for number in range(0, len(line), step)]):
+            points = " ".join(f"{x(number):.1f},{y(value):.1f}" for number, value in run)
+            parts.append(f'<polyline class="{style}" points="{points}"/>')
+            if len(run) == 1:
+                parts.append(f'<circle class="{style}" cx="{x(run[0][0]):.1f}" cy="{y(run[0][1]):.1f}" r="2"/>')
+    return "".join([*parts, "</svg>"])
+
+
+def _runs(points: Sequence[tuple[int, float | None]]) -> list[list[tuple[int, float]]]:
+    """The points without the gaps, in one list between each two gaps."""
+    runs: list[list[tuple[int, float]]] = [[]]
+    for number, value in points:
+        if value is None:
+            runs.append([])
+        else:
+            runs[-1].append((number, value))
+    return [run for run in runs if run]
+
+
+def _ticks(low: float, high: float) -> list[float]:
+    """Three to seven round values from about `low` to about `high`."""
+    span = (high - low) or 1.0
+    magnitude = 10.0 ** math.floor(math.log10(span / 4))
+    step = next(factor * magnitude for factor in (1, 2, 5, 10) if span / (factor * magnitude) <= 5)
+    first = math.floor(low / step)
+    return [round(number * step, 10) for number in range(first, math.ceil(high / step) + 1)]
+
+
+def _describe(title: str, series: Sequence[tuple[str, str, Sequence[float | None]]], unit: str) -> str:
+    parts = []
+    for label, _, line in series:
+        known = [value for value in line if value is not None]
+        if known:
+            parts.append(f"{label} {min(known):.2f} to {max(known):.2f} {unit}")
+    return f"{title}: {', '.join(parts)}"

@@ -1,0 +1,143 @@
+"""What a report shows: some frames before and after, and the places where most was gained and least."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+from jaxtyping import Float64, UInt8
+
+from spikejax.data.video import FrameSource
+
+Picture = UInt8[np.ndarray, "h w 3"]
+# Side of the square places that are looked at closely, in pixels of the restored frame.
+PLACE = 96
+
+
+@dataclass(frozen=True)
+class Place:
+    """A part of a frame, looked at closely.
+
+    Attributes:
+        frame: number of the restored frame.
+        top, left: of the part, in its pixels.
+        why: what is special about it.
+        before, after, sharp: the part; sharp is None if nobody knows.
+    """
+
+    frame: int
+    top: int
+    left: int
+    why: str
+    before: Picture
+    after: Picture
+    sharp: Picture | None
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A frame before and after restoring, both of the restored size.
+
+    Attributes:
+        number: of the restored frame, from 0.
+        name: of its file, None in a video.
+        before, after, sharp: the pictures; sharp is None if nobody knows.
+    """
+
+    number: int
+    name: str | None
+    before: Picture
+    after: Picture
+    sharp: Picture | None
+
+
+def choose_frames(count: int, per_frame: list[Mapping[str, Any]], most: int) -> list[int]:
+    """Up to `most` frames worth showing: those of the largest and the smallest gain, the rest evenly spread."""
+    gains = {
+        number: scores["psnr_recon"] - scores["psnr_blur"]
+        for number, scores in enumerate(per_frame[:count])
+        if scores.get("psnr_recon") is not None and scores.get("psnr_blur") is not None
+    }
+    chosen = [max(gains, key=gains.__getitem__), min(gains, key=gains.__getitem__)][:most] if gains else []
+    for number in np.linspace(0, count - 1, max(1, most)).round().astype(int).tolist():
+        if len(set(chosen)) < most:
+            chosen.append(number)
+    return sorted(set(chosen))
+
+
+def gather(numbers: list[int], *, restored: FrameSource, source: FrameSource, sharp: FrameSource | None) -> list[Shown]:
+    """The chosen frames.
+
+    Args:
+        numbers: of restored frames.
+        restored: what came out.
+        source: what went in; where there are more restored frames than that, the last one before each is taken.
+        sharp: the true frames, one for each restored one.
+    """
+    factor = 1 if source.count == restored.count else max(1, round((restored.count - 1) / max(1, source.count - 1)))
+    before = _pick(source, [number // factor for number in numbers])
+    after = _pick(restored, numbers)
+    true = {} if sharp is None else _pick(sharp, numbers)
+    shown = []
+    for number in numbers:
+        height, width = after[number].shape[:2]
+        small = before[number // factor]
+        # What a larger picture is compared with is the usual enlargement.
+        enlarged = (
+            small
+            if small.shape == after[number].shape
+            else cv2.resize(small, (width, height), None, 0, 0, cv2.INTER_CUBIC)
+        )
+        name = None if restored.names is None else restored.names[number]
+        shown.append(Shown(number, name, enlarged, after[number], true.get(number)))
+    return shown
+
+
+def _pick(source: FrameSource, numbers: Iterable[int]) -> dict[int, Picture]:
+    wanted = set(numbers)
+    if source.names is not None:
+        return {number: next(iter(source.read(number)))[0] for number in wanted}
+    found: dict[int, Picture] = {}
+    for number, frame in enumerate(source):
+        if number in wanted:
+            found[number] = frame
+        if len(found) == len(wanted):
+            break
+    return found
+
+
+def find_places(shown: list[Shown]) -> list[Place]:
+    """The places, over all shown frames, where most was gained and least; or that changed most, if none are sharp."""
+    maps = [(frame, _gain(frame)) for frame in shown]
+    best = max(maps, key=lambda pair: pair[1].max())
+    worst = min(maps, key=lambda pair: pair[1].min())
+    if shown[0].sharp is None:
+        return [_cut(best[0], best[1], at=int(best[1].argmax()), why="changed most")]
+    return [
+        _cut(worst[0], worst[1], at=int(worst[1].argmin()), why="gained least, or lost"),
+        _cut(best[0], best[1], at=int(best[1].argmax()), why="gained most"),
+    ]
+
+
+def _gain(frame: Shown) -> Float64[np.ndarray, "h w"]:
+    """For every place that lies inside, by its upper left corner: how much the mean squared error fell."""
+    before, after = frame.before.astype(np.float64), frame.after.astype(np.float64)
+    if frame.sharp is None:
+        gain = np.square(after - before).mean(axis=2)
+    else:
+        sharp = frame.sharp.astype(np.float64)
+        gain = (np.square(before - sharp) - np.square(after - sharp)).mean(axis=2)
+    side = min(PLACE, *gain.shape)
+    sums = cv2.integral(gain)
+    return (sums[side:, side:] - sums[:-side, side:] - sums[side:, :-side] + sums[:-side, :-side]) / side**2
+
+
+def _cut(frame: Shown, gain: Float64[np.ndarray, "h w"], *, at: int, why: str) -> Place:
+    top, left = (int(index) for index in np.unravel_index(at, gain.shape))
+    side = min(PLACE, *frame.after.shape[:2])
+    part = (slice(top, top + side), slice(left, left + side))
+    sharp = None if frame.sharp is None else frame.sharp[part]
+    return Place(frame.number, top, left, why, frame.before[part], frame.after[part], sharp)
