@@ -1,3 +1,4 @@
+import errno
 import json
 import subprocess
 import sys
@@ -150,6 +151,94 @@ def test_overwrite_replaces_only_results(inputs: Path, monkeypatch: pytest.Monke
     assert sorted(inputs.rglob("*")) == before
 
 
+class StopAfter:
+    """Writes pictures like `write_picture`, and stops the run after some of them."""
+
+    def __init__(self, count: int, error: BaseException) -> None:
+        self.left, self.error = count, error
+
+    def __call__(self, path: Path, picture: np.ndarray) -> None:
+        """Is `write_picture`."""
+        if self.left == 0:
+            raise self.error
+        self.left -= 1
+        write_picture(path, picture)
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "message"),
+    [
+        (KeyboardInterrupt(), 130, "interrupted"),
+        (OSError(errno.ENOSPC, "No space left on device"), 2, "expected more room on the disk"),
+    ],
+)
+def test_a_stopped_run_goes_on(
+    inputs: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    error: BaseException,
+    code: int,
+    message: str,
+) -> None:
+    """Catches work that is lost where a run stopped, another result, and an output that is there before it is whole."""
+    use(monkeypatch, Brighten(BINS))
+    sharp = ["--sharp", str(inputs / "sharp"), "--video", str(inputs / "out.mkv")]
+    with monkeypatch.context() as stopping:
+        stopping.setattr("spikejax.inference.output.write_picture", StopAfter(4, error))
+        stopping.setattr(sys, "argv", ["restore", *arguments(inputs, *sharp)])
+        with pytest.raises(SystemExit) as ended:
+            run(restore.main)
+    assert ended.value.code == code
+    said = capsys.readouterr().err
+    assert message in said
+    assert "4 frames are kept; --resume goes on from there" in said
+    assert not (inputs / "out").exists()
+    restore.main(arguments(inputs, *sharp, "--resume"))
+    np.testing.assert_array_equal(read(inputs / "out"), read(inputs / "sharp"))
+    figures = json.loads((inputs / "out" / "metrics.json").read_text())
+    assert (figures["frames"], figures["resumed_at"], len(figures["per_frame"])) == (FRAMES, 4, FRAMES)
+    assert open_frames(inputs / "out.mkv").count == FRAMES
+    assert not (inputs / ".out.partial").exists()
+    restore.main(arguments(inputs, *sharp, "--resume"))
+    assert "complete already" in capsys.readouterr().out
+
+
+def test_a_damaged_middle(inputs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Catches a video that is given up for a few lost bytes, and a loss that no script can notice."""
+    use(monkeypatch, Brighten(None))
+    frames = np.stack([data.astronaut()[index : index + 64, index : index + 96] // 2 for index in range(30)])
+    write_video(inputs / "blur.mp4", frames)
+    content = (inputs / "blur.mp4").read_bytes()
+    middle = len(content) // 2
+    (inputs / "blur.mp4").write_bytes(content[:middle] + bytes(300) + content[middle + 300 :])
+    out = inputs / "out.mp4"
+    words = ["restore", "--network", "w", "--input", str(inputs / "blur.mp4"), "--output", str(out), *TILES]
+    monkeypatch.setattr(sys, "argv", words)
+    with pytest.raises(SystemExit) as ended:
+        run(restore.main)
+    assert ended.value.code == 3
+    said = capsys.readouterr().err
+    assert "spikejax: damaged input: restored what decodes of" in said
+    figures = json.loads((inputs / "out.metrics.json").read_text())
+    assert figures["damage"] in said
+    times = [time for _, time in open_frames(out).read()]
+    assert len(times) == figures["frames"] > 10
+    assert times[-1] == Fraction(29, 25)
+
+
+def test_frames_of_sixteen_bits_stay_so(inputs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Catches a depth that is lost on the way through the network or into the files."""
+    use(monkeypatch, Brighten(None))
+    frames = np.random.default_rng(0).integers(0, 30000, (4, HEIGHT, WIDTH, 3), dtype=np.uint16)
+    for number, frame in enumerate(frames):
+        write_picture(inputs / f"deep{number}.png", frame)
+    words = ["--network", "w", "--input", str(inputs / "deep*.png"), "--output", str(inputs / "out"), *TILES]
+    restore.main(words)
+    restored = np.stack(list(open_frames(inputs / "out", own_depth=True)))
+    assert restored.dtype == np.uint16
+    np.testing.assert_allclose(restored.astype(int), 2 * frames.astype(int), atol=1)
+
+
 def _resize_a_frame(inputs: Path) -> None:
     write_picture(inputs / "blur" / "000003.png", np.zeros((HEIGHT, WIDTH + 2, 3), np.uint8))
 
@@ -299,6 +388,24 @@ def test_a_trained_network(inputs: Path) -> None:
     )
     (answer,) = in_memory.restore([(read(inputs / "blur"), counts)])
     np.testing.assert_array_equal(read(inputs / "out"), metrics.to_uint8(answer))
+
+
+def test_the_readme_example(inputs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Catches an example that does not run, on a network and a scene in the place of the quick start's."""
+    run_dir, root = inputs / "runs" / "quickstart", Path(__file__).parents[1]
+    save_random_network(run_dir, tiny_config())
+    scene = run_dir / "data" / "val" / "000_chelsea"
+    scene.mkdir(parents=True)
+    for name in ("blur", "spike"):
+        (inputs / name).rename(scene / name)
+    blocks = (root / "README.md").read_text(encoding="utf-8").split("```python\n")[1:]
+    (example,) = (code for code in (block.partition("```")[0] for block in blocks) if "spikejax.load(" in code)
+    monkeypatch.chdir(inputs)
+    names: dict[str, Any] = {}
+    exec(compile(example, "README.md", "exec"), names)
+    assert names["restored"].shape == (FRAMES, HEIGHT, WIDTH, 3)
+    assert names["restored"].dtype == np.uint8
+    np.testing.assert_array_equal(np.stack(names["one_by_one"]), names["restored"])
 
 
 def test_a_checkpoint_of_another_network(inputs: Path) -> None:

@@ -161,7 +161,7 @@ class VideoRestorer:
         if bins is None:
             return (Sample(frame) for frame in frames)
         if counts is None:
-            counts = (voxelise(np.asarray(window, np.uint8), bins) for window in spikes)
+            counts = (_counted(window, bins) for window in spikes)
         return (_with_counts(frame, window, bins) for frame, window in _pairs(frames, counts))
 
 
@@ -186,9 +186,17 @@ def _as_frame(frame: Any) -> Num[np.ndarray, "h w 3"]:
     return values.astype(np.float32)
 
 
+def _counted(window: Any, bins: int) -> Num[np.ndarray, "h w k"]:
+    spikes = np.asarray(window)
+    if spikes.ndim != 3:
+        raise InputError(f"expected the spikes of each frame as [s,h,w], got an array of shape {spikes.shape}")
+    # Eight bits where nothing could count further.
+    return voxelise(spikes.astype(np.uint8), bins).astype(np.uint8 if len(spikes) <= 255 else np.uint16)
+
+
 def _with_counts(frame: Num[np.ndarray, "h w 3"], window: Any, bins: int) -> Sample:
     counts = np.asarray(window)
-    whole = counts.astype(np.uint16)
+    whole = counts if counts.dtype == np.uint8 else counts.astype(np.uint16)
     ratio = frame.shape[0] // max(1, counts.shape[0])
     if counts.ndim != 3 or counts.shape != (frame.shape[0] // ratio, frame.shape[1] // ratio, bins):
         raise InputError(
