@@ -296,7 +296,7 @@ def _fewer_sharp_frames(inputs: Path) -> None:
         (_spikes_of_another_length, "expected as many spike files as frames (7), found 8"),
         (_empty_folder, "expected pictures"),
         (_video_that_does_not_decode, "expected a video"),
-        (_one_frame, "expected at least 2 frames of 16x16, found 1"),
+        (_one_frame, "expected at least 2 frames, found 1"),
         (_damaged_frame, "expected a picture, cannot decode"),
         (_fewer_sharp_frames, "expected sharp frames like the restored ones (7 frames of 36x52"),
     ],

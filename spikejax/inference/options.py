@@ -55,7 +55,8 @@ def _add_paths(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--video", metavar="PATH", help="a video as well, where --output is a folder")
     parser.add_argument(
         "--spikes", metavar="PATH",
-        help="a folder with a .dat (or an .npy of voxels) for each frame, or one .dat, cut into equal windows",
+        help="a folder with a .dat (or an .npy of voxels) for each frame, a prepared spike_vox.zarr, or one .dat, cut "
+        "into equal windows",
     )  # fmt: skip
     parser.add_argument(
         "--spike-windows", metavar="CSV", help="the frames' windows of one .dat: a line each, in columns t0 and t1"

@@ -11,8 +11,9 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float32, UInt8, UInt16
+from jaxtyping import Float32, Real, UInt8, UInt16
 
+from spikejax.data.arrays import FrameArray, open_frames_array
 from spikejax.data.dat import count_frames, read_config
 from spikejax.data.spike_files import FrameSpikes
 from spikejax.data.video import FrameSource, natural_key
@@ -20,7 +21,7 @@ from spikejax.errors import InputError
 
 Counts = UInt8[np.ndarray, "h w k"] | UInt16[np.ndarray, "h w k"]
 
-_CountReader = Callable[[], Float32[np.ndarray, "h w k"]]
+_CountReader = Callable[[], Real[np.ndarray, "h w k"]]
 
 
 class VoxelSource:
@@ -43,8 +44,8 @@ class VoxelSource:
         """Finds the spikes of all frames and checks the files' sizes, without reading what is in them.
 
         Args:
-            path: a folder with a `.dat` per frame, a folder with an `.npy` (K,H,W) of counts per frame, or one `.dat`
-                for all frames, which is cut into windows of equal length.
+            path: a folder with a `.dat` per frame, a folder with an `.npy` (K,H,W) of counts per frame, a prepared
+                array of counts (`.zarr`), or one `.dat` for all frames, which is cut into windows of equal length.
             frames: the frames that the spikes belong to.
             bins: of the network.
             size: (height, width) of the spike camera; None = as config.yaml beside the spikes says, else the frames'.
@@ -62,7 +63,12 @@ class VoxelSource:
             raise InputError(f"expected a folder or a file of spikes, found nothing at {path}")
         if windows is not None and path.is_dir():
             raise InputError(f"expected one .dat file to cut into the windows of {windows}, found a folder: {path}")
-        if path.is_dir() and not any(path.glob("[!.]*.dat")):
+        if (path / "zarr.json").is_file():
+            array = _array_of_counts(path, frames, bins)
+            height, width = array.shape[1:3]
+            self._dtype = np.uint8 if array.dtype == np.uint8 else np.uint16
+            self._readers = [partial(_read_array, array, number) for number in range(frames.count)]
+        elif path.is_dir() and not any(path.glob("[!.]*.dat")):
             files = _file_per_frame(path, ".npy", frames)
             height, width = _size_of_counts(files, bins)
             self._readers = [partial(_read_counts, file) for file in files]
@@ -108,8 +114,23 @@ class VoxelSource:
         return [partial(window.counts, bins) for window in spikes]
 
 
-def _as_whole(counts: Float32[np.ndarray, "h w k"], dtype: type[np.uint8] | type[np.uint16]) -> Counts:
-    whole = counts.astype(dtype)
+def _array_of_counts(path: Path, frames: FrameSource, bins: int) -> FrameArray:
+    """The prepared counts; raises InputError unless there are as many as frames, of so many bins."""
+    array = open_frames_array(path)
+    if (array.shape[0], array.shape[3]) != (frames.count, bins):
+        raise InputError(
+            f"expected counts of {frames.count} frames in {bins} bins, "
+            f"found {array.shape[0]} in {array.shape[3]}: {path}"
+        )
+    return array
+
+
+def _read_array(array: FrameArray, number: int) -> Counts:
+    return array.read(number, number + 1)[0]
+
+
+def _as_whole(counts: Real[np.ndarray, "h w k"], dtype: type[np.uint8] | type[np.uint16]) -> Counts:
+    whole = counts.astype(dtype, copy=False)
     if not np.array_equal(whole, counts):
         raise InputError("expected voxels that are counts of spikes: whole numbers from 0 to 65535")
     return whole

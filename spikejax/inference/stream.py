@@ -249,11 +249,12 @@ class RestoredStream:
 
 
 def _check_size(head: list[Sample], name: str) -> None:
-    height, width = head[0].frame.shape[:2] if head else (0, 0)
-    if len(head) < MIN_FRAMES or min(height, width) < MIN_SIDE:
+    if len(head) < MIN_FRAMES:
+        raise InputError(f"expected at least {MIN_FRAMES} frames, found {len(head)}: {name}")
+    height, width = head[0].frame.shape[:2]
+    if min(height, width) < MIN_SIDE:
         raise InputError(
-            f"expected at least {MIN_FRAMES} frames of {MIN_SIDE}x{MIN_SIDE}, "
-            f"found {len(head)} of {height}x{width} (height x width): {name}"
+            f"expected frames of at least {MIN_SIDE}x{MIN_SIDE}, found {height}x{width} (height x width): {name}"
         )
 
 

@@ -4,6 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from spikejax.data.arrays import create_frames
 from spikejax.data.dat import SpikeConfig, write_config, write_dat
 from spikejax.data.video import FrameSource, open_frames, write_picture
 from spikejax.data.voxels import voxelise
@@ -79,6 +80,18 @@ def test_prepared_voxels(frames: FrameSource, tmp_path: Path) -> None:
         np.save(tmp_path / f"{index:06d}.npy", np.moveaxis(voxelise(window, BINS), -1, 0))
     source = VoxelSource(tmp_path, frames, bins=BINS)
     np.testing.assert_array_equal(np.stack(list(source)), expected_voxels())
+
+
+def test_prepared_arrays(frames: FrameSource, tmp_path: Path) -> None:
+    """Catches another frame's counts, and an array of other frames or bins."""
+    array = create_frames(tmp_path / "spike_vox.zarr", (FRAMES, HEIGHT, WIDTH, BINS))
+    for index, counts in enumerate(expected_voxels()):
+        array.write(index, counts.astype(np.uint8))
+    source = VoxelSource(tmp_path / "spike_vox.zarr", frames, bins=BINS)
+    assert source.shape == (HEIGHT, WIDTH, BINS)
+    np.testing.assert_array_equal(np.stack(list(source)), expected_voxels())
+    with pytest.raises(InputError, match="counts of 3 frames in 6 bins, found 3 in 5"):
+        VoxelSource(tmp_path / "spike_vox.zarr", frames, bins=BINS + 1)
 
 
 def test_the_camera_may_have_half_the_resolution(frames: FrameSource, tmp_path: Path) -> None:
