@@ -34,11 +34,13 @@ def main(arguments: Sequence[str]) -> None:
     page = Path(
         options.page or (output.with_name(f"{output.stem}.report.html") if is_video else output / "report.html")
     )
-    restored = open_frames(output)
-    source = open_frames(options.input or metrics["input"])
+    restored = open_frames(output, own_depth=True)
+    source = open_frames(options.input or metrics["input"], own_depth=True)
     true = options.sharp or metrics.get("sharp")
     numbers = choose_frames(metrics["frames"], metrics["per_frame"], options.frames)
-    shown = gather(numbers, restored=restored, source=source, sharp=None if true is None else open_frames(true))
+    shown = gather(
+        numbers, restored=restored, source=source, sharp=None if true is None else open_frames(true, own_depth=True)
+    )
     sources = [f"Restored from {metrics['input']}", f"by {metrics['network']}"]
     html = render(metrics, shown, find_places(shown), title=f"{output.name}, before and after", sources=sources)
     with atomic_write(page) as temporary:
@@ -69,9 +71,7 @@ def _read_metrics(path: Path) -> dict[str, Any]:
         raise InputError(f"expected what python -m spikejax.restore wrote, found no {path}")
     missing = {"frames", "per_frame", "input", "network", "seconds", "shares"} - metrics.keys()
     if missing:
-        raise InputError(
-            f"expected the figures of a restored video, found none of {', '.join(sorted(missing))}: {path}"
-        )
+        raise InputError(f"expected the figures of a restored video, found no {', '.join(sorted(missing))}: {path}")
     return metrics
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from spikejax.cli import run
-from spikejax.data.encode import VideoSettings
+from spikejax.data.encode import DEFAULT_RATE, VideoSettings
 from spikejax.data.video import FrameSource, open_frames
 from spikejax.errors import DamagedInput, InputError
 from spikejax.inference.options import parse
@@ -46,7 +46,7 @@ def main(arguments: Sequence[str]) -> None:
         return
     target.check()
     frames = open_frames(options.input, own_depth=True)
-    sharp = None if options.sharp is None else open_frames(options.sharp)
+    sharp = None if options.sharp is None else open_frames(options.sharp, own_depth=True)
 
     # Only now: JAX takes seconds to import, and a mistake above should show at once.
     from spikejax.inference.run import check_sharp
@@ -106,9 +106,8 @@ def _target(options: argparse.Namespace) -> Target:
 def _video_source(options: argparse.Namespace, frames: FrameSource, times: int) -> VideoSource:
     if frames.names is not None:
         return VideoSource(rate=None)
-    assert frames.rate is not None
     time_base = None if frames.time_base is None else frames.time_base / times
-    return VideoSource(frames.rate * times, time_base, frames.pixel_aspect, Path(options.input))
+    return VideoSource((frames.rate or DEFAULT_RATE) * times, time_base, frames.pixel_aspect, Path(options.input))
 
 
 def _decibels(psnr: float) -> str:

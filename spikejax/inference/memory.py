@@ -36,17 +36,18 @@ def peak_device_bytes() -> int | None:
     return (jax.local_devices()[0].memory_stats() or {}).get("peak_bytes_in_use")
 
 
-def available_bytes(device: Any, *, sharing: int = 1) -> int:
+def available_bytes(device: Any, *, sharing: int = 1, held: int = 0) -> int:
     """What a device can still give to a program.
 
     Args:
         device: asked for its limit and its use; a CPU's memory is the host's.
         sharing: how many devices share a host's memory.
+        held: what else will be held there.
     """
     memory = device.memory_stats() or {}
     if "bytes_limit" in memory:
         return int(_SHARE * (memory["bytes_limit"] - memory.get("bytes_in_use", 0)))
-    return int(_SHARE * available_host_bytes()) // sharing
+    return max(0, int(_SHARE * available_host_bytes()) - held) // sharing
 
 
 def available_host_bytes() -> int:

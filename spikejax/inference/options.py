@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 
 from spikejax.data.encode import CODECS
 from spikejax.inference.output import METRICS_FILE
-from spikejax.inference.tiling import Extent
+from spikejax.inference.tiling import UNLIMITED, Extent
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
@@ -32,8 +31,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         parser.error("expected --overwrite (begin again) or --resume (go on), got both")
     if isinstance(options.tile, Extent) and options.overlap is not None:
         # Where both are given, the mistake shows before anything is loaded; 0 stands for all there are.
-        limit = options.tile.or_all(Extent(sys.maxsize, sys.maxsize, sys.maxsize))
-        if not options.overlap.smaller_than(limit):
+        if not options.overlap.smaller_than(options.tile.or_all(UNLIMITED)):
             parser.error(f"--overlap {options.overlap} must be smaller than --tile {options.tile}")
     return options
 

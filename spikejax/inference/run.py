@@ -208,6 +208,10 @@ def _samples(job: Job, start: int) -> Iterator[Sample]:
     return (Sample(frame, counts, time) for (frame, time), counts in zip(frames, windows, strict=True))
 
 
+def _as_uint8(frame: Num[np.ndarray, "h w 3"]) -> Picture:
+    return frame if frame.dtype == np.uint8 else metrics.to_uint8(as_float(frame))
+
+
 class _Writer:
     """Measures and writes restored frames."""
 
@@ -225,7 +229,7 @@ class _Writer:
             if reference is None:
                 raise InputError("expected as many sharp frames as restored ones, found fewer")
             before = None if sample is None else sample.frame
-            scores = self._scores(before, metrics.to_uint8(frame), reference[0])
+            scores = self._scores(before, metrics.to_uint8(frame), _as_uint8(reference[0]))
         self._output.write(recon, time, scores)
         self._progress.advance()
 
@@ -233,6 +237,6 @@ class _Writer:
         scores = {f"{name}_recon": value for name, value in metrics.measure(recon, sharp).items()}
         if before is not None:
             # What a larger picture is compared with is the usual enlargement.
-            blur = cv2.resize(metrics.to_uint8(as_float(before)), sharp.shape[1::-1], interpolation=cv2.INTER_CUBIC)
+            blur = cv2.resize(_as_uint8(before), sharp.shape[1::-1], interpolation=cv2.INTER_CUBIC)
             scores |= {f"{name}_blur": value for name, value in metrics.measure(blur, sharp).items()}
         return scores if self._measure is None else scores | self._measure(recon, sharp)

@@ -27,11 +27,13 @@ from spikejax.inference.pipeline import (
     restore_stream,
 )
 from spikejax.inference.task import Task
-from spikejax.inference.tiling import Extent
+from spikejax.inference.tiling import UNLIMITED, Extent, tile_starts
 from spikejax.models.restorer import MIN_FRAMES, MIN_SIDE
 
 # The sides of tiles that are chosen: the scales of the network divide them.
 _SIDE_MULTIPLE = 8
+# More of them are a mistake: nearly all the work would be for what they overlap.
+_MOST_TILES = 4096
 # The samples of a source from a number on.
 SamplesFrom = Callable[[int], Iterator[Sample]]
 
@@ -160,10 +162,19 @@ class RestoredStream:
         if settings.auto:
             tile = self._largest_tile(tile)
         self._check_ratio(tile)
-        if not settings.auto and not settings.overlap.smaller_than(settings.tile.or_all(whole)):
+        if not settings.auto and not settings.overlap.smaller_than(settings.tile.or_all(UNLIMITED)):
             raise InputError(f"expected an --overlap smaller than the tile {tile}, found {settings.overlap}")
         # A tile that was cut down to the frames has no neighbour on that axis.
         overlap = settings.overlap.within(Extent(*(side - 1 for side in tile.shape)))
+        tiles = [
+            len(tile_starts(*axis))
+            for axis in ((height, tile.height, overlap.height), (width, tile.width, overlap.width))
+        ]
+        if math.prod(tiles) > _MOST_TILES:
+            raise InputError(
+                f"expected a tile that covers a frame at most {_MOST_TILES} times, "
+                f"found {math.prod(tiles)} tiles of {tile} in a frame of {height}x{width}"
+            )
         variants = choose_variants(settings.ensemble)
         return Plan(tile, overlap, upscale=task.upscale, variants=variants)
 
@@ -183,7 +194,6 @@ class RestoredStream:
         return 1 if counts is None else self._first.frame.shape[0] // counts.shape[0]
 
     def _largest_tile(self, start: Extent) -> Extent:
-        device = self._devices.mesh.devices.flat[0]
         tried: list[Extent] = []
 
         def compiled_bytes(tile: Extent) -> float:
@@ -200,13 +210,24 @@ class RestoredStream:
             start=start,
             overlap=self._settings.overlap,
             multiple=math.lcm(_SIDE_MULTIPLE, self._ratio),
-            available=available_bytes(device, sharing=len(self._devices.mesh.local_devices)),
+            available=self._available_bytes(start.frames),
             compiled_bytes=compiled_bytes,
         )
         for tile in tried:
             if tile != best:
                 self._network.forget(self._shape(tile), self._settings.sigma, self._devices)
         return best
+
+    def _available_bytes(self, frames: int) -> int:
+        """Memory for the network's program on each device."""
+        device, sharing = self._devices.mesh.devices.flat[0], len(self._devices.mesh.local_devices)
+        if device.platform != "cpu":
+            return available_bytes(device)
+        # On the host, it shares with two clips of samples and the float32 results of one.
+        held = 2 * self._first.frame.nbytes + 4 * self._first.frame.size * self._network.task.upscale**2
+        if self._first.counts is not None:
+            held += 2 * self._first.counts.nbytes
+        return available_bytes(device, sharing=sharing, held=frames * held)
 
     def _shape(self, tile: Extent, *, swapped: bool = False) -> ClipShape:
         frames, *sides = tile.shape

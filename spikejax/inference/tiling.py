@@ -7,6 +7,7 @@ linearly over the overlap, where it sees least of its surroundings, so that no s
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -51,6 +52,10 @@ class Extent:
     def scaled(self, factor: int) -> Extent:
         """As many frames, of so many times the height and width."""
         return Extent(self.frames, self.height * factor, self.width * factor)
+
+
+# In the place of 0 where a frame's size is not known.
+UNLIMITED = Extent(sys.maxsize, sys.maxsize, sys.maxsize)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from jaxtyping import Float64, UInt8
 
-from spikejax.data.video import FrameSource
+from spikejax.data.video import Frame, FrameSource
 
 Picture = UInt8[np.ndarray, "h w 3"]
 # Side of the square places that are looked at closely, in pixels of the restored frame.
@@ -99,14 +99,18 @@ def gather(numbers: list[int], *, restored: FrameSource, source: FrameSource, sh
 def _pick(source: FrameSource, numbers: Iterable[int]) -> dict[int, Picture]:
     wanted = set(numbers)
     if source.names is not None:
-        return {number: next(iter(source.read(number)))[0] for number in wanted}
+        return {number: _as_uint8(next(iter(source.read(number)))[0]) for number in wanted}
     found: dict[int, Picture] = {}
     for number, frame in enumerate(source):
         if number in wanted:
-            found[number] = frame
+            found[number] = _as_uint8(frame)
         if len(found) == len(wanted):
             break
     return found
+
+
+def _as_uint8(frame: Frame) -> Picture:
+    return frame if frame.dtype == np.uint8 else np.rint(frame / 257).astype(np.uint8)
 
 
 def find_places(shown: list[Shown]) -> list[Place]:
