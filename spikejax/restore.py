@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from spikejax.cli import run
 from spikejax.data.encode import DEFAULT_RATE, VideoSettings
+from spikejax.data.layout import read_json
 from spikejax.data.video import FrameSource, open_frames
 from spikejax.errors import DamagedInput, InputError
 from spikejax.inference.options import parse
@@ -41,7 +42,7 @@ def main(arguments: Sequence[str]) -> None:
     """
     options = parse(arguments)
     target = _target(options)
-    if options.resume and not target.work.exists() and target.metrics.is_file():
+    if options.resume and not target.work.exists() and _is_complete(options, target):
         print(f"{options.output} is complete already")
         return
     target.check()
@@ -62,6 +63,12 @@ def main(arguments: Sequence[str]) -> None:
         print(f"PSNR {before}{_decibels(means['psnr_recon'])} after")
     if report.damage is not None:
         raise DamagedInput(f"restored what decodes of {options.input}: {report.damage}")
+
+
+def _is_complete(options: argparse.Namespace, target: Target) -> bool:
+    """Whether the output is there, restored from this input."""
+    metrics = read_json(target.metrics)
+    return metrics is not None and metrics.get("input") == os.path.abspath(options.input)
 
 
 def _restore(options: argparse.Namespace, restorer: VideoRestorer, job: Job, target: Target) -> Report:

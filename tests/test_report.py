@@ -13,9 +13,10 @@ from skimage import data
 from spikejax import metrics, report
 from spikejax.data.video import write_picture
 from spikejax.errors import InputError
-from spikejax.reports.gather import PLACE, choose_frames
+from spikejax.reports.gather import choose_frames, place_side
 
 FRAMES, SIZE = 6, 160
+PLACE = place_side(SIZE, SIZE)
 CHROMIUM = shutil.which("chromium")
 # Where, in frame 3, the "restored" picture is perfect, and where, in frame 1, it is worse than before.
 BEST, WORST = (3, 0, 0), (1, 64, 64)

@@ -203,6 +203,20 @@ def test_a_stopped_run_goes_on(
     assert "complete already" in capsys.readouterr().out
 
 
+def test_a_tile_that_was_chosen_stays(inputs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Catches frames that are cut up in two ways because there is less memory when a run goes on."""
+    use(monkeypatch, Brighten(BINS))
+    with monkeypatch.context() as stopping:
+        stopping.setattr("spikejax.inference.output.write_picture", StopAfter(3, KeyboardInterrupt()))
+        with pytest.raises(KeyboardInterrupt):
+            restore.main(arguments(inputs, "--tile", "auto"))
+    monkeypatch.setattr("spikejax.inference.memory.available_host_bytes", lambda: 1)
+    restore.main(arguments(inputs, "--tile", "auto", "--resume"))
+    np.testing.assert_array_equal(read(inputs / "out"), read(inputs / "sharp"))
+    tile = json.loads((inputs / "out" / "metrics.json").read_text())["tile"]
+    assert tile == {"frames": 4, "height": HEIGHT, "width": WIDTH}
+
+
 def test_a_damaged_middle(inputs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """Catches a video that is given up for a few lost bytes, and a loss that no script can notice."""
     use(monkeypatch, Brighten(None))

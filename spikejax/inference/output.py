@@ -4,6 +4,7 @@ Work is done in a folder beside the output, `.NAME.partial`, which holds
 
     frames/          the frames so far, each whole; what a video is made of is kept here without loss until it is done
     run.json         what is being done: a run that continues must do the same
+    plan.json        how the frames are cut up, where that was chosen by the memory there was
     scores.jsonl     the figures of the frames so far, a line each
 
 When all is there, the parts are renamed to where they belong, and the folder goes.
@@ -28,7 +29,7 @@ from spikejax.data.pictures import Frame, read_frame, write_picture
 from spikejax.errors import InputError
 
 METRICS_FILE = "metrics.json"
-_FRAMES, _RUN, _SCORES = "frames", "run.json", "scores.jsonl"
+_FRAMES, _RUN, _PLAN, _SCORES = "frames", "run.json", "plan.json", "scores.jsonl"
 
 
 @dataclass(frozen=True)
@@ -119,6 +120,15 @@ class Output:
     def scores(self) -> list[dict[str, Any]]:
         """The figures of the frames so far."""
         return self._scores
+
+    @property
+    def plan(self) -> dict[str, Any] | None:
+        """What an earlier run has passed to `keep_plan`, None if there was none."""
+        return read_json(self._target.work / _PLAN)
+
+    def keep_plan(self, plan: Mapping[str, Any]) -> None:
+        """Keeps JSON for a run that resumes."""
+        write_json(self._target.work / _PLAN, plan)
 
     def write(self, frame: Frame, time: Fraction | None, scores: dict[str, Any]) -> None:
         """Keeps the next frame and its figures.

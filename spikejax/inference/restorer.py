@@ -145,10 +145,15 @@ class VideoRestorer:
             wanted, takes = ("no spikes", "takes none") if given else ("spikes", "needs them")
             raise InputError(f"expected {wanted}, the network in {self.name} {takes}")
 
+    @property
+    def params(self) -> dict[str, Any]:
+        """The network's parameters, a nested dict of arrays."""
+        return nnx.to_pure_dict(nnx.state(self._network.model))
+
     def fingerprint(self) -> str:
         """A checksum of the parameters and of how they are used: other networks have, almost surely, another."""
         checksum = zlib.crc32(repr(self.task).encode())
-        for leaf in jax.tree.leaves(nnx.state(self._network.model)):
+        for leaf in jax.tree.leaves(self.params):
             checksum = zlib.crc32(np.asarray(leaf).tobytes(), checksum)
         return f"{checksum:08x}"
 

@@ -10,7 +10,7 @@ import math
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, TextIO
 
 import cv2
@@ -154,8 +154,12 @@ def restore_job(restorer: VideoRestorer, job: Job, output: Output, *, log: TextI
         with reader.running() as samples:
             yield from samples
 
-    already = output.done
-    stream = restorer.stream(samples_from, job.settings, done=already, name=str(job.frames.path))
+    already, settings = output.done, job.settings
+    if settings.auto and output.plan is not None:
+        # There may be another amount of memory now, but the frames must be cut up as before.
+        settings = replace(settings, tile=Extent(**output.plan), auto=False)
+    stream = restorer.stream(samples_from, settings, done=already, name=str(job.frames.path))
+    output.keep_plan(asdict(stream.plan.tile))
     print(f"restoring in tiles of {stream.plan.tile} (frames, height, width)", file=log or sys.stderr)
     # The clock starts here: compiling is no part of the rate.
     started = time.perf_counter()

@@ -13,8 +13,11 @@ from jaxtyping import Float64, UInt8
 from spikejax.data.video import Frame, FrameSource
 
 Picture = UInt8[np.ndarray, "h w 3"]
-# Side of the square places that are looked at closely, in pixels of the restored frame.
-PLACE = 96
+
+
+def place_side(height: int, width: int) -> int:
+    """The side of the square places of a frame that are looked at closely, in pixels: a quarter of it, or 96."""
+    return min(96, max(16, min(height, width) // 4))
 
 
 @dataclass(frozen=True)
@@ -134,14 +137,14 @@ def _gain(frame: Shown) -> Float64[np.ndarray, "h w"]:
     else:
         sharp = frame.sharp.astype(np.float64)
         gain = (np.square(before - sharp) - np.square(after - sharp)).mean(axis=2)
-    side = min(PLACE, *gain.shape)
+    side = place_side(*gain.shape)
     sums = cv2.integral(gain)
     return (sums[side:, side:] - sums[:-side, side:] - sums[side:, :-side] + sums[:-side, :-side]) / side**2
 
 
 def _cut(frame: Shown, gain: Float64[np.ndarray, "h w"], *, at: int, why: str) -> Place:
     top, left = (int(index) for index in np.unravel_index(at, gain.shape))
-    side = min(PLACE, *frame.after.shape[:2])
+    side = place_side(*frame.after.shape[:2])
     part = (slice(top, top + side), slice(left, left + side))
     sharp = None if frame.sharp is None else frame.sharp[part]
     return Place(frame.number, top, left, why, frame.before[part], frame.after[part], sharp)

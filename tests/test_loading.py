@@ -1,0 +1,67 @@
+"""`spikejax.load`, for what converting wrote; training's folders are restored with in test_restore.py."""
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+from flax import nnx
+
+import spikejax
+from spikejax.errors import InputError
+from spikejax.inference.tiling import Extent
+from spikejax.models.restorer import build_restorer
+from spikejax.training.step import describe_network
+from spikejax.weights import Weights, write_weights
+from tests.test_restore import BINS, STATISTICS, tiny_config
+
+
+@pytest.fixture(scope="module")
+def weights() -> Weights:
+    """Random weights of a tiny network with spikes; making them by NumPy compiles nothing."""
+    model: dict[str, Any] = tiny_config().model.to_dict()
+    network = describe_network(lambda: build_restorer(model, rngs=nnx.Rngs(0)))
+    rng = np.random.default_rng(0)
+    params = jax.tree.map(lambda leaf: rng.standard_normal(leaf.shape).astype(leaf.dtype), network.shapes)
+    return Weights("restorer", model, params, STATISTICS)
+
+
+def test_a_file_of_weights(weights: Weights, tmp_path: Path) -> None:
+    """Catches parameters, statistics or a dtype that do not arrive, and a network without its published tile."""
+    write_weights(tmp_path / "a.safetensors", weights)
+    restorer = spikejax.load(tmp_path / "a.safetensors", dtype="bfloat16")
+    assert restorer.task.bins == BINS
+    assert (restorer.tile, restorer.overlap) == (Extent(12, 256, 256), Extent(2, 20, 20))
+    loaded = restorer.params
+    assert jax.tree.all(jax.tree.map(np.array_equal, loaded, weights.params))
+    assert restorer.fingerprint() == spikejax.load(tmp_path / "a.safetensors", dtype="bfloat16").fingerprint()
+
+
+def test_weights_that_do_not_restore(weights: Weights, tmp_path: Path) -> None:
+    """Catches a traceback for another network's weights, or for a parameter that is not there."""
+    write_weights(tmp_path / "flow.safetensors", Weights("spynet", None, weights.params["vrt"]["spynet"]))
+    with pytest.raises(InputError, match="found weights of spynet"):
+        spikejax.load(tmp_path / "flow.safetensors")
+    params = {**weights.params, "vrt": {key: leaf for key, leaf in weights.params["vrt"].items() if key != "norm"}}
+    write_weights(tmp_path / "a.safetensors", Weights("restorer", weights.model, params, STATISTICS))
+    with pytest.raises(InputError, match=r"vrt.norm.bias: \(4,\), found none"):
+        spikejax.load(tmp_path / "a.safetensors")
+    write_weights(tmp_path / "b.safetensors", Weights("restorer", weights.model, weights.params, None))
+    with pytest.raises(InputError, match="expected the training statistics"):
+        spikejax.load(tmp_path / "b.safetensors")
+
+
+@pytest.mark.parametrize("name", ["nothing", "nothing.safetensors"])
+def test_nothing_to_load(tmp_path: Path, name: str) -> None:
+    """Catches a traceback for a misspelt path."""
+    with pytest.raises(InputError, match="nothing"):
+        spikejax.load(tmp_path / name)
+
+
+def test_importing_the_package_is_quick() -> None:
+    """Catches an import that makes `import spikejax` take the seconds that JAX takes."""
+    program = "import sys, spikejax; assert callable(spikejax.load); assert 'jax' not in sys.modules"
+    subprocess.run([sys.executable, "-c", program], check=True)
