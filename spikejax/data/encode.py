@@ -317,12 +317,22 @@ def is_video_name(path: str | os.PathLike[str]) -> bool:
     return bool(suffix)
 
 
-def write_video(path: str | os.PathLike[str], frames: Iterable[Frame], *, rate: Fraction | None = None) -> None:
-    """Writes frames to an H.264 video, whole or not at all; one that is there is replaced.
+def write_video(
+    path: str | os.PathLike[str], frames: Iterable[Frame], *, rate: Fraction | None = None, overwrite: bool = False
+) -> None:
+    """Writes frames to an H.264 video, whole or not at all.
+
+    Args:
+        path: the file; its suffix says the container.
+        frames: of one size.
+        rate: frames a second, None = 25.
+        overwrite: whether a file that is there already gives way.
 
     Raises:
-        InputError: there is no frame.
+        InputError: there is a file already, or no frame.
     """
+    if Path(path).exists() and not overwrite:
+        raise InputError(f"expected a new file, found one that exists already: {path}")
     with atomic_write(path) as temporary:
         writer = VideoWriter(temporary, rate=rate)
         try:

@@ -1,5 +1,6 @@
 """Videos as they are written: codecs, times and sound."""
 
+from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 
@@ -135,6 +136,25 @@ def test_times_that_go_back(tmp_path: Path) -> None:
         writer.write(frame, None if time is None else Fraction(time))
     writer.close()
     assert open_frames(tmp_path / "a.mkv").count == 4
+
+
+def failing() -> Iterator[np.ndarray]:
+    """Frames of which the second fails."""
+    yield from moving(1, 32, 32)
+    raise ZeroDivisionError
+
+
+def test_a_video_is_not_overwritten_unasked(tmp_path: Path) -> None:
+    """Catches a lost earlier video, and half a video after a failure."""
+    write_video(tmp_path / "a.mp4", moving(2, 32, 32))
+    with pytest.raises(InputError, match="exists already"):
+        write_video(tmp_path / "a.mp4", moving(3, 32, 32))
+    with pytest.raises(ZeroDivisionError):
+        write_video(tmp_path / "a.mp4", failing(), overwrite=True)
+    assert open_frames(tmp_path / "a.mp4").count == 2
+    write_video(tmp_path / "a.mp4", moving(3, 32, 32), overwrite=True)
+    assert open_frames(tmp_path / "a.mp4").count == 3
+    assert [path.name for path in tmp_path.iterdir()] == ["a.mp4"]
 
 
 def test_a_video_without_frames(tmp_path: Path) -> None:
