@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import chain, islice
 
@@ -137,7 +137,9 @@ class RestoredStream:
         self.plan = self._make_plan(len(head))
         self.device_bytes = self._program(swapped=False).bytes
         start = self._start(done)
-        restored = self._restore(chain(head, samples) if start == 0 else samples_from(start), done, start)
+        if start and isinstance(samples, Generator):
+            samples.close()  # it reads ahead, beside the one that begins later
+        restored = self._restore(samples_from(start) if start else chain(head, samples), done, start)
         self._restored = islice(restored, length - done) if len(head) > length else restored
 
     def __iter__(self) -> Iterator[Restored]:
