@@ -20,6 +20,7 @@ from jaxtyping import Float32, UInt8
 
 from spikejax.cli import run
 from spikejax.data.dat import read_config, read_spikes
+from spikejax.data.encode import VIDEO_SUFFIXES, write_video
 from spikejax.data.exposure import to_picture
 from spikejax.data.files import atomic_write
 from spikejax.data.layout import BLUR, SPLITS, read_alignment
@@ -29,7 +30,7 @@ from spikejax.data.registration import correlation, grey_light, overlay_edges, s
 from spikejax.data.scan import FrameFiles, Run, Scan
 from spikejax.data.sheet import Row, draw_sheet
 from spikejax.data.simulator import to_display
-from spikejax.data.video import VIDEO_SUFFIXES, open_frames, open_writer, read_picture, write_picture
+from spikejax.data.video import open_frames, read_picture, write_picture
 from spikejax.errors import InputError
 
 _SHEET_ROWS = 6
@@ -89,9 +90,8 @@ def _with_progress(shown: Rows) -> Iterator[Row]:
 
 
 def _write_video(output: Path, shown: Rows, *, panel_width: int | None, rate: float, overwrite: bool) -> None:
-    with open_writer(output, rate=Fraction(rate).limit_denominator(1000), overwrite=overwrite) as writer:
-        for row in _with_progress(shown):
-            writer.write(draw_sheet([row], panel_width=panel_width))
+    sheets = (draw_sheet([row], panel_width=panel_width) for row in _with_progress(shown))
+    write_video(output, sheets, rate=Fraction(rate).limit_denominator(1000), overwrite=overwrite)
 
 
 # ---- A data set ----
