@@ -1,7 +1,7 @@
 """How every entry point ends: the exit codes and what is printed when something goes wrong.
 
-0: done. 2: the user's input is wrong (one line on stderr, as argparse does it, and what takes a list below it). 3: parts
-of the input were damaged, the rest is done (one line as well). 130: interrupted with Ctrl-C. 141: the reader of our
+0: done. 2: the user's input is wrong (one line on stderr, as argparse does it, and what takes a list below it). 3:
+parts of the input were damaged, the rest is done (one line). 130: interrupted with Ctrl-C. 141: the reader of our
 standard output has gone away (`... | head`). With SPIKEJAX_TRACEBACK=1 in the environment the traceback of an input
 error is printed too.
 """

@@ -13,6 +13,7 @@ class InputError(ValueError):
 
     details: tuple[str, ...] = ()
 
+
 class DamagedInput(Exception):
     """Parts of the input could not be read; all the rest was done and is kept.
 
