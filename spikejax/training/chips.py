@@ -1,0 +1,89 @@
+"""What the accelerators can do: the figures their makers publish, per device as JAX counts devices.
+
+Sources; rates are the dense ones (without sparsity) of one chip:
+    TPU: cloud.google.com/tpu/docs, the pages v4, v5e, v5p, v6e and tpu7x ("Ironwood"). Interchip bandwidth is listed
+        there in Gbit/s out of a chip over all its links (v4 2,400, v5e 1,600, v5p 4,800, v6e 3,584) or, for tpu7x, as
+        1.2 TB/s for both directions. The memory that a program may use is what the compiler of libtpu 0.0.42 grants.
+    A100: NVIDIA A100 80GB data sheet (SXM), 2021; DGX A100: one 200 Gbit/s adapter for each GPU.
+    H100: NVIDIA H100 data sheet (SXM), 2023, half of the rates "with sparsity"; DGX H100: one 400 Gbit/s adapter each.
+"""
+
+import dataclasses
+
+import jax
+
+_GB, _GIB, _TERA = 1e9, 2**30, 1e12
+
+
+@dataclasses.dataclass(frozen=True)
+class Chip:
+    """The peaks of one JAX device, which is half a chip for v4 (as libtpu describes it without megacore) and tpu7x."""
+
+    name: str  # as in a topology
+    platform: str  # "tpu" or "cuda"
+    kinds: tuple[str, ...]  # how JAX's device_kind begins
+    devices: int  # on a chip
+    bfloat16_flops: float  # per second, of products
+    float32_flops: float  # the same at JAX's default precision: one bfloat16 pass on TPUs, TensorFloat-32 on GPUs
+    memory_bytes: int  # that a program may use
+    memory_bandwidth: float  # bytes per second
+    link_bandwidth: float  # bytes per second out of the device, over all links to its neighbours
+    cluster_bandwidth: float  # the same between hosts
+
+    def flops(self, dtype: str) -> float:
+        """Floating-point operations per second of products of "bfloat16" or "float32"."""
+        return {"bfloat16": self.bfloat16_flops, "float32": self.float32_flops}[dtype]
+
+
+def _tpu(name: str, kind: str, *, tera: float, usable: float, bandwidth: float, link: float, devices: int = 1) -> Chip:
+    """A TPU by its whole chip's TFLOP/s, GB/s of memory and GB/s of links, and the usable GiB of a device."""
+    return Chip(
+        name=name,
+        platform="tpu",
+        kinds=(kind,),
+        devices=devices,
+        bfloat16_flops=tera * _TERA / devices,
+        float32_flops=tera * _TERA / devices,
+        memory_bytes=int(usable * _GIB),
+        memory_bandwidth=bandwidth * _GB / devices,
+        link_bandwidth=link * _GB / devices,
+        cluster_bandwidth=link * _GB / devices,  # the links do not end at a host
+    )
+
+
+def _gpu(
+    name: str, kind: str, *, tera: float, tera_tf32: float, memory: float, bandwidth: float, link: float, cluster: float
+) -> Chip:
+    """A GPU by its TFLOP/s, GB of memory, and GB/s of memory, of NVLink in one direction and of its network adapter."""
+    return Chip(
+        name=name,
+        platform="cuda",
+        kinds=(kind,),
+        devices=1,
+        bfloat16_flops=tera * _TERA,
+        float32_flops=tera_tf32 * _TERA,
+        memory_bytes=int(memory * _GB),
+        memory_bandwidth=bandwidth * _GB,
+        link_bandwidth=link * _GB,
+        cluster_bandwidth=cluster * _GB,
+    )
+
+
+CHIPS = {
+    chip.name: chip
+    for chip in (
+        _tpu("v4", "TPU v4", tera=275, usable=15.25, bandwidth=1228, link=300, devices=2),
+        _tpu("v5e", "TPU v5 lite", tera=197, usable=15.75, bandwidth=819, link=200),
+        _tpu("v5p", "TPU v5", tera=459, usable=95.74, bandwidth=2765, link=600),
+        _tpu("v6e", "TPU v6 lite", tera=918, usable=31.25, bandwidth=1640, link=448),
+        _tpu("tpu7x", "TPU7x", tera=2307, usable=94.75, bandwidth=7380, link=600, devices=2),
+        _gpu("a100", "NVIDIA A100", tera=312, tera_tf32=156, memory=85, bandwidth=2039, link=300, cluster=25),
+        _gpu("h100", "NVIDIA H100", tera=989.4, tera_tf32=494.7, memory=85, bandwidth=3352, link=450, cluster=50),
+    )
+}
+
+
+def chip_of(device: jax.Device) -> Chip | None:
+    """The chip that a device is, or None if its peaks are not known here."""
+    matches = [(kind, chip) for chip in CHIPS.values() for kind in chip.kinds if device.device_kind.startswith(kind)]
+    return max(matches, key=lambda match: len(match[0]))[1] if matches else None  # "TPU v5 lite" before "TPU v5"
