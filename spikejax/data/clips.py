@@ -103,6 +103,11 @@ class ClipDataset(abc.ABC, Generic[RunT]):
         run, _ = self._locate(index)
         return run.height, run.width, run.ratio
 
+    def window_name(self, index: int) -> str:
+        """The window's sequence and its first and last frame, as "SEQUENCE/FIRST-LAST"."""
+        run, start = self._locate(index)
+        return f"{run.name}/{run.stems[start]}-{run.stems[start + self._frames - 1]}"
+
     def read(self, index: int, box: Box | None = None) -> dict[str, Any]:
         """A window's clip as the network takes it.
 

@@ -90,6 +90,19 @@ def train_loader(
     return iter(batches.to_iter_dataset(ahead))
 
 
+def batch_names(dataset: ClipDataset, *, batch_size: int, seed: int, number: int) -> list[str]:
+    """Sequence and frames of every sample of batch `number` (from 0) that `train_loader` makes with these arguments."""
+    names = []
+    for sample in range(number * batch_size, (number + 1) * batch_size):
+        epoch, position = divmod(sample, len(dataset))
+        names.append(dataset.window_name(int(_shuffled(len(dataset), seed, epoch)[position])))
+    return names
+
+
+def _shuffled(length: int, seed: int, epoch: int) -> np.ndarray:
+    return np.random.default_rng([seed, epoch]).permutation(length)
+
+
 def _check_crop(dataset: ClipDataset, crop: int) -> None:
     for index in dataset.first_windows():
         height, width, ratio = dataset.size(index)
@@ -132,7 +145,7 @@ class _Samples:
         self._draw = functools.partial(draw_augmentation, flips=flips, rotate=rotate, reverse_time=reverse_time)
         self._threshold_factor = threshold_factor
         # Two, because a batch may span two epochs, and threads work on neighbouring batches.
-        self._order = functools.lru_cache(maxsize=2)(self._shuffled)
+        self._order = functools.lru_cache(maxsize=2)(functools.partial(_shuffled, len(dataset), seed))
 
     def __call__(self, number: int) -> dict[str, np.ndarray]:
         epoch, position = divmod(number, len(self._dataset))
@@ -146,6 +159,3 @@ class _Samples:
             factor = self._threshold_factor ** rng.uniform()
             sample["voxels"] = raise_threshold(sample["voxels"], factor, rng=rng)
         return augment(sample, augmentation)
-
-    def _shuffled(self, epoch: int) -> np.ndarray:
-        return np.random.default_rng([self._seed, epoch]).permutation(len(self._dataset))

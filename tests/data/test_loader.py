@@ -9,7 +9,7 @@ import pytest
 
 from spikejax.data.augment import Augmentation, augment, draw_augmentation, draw_box
 from spikejax.data.folders import FolderDataset
-from spikejax.data.loader import train_loader
+from spikejax.data.loader import batch_names, train_loader
 from spikejax.errors import InputError
 
 
@@ -232,3 +232,21 @@ def test_bad_crops_are_refused_at_once(dataset: FolderDataset) -> None:
     for crop in (17, 7, 0):
         with pytest.raises(InputError, match=f"found {crop}"):
             train_loader(dataset, batch_size=2, workers=0, crop=crop, seed=0)
+
+
+def test_names_of_a_batch(dataset: FolderDataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Catches a report that blames other clips than those that were trained on."""
+    read, seen = dataset.read_stored, []
+
+    def watch(index: int, box: Any = None) -> dict[str, np.ndarray]:
+        seen.append(dataset.window_name(index))
+        return read(index, box)
+
+    monkeypatch.setattr(dataset, "read_stored", watch)
+    loader = train_loader(dataset, batch_size=3, crop=8, seed=3, workers=0)
+    for number in range(4):
+        seen.clear()
+        next(loader)
+        assert batch_names(dataset, batch_size=3, seed=3, number=number) == seen
+    name = dataset.window_name(0)
+    assert name.startswith(dataset[0]["name"] + "-")
