@@ -49,6 +49,12 @@ def get_config() -> ConfigDict:
                 log_every=100,  # updates between two lines on the terminal and two points of the curves
                 checkpoint_every=1_000,  # updates between two saves of `last`
                 start_at_zero="",  # regular expression of dotted names of parameters that begin as 0; "" = none
+                start_from="",  # weights file (.safetensors or folder) or workdir to begin with; what it lacks is fresh
+                accumulate=1,  # parts of a batch that are computed one after the other, to save memory
+                ema_decay=0.0,  # of the average of the parameters that is validated and restored with; 0 = no average
+                skip_not_finite=0,  # updates with a loss or gradient that is not finite to leave out before stopping
+                profile_at=0,  # update before which the profiler starts; 0 = never
+                profile_updates=3,  # updates that it records
             ),
             validation=dict(
                 every=1_000,  # updates; also after the last one
@@ -61,6 +67,7 @@ def get_config() -> ConfigDict:
             mesh=dict(  # devices along each axis of the mesh; -1 (for one of them) = all that are left
                 data=-1,  # splits the batch
                 fsdp=1,  # splits the batch, and the parameters and optimizer state as well
+                space=1,  # splits the rows of the pictures
             ),
             restore=dict(  # what `python -m spikejax.restore` does unless told otherwise
                 tile=(12, 256, 256),  # frames, rows, columns that the network sees at once; 0 = all there are
@@ -129,6 +136,7 @@ def _data() -> dict:
 
 def _optimizer() -> dict:
     return dict(
+        kind="adamw",  # or "adam", without weight decay
         peak_learning_rate=2e-4,  # reached after the warm-up
         final_learning_rate=0.0,  # at the end of the cosine
         warmup_steps=5_000,  # updates of linear warm-up
@@ -137,6 +145,9 @@ def _optimizer() -> dict:
         epsilon=1e-8,  # added to the root of the latter
         weight_decay=1e-4,  # per update and unit of learning rate (AdamW)
         decay_vectors=True,  # whether norms and biases decay too; the recipe's AdamW knows no exceptions
-        clip_norm=1.0,  # largest global norm of the gradient
+        clip_norm=1.0,  # largest global norm of the gradient; 0 = not clipped
         frozen="",  # regular expression of dotted names of parameters that are not trained, such as "spynet"; "" = none
+        slow="",  # the same, of parameters that are trained later and slower, such as "spynet|offset_"
+        slow_steps=0,  # updates for which those are frozen
+        slow_factor=1.0,  # of the learning rate, for those
     )

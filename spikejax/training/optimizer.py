@@ -1,4 +1,7 @@
-"""The optimizer of the recipe: AdamW, linear warm-up and cosine, clipping of the gradient's global norm (optax).
+"""The optimizer: Adam or AdamW, linear warm-up and cosine, clipping of the gradient's global norm, parts (optax).
+
+Parts of the network are named by patterns: frozen for good, or frozen for a while and then trained at a fraction of the
+learning rate, as the published recipe does with its optical flow and deformable offsets.
 
 Weight decay. The recipe's AdamW (PyTorch's) decays every parameter, and so does ours by default. Many recipes leave
 norms and biases out; `decay_vectors = False` does that. "Vector" then means one dimension in the layer itself: the
@@ -54,27 +57,51 @@ def decay_mask(axes: Any, *, decay_vectors: bool) -> Any:
 
 
 def make_optimizer(
-    config: ConfigDict, schedule: optax.Schedule, axes: Any, *, frozen: Any
+    config: ConfigDict, schedule: optax.Schedule, axes: Any, *, frozen: Any, slow: Any
 ) -> optax.GradientTransformation:
-    """Returns clipping by the global norm, then AdamW, then nothing for what is frozen.
+    """Returns clipping by the global norm, then Adam or AdamW for each part of the network.
+
+    What is frozen, for now or for good, counts nothing to the norm; its moments and their bias correction begin when
+    it begins to be trained.
 
     Args:
         config: the `optimizer` section.
         schedule: learning rate by update.
         axes: tree of the parameters' logical dimension names.
         frozen: tree of bools: which parameters are not trained.
+        slow: tree of bools: which parameters are frozen for `slow_steps`, then trained at `slow_factor` of the rate.
+
+    Raises:
+        InputError: the configuration asks for what there is not.
     """
+    check_optimizer(config)
+    slow = jax.tree.map(lambda late, still: late and not still, slow, frozen)
+    part = jax.tree.map(lambda still, late: "frozen" if still else "slow" if late else "trained", frozen, slow)
+    decay = config.weight_decay if config.kind == "adamw" else 0.0
+    direction = optax.chain(
+        optax.scale_by_adam(b1=config.beta1, b2=config.beta2, eps=config.epsilon),
+        optax.add_decayed_weights(decay, mask=decay_mask(axes, decay_vectors=config.decay_vectors))
+        if decay
+        else optax.identity(),
+    )
+
+    def when_thawed(inner: optax.GradientTransformation) -> optax.GradientTransformation:
+        return optax.conditionally_mask(inner, lambda count: count >= config.slow_steps)
+
     chain = optax.chain(
-        optax.clip_by_global_norm(config.clip_norm),
-        optax.adamw(
-            schedule,
-            b1=config.beta1,
-            b2=config.beta2,
-            eps=config.epsilon,
-            weight_decay=config.weight_decay,
-            mask=decay_mask(axes, decay_vectors=config.decay_vectors),
+        optax.masked(when_thawed(optax.identity()), slow) if config.slow_steps else optax.identity(),
+        optax.clip_by_global_norm(config.clip_norm) if config.clip_norm else optax.identity(),
+        optax.partition(
+            {
+                "trained": direction,
+                "slow": optax.chain(
+                    when_thawed(direction) if config.slow_steps else direction, optax.scale(config.slow_factor)
+                ),
+                "frozen": optax.set_to_zero(),
+            },
+            part,
         ),
-        optax.masked(optax.set_to_zero(), frozen),  # their gradient is 0 already, but not their decay
+        optax.scale_by_learning_rate(schedule),
     )
 
     def update(gradient: Any, state: optax.OptState, params: Any = None) -> tuple[Any, optax.OptState]:
@@ -83,3 +110,14 @@ def make_optimizer(
             return chain.update(gradient, state, params)
 
     return optax.GradientTransformation(chain.init, update)
+
+
+def check_optimizer(config: ConfigDict) -> None:
+    """Raises InputError if a value of the `optimizer` section is none that can be trained with."""
+    if config.kind not in ("adam", "adamw"):
+        raise InputError(f'optimizer.kind: expected "adam" or "adamw", got {config.kind!r}')
+    if config.kind == "adam" and config.weight_decay:
+        raise InputError(f'optimizer.weight_decay: expected 0 with kind "adam", got {config.weight_decay}')
+    for key in ("weight_decay", "clip_norm", "slow_steps", "slow_factor"):
+        if config[key] < 0:
+            raise InputError(f"optimizer.{key}: expected no negative number, got {config[key]}")
