@@ -1,19 +1,22 @@
 """What a run trains and validates on, opened as its configuration says."""
 
 import dataclasses
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import jax
+import numpy as np
+from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from spikejax.data.clips import ClipDataset
 from spikejax.data.folders import FolderDataset
-from spikejax.data.loader import train_loader
+from spikejax.data.loader import batch_names, train_loader
 from spikejax.data.scenes import write_moving_photographs
 from spikejax.data.statistics import SpikeStatistics, ensure_statistics
 from spikejax.data.tfds_clips import TfdsDataset, shard_statistics
 from spikejax.errors import InputError
+from spikejax.training import hosts, sharding
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,8 +26,22 @@ class Inputs:
     root: Path
     train_set: ClipDataset
     val_set: ClipDataset
-    loader: Any  # endless iterator of batches of numpy arrays, with get_state and set_state
+    loader: Any  # endless iterator of this host's part of batches of numpy arrays, with get_state and set_state
     statistics: dict[str, Any] | None  # of the voxels; None if the network takes no spikes
+
+    def names(self, config: ConfigDict, number: int) -> list[str]:
+        """Returns sequence and frames of every clip of batch `number`, from 0, over all hosts."""
+        return batch_names(self.train_set, batch_size=config.data.batch_size, seed=config.seed, number=number)
+
+    def batch_shapes(self, config: ConfigDict) -> dict[str, jax.ShapeDtypeStruct]:
+        """Returns what a batch over all hosts is made of."""
+        data = config.data
+        clip = (data.batch_size, data.frames, data.crop, data.crop)
+        shapes = {"blur": (*clip, 3), "sharp": (*clip, 3)}
+        if self.statistics is not None:
+            side = data.crop // self.train_set.size(0)[2]
+            shapes["voxels"] = (*clip[:2], side, side, self.statistics["bins"])
+        return {name: jax.ShapeDtypeStruct(shape, np.float32) for name, shape in shapes.items()}
 
     def describe(self) -> str:
         """Returns how much there is, in words."""
@@ -45,44 +62,45 @@ def data_root(config: ConfigDict, workdir: Path) -> Path:
     return Path(root) if root else workdir / "data"
 
 
-def open_inputs(config: ConfigDict, root: Path, *, spike_bins: int | None) -> Inputs:
-    """Returns the data of a run; the embedded data set is written first unless it is there.
+def open_inputs(config: ConfigDict, root: Path, *, spike_bins: int | None, mesh: Mesh) -> Inputs:
+    """Returns the data of a run, of which each host reads its part; the embedded data set is written if need be.
 
     Args:
         config: see configs/common.py.
-        root: folder of the data set, see `data_root`.
+        root: folder of the data set, see `data_root`; all hosts see the same.
         spike_bins: time bins of the voxels that the network takes; None = it takes none.
+        mesh: says which clips of a batch this host's devices hold.
 
     Raises:
         InputError: the data set is missing, damaged or does not fit the configuration.
     """
-    if config.data.source == "moving_photographs":
-        write_moving_photographs(root, seed=config.seed, bins=config.model.spike.bins, **config.data.scenes)
-    shards = config.data.source == "tfds"
+    data = config.data
+    shards = data.source == "tfds"
     statistics: SpikeStatistics | None = None
-    if spike_bins is not None:
-        statistics = (shard_statistics if shards else ensure_statistics)(root, bins=spike_bins)
+    with hosts.first_host_first("preparing the data"):  # what the first host writes the others read
+        if data.source == "moving_photographs":
+            write_moving_photographs(root, seed=config.seed, bins=config.model.spike.bins, **data.scenes)
+        if spike_bins is not None:
+            statistics = (shard_statistics if shards else ensure_statistics)(root, bins=spike_bins)
     kind = TfdsDataset if shards else FolderDataset
-    options = dict(frames=config.data.frames, bins=spike_bins, statistics=statistics)
-    train_set: ClipDataset = kind(root, "train", crop=config.data.crop, **options)
+    options = dict(frames=data.frames, bins=spike_bins, statistics=statistics)
+    train_set: ClipDataset = kind(root, "train", crop=data.crop, **options)
+    own = sharding.host_rows(mesh, data.batch_size)
     loader = train_loader(
         train_set,
-        batch_size=config.data.batch_size,
-        crop=config.data.crop,
+        batch_size=data.batch_size,
+        crop=data.crop,
         seed=config.seed,
-        workers=config.data.workers,
-        flips=config.data.flips,
-        rotate=config.data.rotate,
-        reverse_time=config.data.reverse_time,
-        threshold_factor=config.data.threshold_factor,
+        workers=data.workers,
+        flips=data.flips,
+        rotate=data.rotate,
+        reverse_time=data.reverse_time,
+        threshold_factor=data.threshold_factor,
+        shard_index=own.start // len(own),
+        shard_count=data.batch_size // len(own),
     )
+    for ratio in {train_set.size(window)[2] for window in train_set.first_windows()} if spike_bins else {1}:
+        sharding.check_rows(data.crop // ratio, mesh, of=f"crops of {data.crop} pixels / {ratio}")
     val_set: ClipDataset = kind(root, "val", **options)
     fields = None if statistics is None else dataclasses.asdict(statistics)
     return Inputs(root=root, train_set=train_set, val_set=val_set, loader=loader, statistics=fields)
-
-
-def read_sequences(dataset: ClipDataset, *, most: int = 0) -> Iterator[dict[str, Any]]:
-    """Yields whole sequences, one at a time in memory; all if `most` is 0, else the first `most`."""
-    names = [name for name, _ in dataset.sequences()]
-    for name in names[: most or None]:
-        yield dataset.read_sequence(name)

@@ -1,21 +1,26 @@
 """The mesh of devices, and which of its axes splits what. The only place that knows mesh axes.
 
-Mesh axes: `data` splits the batch; `fsdp` splits the batch as well, and the parameters and the optimizer's state.
-Models only name the dimensions of their parameters (nnx metadata `axes`); `RULES` maps those logical names to mesh
-axes. Axis type is Auto: the partitioner inserts the communication.
+Mesh axes: `data` splits the batch; `fsdp` splits the batch as well, and the parameters and the optimizer's state;
+`space` splits the rows of the pictures. Models only name the dimensions of their parameters (nnx metadata `axes`);
+`RULES` maps those logical names to mesh axes. Axis type is Auto: the partitioner inserts the communication, which for
+rows includes the neighbours' rows that convolutions and windows reach into.
 """
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
+import numpy as np
 from jax.sharding import AbstractMesh, AxisType, Mesh, NamedSharding, PartitionSpec
 
 from spikejax.errors import InputError
 
 # The axes that split a batch's first dimension, outermost first.
 BATCH_AXES = ("data", "fsdp")
+# The axis that splits the third dimension of clips [b, t, h, w, c].
+ROW_AXIS = "space"
 
 # Logical name -> mesh axis, best first: of a parameter's dimensions the first one here that the mesh axis divides is
 # split. Output features come before input features, so that a layer's weight and bias are split alike.
@@ -39,13 +44,21 @@ def make_mesh(sizes: Mapping[str, int], *, devices: Sequence[jax.Device] | None 
     """
     devices = jax.devices() if devices is None else devices
     open_axes = [name for name, size in sizes.items() if size == -1]
-    fixed = math.prod(size for size in sizes.values() if size != -1)
+    fixed = {name: size for name, size in sizes.items() if size != -1}
     asked = ", ".join(f"{name}={size}" for name, size in sizes.items())
-    if len(open_axes) > 1 or any(size < 1 and size != -1 for size in sizes.values()):
+    if len(open_axes) > 1 or any(size < 1 for size in fixed.values()):
         raise InputError(f"mesh: expected sizes of at least 1 and one -1 at the most, got {asked}")
-    if len(devices) % fixed or (not open_axes and fixed != len(devices)):
-        raise InputError(f"mesh: {asked} does not fit {len(devices)} device(s); the sizes must multiply to it")
-    shape = tuple(len(devices) // fixed if size == -1 else size for size in sizes.values())
+    count, product = len(devices), math.prod(fixed.values())
+    for name, size in fixed.items():
+        if count % size:
+            raise InputError(f"mesh.{name}: {size} does not divide {count} device(s); {_divisors(count)} would")
+    if count % product or (not open_axes and product != count):
+        what = "divide" if open_axes else "equal"
+        raise InputError(
+            f"mesh: expected sizes whose product would {what} the {count} device(s), got {asked} with {product}; "
+            f"mesh.data=-1 takes what the others leave"
+        )
+    shape = tuple(count // product if size == -1 else size for size in sizes.values())
     axis_types = (AxisType.Auto,) * len(shape)
     return jax.make_mesh(shape, tuple(sizes), axis_types=axis_types, devices=devices)
 
@@ -88,8 +101,14 @@ def replicated(mesh: Mesh) -> NamedSharding:
 
 
 def batch_sharding(mesh: Mesh) -> NamedSharding:
-    """Returns the sharding of arrays whose first dimension is the batch."""
-    return NamedSharding(mesh, PartitionSpec(_batch_axes(mesh)))
+    """Returns the sharding of clips [b, t, h, w, c]: batch and rows are split."""
+    rows = ROW_AXIS if mesh.shape.get(ROW_AXIS, 1) > 1 else None
+    return NamedSharding(mesh, PartitionSpec(_batch_axes(mesh), None, rows) if rows else _batch_spec(mesh))
+
+
+def clip_sharding(mesh: Mesh) -> NamedSharding:
+    """Returns the sharding of clips of which a device has all rows: only the batch is split."""
+    return NamedSharding(mesh, _batch_spec(mesh))
 
 
 def batch_parts(mesh: Mesh | AbstractMesh) -> int:
@@ -100,20 +119,95 @@ def batch_parts(mesh: Mesh | AbstractMesh) -> int:
 def describe(mesh: Mesh) -> str:
     """Returns the mesh in words."""
     axes = ", ".join(f"{name} {size}" for name, size in mesh.shape.items())
-    return f"{mesh.devices.size} {mesh.devices.flat[0].platform} device(s) ({axes})"
+    hosts = len({device.process_index for device in mesh.devices.flat})
+    where = f" of {hosts} hosts" if hosts > 1 else ""
+    return f"{mesh.devices.size} {mesh.devices.flat[0].platform} device(s){where} ({axes})"
 
 
-def check_batch_size(batch_size: int, mesh: Mesh | AbstractMesh) -> None:
-    """Raises InputError if the mesh does not divide a batch of that size."""
-    parts = batch_parts(mesh)
+def check_batch(batch_size: int, mesh: Mesh | AbstractMesh, *, accumulate: int = 1) -> None:
+    """Raises InputError if the mesh and accumulation do not divide a batch of that size."""
+    if accumulate < 1:
+        raise InputError(f"training.accumulate: expected at least 1, got {accumulate}")
+    parts = batch_parts(mesh) * accumulate
     if batch_size < 1 or batch_size % parts:
-        raise InputError(f"data.batch_size: expected a multiple of {parts}, the parts of the mesh, got {batch_size}")
+        sizes = [f"mesh.{axis} {mesh.shape[axis]}" for axis in _batch_axes(mesh)]
+        product = " * ".join([*sizes, f"training.accumulate {accumulate}"] if accumulate > 1 else sizes)
+        nearest = max(batch_size // parts, 1) * parts
+        raise InputError(
+            f"data.batch_size: {batch_size} is no multiple of {parts} ({product}); "
+            f"{nearest} or {nearest + parts} would be"
+        )
 
 
-def put_batch(batch: Any, sharding: NamedSharding) -> Any:
-    """Returns a batch of this host's numpy arrays as (global) device arrays."""
-    return jax.tree.map(lambda array: jax.make_array_from_process_local_data(sharding, array), batch)
+def check_rows(rows: int, mesh: Mesh | AbstractMesh, *, of: str) -> None:
+    """Raises InputError if the mesh does not divide the rows of what `of` says."""
+    parts = mesh.shape.get(ROW_AXIS, 1)
+    if rows % parts:
+        raise InputError(f"mesh.{ROW_AXIS}: {parts} does not divide the {rows} rows of {of}; {_divisors(rows)} would")
+
+
+def host_rows(mesh: Mesh, batch_size: int) -> range:
+    """Returns which clips of a batch this host's devices hold (two hosts that split a clip's rows hold the same).
+
+    Raises:
+        InputError: they are no equal share, in one piece, of the batch.
+    """
+    places = clip_sharding(mesh).addressable_devices_indices_map((batch_size,)).values()
+    pieces = sorted({place[0].indices(batch_size)[:2] for place in places if place is not None})
+    first, last = pieces[0][0], pieces[-1][1]
+    if (
+        any(a[1] != b[0] for a, b in itertools.pairwise(pieces))
+        or batch_size % (last - first)
+        or first % (last - first)
+    ):
+        raise InputError(
+            f"mesh: this host's devices hold the clips {pieces} of a batch of {batch_size}, not one equal share; "
+            "choose sizes so that a host's devices lie together along data and fsdp"
+        )
+    return range(first, last)
+
+
+def put_batch(batch: Any, mesh: Mesh, batch_size: int) -> Any:
+    """Returns this host's clips, which `host_rows` names, as global arrays of `batch_size` clips.
+
+    Args:
+        batch: tree of numpy arrays [b, t, h, w, c]; None stays.
+        mesh: the mesh. Rows it does not divide are not split here.
+        batch_size: clips over all hosts.
+    """
+    first = host_rows(mesh, batch_size).start
+
+    def put(array: Any) -> jax.Array:
+        split = array.shape[2] % mesh.shape.get(ROW_AXIS, 1) == 0
+        place = batch_sharding(mesh) if split else clip_sharding(mesh)
+
+        def part(index: tuple[slice, ...] | None) -> np.ndarray:
+            assert index is not None
+            start, stop, _ = index[0].indices(batch_size)
+            return array[start - first : stop - first, *index[1:]]
+
+        return jax.make_array_from_callback((batch_size, *array.shape[1:]), place, part)
+
+    return jax.tree.map(put, batch)
+
+
+def own_clips(clips: jax.Array) -> dict[int, np.ndarray]:
+    """Returns the clips [b, t, h, w, c] that this host answers for, by their row: over all hosts every row once."""
+    found: dict[int, np.ndarray] = {}
+    for shard in clips.addressable_shards:
+        if shard.replica_id == 0:
+            first = shard.index[0].indices(len(clips))[0]
+            found.update(enumerate(np.asarray(shard.data), start=first))
+    return found
 
 
 def _batch_axes(mesh: Mesh | AbstractMesh) -> tuple[str, ...]:
     return tuple(axis for axis in BATCH_AXES if axis in mesh.shape)
+
+
+def _batch_spec(mesh: Mesh | AbstractMesh) -> PartitionSpec:
+    return PartitionSpec(_batch_axes(mesh))
+
+
+def _divisors(number: int) -> str:
+    return ", ".join(str(size) for size in range(1, number + 1) if number % size == 0)

@@ -11,6 +11,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import optax
+from einops import rearrange
 from flax import nnx
 from jax.sharding import Mesh
 from jaxtyping import Array, Float
@@ -31,6 +32,13 @@ class TrainState:
     step: Any  # updates done, int32
     params: Any  # nested dict of float32 arrays
     optimizer: optax.OptState
+    average: Any  # exponential moving average of `params`, the same dict; None = not kept
+    skipped: Any  # updates left out because a loss or gradient was not finite, int32
+
+    @property
+    def best_params(self) -> Any:
+        """The parameters to validate and to restore with: the average if there is one."""
+        return self.params if self.average is None else self.average
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,24 +71,30 @@ def describe_network(build: Callable[[], nnx.Module]) -> Network:
     )
 
 
-def abstract_state(network: Network, optimizer: optax.GradientTransformation, mesh: Mesh) -> TrainState:
+def abstract_state(
+    network: Network, optimizer: optax.GradientTransformation, mesh: Mesh, *, average: bool = False
+) -> TrainState:
     """Returns the state as ShapeDtypeStructs that carry their shardings: what to create, or to restore, where.
 
-    The optimizer's moments lie where their parameters lie; its counters are on every device.
+    The optimizer's moments and the average lie where their parameters lie; counters are on every device.
     """
     param_shardings = sharding.parameter_shardings(network.shapes, network.axes, mesh)
     everywhere = sharding.replicated(mesh)
-    optimizer_shapes = jax.eval_shape(optimizer.init, network.shapes)
+    place_of = dict(jax.tree_util.tree_leaves_with_path(param_shardings))
+
+    def placed_moment(path: jax.tree_util.KeyPath, leaf: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
+        # A moment's path in the optimizer's state ends with the path of its parameter.
+        ends = (path[start:] for start in range(len(path)))
+        return _placed(leaf, next((place_of[end] for end in ends if end in place_of), everywhere))
+
+    params = jax.tree.map(_placed, network.shapes, param_shardings)
+    counter = jax.ShapeDtypeStruct((), jnp.int32, sharding=everywhere)
     return TrainState(
-        step=jax.ShapeDtypeStruct((), jnp.int32, sharding=everywhere),
-        params=jax.tree.map(_placed, network.shapes, param_shardings),
-        optimizer=optax.tree_utils.tree_map_params(
-            optimizer,
-            _placed,
-            optimizer_shapes,
-            param_shardings,
-            transform_non_params=lambda leaf: _placed(leaf, everywhere),
-        ),
+        step=counter,
+        params=params,
+        optimizer=jax.tree_util.tree_map_with_path(placed_moment, jax.eval_shape(optimizer.init, network.shapes)),
+        average=params if average else None,
+        skipped=counter,
     )
 
 
@@ -99,7 +113,13 @@ def create_state(
     def create() -> TrainState:
         drawn = nnx.to_pure_dict(nnx.split(network.build())[1])
         params = jax.tree.map(lambda leaf, zero: jnp.zeros_like(leaf) if zero else leaf, drawn, zeros)
-        return TrainState(step=jnp.zeros((), jnp.int32), params=params, optimizer=optimizer.init(params))
+        return TrainState(
+            step=jnp.zeros((), jnp.int32),
+            params=params,
+            optimizer=optimizer.init(params),
+            average=None if abstract.average is None else jax.tree.map(jnp.copy, params),
+            skipped=jnp.zeros((), jnp.int32),
+        )
 
     # Hundreds of small random draws that run once. On CPU, optimising each of them takes minutes and gains nothing.
     on_cpu = abstract.step.sharding.mesh.devices.flat[0].platform == "cpu"
@@ -115,11 +135,17 @@ def make_train_step(
     *,
     frozen: Any,
     seed: int,
+    accumulate: int = 1,
+    ema_decay: float = 0.0,
+    skip_not_finite: int = 0,
 ) -> Callable[[TrainState, Batch], tuple[TrainState, dict[str, Array]]]:
-    """Returns the compiled update: (state, batch) -> (state, {"loss", "gradient_norm"}).
+    """Returns the compiled update: (state, batch) -> (state, {"loss", "gradient_norm", "skipped"}).
 
     The state given is donated: its memory becomes the new one's, and it must not be used again. Stochastic depth draws
     from (seed, number of the update) alone, so that a continued run draws as the uninterrupted one.
+
+    A batch whose loss or gradient is not finite changes nothing but the counters `step` and `skipped`. Once more than
+    `skip_not_finite` were skipped no batch does: the state stays as that batch met it until somebody looks.
 
     Args:
         network: the network.
@@ -128,24 +154,53 @@ def make_train_step(
         abstract: `abstract_state` of both, for the places.
         frozen: tree of bools: which parameters need no gradient. What leads to them alone is not computed.
         seed: of stochastic depth.
+        accumulate: parts of the batch that are computed one after the other; the gradient is their mean.
+        ema_decay: of the average, if the state has one.
+        skip_not_finite: see above.
     """
+    shardings = _shardings_of(abstract)
+    mesh = shardings.step.mesh
 
-    def update(state: TrainState, batch: Batch) -> tuple[TrainState, dict[str, Array]]:
-        key = jax.random.fold_in(jax.random.key(seed), state.step)
-
+    def loss_and_gradient(params: Any, batch: Batch, key: Array) -> tuple[Array, Any]:
         def loss_of(params: Any) -> Float[Array, ""]:
             params = jax.tree.map(lambda leaf, still: jax.lax.stop_gradient(leaf) if still else leaf, params, frozen)
             recon = nnx.merge(network.graph, params)(batch["blur"], batch.get("voxels"), key=key)
             return loss(recon, batch["sharp"])
 
-        value, gradient = jax.value_and_grad(loss_of)(state.params)
+        return jax.value_and_grad(loss_of)(params)
+
+    def accumulated(params: Any, batch: Batch, key: Array) -> tuple[Array, Any]:
+        # Strided, not cut: every device's part of the batch has its share of each part.
+        strided = jax.tree.map(lambda leaf: rearrange(leaf, "(b part) ... -> part b ...", part=accumulate), batch)
+
+        def add(total: Any, part: tuple[Batch, Array]) -> tuple[Any, None]:
+            clips = jax.lax.with_sharding_constraint(part[0], sharding.batch_sharding(mesh))
+            found = loss_and_gradient(params, clips, jax.random.fold_in(key, part[1]))
+            return jax.tree.map(jnp.add, total, found), None
+
+        nothing = jax.tree.map(jnp.zeros_like, (jnp.zeros((), jnp.float32), params))
+        total, _ = jax.lax.scan(add, nothing, (strided, jnp.arange(accumulate)))
+        return jax.tree.map(lambda leaf: leaf / accumulate, total)
+
+    def update(state: TrainState, batch: Batch) -> tuple[TrainState, dict[str, Array]]:
+        key = jax.random.fold_in(jax.random.key(seed), state.step)
+        value, gradient = (loss_and_gradient if accumulate == 1 else accumulated)(state.params, batch, key)
+        norm = optax.tree.norm(gradient)
         changes, optimizer_state = optimizer.update(gradient, state.optimizer, state.params)
         params = optax.apply_updates(state.params, changes)
-        after = TrainState(step=state.step + 1, params=params, optimizer=optimizer_state)
-        return after, {"loss": value, "gradient_norm": optax.tree.norm(gradient)}
+        average = state.average
+        if average is not None:
+            average = jax.tree.map(lambda old, new: ema_decay * old + (1 - ema_decay) * new, average, params)
+        finite = jnp.isfinite(value) & jnp.isfinite(norm)
+        used = finite & (state.skipped <= skip_not_finite)
+        before = (state.params, state.optimizer, state.average)
+        params, optimizer_state, average = jax.tree.map(
+            lambda new, old: jnp.where(used, new, old), (params, optimizer_state, average), before
+        )
+        skipped = state.skipped + (~finite).astype(jnp.int32)
+        after = TrainState(state.step + 1, params, optimizer_state, average, skipped)
+        return after, {"loss": value, "gradient_norm": norm, "skipped": skipped}
 
-    shardings = _shardings_of(abstract)
-    mesh = shardings.step.mesh
     return jax.jit(
         update,
         in_shardings=(shardings, sharding.batch_sharding(mesh)),
@@ -157,13 +212,15 @@ def make_train_step(
 def make_forward(network: Network, mesh: Mesh) -> Callable[[Any, Array, Array | None], Float[Array, "b t h w 3"]]:
     """Returns the compiled deterministic forward pass: (params, blur, voxels or None) -> restored clips.
 
-    One program is kept per shape of clips.
+    One program is kept per shape of clips. Rows are split over `space` whether it divides them or not; what comes back
+    is split along the batch alone, so that whoever has a part of a clip has all of it.
     """
 
     def forward(params: Any, blur: Array, voxels: Array | None) -> Array:
+        blur, voxels = jax.lax.with_sharding_constraint((blur, voxels), sharding.batch_sharding(mesh))
         return nnx.merge(network.graph, params)(blur, voxels, key=None)
 
-    return jax.jit(forward, out_shardings=sharding.batch_sharding(mesh))
+    return jax.jit(forward, out_shardings=sharding.clip_sharding(mesh))
 
 
 def _placed(leaf: Any, place: jax.sharding.Sharding) -> jax.ShapeDtypeStruct:

@@ -1,6 +1,7 @@
 """A network that is small enough for every test here, with the interface of the real one."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -12,6 +13,7 @@ from jax import lax
 from ml_collections import ConfigDict
 
 from configs import common
+from spikejax.data.scenes import write_moving_photographs
 from spikejax.training.step import Build, Network, describe_network
 
 
@@ -29,15 +31,33 @@ class Layer(nnx.Module):
         return y + self.bias[...].reshape((1,) * (x.ndim - 1) + (-1,))
 
 
+class Convolution(nnx.Module):
+    """A 3x3 convolution, which reaches into the rows of other devices."""
+
+    def __init__(self, features: int, *, rngs: nnx.Rngs):
+        kernel = jax.random.normal(rngs.params(), (3, 3, features, features)) * (9 * features) ** -0.5
+        self.kernel = nnx.Param(kernel, axes=("kernel", "kernel", "features_in", "features_out"))
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Applies it to every frame of a clip."""
+        frames = x.reshape(-1, *x.shape[2:])
+        y = lax.conv_general_dilated(
+            frames, self.kernel[...], (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
+        )
+        return y.reshape(x.shape)
+
+
 class StandIn(nnx.Module):
     """Adds to the blurry frames a residual of them and of the voxels; one branch is dropped at random in training."""
 
     needs_spikes = True
 
-    def __init__(self, width: int, bins: int, *, rngs: nnx.Rngs):
+    def __init__(self, width: int, bins: int, *, drop: float, rngs: nnx.Rngs):
         self.spike_bins = bins
+        self.drop = drop
         self.first = Layer(3 + bins, width, rngs=rngs)
         self.blocks = nnx.List([Layer(width, width, rngs=rngs) for _ in range(2)])
+        self.neighbours = Convolution(width, rngs=rngs)
         self.last = Layer(width, 3, rngs=rngs)
 
     def __call__(self, blur: jax.Array, voxels: jax.Array | None, key: jax.Array | None = None) -> jax.Array:
@@ -46,15 +66,17 @@ class StandIn(nnx.Module):
         x = jnp.tanh(self.first(jnp.concatenate([blur, voxels], axis=-1)))
         for block in self.blocks:
             x = jnp.tanh(block(x))
+        x = x + self.neighbours(x)
         if key is not None:
-            kept = jax.random.bernoulli(key, 0.8, (len(x), 1, 1, 1, 1))
+            kept = jax.random.bernoulli(key, 1 - self.drop, (len(x), 1, 1, 1, 1))
             x = x * kept.astype(x.dtype)
         return blur + 0.1 * self.last(x)
 
 
 def build_stand_in(config: Mapping[str, Any], *, rngs: nnx.Rngs) -> StandIn:
     """Has the signature of `build_restorer`; the width is that of stage 1."""
-    return StandIn(config["vrt"]["dims"][0], config["spike"]["bins"], rngs=rngs)
+    vrt, bins = config["vrt"], config["spike"]["bins"]
+    return StandIn(vrt["dims"][0], bins, drop=vrt["drop_path"], rngs=rngs)
 
 
 def tiny_config() -> ConfigDict:
@@ -87,6 +109,22 @@ def tiny_config() -> ConfigDict:
 def config() -> ConfigDict:
     """See `tiny_config`."""
     return tiny_config()
+
+
+@pytest.fixture(scope="session")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One small data set for all runs."""
+    folder = tmp_path_factory.mktemp("data") / "scenes"
+    sizes: dict[str, Any] = dict(train_sequences=2, val_sequences=2, frames=3, height=32, width=40, max_motion=10.0)
+    write_moving_photographs(folder, seed=123, bins=4, progress=False, **sizes)
+    return folder
+
+
+@pytest.fixture
+def run_config(config: ConfigDict, root: Path) -> ConfigDict:
+    """The tiny run on that data set."""
+    config.data.source, config.data.root = "folder", str(root)
+    return config
 
 
 @pytest.fixture

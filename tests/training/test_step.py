@@ -11,25 +11,49 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import nnx
 from ml_collections import ConfigDict
 
 from spikejax.losses import charbonnier
 from spikejax.training import sharding
 from spikejax.training.names import matching
 from spikejax.training.optimizer import make_optimizer
-from spikejax.training.step import Network, TrainState, abstract_state, create_state, make_forward, make_train_step
+from spikejax.training.step import (
+    Network,
+    TrainState,
+    abstract_state,
+    create_state,
+    describe_network,
+    make_forward,
+    make_train_step,
+)
+from tests.training.conftest import build_stand_in
+
+
+def compiled(network: Network, config: ConfigDict, *, seed: int) -> tuple[Any, TrainState]:
+    """The update of a configuration, on all devices, and a fresh state."""
+    mesh = sharding.make_mesh(config.mesh.to_dict())
+    frozen = matching(network.shapes, config.optimizer.frozen, key="optimizer.frozen")
+    slow = matching(network.shapes, config.optimizer.slow, key="optimizer.slow")
+    zeros = matching(network.shapes, config.training.start_at_zero, key="training.start_at_zero")
+    optimizer = make_optimizer(config.optimizer, lambda step: 0.01, network.axes, frozen=frozen, slow=slow)
+    abstract = abstract_state(network, optimizer, mesh, average=config.training.ema_decay > 0)
+    state = create_state(network, optimizer, abstract, zeros=zeros)
+    train_step: Any = make_train_step(
+        *(network, optimizer, charbonnier, abstract),
+        frozen=frozen,
+        seed=seed,
+        accumulate=config.training.accumulate,
+        ema_decay=config.training.ema_decay,
+        skip_not_finite=config.training.skip_not_finite,
+    )
+    return train_step, state
 
 
 def run(network: Network, config: ConfigDict, batch: dict, *, steps: int, seed: int = 0) -> tuple[list, TrainState]:
     """Losses of `steps` updates on one batch, on all devices, and the state after them."""
-    mesh = sharding.make_mesh(config.mesh.to_dict())
-    frozen = matching(network.shapes, config.optimizer.frozen, key="optimizer.frozen")
-    zeros = matching(network.shapes, config.training.start_at_zero, key="training.start_at_zero")
-    optimizer = make_optimizer(config.optimizer, lambda step: 0.01, network.axes, frozen=frozen)
-    abstract = abstract_state(network, optimizer, mesh)
-    state = create_state(network, optimizer, abstract, zeros=zeros)
-    train_step: Any = make_train_step(network, optimizer, charbonnier, abstract, frozen=frozen, seed=seed)
-    placed = sharding.put_batch(batch, sharding.batch_sharding(mesh))
+    train_step, state = compiled(network, config, seed=seed)
+    placed = sharding.put_batch(batch, sharding.make_mesh(config.mesh.to_dict()), len(batch["blur"]))
     losses = []
     for _ in range(steps):
         state, figures = train_step(state, placed)
@@ -55,6 +79,50 @@ def test_frozen_parameters_stay(network: Network, config: ConfigDict, batch: dic
     assert same["last"] == {"kernel": False, "bias": False}
 
 
+def test_a_batch_in_parts_is_the_whole_batch(network: Network, config: ConfigDict, batch: dict) -> None:
+    """Catches a sum for a mean, clips that are in no part or in two, and stochastic depth that repeats in each part."""
+    config.model.vrt.drop_path = 0.0
+    network = describe_network(lambda: build_stand_in(config.model.to_dict(), rngs=nnx.Rngs(config.seed)))
+    whole, whole_state = run(network, config, batch, steps=3)
+    config.training.accumulate = 4
+    parts, parts_state = run(network, config, batch, steps=3)
+    np.testing.assert_allclose(parts, whole, rtol=1e-5)
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4), whole_state.params, parts_state.params
+    )
+
+
+def test_average_of_parameters(network: Network, config: ConfigDict, batch: dict) -> None:
+    """Catches an average of other parameters, or with the decay the wrong way round."""
+    config.training.ema_decay = 0.75
+    states = [run(network, config, batch, steps=steps)[1] for steps in (0, 1, 2)]
+    expected = states[0].params
+    for state in states[1:]:
+        expected = jax.tree.map(lambda old, new: 0.75 * old + 0.25 * new, expected, state.params)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), states[2].best_params, expected)
+
+
+@pytest.mark.parametrize(("allowed", "losses_after"), [(0, "same"), (1, "lower")])
+def test_what_is_not_finite_changes_nothing(
+    network: Network, config: ConfigDict, batch: dict, allowed: int, losses_after: str
+) -> None:
+    """Catches NaN in the parameters or moments, and a run that goes on training before anybody could look."""
+    mesh = sharding.make_mesh(config.mesh.to_dict())
+    config.training.skip_not_finite = allowed
+    train_step, state = compiled(network, config, seed=0)
+    good = sharding.put_batch(batch, mesh, 8)
+    bad = sharding.put_batch(batch | {"sharp": np.full_like(batch["sharp"], np.nan)}, mesh, 8)
+    before = jax.tree.map(np.asarray, state.params)
+    state, figures = train_step(state, bad)
+    assert np.isnan(float(figures["loss"])) and int(figures["skipped"]) == int(state.skipped) == 1
+    jax.tree.map(np.testing.assert_array_equal, state.params, before)
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(state.optimizer))
+    state, _ = train_step(state, good)
+    assert int(state.step) == 2
+    moved = jax.tree.map(lambda a, b: bool((a != b).any()), state.params, before)
+    assert all(jax.tree.leaves(moved)) == (losses_after == "lower")
+
+
 def test_parameters_that_begin_as_zero(network: Network, config: ConfigDict, batch: dict) -> None:
     """Catches a network that was to begin as the identity and does not, and others set to 0 with it."""
     config.training.start_at_zero = r"^last\."
@@ -67,7 +135,7 @@ def test_parameters_that_begin_as_zero(network: Network, config: ConfigDict, bat
 
 def test_description_costs_nothing_and_knows_the_network(network: Network) -> None:
     """Catches sizes or names of dimensions that are not those of the parameters."""
-    assert network.size == (7 * 16 + 16) + 2 * (16 * 16 + 16) + (16 * 3 + 3)
+    assert network.size == (7 * 16 + 16) + 2 * (16 * 16 + 16) + 9 * 16 * 16 + (16 * 3 + 3)
     assert network.spike_bins == 4
     assert all(isinstance(leaf, jax.ShapeDtypeStruct) for leaf in jax.tree.leaves(network.shapes))
     assert network.axes["first"]["kernel"] == ("features_in", "features_out")
@@ -92,7 +160,7 @@ def test_forward_is_deterministic_and_serves_every_size(network: Network, config
     second = forward(state.params, jnp.asarray(batch["blur"]), jnp.asarray(batch["voxels"]))
     np.testing.assert_array_equal(first, second)
     small = forward(state.params, jnp.asarray(batch["blur"][:, :, :4]), jnp.asarray(batch["voxels"][:, :, :4]))
-    np.testing.assert_allclose(small, first[:, :, :4], atol=1e-6)
+    np.testing.assert_allclose(small[:, :, :3], first[:, :, :3], atol=1e-6)  # the last row sees the new border
     assert forward._cache_size() == 2
 
 
@@ -109,17 +177,19 @@ def load(path):
 
 conftest, tests = load(sys.argv[1]), load(sys.argv[2])
 from spikejax.training.step import describe_network
+def moment(state):
+    return state.optimizer[2].inner_states["trained"].inner_state[0].mu
 answers = {}
-for data, fsdp in ((8, 1), (1, 8), (2, 4)):
+for data, fsdp, space in ((8, 1, 1), (1, 8, 1), (1, 1, 8), (2, 2, 2)):
     config = conftest.tiny_config()
-    config.mesh.data, config.mesh.fsdp = data, fsdp
+    config.mesh.data, config.mesh.fsdp, config.mesh.space = data, fsdp, space
     network = describe_network(lambda: conftest.build_stand_in(config.model.to_dict(), rngs=nnx.Rngs(config.seed)))
     losses, state = tests.run(network, config, conftest.tiny_batch(), steps=5)
     kernel = state.params["blocks"][0]["kernel"]
-    answers[f"{data}x{fsdp}"] = dict(
+    answers[f"{data}x{fsdp}x{space}"] = dict(
         losses=losses,
         shard=kernel.sharding.shard_shape(kernel.shape),
-        moment=state.optimizer[1][0].mu["blocks"][0]["kernel"].sharding.shard_shape(kernel.shape),
+        moment=moment(state)["blocks"][0]["kernel"].sharding.shard_shape(kernel.shape),
     )
 print(json.dumps(answers))
 """
@@ -140,8 +210,9 @@ def test_same_losses_on_one_and_on_eight_devices(network: Network, config: Confi
         check=True,
     )
     answers = json.loads(answer.stdout)
+    print("", f"1x1x1 {alone}", *(f"{mesh} {found['losses']}" for mesh, found in answers.items()), sep="\n")
     for mesh, found in answers.items():
         np.testing.assert_allclose(found["losses"], alone, rtol=1e-5, err_msg=mesh)
-    assert answers["8x1"]["shard"] == [16, 16]
-    assert answers["1x8"]["shard"] == answers["1x8"]["moment"] == [16, 2]
-    assert answers["2x4"]["shard"] == answers["2x4"]["moment"] == [16, 4]
+    assert answers["8x1x1"]["shard"] == answers["1x1x8"]["shard"] == [16, 16]
+    assert answers["1x8x1"]["shard"] == answers["1x8x1"]["moment"] == [16, 2]
+    assert answers["2x2x2"]["shard"] == answers["2x2x2"]["moment"] == [16, 8]

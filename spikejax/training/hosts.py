@@ -1,0 +1,113 @@
+"""Many hosts: JAX's multi-controller runtime, joined by what the scheduler says or by flags.
+
+Every host runs the same program on its own devices and its own part of the data. What differs is here: who writes, and
+sums over hosts. With a single host all of it does nothing.
+"""
+
+import os
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NoReturn
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+
+from spikejax.cli import EXIT_INPUT_ERROR
+from spikejax.errors import InputError
+
+# How much longer than we the runtime waits for a host.
+_LATER_SECONDS = 60
+
+
+def join(
+    coordinator: str | None, processes: int | None, process: int | None, *, wait_seconds: int, heartbeat_seconds: int
+) -> None:
+    """Joins the other hosts of the run; to be called before anything that uses a device.
+
+    Without any of the first three, JAX looks for Slurm, GKE (JobSet), Cloud TPU or Open MPI in the environment; if
+    there is none this process is alone.
+
+    Args:
+        coordinator: HOST:PORT of process 0.
+        processes: their number; 1 = alone, whatever the environment says.
+        process: this one's number, from 0.
+        wait_seconds: how long to wait for the others to come.
+        heartbeat_seconds: a host that says nothing for that long is dead, and ends the others.
+
+    Raises:
+        InputError: only some of the three are given, or the others do not come in time.
+    """
+    given = (coordinator, processes, process)
+    if processes == 1:
+        return
+    if any(value is not None for value in given):
+        if coordinator is None or processes is None or process is None:
+            raise InputError("expected --coordinator, --num-processes and --process-id together or none of them")
+        if not 0 <= process < processes or not coordinator.rpartition(":")[2].isdigit():
+            raise InputError(
+                "expected --coordinator HOST:PORT and --process-id from 0 to --num-processes - 1, "
+                f"got {coordinator}, {process} of {processes}"
+            )
+    # JAX's runtime ends the process with a stack trace when a host does not come; a line comes before that.
+    watch = threading.Timer(wait_seconds, _give_up, [given, wait_seconds])
+    watch.daemon = True
+    watch.start()
+    try:
+        jax.distributed.initialize(
+            *given,
+            cluster_detection_method=None if coordinator is None else "deactivate",
+            initialization_timeout=wait_seconds + _LATER_SECONDS,
+            heartbeat_timeout_seconds=heartbeat_seconds,
+        )
+    except (ValueError, RuntimeError) as error:
+        if coordinator is None and "coordinator_address should be defined" in str(error):
+            return  # no scheduler that JAX knows
+        raise InputError(f"cannot join the other hosts: {error}") from error
+    finally:
+        watch.cancel()
+
+
+def _give_up(given: tuple[str | None, int | None, int | None], seconds: int) -> NoReturn:
+    coordinator, processes, process = given
+    who = "" if coordinator is None else f" (this is process {process} of {processes}, the coordinator {coordinator})"
+    print(f"spikejax: error: the other hosts of the run did not come within {seconds} s{who}", file=sys.stderr)
+    sys.stderr.flush()
+    os._exit(EXIT_INPUT_ERROR)  # the main thread waits in the runtime, where no exception reaches it
+
+
+def is_first() -> bool:
+    """Returns whether this is the host that writes logs."""
+    return jax.process_index() == 0
+
+
+@contextmanager
+def first_host_first(task: str) -> Iterator[None]:
+    """Lets the first host through the block before the others, who find done what it has done.
+
+    Args:
+        task: name of the block, the same on every host.
+    """
+    if not is_first():
+        multihost_utils.sync_global_devices(task)
+    yield
+    if is_first() and jax.process_count() > 1:
+        multihost_utils.sync_global_devices(task)
+
+
+def wait_for_all(point: str) -> None:
+    """Returns when every host has come to this point."""
+    if jax.process_count() > 1:
+        multihost_utils.sync_global_devices(point)
+
+
+def sum_over_hosts(array: np.ndarray) -> np.ndarray:
+    """Returns the sum of every host's array, exact in its own dtype; shapes and dtypes must be the same on all."""
+    if jax.process_count() == 1:
+        return array
+    # As bytes, since device arrays would turn float64 into float32.
+    row = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+    rows = np.asarray(multihost_utils.process_allgather(row))
+    return rows.view(array.dtype).reshape(-1, *array.shape).sum(axis=0, dtype=array.dtype)
