@@ -1,5 +1,6 @@
 """Checkpoints: what is kept, what comes back, and what is refused."""
 
+import dataclasses
 import subprocess
 import sys
 from pathlib import Path
@@ -49,7 +50,7 @@ def test_last_comes_back_as_it_was(tmp_path: Path, config: ConfigDict, abstract:
         jax.tree.map(np.testing.assert_array_equal, again.params, state.params)
         jax.tree.map(np.testing.assert_array_equal, again.optimizer, state.optimizer)
         assert jax.tree.map(lambda leaf: leaf.sharding, again) == jax.tree.map(lambda leaf: leaf.sharding, abstract)
-        assert [path.name for path in (workdir / "checkpoints" / "last").iterdir()] == ["5"]
+        assert sorted(path.name for path in (workdir / "checkpoints" / "last").iterdir()) == ["3", "5"]
 
 
 def scaled(params: Any, factor: float) -> Any:
@@ -64,7 +65,7 @@ def test_best_is_the_best_and_last_is_the_newest(
     checkpoints = Checkpoints(tmp_path, config, statistics=STATISTICS)
     for step, psnr in ((1, 20.0), (2, 30.0), (3, 25.0)):
         checkpoints.save_best(step, scaled(state.params, step), {"psnr_recon": psnr})
-    checkpoints.save_last(3, TrainState(state.step, scaled(state.params, 3), state.optimizer), {})
+    checkpoints.save_last(3, dataclasses.replace(state, params=scaled(state.params, 3)), {})
     checkpoints.close()
     saved_config, params, statistics = load_for_inference(tmp_path, build=build)
     jax.tree.map(np.testing.assert_array_equal, params, scaled(state.params, 2))
@@ -82,6 +83,63 @@ def test_a_better_one_is_saved_after_going_back(tmp_path: Path, config: ConfigDi
     checkpoints.save_best(6, state.params, {"psnr_recon": 21.0})
     checkpoints.close()
     assert [path.name for path in (tmp_path / "checkpoints" / "best_psnr").iterdir()] == ["6"]
+
+
+def spoil(step: Path) -> None:
+    """Cuts the largest file of a checkpoint in half."""
+    file = max((path for path in step.rglob("*") if path.is_file()), key=lambda path: path.stat().st_size)
+    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+
+
+def test_damaged_checkpoint_gives_way_to_the_one_before(
+    tmp_path: Path, config: ConfigDict, abstract: TrainState, state: TrainState, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Catches a run that is lost with its newest checkpoint, or goes on from half of one."""
+    checkpoints = Checkpoints(tmp_path, config, statistics=None)
+    for step in (3, 5):
+        checkpoints.save_last(step, state, {"next": step})
+    checkpoints.close()
+    last = tmp_path / "checkpoints" / "last"
+    spoil(last / "5")
+    half_written = last / "7.orbax-checkpoint-tmp"
+    half_written.mkdir()
+    checkpoints = Checkpoints(tmp_path, config, statistics=None)
+    restored = checkpoints.restore_last(abstract)
+    assert restored is not None and (restored[0], restored[2]) == (3, {"next": 3})
+    assert "last/5 is damaged and not used: the file" in caplog.text
+    assert (last / "5.damaged").is_dir() and not half_written.exists()
+    checkpoints.save_last(5, state, {"next": 5})
+    checkpoints.wait()
+    spoil(last / "3")
+    spoil(last / "5")
+    with pytest.raises(InputError, match="found only damaged ones: .*last"):
+        checkpoints.restore_last(abstract)
+    checkpoints.close()
+
+
+def test_another_optimizer_is_refused(tmp_path: Path, config: ConfigDict, network: Network, state: TrainState) -> None:
+    """Catches moments that are taken for those of another optimizer, or a mismatch that is taken for damage."""
+    checkpoints = Checkpoints(tmp_path, config, statistics=None)
+    checkpoints.save_last(3, state, {})
+    checkpoints.wait()
+    other = abstract_state(network, optax.sgd(1.0, momentum=0.9), sharding.make_mesh(config.mesh.to_dict()))
+    with pytest.raises(InputError, match="is a checkpoint of another optimizer: "):
+        checkpoints.restore_last(other)
+    checkpoints.close()
+
+
+def test_average_that_is_asked_for_later(
+    tmp_path: Path, config: ConfigDict, network: Network, state: TrainState
+) -> None:
+    """Catches a run that cannot go on with an average because it was begun without one."""
+    checkpoints = Checkpoints(tmp_path, config, statistics=None)
+    checkpoints.save_last(3, state, {})
+    checkpoints.wait()
+    mesh = sharding.make_mesh(config.mesh.to_dict())
+    restored = checkpoints.restore_last(abstract_state(network, optax.adam(1e-3), mesh, average=True))
+    assert restored is not None
+    jax.tree.map(np.testing.assert_array_equal, restored[1].average, state.params)
+    checkpoints.close()
 
 
 def test_inference_without_validation_reads_last(
@@ -103,12 +161,12 @@ def test_another_network_is_refused(tmp_path: Path, config: ConfigDict, state: T
     checkpoints.close()
     check_workdir(tmp_path, config)
     config.model.vrt.dims = (24,) * 11
-    with pytest.raises(InputError, match=r"another network \(model.vrt.dims: \(16, .*\) -> \(24, .*\)\)"):
+    with pytest.raises(InputError, match=r"another configuration \(model.vrt.dims: \(16, .*\) -> \(24, .*\)\)"):
         check_workdir(tmp_path, config)
     other = Checkpoints(tmp_path, config, statistics=None)  # as if config.json had been edited
     other.close()
     with pytest.raises(
-        InputError, match=r"blocks.0.bias: \(16,\) in the checkpoint, \(24,\) in the network \(and 6 more\)"
+        InputError, match=r"blocks.0.bias: \(16,\) in the checkpoint, \(24,\) in the network \(and 7 more\)"
     ):
         load_for_inference(tmp_path, build=build)
 
