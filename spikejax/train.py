@@ -1,10 +1,15 @@
 """Trains a network: python -m spikejax.train --config configs/quickstart.py --workdir DIR [--config.KEY=VALUE ...].
 
-A workdir that holds a run is continued from its last checkpoint. Ctrl-C and SIGTERM save and leave (exit 130 and 143).
+A workdir that holds a run is continued from its last checkpoint. Ctrl-C and SIGTERM save and leave (exit 130 and 143);
+whatever restarts the command on a code other than 0 and 2 gets the run done. Exit code 1: the loss is not finite.
+
+On many hosts start the same command on each. Slurm, GKE (JobSet) and Cloud TPU tell JAX who is who; elsewhere
+--coordinator, --num-processes and --process-id do. The workdir and the data must be the same folders for all.
 """
 
 import argparse
 import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -27,6 +32,25 @@ def main(arguments: Sequence[str]) -> None:
     )
     parser.add_argument("--config", required=True, metavar="FILE", help="configuration, a Python file of configs/")
     parser.add_argument("--workdir", required=True, metavar="DIR", help="where checkpoints, logs and pictures go")
+    parser.add_argument(
+        "--allow-config-changes",
+        action="store_true",
+        help="continue a run with another configuration; shows what changed",
+    )
+    many = parser.add_argument_group("many hosts (found by the scheduler's environment unless given)")
+    many.add_argument("--coordinator", metavar="HOST:PORT", help="address of process 0")
+    many.add_argument(
+        "--num-processes", type=int, metavar="N", help="number of processes; 1 = alone, whatever is found"
+    )
+    many.add_argument("--process-id", type=int, metavar="I", help="number of this process, from 0")
+    many.add_argument("--wait-seconds", type=int, default=300, metavar="S", help="for the others to come (%(default)s)")
+    many.add_argument(
+        "--heartbeat-seconds",
+        type=int,
+        default=100,
+        metavar="S",
+        help="after which a silent host is dead (%(default)s)",
+    )
     options, rest = parser.parse_known_args(arguments)
     strangers = [argument for argument in rest if not argument.startswith(OVERRIDE_PREFIX)]
     if strangers:
@@ -36,13 +60,25 @@ def main(arguments: Sequence[str]) -> None:
     # Only now: they take seconds to import (TensorFlow writes the logs), and a mistake above should show at once.
     import jax
 
+    from spikejax.training import hosts
     from spikejax.training.loop import train
 
     workdir = Path(options.workdir).absolute()
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
         # A run that is continued finds its programs compiled.
         jax.config.update("jax_compilation_cache_dir", str(workdir / "compiled"))
-    outcome = train(config, workdir)
+    hosts.join(
+        options.coordinator,
+        options.num_processes,
+        options.process_id,
+        wait_seconds=options.wait_seconds,
+        heartbeat_seconds=options.heartbeat_seconds,
+    )
+    try:
+        outcome = train(config, workdir, allow_config_changes=options.allow_config_changes)
+    except FloatingPointError as error:
+        print(f"spikejax: {error}", file=sys.stderr)
+        raise SystemExit(1) from error
     if outcome.stopped_by:
         raise SystemExit(128 + outcome.stopped_by)
 

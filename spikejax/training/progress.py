@@ -11,8 +11,9 @@ class Progress:
     elsewhere (validation) is in the estimate, since there will be more of it.
     """
 
-    def __init__(self, total: int, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, total: int, *, show: bool = True, clock: Callable[[], float] = time.monotonic) -> None:
         self._total = total
+        self._show = show
         self._clock = clock
         self._begin = clock()
         self._first: tuple[int, float] | None = None
@@ -39,8 +40,9 @@ class Progress:
         self.note(line)
 
     def note(self, text: str) -> None:
-        """Prints a line at once, also into a pipe or a file."""
-        print(text, flush=True)
+        """Prints a line at once, also into a pipe or a file; of many hosts one shows it."""
+        if self._show:
+            print(text, flush=True)
 
 
 def rate(seconds_per_step: float) -> str:

@@ -1,8 +1,10 @@
 """Logs of a run for TensorBoard, by CLU's metric writers. The only module that imports TensorFlow."""
 
+import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8
@@ -10,24 +12,29 @@ from ml_collections import ConfigDict
 
 from spikejax.data.files import atomic_write
 from spikejax.data.video import write_picture
+from spikejax.training import hosts
 from spikejax.training.config import leaves
+from spikejax.training.watching import versions
 
 # TensorFlow greets with pages about its build; it only writes files here.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 
 import tensorflow as tf  # type: ignore[import-untyped]  # noqa: E402
-from clu import metric_writers, periodic_actions  # noqa: E402
+from clu import metric_writers, parameter_overview, periodic_actions  # noqa: E402
 
 
 class RunWriter:
-    """Writes scalars, pictures and hyper-parameters of the run in `workdir`."""
+    """Writes scalars, pictures, texts and hyper-parameters of the run in `workdir`; on the first host alone."""
 
     def __init__(self, workdir: str | Path, *, steps: int, log_every: int):
         tf.config.set_visible_devices([], "GPU")  # or it would take the memory that JAX needs
         self.picture_folder = Path(workdir) / "pictures"
-        summaries = metric_writers.SummaryWriter(os.fspath(Path(workdir) / "tensorboard"))
-        self._writer = metric_writers.AsyncMultiWriter([summaries])
+        self._workdir = Path(workdir)
+        folder = os.fspath(Path(workdir) / "tensorboard")
+        self._writer = metric_writers.AsyncMultiWriter(
+            [metric_writers.SummaryWriter(folder)] if hosts.is_first() else []
+        )
         self._report = periodic_actions.ReportProgress(
             num_train_steps=steps, writer=self._writer, every_steps=log_every, every_secs=None
         )
@@ -37,6 +44,26 @@ class RunWriter:
         self._writer.write_hparams(
             {key: value if isinstance(value, (bool, int, float)) else str(value) for key, value in leaves(config)}
         )
+
+    def overview(self, step: int, config: ConfigDict, state: Any) -> None:
+        """Writes what a run is, as texts: configuration, versions, and every parameter with its size and place.
+
+        Args:
+            step: updates done.
+            config: the configuration.
+            state: parameters or their shapes, as a nested dict.
+        """
+        parameters = parameter_overview.get_parameter_overview(state, include_stats="sharding", max_lines=None)
+        texts = {
+            "configuration": json.dumps(config.to_dict(), indent=2),
+            "versions": json.dumps(versions(), indent=2),
+            "parameters": parameters,
+        }
+        self._writer.write_texts(step, {name: f"```\n{text}\n```" for name, text in texts.items()})
+        if hosts.is_first():
+            for name, text in (("versions.json", texts["versions"]), ("parameters.txt", parameters)):
+                with atomic_write(self._workdir / name) as temporary:
+                    temporary.write_text(text + "\n")
 
     def after_update(self, step: int) -> None:
         """Writes the rate of updates from time to time; to be called after every update."""
@@ -49,7 +76,7 @@ class RunWriter:
     def pictures(self, step: int, pictures: Mapping[str, UInt8[np.ndarray, "h w 3"]]) -> None:
         """Writes blur | recon | sharp by sequence, for TensorBoard and as WORKDIR/pictures/SEQUENCE_STEP.png."""
         self._writer.write_images(step, {f"{name}: blur | recon | sharp": p[None] for name, p in pictures.items()})
-        for name, picture in pictures.items():
+        for name, picture in pictures.items() if hosts.is_first() else ():
             with atomic_write(self.picture_folder / f"{name}_{step:07d}.png") as temporary:
                 write_picture(temporary, picture)
 

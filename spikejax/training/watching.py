@@ -1,0 +1,126 @@
+"""What one wants to know of a run besides its loss: where the time goes, how well the chips are used, what was run."""
+
+import importlib.metadata
+import platform
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import jax
+from jax.sharding import Mesh
+
+from spikejax.training.chips import chip_of
+from spikejax.training.flops import BACKWARD_AND_FORWARD, count_flops
+
+_PACKAGES = ("spikejax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy")
+
+
+class TimeSplit:
+    """How the time between two looks was spent."""
+
+    def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._begin = clock()
+        self._spent: dict[str, float] = {"data": 0.0, "saving": 0.0, "validation": 0.0}
+
+    @contextmanager
+    def spent_on(self, part: str) -> Iterator[None]:
+        """Counts the block's time for `part`: "data" (waiting for it), "saving" or "validation"."""
+        begin = self._clock()
+        yield
+        self._spent[part] += self._clock() - begin
+
+    def take(self, updates: int) -> dict[str, float]:
+        """Returns seconds per update by part, and begins anew; what is left of the whole is "computing".
+
+        Updates run in the background: time that the host waits for data while the devices compute counts as waiting.
+        """
+        now = self._clock()
+        whole = now - self._begin
+        parts = self._spent | {"computing": whole - sum(self._spent.values())}
+        self._begin, self._spent = now, dict.fromkeys(self._spent, 0.0)
+        return {f"seconds_{name}": seconds / max(updates, 1) for name, seconds in parts.items()}
+
+
+class Profiler:
+    """Records some updates with JAX's profiler, into a folder that TensorBoard shows."""
+
+    def __init__(self, folder: Path, *, at: int, updates: int) -> None:
+        """Records updates `at` to `at + updates - 1`; never if `at` is 0."""
+        self._folder = folder
+        self._at, self._updates = at, updates
+        self._running = False
+
+    def before_update(self, step: int) -> None:
+        """To be called with the number of the update that comes, from 1."""
+        if self._at and step == self._at:
+            jax.profiler.start_trace(str(self._folder))
+            self._running = True
+
+    def after_update(self, step: int, figures: Any) -> None:
+        """To be called with the number of the update that was started, from 1, and what it returns."""
+        if self._running and step >= self._at + self._updates - 1:
+            jax.block_until_ready(figures)
+            self.close()
+
+    def close(self) -> None:
+        """Ends a recording that has not ended yet."""
+        if self._running:
+            jax.profiler.stop_trace()
+            self._running = False
+
+
+class Utilisation:
+    """Which part of the chips' bfloat16 peak the training uses, where that peak is known.
+
+    Counted are the products and convolutions of a forward pass, three times, for the backward pass. What is computed
+    again to save memory does not count: this is the work to be done, not the work that is done.
+    """
+
+    def __init__(
+        self, forward: Callable[..., Any], params: Any, batch: Mapping[str, jax.ShapeDtypeStruct], mesh: Mesh
+    ) -> None:
+        """Counts, if there is a use for it.
+
+        Args:
+            forward: (params, blur, voxels or None) -> restored clips.
+            params: or their shapes.
+            batch: shapes of a batch, over all devices.
+            mesh: the devices.
+        """
+        chip = chip_of(mesh.devices.flat[0])
+        self._least_seconds = None  # of an update, at the peak
+        if chip is not None:
+            traced = jax.make_jaxpr(forward)(params, batch["blur"], batch.get("voxels"))
+            flops = BACKWARD_AND_FORWARD * count_flops(traced, platform=chip.platform)
+            self._least_seconds = flops / (chip.bfloat16_flops * mesh.devices.size)
+
+    def __call__(self, spent: Mapping[str, float]) -> dict[str, float]:
+        """Returns {"mfu": 0 to 1}, or nothing, for seconds per update as `TimeSplit.take` gives them."""
+        if self._least_seconds is None:
+            return {}
+        return {"mfu": self._least_seconds / (spent["seconds_computing"] + spent["seconds_data"])}
+
+
+def versions() -> dict[str, str]:
+    """Returns what a run was made with: Python, packages, devices, and the revision of this source, if git knows it."""
+    device = jax.devices()[0]
+    found = {"python": platform.python_version(), "devices": f"{jax.device_count()} {device.device_kind}"}
+    for package in _PACKAGES:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    try:
+        revision = subprocess.run(
+            ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=40"],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    except OSError:  # no git here
+        return found
+    return found | ({"git": revision.stdout.strip()} if revision.returncode == 0 else {})

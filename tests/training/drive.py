@@ -1,0 +1,127 @@
+"""Runs of the stand-in in processes of their own, which may be many hosts and may be killed.
+
+    python -m tests.training.drive JOBS
+
+JOBS is a JSON list, done one after the other. Everything is imported once and each process of a job is a fork, so that
+many cost little. A job:
+
+    {"workdir": DIR, "config": {KEY: VALUE}, "processes": 2,
+     "signal": {"number": 9, "after_update": 3, "delay": 0.1, "process": 1}}
+
+Each process writes what it prints to WORKDIR/PROCESS.log; a line per job on stdout tells their exit codes.
+"""
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import traceback
+from pathlib import Path
+from typing import Any
+
+from spikejax.training import hosts
+from spikejax.training.loop import train
+from spikejax.training.writers import RunWriter
+from tests.training.conftest import build_stand_in, tiny_config
+
+LOSSES = "losses.jsonl"
+HEARTBEAT_SECONDS = 10
+
+
+def drive(jobs: list[dict[str, Any]], *, devices: int = 1) -> list[dict[str, Any]]:
+    """Does jobs in a process of its own, each of whose forks has that many devices; returns what they print."""
+    environment = os.environ | {
+        "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        "TF_CPP_MIN_LOG_LEVEL": "3",
+    }
+    command = [sys.executable, "-W", "ignore", "-m", "tests.training.drive", json.dumps(jobs)]
+    done = subprocess.run(
+        command, env=environment, cwd=Path(__file__).parents[2], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def losses(workdir: Path) -> dict[int, float]:
+    """The loss of every update; of one that was done again the later."""
+    return dict(json.loads(line) for line in (workdir / LOSSES).read_text().splitlines())
+
+
+def record(workdir: Path, send: dict[str, Any] | None) -> None:
+    """Makes the loop write every loss to a file, and send its own process a signal some time after an update."""
+    scalars, after_update = RunWriter.scalars, RunWriter.after_update
+
+    def write(self: RunWriter, step: int, values: Any) -> None:
+        scalars(self, step, values)
+        if "loss" in values:
+            with (workdir / LOSSES).open("a") as file:
+                file.write(json.dumps([step, values["loss"]]) + "\n")
+
+    def count(self: RunWriter, step: int) -> None:
+        after_update(self, step)
+        if send is not None and step == send["after_update"]:
+            threading.Thread(target=send_later, daemon=True).start()
+
+    def send_later() -> None:
+        assert send is not None
+        time.sleep(send["delay"])
+        os.kill(os.getpid(), send["number"])
+
+    RunWriter.scalars, RunWriter.after_update = write, count  # type: ignore[method-assign]
+
+
+def run(job: dict[str, Any], process: int, coordinator: str) -> int:
+    """One process of a job; returns its exit code."""
+    workdir, processes = Path(job["workdir"]), job.get("processes", 1)
+    config = tiny_config()
+    config.training.log_every = 1
+    config.update_from_flattened_dict(job["config"])
+    send = job.get("signal")
+    with (workdir / f"{process}.log").open("a", buffering=1) as log, contextlib.redirect_stdout(log):
+        for stream in (1, 2):  # the runtime below Python writes too
+            os.dup2(log.fileno(), stream)
+        if processes > 1:
+            hosts.join(coordinator, processes, process, wait_seconds=120, heartbeat_seconds=HEARTBEAT_SECONDS)
+        record(workdir / str(process), send if send and send.get("process", 0) == process else None)
+        (workdir / str(process)).mkdir(exist_ok=True)
+        outcome = train(config, workdir, build=build_stand_in, allow_config_changes=True)
+    return 128 + outcome.stopped_by if outcome.stopped_by else 0
+
+
+def fork(job: dict[str, Any], process: int, coordinator: str) -> int:
+    """Starts one process of a job; returns its id."""
+    child = os.fork()
+    if child:
+        return child
+    code = 1
+    try:
+        code = run(job, process, coordinator)
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stderr.flush()
+        os._exit(code)
+
+
+def main() -> None:
+    """Does the jobs of the command line."""
+    for job in json.loads(sys.argv[1]):
+        Path(job["workdir"]).mkdir(parents=True, exist_ok=True)
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            coordinator = f"127.0.0.1:{free.getsockname()[1]}"
+        begin = time.monotonic()
+        children = [fork(job, process, coordinator) for process in range(job.get("processes", 1))]
+        codes = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
+        print(json.dumps({"codes": codes, "seconds": round(time.monotonic() - begin, 1)}), flush=True)
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    main()

@@ -1,0 +1,111 @@
+"""Runs that are killed, spread over hosts, or lose one of them."""
+
+import random
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from spikejax.training.checkpoint import load_for_inference
+from spikejax.training.step import Build
+from tests.training.drive import HEARTBEAT_SECONDS, drive, losses
+
+KILLS = 4
+STEPS = 12
+
+
+def last_params(workdir: Path, build: Build) -> dict[str, Any]:
+    """The parameters after the last update."""
+    return load_for_inference(workdir, which="last", build=build)[1]
+
+
+def job(workdir: Path, root: Path, **more: Any) -> dict[str, Any]:
+    """A run of `STEPS` updates that saves and validates at times."""
+    settings = {"data.source": "folder", "data.root": str(root), "data.batch_size": 4, "training.steps": STEPS}
+    settings |= {"training.checkpoint_every": 2, "validation.every": 6} | more.pop("config", {})
+    return {"workdir": str(workdir), "config": settings, **more}
+
+
+def test_killed_at_random_points_is_the_run_that_was_not(tmp_path: Path, root: Path, build: Build) -> None:
+    """Catches anything that is lost or done twice when the process dies: while computing, saving or validating."""
+    points = sorted(random.sample(range(1, STEPS), KILLS))
+    kills = [
+        dict(number=int(signal.SIGKILL), after_update=point, delay=round(random.uniform(0, 0.15), 3))
+        for point in points
+    ]
+    jobs = [job(tmp_path / "whole", root)]
+    jobs += [job(tmp_path / "killed", root, signal=kill) for kill in kills]
+    ends = drive([*jobs, job(tmp_path / "killed", root)])
+    for kill, end in zip([None, *kills, None], ends, strict=True):
+        print(f"kill {kill}: exit codes {end['codes']} after {end['seconds']} s")
+    print((tmp_path / "killed" / "0.log").read_text())
+    # The last ones may have been done before their kill was due.
+    assert ends[0]["codes"] == ends[-1]["codes"] == [0]
+    assert {code for end in ends[1:-1] for code in end["codes"]} <= {-signal.SIGKILL, 0}
+    assert sum(end["codes"] == [-signal.SIGKILL] for end in ends) >= KILLS - 2
+    assert losses(tmp_path / "killed" / "0") == losses(tmp_path / "whole" / "0")
+    whole, killed = last_params(tmp_path / "whole", build), last_params(tmp_path / "killed", build)
+    jax.tree.map(np.testing.assert_array_equal, whole, killed)
+
+
+def test_two_hosts_are_one(tmp_path: Path, root: Path, build: Build) -> None:
+    """Catches hosts that train on the same clips, checkpoints that only their writers can read, and peers that hang.
+
+    Two processes with two devices each go on with a run of one process; one that is told to stop stops both, and one
+    process goes on with theirs; and when one is killed the other ends too.
+    """
+    two = dict(processes=2, config={"mesh.data": 2, "mesh.fsdp": 2})
+    stop = dict(number=int(signal.SIGTERM), after_update=5, delay=0.0, process=1)
+    kill = dict(number=int(signal.SIGKILL), after_update=5, delay=0.0, process=1)
+    to_two, to_one, broken = tmp_path / "to_two", tmp_path / "to_one", tmp_path / "broken"
+    half = dict(number=int(signal.SIGTERM), after_update=5, delay=0.0)
+    alone = dict(config={"mesh.data": 1, "mesh.space": 2})
+    jobs = [
+        job(tmp_path / "whole", root, config={"mesh.data": 2}),
+        job(to_two, root, signal=half, **alone),
+        job(to_two, root, **two),
+        job(to_one, root, signal=stop, **two),
+        job(to_one, root, **alone),
+        job(broken, root, signal=kill, **two),
+    ]
+    whole, first_half, second_half, stopped, continued, bereft = drive(jobs, devices=2)
+    logs = {path: path.read_text()[-2000:] for path in tmp_path.glob("*/?.log")}
+    assert [whole["codes"], first_half["codes"], second_half["codes"]] == [[0], [143], [0, 0]], logs
+    assert (stopped["codes"], continued["codes"]) == ([143, 143], [0]), logs
+    assert bereft["codes"][0] not in (0, 2) and bereft["codes"][1] == -signal.SIGKILL, logs
+    assert bereft["seconds"] < 10 * HEARTBEAT_SECONDS
+    assert list((broken / "checkpoints" / "last").glob("[0-9]"))  # what it continues from
+    expected = losses(tmp_path / "whole" / "0")
+    for workdir in (to_two, to_one):
+        found = losses(workdir / "0")
+        assert found.keys() == expected.keys()
+        print(workdir.name, {step: (expected[step], found[step]) for step in (1, STEPS // 2, STEPS)})
+        np.testing.assert_allclose(list(found.values()), list(expected.values()), rtol=1e-5)
+        assert not (workdir / "1" / "losses.jsonl").exists() or losses(workdir / "1") == {
+            step: found[step] for step in losses(workdir / "1")
+        }
+        events = list((workdir / "tensorboard").iterdir())
+        assert len(events) == 2  # one of each run, whatever the number of its hosts
+
+
+JOIN = """
+from spikejax.cli import run
+from spikejax.training import hosts
+run(lambda arguments: hosts.join("127.0.0.1:1", 2, 1, wait_seconds=2, heartbeat_seconds=10))
+"""
+
+
+def test_a_host_that_never_comes() -> None:
+    """Catches a job that waits for its peers without end, or ends in a stack trace of the runtime."""
+    ended = subprocess.run(
+        [sys.executable, "-c", JOIN], cwd=Path(__file__).parents[2], capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == 2
+    assert ended.stderr == (
+        "spikejax: error: the other hosts of the run did not come within 2 s "
+        "(this is process 1 of 2, the coordinator 127.0.0.1:1)\n"
+    )
