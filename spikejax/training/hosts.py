@@ -4,16 +4,18 @@ Every host runs the same program on its own devices and its own part of the data
 sums over hosts. With a single host all of it does nothing.
 """
 
+import functools
 import os
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import NoReturn
 
 import jax
 import numpy as np
 from jax.experimental import multihost_utils
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from spikejax.cli import EXIT_INPUT_ERROR
 from spikejax.errors import InputError
@@ -51,6 +53,8 @@ def join(
                 "expected --coordinator HOST:PORT and --process-id from 0 to --num-processes - 1, "
                 f"got {coordinator}, {process} of {processes}"
             )
+    # Signals are ours to handle (`stopping`): the service would keep SIGTERM from ending a process that prepares.
+    jax.config.update("jax_enable_preemption_service", False)
     # JAX's runtime ends the process with a stack trace when a host does not come; a line comes before that.
     watch = threading.Timer(wait_seconds, _give_up, [given, wait_seconds])
     watch.daemon = True
@@ -101,6 +105,20 @@ def wait_for_all(point: str) -> None:
     """Returns when every host has come to this point."""
     if jax.process_count() > 1:
         multihost_utils.sync_global_devices(point)
+
+
+def on_any(flag: bool) -> jax.Array:
+    """Returns whether `flag` is set on any host, as an array that need not be there yet; all hosts have to ask."""
+    share, program = _any_program()
+    flags = np.full(jax.device_count(), flag)
+    return program(jax.make_array_from_callback(flags.shape, share, flags.__getitem__))
+
+
+@functools.cache
+def _any_program() -> tuple[NamedSharding, Callable[[jax.Array], jax.Array]]:
+    mesh = jax.make_mesh((jax.device_count(),), ("devices",), axis_types=(AxisType.Auto,))
+    everywhere = NamedSharding(mesh, PartitionSpec())
+    return NamedSharding(mesh, PartitionSpec("devices")), jax.jit(jax.numpy.any, out_shardings=everywhere)
 
 
 def sum_over_hosts(array: np.ndarray) -> np.ndarray:

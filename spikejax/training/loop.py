@@ -200,7 +200,7 @@ def train(
         save()  # unless it was just done
 
         # ---- The end: validation with pictures, everything on disk, and where to find it ----
-        found = None if stop.signal else validate_now(validation.pictures)
+        found = None if stop.agreed else validate_now(validation.pictures)
         profiler.close()
         checkpoints.close()
         writer.close()

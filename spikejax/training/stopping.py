@@ -1,15 +1,19 @@
 """Leaving in good order: Ctrl-C and SIGTERM ask the loop to save and stop; asking twice ends the process at once.
 
-With many hosts a scheduler's SIGTERM to any of them stops all of them at the same point: JAX's preemption service,
-which then owns that signal, finds it.
+With many hosts a signal to any of them stops all of them at the same point.
 """
 
 import signal
+from collections import deque
 from types import FrameType, TracebackType
 from typing import Any
 
 import jax
-from jax.experimental import multihost_utils
+
+from spikejax.training import hosts
+
+# Hosts learn of each other's signals this many questions later, so that they need not wait for the devices.
+_LAG = 2
 
 
 class StopRequest:
@@ -17,21 +21,23 @@ class StopRequest:
 
     def __init__(self) -> None:
         self.signal: signal.Signals | None = None
-        self._many_hosts = jax.process_count() > 1
-        self._asked = 0
+        self.agreed = False  # whether `requested` has said so, on all hosts alike
+        self._asked: deque[jax.Array] = deque()
         self._before: dict[signal.Signals, Any] = {}
 
     def requested(self) -> bool:
-        """Returns whether to stop here; with many hosts, all of them must ask at the same points of the program."""
-        if self.signal is None and self._many_hosts:
-            self._asked += 1
-            if multihost_utils.reached_preemption_sync_point(self._asked):
-                self.signal = signal.SIGTERM
-        return self.signal is not None
+        """Returns whether to stop here; with many hosts, all of them ask at the same points of the program."""
+        if not self.agreed and jax.process_count() == 1:
+            self.agreed = self.signal is not None
+        elif not self.agreed:
+            self._asked.append(hosts.on_any(self.signal is not None))
+            self.agreed = len(self._asked) > _LAG and bool(self._asked.popleft())
+            if self.agreed and self.signal is None:
+                self.signal = signal.SIGTERM  # another host's
+        return self.agreed
 
     def __enter__(self) -> "StopRequest":
-        if not self._many_hosts:
-            self._before = {number: signal.signal(number, self._receive) for number in (signal.SIGINT, signal.SIGTERM)}
+        self._before = {number: signal.signal(number, self._receive) for number in (signal.SIGINT, signal.SIGTERM)}
         return self
 
     def __exit__(
