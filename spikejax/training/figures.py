@@ -24,30 +24,30 @@ class NotFinite:
 
 
 class Figures:
-    """The figures of the updates since they were read last."""
+    """The figures of the updates since their means were taken last."""
 
     def __init__(self) -> None:
-        self._unread: dict[int, tuple[Mapping[str, jax.Array], Any]] = {}
-
-    def __len__(self) -> int:
-        """Number of updates."""
-        return len(self._unread)
+        self._on_device: dict[int, tuple[Mapping[str, jax.Array], Any]] = {}
+        self._read: list[dict[str, float]] = []
 
     def add(self, update: int, figures: Mapping[str, jax.Array], data_state: Any) -> None:
         """Takes an update's {"loss", "gradient_norm", "skipped"}, and where the iterator was before its batch."""
-        self._unread[update] = figures, data_state
+        self._on_device[update] = figures, data_state
 
-    def read(self) -> tuple[dict[str, float], list[NotFinite]]:
-        """Returns their means (of `skipped` the last), nothing if there are none, and those that are not finite."""
-        found = {update: jax.device_get(figures) for update, (figures, _) in self._unread.items()}
-        bad = [
-            NotFinite(update, data_state=self._unread[update][1], **{name: entry.item() for name, entry in of.items()})
-            for update, of in found.items()
-            if not (math.isfinite(of["loss"]) and math.isfinite(of["gradient_norm"]))
-        ]
-        self._unread.clear()
-        if not found:
-            return {}, []
-        last = found[max(found)]
-        means = {name: float(np.mean([of[name] for of in found.values()])) for name in last}
-        return means | {"skipped": float(last["skipped"])}, bad
+    def look(self) -> list[NotFinite]:
+        """Returns those that are not finite, of the updates that nobody has looked at yet."""
+        bad = []
+        for update, (figures, data_state) in self._on_device.items():
+            found = {name: figure.item() for name, figure in jax.device_get(figures).items()}
+            self._read.append(found)
+            if not (math.isfinite(found["loss"]) and math.isfinite(found["gradient_norm"])):
+                bad.append(NotFinite(update, data_state=data_state, **found))
+        self._on_device.clear()
+        return bad
+
+    def take(self) -> tuple[int, dict[str, float]]:
+        """Returns the number of updates looked at and their means (of `skipped` the last); begins anew."""
+        means = {name: float(np.mean([found[name] for found in self._read])) for name in self._read[-1]}
+        count, skipped = len(self._read), self._read[-1]["skipped"]
+        self._read.clear()
+        return count, means | {"skipped": skipped}

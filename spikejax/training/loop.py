@@ -10,6 +10,7 @@ import numpy as np
 from flax import nnx
 from ml_collections import ConfigDict
 
+from spikejax.errors import InputError
 from spikejax.losses import charbonnier
 from spikejax.models.restorer import build_restorer
 from spikejax.training import hosts, sharding
@@ -62,6 +63,7 @@ def train(
     """
     workdir = Path(workdir).absolute()
     steps, validation, batch_size = config.training.steps, config.validation, config.data.batch_size
+    allowed = config.training.skip_not_finite
     progress = Progress(steps, show=hosts.is_first())
 
     # ---- What everything is and where it lies; nothing is computed or written yet ----
@@ -94,6 +96,9 @@ def train(
         step, state, data_state = restored
         loader.set_state(data_state)
         progress.note(f"continuing from step {step} of {workdir}")
+        if int(state.skipped) > allowed:
+            least = f"expected at least {int(state.skipped)}, the updates that the run has left out so far"
+            raise InputError(f"training.skip_not_finite: {least}, got {allowed}: {workdir}")
     else:
         step, state = 0, create_state(network, optimizer, abstract, zeros=zeros)
         if config.training.start_from:
@@ -110,7 +115,7 @@ def train(
         seed=config.seed,
         accumulate=config.training.accumulate,
         ema_decay=config.training.ema_decay,
-        skip_not_finite=config.training.skip_not_finite,
+        skip_not_finite=allowed,
     )
     forward = make_forward(network, mesh)
 
@@ -121,28 +126,27 @@ def train(
     profiler = Profiler(workdir / "profile", at=config.training.profile_at, updates=config.training.profile_updates)
     times = TimeSplit()
     utilisation = Utilisation(forward, abstract.params, inputs.batch_shapes(config), mesh)
-    unread = Figures()
+    recent = Figures()
 
-    def read_figures() -> dict[str, float]:
+    def check_finite() -> None:
         """Waits for the device; stops the run if more is not finite than allowed."""
-        values, not_finite = unread.read()
-        for found in not_finite:
-            clips, allowed = inputs.names(config, found.update - 1), config.training.skip_not_finite
+        for found in recent.look():
+            clips = inputs.names(config, found.update - 1)
             if found.skipped > allowed:
                 kept = checkpoints.save_not_finite(state, found, clips, allowed=allowed)
                 raise FloatingPointError(f"{found}, of {', '.join(clips)}; the state before it is in {kept}")
             progress.note(f"left out: {found}, of {', '.join(clips)}")
-        return values
 
     def log() -> None:
-        updates = len(unread)
-        values = read_figures()
+        check_finite()
+        updates, values = recent.take()
         spent = times.take(updates)
         progress.update(step, values["loss"])
         values |= {"learning_rate": float(schedule(step - 1)), **spent, **utilisation(spent)}
         writer.scalars(step, values)
 
     def save() -> None:
+        check_finite()  # or a state in which nothing changes any more would become the last
         with times.spent_on("saving"):
             checkpoints.save_last(step, state, loader.get_state())
 
@@ -181,7 +185,7 @@ def train(
             profiler.before_update(step + 1)
             state, figures = train_step(state, sharding.put_batch(batch, mesh, batch_size))
             step += 1
-            unread.add(step, figures, position)
+            recent.add(step, figures, position)
             profiler.after_update(step, figures)
             writer.after_update(step)
             if not progress.started:
@@ -196,7 +200,6 @@ def train(
                 validate_now(validation.pictures if step % validation.pictures_every == 0 else 0)
             if step % config.training.checkpoint_every == 0 or step == steps:
                 save()
-        read_figures()
         save()  # unless it was just done
 
         # ---- The end: validation with pictures, everything on disk, and where to find it ----

@@ -138,6 +138,7 @@ def test_loss_that_is_not_finite(tmp_path: Path, run_config: ConfigDict, build: 
         network.last.bias[...] = jnp.full_like(network.last.bias[...], jnp.nan)
         return network
 
+    run_config.training.log_every, run_config.training.checkpoint_every = 8, 2
     with pytest.raises(FloatingPointError, match="the loss is nan, the gradient.s norm nan at step 1, of "):
         train(run_config, tmp_path, build=broken)
     assert not list((tmp_path / "checkpoints" / "last").glob("[0-9]*"))
