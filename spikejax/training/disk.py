@@ -60,7 +60,7 @@ def check_space(folder: Path, needed: int) -> None:
         folder = folder.parent
     free = shutil.disk_usage(folder).free
     if free < needed:
-        raise InputError(f"expected {needed / 1e9:.2f} GB free for checkpoints, found {free / 1e9:.2f} GB: {folder}")
+        raise InputError(f"expected {needed / 1e6:,.1f} MB free for checkpoints, found {free / 1e6:,.1f} MB: {folder}")
 
 
 def _sums(folder: Path) -> dict[str, list[int]]:

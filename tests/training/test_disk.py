@@ -71,5 +71,5 @@ def test_other_errors_stay() -> None:
 def test_space_is_checked_where_the_folder_will_be(tmp_path: Path) -> None:
     """Catches a run that finds out after hours, and a check that fails since the folder is not there yet."""
     disk.check_space(tmp_path / "not" / "yet", 1)
-    with pytest.raises(InputError, match=r"expected 1000000000\.00 GB free for checkpoints, found"):
+    with pytest.raises(InputError, match=r"expected 1,000,000,000,000\.0 MB free for checkpoints, found"):
         disk.check_space(tmp_path / "not" / "yet", 10**18)
