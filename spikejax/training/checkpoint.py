@@ -87,6 +87,7 @@ class Checkpoints:
             data_state: `get_state()` of the iterator after the last batch that was used.
         """
         if self._last.latest_step() != step:
+            self._wait_among_hosts()
             self._last.save(step, args=_state_to_save(state, data_state, skipped=int(state.skipped)))
 
     def save_not_finite(self, state: TrainState, found: NotFinite, clips: Sequence[str], *, allowed: int) -> Path:
@@ -120,6 +121,7 @@ class Checkpoints:
         if best is not None and self._best.metrics(best)[_METRIC] >= metrics[_METRIC]:
             return
         arguments = ocp.args.Composite(params=ocp.args.StandardSave(params))
+        self._wait_among_hosts()
         # Forced: after going back to an older `last`, the best one may have a higher number than this one.
         self._best.save(step, args=arguments, metrics=dict(metrics), force=True)
 
@@ -169,6 +171,11 @@ class Checkpoints:
         """Finishes what is being saved and ends the background threads."""
         self._last.close()
         self._best.close()
+
+    def _wait_among_hosts(self) -> None:
+        """Two managers that save at once get in each other's way: hosts meet at barriers that have the same names."""
+        if jax.process_count() > 1:
+            self.wait()
 
     def _newest_whole_step(self) -> int | None:
         """Returns what the first host, which alone looks, finds; damaged ones after it are set aside.

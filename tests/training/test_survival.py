@@ -74,7 +74,7 @@ def test_two_hosts_are_one(tmp_path: Path, root: Path, build: Build) -> None:
         job(broken, root, **alone),
     ]
     whole, first_half, second_half, stopped, continued, bereft, restarted = drive(jobs, devices=2)
-    logs = {path: path.read_text()[-2000:] for path in tmp_path.glob("*/?.log")}
+    logs = "\n".join(f"{path}:\n{path.read_text()[-3000:]}" for path in sorted(tmp_path.glob("*/?.log")))
     assert [whole["codes"], first_half["codes"], second_half["codes"]] == [[0], [143], [0, 0]], logs
     assert (stopped["codes"], continued["codes"]) == ([143, 143], [0]), logs
     assert bereft["codes"] == [-signal.SIGABRT, -signal.SIGKILL], logs
