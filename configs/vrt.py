@@ -87,7 +87,12 @@ def get_config(name: str = "") -> ConfigDict:
     config.optimizer.final_learning_rate = 1e-7
     config.optimizer.warmup_steps = 0
     config.optimizer.weight_decay = 0.0
-    config.optimizer.clip_norm = float("inf")
+    config.optimizer.clip_norm = 0.0
+    if published.vrt.get("warp_frames") != 0:
+        # Optical flow and deformable offsets are trained later and slower.
+        config.optimizer.slow = "spynet|offset_"
+        config.optimizer.slow_steps = 20_000
+        config.optimizer.slow_factor = 0.125
     config.loss.charbonnier_epsilon = 1e-9**0.5
     config.loss.perceptual_weight = 0.0
     config.training.steps = 300_000

@@ -8,7 +8,7 @@ its rows of one table of frames; the sum over hosts has every frame exactly once
 
 import dataclasses
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -19,9 +19,7 @@ from spikejax import metrics
 # (this host's rows of the batch: blur [b,t,h,w,3], voxels [b,t,h',w',k] or None) -> restored clips [t,h,w,3] by their
 # row in the whole batch; over all hosts every row once
 Restore = Callable[[np.ndarray, np.ndarray | None], Mapping[int, np.ndarray]]
-# (clip, sharp clip), uint8 [t,h,w,3] -> a figure for each frame, such as LPIPS
-ClipMetric = Callable[[np.ndarray, np.ndarray], Sequence[float] | np.ndarray]
-_FIGURES = tuple(f"{name}_{of}" for of in ("blur", "recon") for name in ("psnr", "psnr_y", "ssim", "ssim_y"))
+_FIGURES = ("psnr", "psnr_y", "ssim", "ssim_y")
 
 
 @runtime_checkable
@@ -70,7 +68,7 @@ def validate(
     rows: range | None = None,
     most: int = 0,
     pictures: int = 0,
-    lpips: ClipMetric | None = None,
+    lpips: metrics.Distance | None = None,
     sum_over_hosts: Callable[[np.ndarray], np.ndarray] = lambda array: array,
     stop: Callable[[], bool] = lambda: False,
 ) -> Validation | None:
@@ -84,14 +82,15 @@ def validate(
         rows: the rows of a batch that this host gives to `restore`; None = all.
         most: how many sequences are used, from the first; 0 = all.
         pictures: from how many sequences, the first ones, a picture is kept.
-        lpips: one more figure, lpips_blur and lpips_recon.
+        lpips: measured as well, if given: lpips_blur and lpips_recon.
         sum_over_hosts: adds up an array of every host.
         stop: asked before each batch, on all hosts alike; once it says so the validation ends and returns None.
     """
     sequences = dataset.sequences()[: most or None]
     if not sequences:
         raise ValueError("validation needs at least one sequence, got none")
-    columns = [*_FIGURES, "lpips_blur", "lpips_recon"] if lpips else [*_FIGURES]
+    figures = (*_FIGURES, "lpips") if lpips else _FIGURES
+    columns = [f"{name}_{of}" for of in ("blur", "recon") for name in figures]
     table = np.zeros((sum(length for _, length in sequences), len(columns) + 1))  # the last column counts
     kept = _blank_pictures(dataset, sequences[:pictures])
     middle = {name: length // 2 for name, length in sequences}
@@ -107,7 +106,7 @@ def validate(
             clip = batch[row]
             kinds = (loaded[row]["blur"], recon, loaded[row]["sharp"])
             blur8, recon8, sharp8 = (metrics.to_uint8(np.asarray(kind[: clip.counted], np.float32)) for kind in kinds)
-            table[clip.row : clip.row + clip.counted] = _measure(blur8, recon8, sharp8, lpips)
+            table[clip.row : clip.row + clip.counted] = _measure(blur8, recon8, sharp8, columns, lpips)
             frame = middle[clip.name] - clip.start
             if clip.name in kept and 0 <= frame < clip.counted:
                 kept[clip.name] = np.concatenate([blur8[frame], recon8[frame], sharp8[frame]], axis=1)
@@ -155,12 +154,12 @@ def _measure(
     blur: UInt8[np.ndarray, "t h w 3"],
     recon: UInt8[np.ndarray, "t h w 3"],
     sharp: UInt8[np.ndarray, "t h w 3"],
-    lpips: ClipMetric | None,
+    columns: list[str],
+    lpips: metrics.Distance | None,
 ) -> Float[np.ndarray, "t figures"]:
     """Returns a row per frame: the figures and a 1 that counts it."""
-    rows = [list(metrics.compare(*frame).values()) for frame in zip(blur, recon, sharp, strict=True)]
-    more = [lpips(blur, sharp), lpips(recon, sharp)] if lpips else []
-    return np.column_stack([np.asarray(rows), *more, np.ones(len(rows))])
+    found = [metrics.compare(*frame, lpips=lpips) for frame in zip(blur, recon, sharp, strict=True)]
+    return np.asarray([[*(scores[name] for name in columns), 1.0] for scores in found])
 
 
 def _summarise(

@@ -62,14 +62,14 @@ def data_root(config: ConfigDict, workdir: Path) -> Path:
     return Path(root) if root else workdir / "data"
 
 
-def open_inputs(config: ConfigDict, root: Path, *, spike_bins: int | None, mesh: Mesh) -> Inputs:
+def open_inputs(config: ConfigDict, root: Path, *, spike_bins: int | None, mesh: Mesh | None = None) -> Inputs:
     """Returns the data of a run, of which each host reads its part; the embedded data set is written if need be.
 
     Args:
         config: see configs/common.py.
         root: folder of the data set, see `data_root`; all hosts see the same.
         spike_bins: time bins of the voxels that the network takes; None = it takes none.
-        mesh: says which clips of a batch this host's devices hold.
+        mesh: says which clips of a batch this host's devices hold; None = all.
 
     Raises:
         InputError: the data set is missing, damaged or does not fit the configuration.
@@ -85,7 +85,7 @@ def open_inputs(config: ConfigDict, root: Path, *, spike_bins: int | None, mesh:
     kind = TfdsDataset if shards else FolderDataset
     options = dict(frames=data.frames, bins=spike_bins, statistics=statistics)
     train_set: ClipDataset = kind(root, "train", crop=data.crop, **options)
-    own = sharding.host_rows(mesh, data.batch_size)
+    own = range(data.batch_size) if mesh is None else sharding.host_rows(mesh, data.batch_size)
     loader = train_loader(
         train_set,
         batch_size=data.batch_size,
@@ -99,8 +99,9 @@ def open_inputs(config: ConfigDict, root: Path, *, spike_bins: int | None, mesh:
         shard_index=own.start // len(own),
         shard_count=data.batch_size // len(own),
     )
-    for ratio in {train_set.size(window)[2] for window in train_set.first_windows()} if spike_bins else {1}:
-        sharding.check_rows(data.crop // ratio, mesh, of=f"crops of {data.crop} pixels / {ratio}")
+    if mesh is not None and spike_bins is not None:
+        for ratio in {train_set.size(window)[2] for window in train_set.first_windows()}:
+            sharding.check_rows(data.crop // ratio, mesh, of=f"the spikes of crops of {data.crop} pixels")
     val_set: ClipDataset = kind(root, "val", **options)
     fields = None if statistics is None else dataclasses.asdict(statistics)
     return Inputs(root=root, train_set=train_set, val_set=val_set, loader=loader, statistics=fields)

@@ -11,7 +11,6 @@ from flax import nnx
 from ml_collections import ConfigDict
 
 from spikejax.errors import InputError
-from spikejax.losses import charbonnier
 from spikejax.models.restorer import build_restorer
 from spikejax.training import hosts, sharding
 from spikejax.training.checkpoint import Checkpoints, check_workdir
@@ -20,6 +19,7 @@ from spikejax.training.evaluate import Validation, validate
 from spikejax.training.figures import Figures
 from spikejax.training.inputs import data_root, open_inputs
 from spikejax.training.names import matching
+from spikejax.training.objective import make_distance, make_loss
 from spikejax.training.optimizer import make_optimizer, make_schedule
 from spikejax.training.progress import Progress, duration, summary
 from spikejax.training.start import start_from
@@ -80,6 +80,8 @@ def train(
     optimizer = make_optimizer(config.optimizer, schedule, network.axes, frozen=frozen, slow=slow)
     abstract = abstract_state(network, optimizer, mesh, average=config.training.ema_decay > 0)
     progress.note(f"network: {network.size:,} parameters, on {sharding.describe(mesh)}")
+    loss = make_loss(config.loss, note=progress.note)
+    lpips = make_distance(validation, note=progress.note)
     for change in changes:
         progress.note(f"changed configuration: {change}")
 
@@ -106,9 +108,6 @@ def train(
             progress.note(f"starting from {config.training.start_from}; fresh: {', '.join(fresh) or 'nothing'}")
 
     # ---- The two compiled programs ----
-    def loss(recon: jax.Array, sharp: jax.Array) -> jax.Array:
-        return charbonnier(recon, sharp, epsilon=config.loss.charbonnier_epsilon)
-
     train_step = make_train_step(
         *(network, optimizer, loss, abstract),
         frozen=frozen,
@@ -164,6 +163,7 @@ def train(
                 rows=sharding.host_rows(mesh, sharding.batch_parts(mesh)),
                 most=validation.sequences,
                 pictures=pictures,
+                lpips=lpips,
                 sum_over_hosts=hosts.sum_over_hosts,
                 stop=stop.requested,
             )
