@@ -1,0 +1,140 @@
+"""Figures of a checkpoint: the same as validation's, whole, and in files that others can read."""
+
+import csv
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from spikejax import evaluate, metrics
+from spikejax.data.folders import FolderDataset
+from spikejax.data.scenes import write_moving_photographs
+from spikejax.errors import InputError
+from spikejax.training.checkpoint import Checkpoints
+from spikejax.training.evaluate import validate
+from spikejax.training.inputs import read_sequences
+from spikejax.training.optimizer import make_optimizer
+from spikejax.training.sharding import make_mesh
+from spikejax.training.step import abstract_state, create_state, describe_network
+from tests.training.conftest import build_stand_in, tiny_config
+
+BINS = 4
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data set of two validation sequences of three frames."""
+    folder = tmp_path_factory.mktemp("data") / "scenes"
+    sizes: dict[str, Any] = dict(train_sequences=1, val_sequences=2, frames=3, height=32, width=40, max_motion=10.0)
+    write_moving_photographs(folder, seed=1, bins=BINS, progress=False, **sizes)
+    return folder
+
+
+def copy(blur: np.ndarray, voxels: np.ndarray | None) -> np.ndarray:
+    """A network that leaves everything as it is."""
+    return blur
+
+
+def test_a_checkpoint_measures_as_in_training(
+    tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Catches other weights, statistics, clips or means than those of training's own validation."""
+    monkeypatch.setattr("spikejax.models.restorer.build_restorer", build_stand_in)
+    config = tiny_config()
+    config.data.source, config.data.root = "folder", str(root)
+    network = describe_network(lambda: build_stand_in(config.model.to_dict(), rngs=nnx.Rngs(3)))
+    optimizer = make_optimizer(
+        config.optimizer, lambda step: 0.1, network.axes, frozen=everywhere(network.shapes, value=False)
+    )
+    abstract = abstract_state(network, optimizer, make_mesh({"data": -1, "fsdp": 1}))
+    state = create_state(network, optimizer, abstract, zeros=everywhere(network.shapes, value=False))
+    statistics = json.loads((root / "statistics.json").read_text())
+    checkpoints = Checkpoints(tmp_path / "run", config, statistics=statistics)
+    checkpoints.save_best(1, state.params, {"psnr_recon": 1.0})
+    checkpoints.close()
+
+    evaluate.main(["--workdir", str(tmp_path / "run"), "--output", str(tmp_path / "out")])
+
+    def restore(blur: np.ndarray, voxels: np.ndarray | None) -> np.ndarray:
+        return np.asarray(nnx.merge(network.graph, state.params)(jnp.asarray(blur), jnp.asarray(voxels)))
+
+    dataset = FolderDataset(root, "val", frames=2, bins=BINS)
+    expected = validate(restore, read_sequences(dataset), frames=config.validation.frames).scores
+    figures = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert figures["total"] == pytest.approx(expected, rel=1e-6)
+    assert figures["split"] == "val" and figures["unused"] == []
+    assert f"{expected['psnr_blur']:.4f} ->" in capsys.readouterr().out
+
+
+def everywhere(shapes: Any, *, value: bool) -> Any:
+    """The same tree with `value` everywhere."""
+    return jax.tree.map(lambda _: value, shapes)
+
+
+def test_every_frame_and_sequence_has_its_line(tmp_path: Path, root: Path) -> None:
+    """Catches frames out of order, a mean over all frames at once, an infinity that JSON cannot hold."""
+    found = evaluate.measure_split(copy, FolderDataset(root, "val", frames=2, bins=None), frames=2)
+    names = list(found)
+    assert [len(clip) for clip in found.values()] == [3, 3]
+    found[names[0]] = found[names[0]][:1]  # so that means over frames and over sequences differ
+    found[names[0]][0]["psnr_recon"] = math.inf
+    total = evaluate.write_report(tmp_path / "out", found, header={"split": "val"})
+
+    with (tmp_path / "out" / "frames.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["sequence"], row["frame"]) for row in rows] == [(names[0], "0")] + [
+        (names[1], str(n)) for n in range(3)
+    ]
+    assert rows[0]["psnr_recon"] == "inf"
+    assert float(rows[1]["ssim_blur"]) == found[names[1]][0]["ssim_blur"]
+    with (tmp_path / "out" / "clips.csv").open(newline="") as file:
+        clips = list(csv.DictReader(file))
+    mean = np.mean([frame["psnr_blur"] for frame in found[names[1]]])
+    assert [clip["frames"] for clip in clips] == ["1", "3"]
+    assert float(clips[1]["psnr_blur"]) == pytest.approx(mean)
+    assert total["psnr_blur"] == pytest.approx((found[names[0]][0]["psnr_blur"] + mean) / 2)
+    with (tmp_path / "out" / "total.csv").open(newline="") as file:
+        (line,) = csv.DictReader(file)
+    assert (line["sequences"], line["frames"], line["psnr_recon"]) == ("2", "4", "inf")
+    figures = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert figures["total"]["psnr_recon"] is None
+    assert figures["frames"][names[1]][2]["psnr_y_blur"] == found[names[1]][2]["psnr_y_blur"]
+
+
+def test_more_metrics_have_columns_of_their_own(root: Path) -> None:
+    """Catches a metric that compares the wrong pictures, or a frame with another's value."""
+
+    def brightness(clip: np.ndarray, sharp: np.ndarray) -> dict[str, np.ndarray]:
+        return {"brightness": clip.mean(axis=(1, 2, 3)) - sharp.mean(axis=(1, 2, 3))}
+
+    dataset = FolderDataset(root, "val", frames=2, bins=None)
+    found = evaluate.measure_split(lambda blur, _: 0 * blur, dataset, frames=3, most=1, more=[brightness])
+    ((name, frames),) = found.items()
+    sharp = metrics.to_uint8(dataset.read_sequence(name)["sharp"])
+    assert [frame["brightness_recon"] for frame in frames] == pytest.approx(-sharp.mean(axis=(1, 2, 3)))
+    assert frames[0]["brightness_blur"] != frames[0]["brightness_recon"]
+
+
+def test_output_that_is_something_else(tmp_path: Path) -> None:
+    """Catches a folder of photographs that a slip of the pen replaces."""
+    (tmp_path / "photographs").mkdir()
+    (tmp_path / "photographs" / "a.png").write_bytes(b"")
+    arguments = ["--workdir", str(tmp_path / "run"), "--output", str(tmp_path / "photographs")]
+    with pytest.raises(InputError, match="expected a new or empty folder"):
+        evaluate.main(arguments)
+    with pytest.raises(InputError, match="expected an earlier evaluation to replace"):
+        evaluate.main([*arguments, "--overwrite"])
+    assert (tmp_path / "photographs" / "a.png").exists()
+
+
+def test_no_checkpoint_there(tmp_path: Path) -> None:
+    """Catches a traceback, and an output folder that is left behind."""
+    with pytest.raises(InputError, match="expected a run's configuration"):
+        evaluate.main(["--workdir", str(tmp_path / "run"), "--output", str(tmp_path / "out")])
+    assert not (tmp_path / "out").exists()
