@@ -46,6 +46,7 @@ ALLOWED = {
         "spikejax.training",
         "spikejax.weights",
     },
+    "spikejax.planning": {"spikejax.losses", "spikejax.models", "spikejax.training"},
     "convert": {"spikejax.data", "spikejax.models", "spikejax.weights", "configs"},
     "configs": set(),
 }

@@ -1,0 +1,236 @@
+"""What a compiled program sends between devices and moves through memory, loops counted in full.
+
+XLA's `cost_analysis` counts the body of a loop once and says nothing of communication; the program's text has both.
+"""
+
+import dataclasses
+import functools
+import math
+import re
+from collections.abc import Iterator, Mapping
+
+from spikejax.planning.hlo import Instruction, Module, Shape
+
+COLLECTIVES = (
+    "all-gather",
+    "all-reduce",
+    "reduce-scatter",
+    "all-to-all",
+    "ragged-all-to-all",
+    "collective-permute",
+    "collective-broadcast",
+)
+_TRIPS = re.compile(r'"known_trip_count":\{"n":"(\d+)"\}')
+
+
+@dataclasses.dataclass(frozen=True)
+class Collective:
+    """The collectives of a kind, on one device and step."""
+
+    count: float
+    bytes: float  # of whole arrays: what is gathered, reduced or exchanged
+    sent: float  # bytes that leave the device if the work goes round a ring
+
+
+@dataclasses.dataclass(frozen=True)
+class Traffic:
+    """What one device moves in a step."""
+
+    collectives: Mapping[str, Collective]
+    memory_bytes: float  # read from and written to the main memory
+    unknown_loops: int  # loops whose number of rounds is not in the text; they count as one round
+
+    @property
+    def sent(self) -> float:
+        """Bytes that leave the device."""
+        return sum(kind.sent for kind in self.collectives.values())
+
+    @property
+    def weight(self) -> float:
+        """By which the costlier of two branches is found."""
+        return self.sent + self.memory_bytes
+
+
+NO_TRAFFIC = Traffic({}, 0.0, 0)
+
+
+def measure_traffic(module: Module) -> Traffic:
+    """Returns what a device sends and moves in one run of the program.
+
+    Of branches the costliest counts. The bytes of the main memory are an estimate: every instruction outside of
+    fusions reads its operands and writes its result once; of what is only sliced the slice counts.
+    """
+
+    @functools.cache
+    def of(computation: str) -> Traffic:
+        return _sum(_own_traffic(module, computation), *(part for part in _parts(computation)))
+
+    def _parts(computation: str) -> Iterator[Traffic]:
+        for instruction in module.computations[computation]:
+            called = instruction.called
+            if instruction.opcode == "while":
+                rounds = _rounds(module, instruction)
+                body = of(called["body"][0])
+                yield _scaled(body, rounds or 1, unknown=rounds is None)
+            elif instruction.opcode == "conditional":
+                branches = [of(name) for names in called.values() for name in names]
+                yield max(branches, key=lambda branch: branch.weight)
+            elif instruction.opcode in ("call", "async-start"):
+                yield from (of(name) for names in called.values() for name in names)
+
+    return of(module.entry)
+
+
+def _own_traffic(module: Module, computation: str) -> Traffic:
+    """What the instructions of a computation do, fusions included, loops and calls left out."""
+    lines = module.computations[computation]
+    shapes = {line.name: line.shapes for line in lines}
+    # An asynchronous collective is shown in its start, in what runs meanwhile and in its end, under one channel.
+    found: dict[str, tuple[str, Collective]] = {}
+    for line, scope in _with_fused(module, lines):
+        kind = _collective_kind(line, scope)
+        if kind:
+            channel = re.search(r"channel_id=(\d+)", line.text)
+            found[channel[1] if channel else f"{scope} {line.name}"] = kind, _collective(kind, line)
+    totals: dict[str, Collective] = {}
+    for kind, one in found.values():
+        totals[kind] = _add(totals[kind], one) if kind in totals else one
+    return Traffic(totals, sum(_memory_bytes(module, line, shapes) for line in lines), 0)
+
+
+def _with_fused(module: Module, lines: tuple[Instruction, ...]) -> Iterator[tuple[Instruction, str]]:
+    """Every instruction and, below it, those of the fusions, with the name of the fused computation ("" outside)."""
+    for line in lines:
+        yield line, ""
+        if line.opcode in ("fusion", "custom-call"):
+            for name in line.called.get("calls", ()):
+                yield from ((inner, scope or name) for inner, scope in _with_fused(module, module.computations[name]))
+
+
+def _collective_kind(line: Instruction, scope: str) -> str | None:
+    kind = line.opcode.removesuffix("-start")
+    if kind not in COLLECTIVES:
+        return None
+    # TPUs fuse a reduction with the slice of it that a device keeps.
+    return "reduce-scatter" if kind == "all-reduce" and scope.startswith("all-reduce-scatter") else kind
+
+
+def _collective(kind: str, line: Instruction) -> Collective:
+    shapes = line.shapes
+    if line.opcode in ("all-gather-start", "collective-permute-start"):
+        # (operands, results, flags): what is received counts.
+        arrays = [shape for shape in shapes if not (shape.dtype == "u32" and not shape.dims)]
+        shapes = tuple(arrays[len(arrays) // 2 :])
+    size = float(sum(shape.size for shape in shapes))
+    members = _group_size(line.text)
+    if line.opcode == "reduce-scatter":
+        size *= members  # its result is the part
+    share = (members - 1) / members
+    sent = {
+        "all-reduce": 2 * share,
+        "collective-permute": 1.0,
+        "collective-broadcast": 1.0,
+    }.get(kind, share)
+    return Collective(1, size, sent * size)
+
+
+def _group_size(text: str) -> int:
+    """Devices that take part together, from any of the ways in which HLO writes groups; 2 for a permutation."""
+    if mesh := re.search(r"replica_groups=mesh\[([^\]]*)\] \{([^}]*)\}", text):
+        sizes = {axis: int(size) for axis, size in re.findall(r"('[^']*')=(\d+)", mesh[1])}
+        return math.prod(sizes[axis.split(":")[0]] for axis in mesh[2].split(",") if axis)
+    if iota := re.search(r"replica_groups=\[\d+,(\d+)\]<=", text):
+        return int(iota[1])
+    if listed := re.search(r"replica_groups=\{\{([\d,]*)\}", text):
+        return len(listed[1].split(","))
+    return 2
+
+
+def _rounds(module: Module, loop: Instruction) -> int | None:
+    """How often a loop runs: as the compiler notes it, else the bound that its condition compares with."""
+    if noted := _TRIPS.search(loop.text):
+        return int(noted[1])
+    condition = module.computations[loop.called["condition"][0]]
+    bounds = [
+        int(line.arguments)
+        for line, _ in _with_fused(module, condition)
+        if line.opcode == "constant"
+        and line.shapes[0].dtype in ("s32", "u32")
+        and line.arguments.lstrip("-").isdecimal()
+    ]
+    return max(bounds, default=0) or None
+
+
+# These name, or wait for, what others compute and move.
+_FREE = {
+    *("parameter", "constant", "tuple", "get-tuple-element", "bitcast", "while", "conditional", "call", "after-all"),
+    *("partition-id", "replica-id", "async-start", "async-update", "async-done", "optimization-barrier", "domain"),
+    *("copy-done", "slice-done", "all-gather-done", "all-reduce-done", "collective-permute-done", "iota"),
+}
+_SLICES = {"dynamic-slice", "slice", "gather", "slice-start"}
+
+
+def _memory_bytes(module: Module, line: Instruction, shapes: Mapping[str, tuple[Shape, ...]]) -> float:
+    """Bytes of the main memory that an instruction reads and writes."""
+    if line.opcode in _FREE or line.text.startswith(', custom_call_target="AllocateBuffer"'):
+        return 0
+    written = sum(shape.stored for shape in line.shapes)
+    operands = [sum(shape.stored for shape in shapes.get(name, ())) for name in line.operands]
+    if line.opcode == "copy-start":
+        return sum(shape.stored for shape in line.shapes[:2])  # (to, from, flag)
+    if line.opcode in _SLICES:
+        result = line.shapes[-2] if line.opcode == "slice-start" else line.shapes[0]
+        return result.size * bool(operands and operands[0]) + (0 if line.opcode == "slice-start" else written)
+    if line.opcode == "dynamic-update-slice":
+        return 2 * shapes[line.operands[1]][0].size * bool(written)
+    if line.opcode == "fusion" and "calls" in line.called:
+        return _fusion_bytes(module.computations[line.called["calls"][0]], operands, written)
+    return sum(operands) + written
+
+
+def _fusion_bytes(inner: tuple[Instruction, ...], operands: list[int], written: int) -> float:
+    """The same of a fusion: of an operand it only slices the slices, of one it updates in place the update."""
+    shapes = {line.name: line.shapes for line in inner}
+    users: dict[str, list[Instruction]] = {}
+    for line in inner:
+        for name in line.operands:
+            users.setdefault(name, []).append(line)
+    total = 0.0
+    for line in inner:
+        if line.opcode != "parameter" or not operands[int(line.arguments)]:
+            continue
+        whole, using = operands[int(line.arguments)], users.get(line.name, [])
+        if using and all(user.opcode in _SLICES and user.operands[0] == line.name for user in using):
+            total += min(whole, sum(user.shapes[0].size for user in using))
+        elif not all(_updates(user, line.name) for user in using):
+            total += whole
+    for line in inner:
+        if line.opcode == "dynamic-update-slice" and any(_updates(line, name) for name in line.operands[:1]):
+            whole, update = line.shapes[0].stored, shapes[line.operands[1]][0].size
+            written -= max(min(whole, written) - update, 0)
+    return total + written
+
+
+def _updates(user: Instruction, name: str) -> bool:
+    return user.opcode == "dynamic-update-slice" and user.operands[0] == name
+
+
+def _add(a: Collective, b: Collective) -> Collective:
+    return Collective(a.count + b.count, a.bytes + b.bytes, a.sent + b.sent)
+
+
+def _scaled(traffic: Traffic, times: int, *, unknown: bool) -> Traffic:
+    collectives = {
+        kind: Collective(one.count * times, one.bytes * times, one.sent * times)
+        for kind, one in traffic.collectives.items()
+    }
+    return Traffic(collectives, traffic.memory_bytes * times, traffic.unknown_loops + unknown)
+
+
+def _sum(*parts: Traffic) -> Traffic:
+    collectives: dict[str, Collective] = {}
+    for part in parts:
+        for kind, one in part.collectives.items():
+            collectives[kind] = _add(collectives[kind], one) if kind in collectives else one
+    memory = sum(part.memory_bytes for part in parts)
+    return Traffic(collectives, memory, sum(part.unknown_loops for part in parts))

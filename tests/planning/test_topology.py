@@ -1,0 +1,79 @@
+"""Names of topologies, and what their chips can do."""
+
+import importlib.util
+from types import SimpleNamespace
+from typing import Any
+
+import jax
+import pytest
+
+from spikejax.errors import InputError
+from spikejax.planning import topology as module
+from spikejax.planning.topology import open_topology
+from spikejax.training.chips import CHIPS, chip_of
+
+
+@pytest.mark.parametrize("name", ["v9:2x2", "h200:8", "", "16x16"])
+def test_unknown_chip_is_told_the_known(name: str) -> None:
+    """Catches a message without what would be right."""
+    with pytest.raises(
+        InputError, match="v4, v5e, v5p, v6e, tpu7x, a100, h100 or cpu, as in v5e:4x4"
+    ):
+        open_topology(name)
+
+
+@pytest.mark.parametrize("name", ["v5e", "v5e:", "v5e:8", "v5e:4x", "v5e:4x0", "h100:2x4", "cpu:many", "h100:0"])
+def test_unknown_size(name: str) -> None:
+    """Catches a compiler's own message, or a topology of another size."""
+    with pytest.raises(InputError, match="expected the size after"):
+        open_topology(name)
+
+
+@pytest.mark.parametrize(("name", "extra"), [("v5e:2x2", "plan-tpu"), ("a100:8", "plan-gpu")])
+def test_compiler_that_is_not_installed(name: str, extra: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Catches an import error where a line could say what to install."""
+    monkeypatch.setattr(module.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(InputError, match=rf"pip install 'spikejax\[{extra}\]'"):
+        open_topology(name)
+
+
+def test_more_cpu_devices_than_there_are() -> None:
+    """Catches a plan for fewer devices than asked for."""
+    with pytest.raises(InputError, match=f"at most {jax.device_count()} CPU devices"):
+        open_topology("cpu:4096")
+
+
+@pytest.mark.skipif(importlib.util.find_spec("libtpu") is None, reason="needs the extra plan-tpu")
+@pytest.mark.parametrize(
+    ("name", "devices", "hosts"), [("v5e:1x1", 1, 1), ("v5e:16x16", 256, 64), ("v5p:2x2x4", 16, 4)]
+)
+def test_pods(name: str, devices: int, hosts: int) -> None:
+    """Catches a pod of another size, and a kind of chip whose peaks are another's."""
+    topology = open_topology(name)
+    assert (len(topology.devices), topology.hosts) == (devices, hosts)
+    assert chip_of(topology.devices[0]) == topology.chip == CHIPS[name.partition(":")[0]]
+
+
+@pytest.mark.skipif(importlib.util.find_spec("libtpu") is None, reason="needs the extra plan-tpu")
+def test_pod_that_is_not_built() -> None:
+    """Catches a traceback of libtpu."""
+    with pytest.raises(InputError, match="v5e:3x5"):
+        open_topology("v5e:3x5")
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [("TPU v5 lite", "v5e"), ("TPU v5", "v5p"), ("TPU v4", "v4"), ("NVIDIA H100 80GB HBM3", "h100"), ("cpu", None)],
+)
+def test_chip_of_a_device(kind: str, name: str | None) -> None:
+    """Catches a v5e that is taken for a v5p, whose name begins the same, and peaks for what is not listed."""
+    device: Any = SimpleNamespace(device_kind=kind)
+    found = chip_of.__wrapped__(device) if hasattr(chip_of, "__wrapped__") else chip_of(device)
+    assert (found.name if found else None) == name
+
+
+def test_peaks_are_those_of_a_device() -> None:
+    """Catches a whole chip's figures for each of its two devices."""
+    assert CHIPS["tpu7x"].flops("bfloat16") * CHIPS["tpu7x"].devices == 2307e12
+    assert CHIPS["v5e"].flops("float32") == 197e12
+    assert CHIPS["h100"].flops("float32") == 494.7e12
