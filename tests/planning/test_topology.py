@@ -16,9 +16,7 @@ from spikejax.training.chips import CHIPS, chip_of
 @pytest.mark.parametrize("name", ["v9:2x2", "h200:8", "", "16x16"])
 def test_unknown_chip_is_told_the_known(name: str) -> None:
     """Catches a message without what would be right."""
-    with pytest.raises(
-        InputError, match="v4, v5e, v5p, v6e, tpu7x, a100, h100 or cpu, as in v5e:4x4"
-    ):
+    with pytest.raises(InputError, match="v4, v5e, v5p, v6e, tpu7x, a100, h100 or cpu, as in v5e:4x4"):
         open_topology(name)
 
 
