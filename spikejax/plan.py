@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from spikejax.cli import run
 from spikejax.data.layout import write_json
 from spikejax.errors import InputError
+from spikejax.planning.compilers import quiet
 from spikejax.training.config import OVERRIDE_PREFIX, load_config
 
 if TYPE_CHECKING:
@@ -36,21 +37,23 @@ def main(arguments: Sequence[str]) -> None:
     # The host's own accelerators, if it has any, are left alone.
     os.environ["JAX_PLATFORMS"] = "cpu"
 
-    # Only now: JAX takes seconds to import, and a mistake above should show at once.
-    from spikejax.planning.compilers import quiet
+    with quiet():
+        result = _run(options, config)
+    if options.json:
+        write_json(Path(options.json), result)
+
+
+def _run(options: argparse.Namespace, config: "ConfigDict") -> dict[str, Any]:
+    # Only now: JAX takes seconds to import, and a mistake in the arguments should show at once.
     from spikejax.planning.search import with_changes
     from spikejax.planning.topology import open_topology
 
-    with quiet():
-        topology = open_topology(options.topology)
-        if options.sweep:
-            result = _sweep(options, config, topology)
-        else:
-            mesh = options.mesh[0] if options.mesh else None
-            remat = options.remat[0] if options.remat else None
-            result = _plan(with_changes(config, mesh=mesh, remat=remat), topology, batch_size=options.batch)
-    if options.json:
-        write_json(Path(options.json), result)
+    topology = open_topology(options.topology)
+    if options.sweep:
+        return _sweep(options, config, topology)
+    mesh = options.mesh[0] if options.mesh else None
+    remat = options.remat[0] if options.remat else None
+    return _plan(with_changes(config, mesh=mesh, remat=remat), topology, batch_size=options.batch)
 
 
 def _parse(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
