@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 
 _BITS = {"pred": 8, "s4": 4, "u4": 4, "c64": 64, "c128": 128}
 _COMPUTATION = re.compile(r"^(ENTRY )?%?([\w.\-]+) \(.*\{$")
-_INSTRUCTION = re.compile(r"^\s+(ROOT )?%([\w.\-]+) = (.*)$")
+_INSTRUCTION = re.compile(r"^\s+(?:ROOT )?%([\w.\-]+) = (.*)$")
 _ARRAY = re.compile(r"\b([a-z]+\d*[a-z0-9]*)\[([\d,<=]*)\](?:\{([^{}]*)\})?")
 _CALLED = re.compile(r"\b(calls|to_apply|body|condition|true_computation|false_computation)=%([\w.\-]+)")
 _BRANCHES = re.compile(r"\bbranch_computations=\{([^}]*)\}")
@@ -57,7 +57,6 @@ class Instruction:
     called: Mapping[str, tuple[str, ...]]  # computations by the role they play
     text: str  # all that follows the operands
     arguments: str  # what stands between the parentheses
-    is_root: bool
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,13 +78,13 @@ def parse(text: str) -> Module:
         elif line.startswith("}") and name:
             computations[name], name = tuple(lines), ""
         elif name and (found := _INSTRUCTION.match(line)):
-            lines.append(_instruction(found[2], found[3], is_root=bool(found[1])))
+            lines.append(_instruction(found[1], found[2]))
     if not entry:
         raise ValueError("expected the text of a compiled program, found no entry computation")
     return Module(computations, entry)
 
 
-def _instruction(name: str, rest: str, *, is_root: bool) -> Instruction:
+def _instruction(name: str, rest: str) -> Instruction:
     end = _closing(rest, 0) if rest.startswith("(") else rest.index(" ") - 1
     opcode, _, tail = rest[end + 2 :].partition("(")
     close = _closing("(" + tail, 0) - 1
@@ -101,7 +100,6 @@ def _instruction(name: str, rest: str, *, is_root: bool) -> Instruction:
         called=called,
         text=text,
         arguments=arguments,
-        is_root=is_root,
     )
 
 

@@ -51,9 +51,6 @@ class Traffic:
         return self.sent + self.memory_bytes
 
 
-NO_TRAFFIC = Traffic({}, 0.0, 0)
-
-
 def measure_traffic(module: Module) -> Traffic:
     """Returns what a device sends and moves in one run of the program.
 
