@@ -21,9 +21,11 @@ def to_text(plan: Plan) -> str:
         f"{plan.compute_dtype}, remat {plan.remat}",
         "",
         *_memory_lines(plan),
+        "",
+        *_work_lines(plan),
     ]
     if plan.traffic is not None:
-        lines += ["", *_work_lines(plan), *_collective_lines(plan), *_roofline_lines(plan)]
+        lines += [*_collective_lines(plan), *_roofline_lines(plan)]
     return "\n".join(lines)
 
 
@@ -62,7 +64,7 @@ def _memory_lines(plan: Plan) -> list[str]:
     available = f"{plan.available / _GIB:.2f} GiB"
     if plan.memory is None:
         needed = "more" if plan.needed is None else f"{plan.needed / _GIB:.2f} GiB of temporaries"
-        return [f"DOES NOT FIT: the compiler asks for {needed}, a device has {available}"]
+        return [f"DOES NOT FIT: the compiler asks for {needed},", f"a device has {available}"]
     memory = plan.memory
     kinds = (
         ("arguments (state, batch)", memory.arguments),
@@ -78,18 +80,18 @@ def _memory_lines(plan: Plan) -> list[str]:
 
 
 def _work_lines(plan: Plan) -> list[str]:
-    assert plan.traffic is not None and plan.flops is not None
     rows = [
         ("products, as compiled", _scaled(plan.flops, 1000, "FLOP")),
         ("products of the model (3 x forward)", _scaled(plan.model_flops, 1000, "FLOP")),
-        ("moved through memory (estimate)", _scaled(plan.traffic.memory_bytes, 1000, "B")),
     ]
+    if plan.traffic is not None:
+        rows.append(("moved through memory (estimate)", _scaled(plan.traffic.memory_bytes, 1000, "B")))
     if "flops" in plan.cost_analysis:
         rows.append(("XLA's count, each loop once", _scaled(plan.cost_analysis["flops"], 1000, "FLOP")))
     if "bytes accessed" in plan.cost_analysis:
         rows.append(("", _scaled(plan.cost_analysis["bytes accessed"], 1000, "B")))
     lines = _table("work of a device, per step", rows)
-    if plan.traffic.unknown_loops:
+    if plan.traffic is not None and plan.traffic.unknown_loops:
         lines.append(f"  {plan.traffic.unknown_loops} loop(s) of unknown length counted once")
     return lines
 

@@ -77,7 +77,7 @@ class Plan:
     available: int  # bytes of memory
     memory: Memory | None  # None: the compiler refused, since it does not fit
     needed: int | None  # bytes; if the compiler refused, of temporaries alone or as it says; None if it does not say
-    flops: float | None  # of products, recomputation included
+    flops: float  # of products, recomputation included
     model_flops: float  # the same that the network's definition needs: three times the forward pass
     cost_analysis: Mapping[str, float]  # XLA's own "flops" and "bytes accessed", which count each loop's body once
     traffic: Traffic | None
