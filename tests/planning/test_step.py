@@ -9,16 +9,20 @@ from pathlib import Path
 
 import jax
 import pytest
+from flax import nnx
 from ml_collections import ConfigDict
 
 from spikejax.errors import InputError
 from spikejax.planning.report import WIDTH, sweep_line, to_json, to_text
 from spikejax.planning.step import plan_step
 from spikejax.planning.topology import open_topology
+from spikejax.training.step import describe_network
 from tests.training.conftest import build_stand_in, tiny_config
 
-# Floating-point operations of the stand-in's layers (7 -> 16 -> 16 -> 16 -> 3 channels) for one pixel.
-FORWARD_FLOPS = 2 * (7 * 16 + 2 * 16 * 16 + 16 * 3)
+# The stand-in's layers, which are all products with a kernel at every pixel.
+NETWORK = describe_network(lambda: build_stand_in(tiny_config().model.to_dict(), rngs=nnx.Rngs(0)))
+FORWARD_FLOPS = sum(2 * leaf.size for leaf in jax.tree.leaves(NETWORK.shapes) if leaf.ndim > 1)
+FIRST_FLOPS = 2 * NETWORK.shapes["first"]["kernel"].size
 
 
 @pytest.fixture
@@ -34,11 +38,11 @@ def test_plan_for_the_host(config: ConfigDict) -> None:
     plan = plan_step(config, open_topology(f"cpu:{jax.device_count()}"), build=build_stand_in)
     pixels = 16 * 2 * 16 * 16 // jax.device_count()
     assert plan.fits and plan.memory is not None and plan.traffic is not None
-    assert plan.parameters == 723
+    assert plan.parameters == NETWORK.size
     assert plan.model_flops == 3 * FORWARD_FLOPS * pixels
     # Backward, the first layer's input needs no gradient.
-    assert plan.flops == (3 * FORWARD_FLOPS - 2 * 7 * 16) * pixels
-    state = 3 * 723 * 4  # parameters and two moments, float32
+    assert plan.flops == (3 * FORWARD_FLOPS - FIRST_FLOPS) * pixels
+    state = 3 * NETWORK.size * 4  # parameters and two moments, float32
     batch = pixels * (3 + 3 + 4) * 4
     assert state + batch <= plan.memory.arguments <= state + batch + 1024
     assert state <= plan.memory.aliased <= plan.memory.outputs <= state + 1024
@@ -54,6 +58,7 @@ import json, sys
 from spikejax.planning.report import to_json
 from spikejax.planning.step import plan_step
 from spikejax.planning.topology import open_topology
+from spikejax.training.step import describe_network
 from tests.training.conftest import build_stand_in, tiny_config
 
 topology = open_topology("cpu:8")
@@ -78,10 +83,10 @@ def test_plan_for_eight_devices() -> None:
     pixels = 2 * 2 * 16 * 16
     assert data["devices"] == 8 and data["model_flops"] == 3 * FORWARD_FLOPS * pixels
     gradient = data["traffic"]["collectives"]["all-reduce"]
-    assert 723 * 4 <= gradient["bytes"] <= 723 * 4 + 64
+    assert NETWORK.size * 4 <= gradient["bytes"] <= NETWORK.size * 4 + 64
     assert gradient["sent"] == pytest.approx(gradient["bytes"] * 2 * 7 / 8)
     batch = pixels * (3 + 3 + 4) * 4
-    # All but the last layer, of 3 channels, are split: (16 + 2 * 17 * 16) / 723 and more of the parameters.
+    # Everything but the last layer's bias, of 3 channels, is split.
     whole, split = (answer["memory"]["arguments"] - batch for answer in (data, fsdp))
     assert split < 0.25 * whole
     assert fsdp["traffic"]["collectives"].keys() & {"all-gather", "reduce-scatter", "all-to-all"}
@@ -109,7 +114,7 @@ def test_plan_for_gpus(config: ConfigDict) -> None:
     plan = plan_step(config, open_topology("h100:8"), build=build_stand_in)
     assert plan.fits and plan.roofline is not None and plan.memory is not None
     assert plan.available == int(85e9 * 0.75)
-    assert plan.traffic is not None and plan.traffic.collectives["all-reduce"].bytes >= 723 * 4
+    assert plan.traffic is not None and plan.traffic.collectives["all-reduce"].bytes >= NETWORK.size * 4
 
 
 def test_batch_that_the_mesh_does_not_divide(config: ConfigDict) -> None:
