@@ -15,14 +15,13 @@ import dataclasses
 import json
 import math
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from ml_collections import ConfigDict
 
-from spikejax import metrics
 from spikejax.cli import run
 from spikejax.data.files import atomic_directory, refuse_existing
 from spikejax.data.folders import FolderDataset
@@ -30,12 +29,10 @@ from spikejax.data.layout import SPLITS
 from spikejax.data.progress import Progress
 from spikejax.data.statistics import statistics_from
 from spikejax.errors import InputError
-from spikejax.training.evaluate import Restore, restore_sequence
+from spikejax.training.evaluate import ClipMetric, Restore, validate
 
 METRICS_FILE = "metrics.json"
 Scores = Mapping[str, float]
-# (clip, sharp clip), uint8 [t,h,w,3] -> more figures of each frame, by name; such as LPIPS
-ClipMetric = Callable[[np.ndarray, np.ndarray], Mapping[str, Sequence[float]]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,7 +86,7 @@ def measure_split(
     frames: int,
     batch_size: int = 1,
     most: int = 0,
-    more: Iterable[ClipMetric] = (),
+    lpips: ClipMetric | None = None,
 ) -> dict[str, list[dict[str, float]]]:
     """Returns the figures of every frame, by sequence.
 
@@ -99,24 +96,21 @@ def measure_split(
         frames: frames the network sees at once.
         batch_size: clips at once.
         most: how many sequences are used, from the first; 0 = all.
-        more: metrics beside PSNR and SSIM; their names get `_blur` and `_recon`.
+        lpips: one more figure.
     """
     sequences = dataset.sequences()[: most or None]
-    progress = Progress("evaluating", total=sum(count for _, count in sequences), unit="frames")
-    found: dict[str, list[dict[str, float]]] = {}
-    for name, count in sequences:
-        clip = dataset.read_sequence(name)
-        recon = restore_sequence(restore, clip["blur"], clip.get("voxels"), frames=frames, batch_size=batch_size)
-        blur, recon, sharp = (metrics.to_uint8(one) for one in (clip["blur"], recon, clip["sharp"]))
-        found[name] = [metrics.compare(*frame) for frame in zip(blur, recon, sharp, strict=True)]
-        for metric in more:
-            for of, restored in (("blur", blur), ("recon", recon)):
-                for figure, values in metric(restored, sharp).items():
-                    for scores, value in zip(found[name], values, strict=True):
-                        scores[f"{figure}_{of}"] = float(value)
-        progress.advance(count)
+    clips = sum(-(-count // min(frames, count)) for _, count in sequences)
+    progress = Progress("evaluating", total=clips, unit="clips")
+
+    def restore_and_count(blur: np.ndarray, voxels: np.ndarray | None) -> Mapping[int, np.ndarray]:
+        restored = restore(blur, voxels)
+        progress.advance(len(restored))
+        return restored
+
+    found = validate(restore_and_count, dataset, frames=frames, batch_size=batch_size, most=most, lpips=lpips)
     progress.finish()
-    return found
+    assert found is not None  # nobody asked it to stop
+    return found.frames
 
 
 def write_report(
@@ -211,12 +205,12 @@ def _load(workdir: Path, *, which: str | None) -> Trained:
     network = describe_network(lambda: build_restorer(config.model.to_dict(), rngs=nnx.Rngs(0)))
     params = jax.device_put(params, sharding.replicated(mesh))
     forward = make_forward(network, mesh)
-    by_batch = sharding.batch_sharding(mesh)
+    batch_size = sharding.batch_parts(mesh)
 
-    def restore(blur: np.ndarray, voxels: np.ndarray | None) -> np.ndarray:
-        return np.asarray(forward(params, *sharding.put_batch((blur, voxels), by_batch)))
+    def restore(blur: np.ndarray, voxels: np.ndarray | None) -> Mapping[int, np.ndarray]:
+        return sharding.own_clips(forward(params, *sharding.put_batch((blur, voxels), mesh, batch_size)))
 
-    return Trained(config, statistics, restore, network.spike_bins, sharding.batch_parts(mesh))
+    return Trained(config, statistics, restore, network.spike_bins, batch_size)
 
 
 def _open_split(root: Path, split: str, trained: Trained, workdir: Path) -> FolderDataset:

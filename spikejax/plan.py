@@ -115,6 +115,7 @@ def _plan(config: "ConfigDict", topology: "Topology", *, batch_size: int | None)
     from spikejax.training import sharding
 
     parts = sharding.batch_parts(sharding.make_mesh(config.mesh.to_dict(), devices=topology.devices))
+    parts *= config.training.accumulate
 
     def plan_of(clips: int) -> "Plan":
         return _announced(with_changes(config, batch_size=clips * parts), topology)

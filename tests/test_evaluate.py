@@ -18,7 +18,6 @@ from spikejax.data.scenes import write_moving_photographs
 from spikejax.errors import InputError
 from spikejax.training.checkpoint import Checkpoints
 from spikejax.training.evaluate import validate
-from spikejax.training.inputs import read_sequences
 from spikejax.training.optimizer import make_optimizer
 from spikejax.training.sharding import make_mesh
 from spikejax.training.step import abstract_state, create_state, describe_network
@@ -36,9 +35,9 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def copy(blur: np.ndarray, voxels: np.ndarray | None) -> np.ndarray:
+def copy(blur: np.ndarray, voxels: np.ndarray | None) -> dict[int, np.ndarray]:
     """A network that leaves everything as it is."""
-    return blur
+    return dict(enumerate(blur))
 
 
 def test_a_checkpoint_measures_as_in_training(
@@ -49,9 +48,8 @@ def test_a_checkpoint_measures_as_in_training(
     config = tiny_config()
     config.data.source, config.data.root = "folder", str(root)
     network = describe_network(lambda: build_stand_in(config.model.to_dict(), rngs=nnx.Rngs(3)))
-    optimizer = make_optimizer(
-        config.optimizer, lambda step: 0.1, network.axes, frozen=everywhere(network.shapes, value=False)
-    )
+    nowhere = everywhere(network.shapes, value=False)
+    optimizer = make_optimizer(config.optimizer, lambda step: 0.1, network.axes, frozen=nowhere, slow=nowhere)
     abstract = abstract_state(network, optimizer, make_mesh({"data": -1, "fsdp": 1}))
     state = create_state(network, optimizer, abstract, zeros=everywhere(network.shapes, value=False))
     statistics = json.loads((root / "statistics.json").read_text())
@@ -61,11 +59,15 @@ def test_a_checkpoint_measures_as_in_training(
 
     evaluate.main(["--workdir", str(tmp_path / "run"), "--output", str(tmp_path / "out")])
 
-    def restore(blur: np.ndarray, voxels: np.ndarray | None) -> np.ndarray:
-        return np.asarray(nnx.merge(network.graph, state.params)(jnp.asarray(blur), jnp.asarray(voxels)))
+    def restore(blur: np.ndarray, voxels: np.ndarray | None) -> dict[int, np.ndarray]:
+        return dict(
+            enumerate(np.asarray(nnx.merge(network.graph, state.params)(jnp.asarray(blur), jnp.asarray(voxels))))
+        )
 
     dataset = FolderDataset(root, "val", frames=2, bins=BINS)
-    expected = validate(restore, read_sequences(dataset), frames=config.validation.frames).scores
+    validation = validate(restore, dataset, frames=config.validation.frames)
+    assert validation is not None
+    expected = validation.scores
     figures = json.loads((tmp_path / "out" / "metrics.json").read_text())
     assert figures["total"] == pytest.approx(expected, rel=1e-6)
     assert figures["split"] == "val" and figures["unused"] == []
@@ -107,18 +109,21 @@ def test_every_frame_and_sequence_has_its_line(tmp_path: Path, root: Path) -> No
     assert figures["frames"][names[1]][2]["psnr_y_blur"] == found[names[1]][2]["psnr_y_blur"]
 
 
-def test_more_metrics_have_columns_of_their_own(root: Path) -> None:
+def test_lpips_has_columns_of_its_own(root: Path) -> None:
     """Catches a metric that compares the wrong pictures, or a frame with another's value."""
 
-    def brightness(clip: np.ndarray, sharp: np.ndarray) -> dict[str, np.ndarray]:
-        return {"brightness": clip.mean(axis=(1, 2, 3)) - sharp.mean(axis=(1, 2, 3))}
+    def brightness(clip: np.ndarray, sharp: np.ndarray) -> np.ndarray:
+        return clip.mean(axis=(1, 2, 3)) - sharp.mean(axis=(1, 2, 3))
+
+    def darken(blur: np.ndarray, voxels: np.ndarray | None) -> dict[int, np.ndarray]:
+        return dict(enumerate(0 * blur))
 
     dataset = FolderDataset(root, "val", frames=2, bins=None)
-    found = evaluate.measure_split(lambda blur, _: 0 * blur, dataset, frames=3, most=1, more=[brightness])
+    found = evaluate.measure_split(darken, dataset, frames=3, most=1, lpips=brightness)
     ((name, frames),) = found.items()
     sharp = metrics.to_uint8(dataset.read_sequence(name)["sharp"])
-    assert [frame["brightness_recon"] for frame in frames] == pytest.approx(-sharp.mean(axis=(1, 2, 3)))
-    assert frames[0]["brightness_blur"] != frames[0]["brightness_recon"]
+    assert [frame["lpips_recon"] for frame in frames] == pytest.approx(-sharp.mean(axis=(1, 2, 3)))
+    assert frames[0]["lpips_blur"] != frames[0]["lpips_recon"]
 
 
 def test_output_that_is_something_else(tmp_path: Path) -> None:

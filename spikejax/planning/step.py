@@ -104,17 +104,26 @@ def plan_step(config: ConfigDict, topology: Topology, *, build: Build = build_re
     """
     started = time.monotonic()
     mesh = sharding.make_mesh(config.mesh.to_dict(), devices=topology.devices)
-    sharding.check_batch_size(config.data.batch_size, mesh)
+    sharding.check_batch(config.data.batch_size, mesh, accumulate=config.training.accumulate)
+    sharding.check_rows(config.data.crop, mesh, of="data.crop")
     network = describe_network(lambda: build(config.model.to_dict(), rngs=nnx.Rngs(config.seed)))
     schedule = make_schedule(config.optimizer, steps=config.training.steps)
     frozen = matching(network.shapes, config.optimizer.frozen, key="optimizer.frozen")
-    optimizer = make_optimizer(config.optimizer, schedule, network.axes, frozen=frozen)
-    abstract = abstract_state(network, optimizer, mesh)
+    slow = matching(network.shapes, config.optimizer.slow, key="optimizer.slow")
+    optimizer = make_optimizer(config.optimizer, schedule, network.axes, frozen=frozen, slow=slow)
+    abstract = abstract_state(network, optimizer, mesh, average=config.training.ema_decay > 0)
 
     def loss(recon: jax.Array, sharp: jax.Array) -> jax.Array:
         return charbonnier(recon, sharp, epsilon=config.loss.charbonnier_epsilon)
 
-    train_step: Any = make_train_step(network, optimizer, loss, abstract, frozen=frozen, seed=config.seed)
+    train_step: Any = make_train_step(
+        *(network, optimizer, loss, abstract),
+        frozen=frozen,
+        seed=config.seed,
+        accumulate=config.training.accumulate,
+        ema_decay=config.training.ema_decay,
+        skip_not_finite=config.training.skip_not_finite,
+    )
     forward: Any = make_forward(network, mesh)
     batch = _abstract_batch(config, network.spike_bins, sharding.batch_sharding(mesh))
     forward_traced = forward.trace(abstract.params, batch["blur"], batch.get("voxels"))
