@@ -29,7 +29,8 @@ from spikejax.data.layout import SPLITS
 from spikejax.data.progress import Progress
 from spikejax.data.statistics import statistics_from
 from spikejax.errors import InputError
-from spikejax.training.evaluate import ClipMetric, Restore, validate
+from spikejax.metrics import Distance
+from spikejax.training.evaluate import Restore, validate
 
 METRICS_FILE = "metrics.json"
 Scores = Mapping[str, float]
@@ -62,7 +63,12 @@ def main(arguments: Sequence[str]) -> None:
     dataset = _open_split(root, options.split, trained, workdir)
     frames = options.frames or trained.config.validation.frames
     found = measure_split(
-        trained.restore, dataset, frames=frames, batch_size=trained.batch_size, most=options.sequences
+        trained.restore,
+        dataset,
+        frames=frames,
+        batch_size=trained.batch_size,
+        most=options.sequences,
+        lpips=_lpips(options.lpips or trained.config.validation.lpips_weights_file),
     )
     header = {
         "workdir": str(workdir),
@@ -75,7 +81,7 @@ def main(arguments: Sequence[str]) -> None:
     total = write_report(output, found, header=header, overwrite=options.overwrite)
     count = sum(len(clip) for clip in found.values())
     print(f"{count} frames of {len(found)} sequences measured, {output}")
-    for name in ("psnr", "psnr_y", "ssim", "ssim_y"):
+    for name in (name.removesuffix("_blur") for name in total if name.endswith("_blur")):
         print(f"{name:<7} {total[f'{name}_blur']:8.4f} -> {total[f'{name}_recon']:8.4f}")
 
 
@@ -86,7 +92,7 @@ def measure_split(
     frames: int,
     batch_size: int = 1,
     most: int = 0,
-    lpips: ClipMetric | None = None,
+    lpips: Distance | None = None,
 ) -> dict[str, list[dict[str, float]]]:
     """Returns the figures of every frame, by sequence.
 
@@ -96,7 +102,7 @@ def measure_split(
         frames: frames the network sees at once.
         batch_size: clips at once.
         most: how many sequences are used, from the first; 0 = all.
-        lpips: one more figure.
+        lpips: measured as well, if given.
     """
     sequences = dataset.sequences()[: most or None]
     clips = sum(-(-count // min(frames, count)) for _, count in sequences)
@@ -166,6 +172,9 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     )
     parser.add_argument("--frames", type=_frames, metavar="N", help="the network sees at once (default: as validation)")
     parser.add_argument("--sequences", type=int, default=0, metavar="N", help="only the first N; 0 = all (default)")
+    parser.add_argument(
+        "--lpips", metavar="FILE", help="converted weights of LPIPS, to measure it as well (default: as validation)"
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace the figures of an earlier evaluation")
     options = parser.parse_args(arguments)
     if options.sequences < 0:
@@ -211,6 +220,13 @@ def _load(workdir: Path, *, which: str | None) -> Trained:
         return sharding.own_clips(forward(params, *sharding.put_batch((blur, voxels), mesh, batch_size)))
 
     return Trained(config, statistics, restore, network.spike_bins, batch_size)
+
+
+def _lpips(path: str) -> Distance | None:
+    """LPIPS by the weights of a file; None without one."""
+    from spikejax.perceptual import load_lpips, lpips_distance
+
+    return lpips_distance(load_lpips(path)) if path else None
 
 
 def _open_split(root: Path, split: str, trained: Trained, workdir: Path) -> FolderDataset:

@@ -112,8 +112,8 @@ def test_every_frame_and_sequence_has_its_line(tmp_path: Path, root: Path) -> No
 def test_lpips_has_columns_of_its_own(root: Path) -> None:
     """Catches a metric that compares the wrong pictures, or a frame with another's value."""
 
-    def brightness(clip: np.ndarray, sharp: np.ndarray) -> np.ndarray:
-        return clip.mean(axis=(1, 2, 3)) - sharp.mean(axis=(1, 2, 3))
+    def brightness(picture: np.ndarray, sharp: np.ndarray) -> float:
+        return float(picture.mean() - sharp.mean())
 
     def darken(blur: np.ndarray, voxels: np.ndarray | None) -> dict[int, np.ndarray]:
         return dict(enumerate(0 * blur))
