@@ -70,7 +70,7 @@ def get_config() -> ConfigDict:
                 space=1,  # splits the rows of the pictures
             ),
             restore=dict(  # what `python -m spikejax.restore` does unless told otherwise
-                tile=(12, 256, 256),  # frames, rows, columns that the network sees at once; 0 = all there are
+                tile=(5, 256, 256),  # frames, rows, columns that the network sees at once; 0 = all there are
                 overlap=(2, 20, 20),  # frames, rows, columns that neighbouring tiles share
             ),
         )

@@ -52,4 +52,8 @@ def get_config() -> ConfigDict:
     config.validation.frames = 2
     config.validation.pictures = 4
     config.validation.pictures_every = 250
+
+    # As many frames as in training: among more, attention over time would no longer find a frame's own spikes.
+    config.restore.tile = (2, 128, 128)
+    config.restore.overlap = (1, 20, 20)
     return config
