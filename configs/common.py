@@ -107,7 +107,7 @@ def _model() -> dict:
             zero_init=True,  # the fusion's last projections start at zero: the network begins as exactly VRT
         ),
         compute_dtype="float32",  # or "bfloat16"; parameters are float32 in both
-        remat="none",  # or "blocks": recompute the blocks' activations in the backward pass, to save memory
+        remat="none",  # what the backward pass computes again, to save memory: "blocks" (most of it) or "everything"
     )
 
 

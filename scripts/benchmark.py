@@ -110,9 +110,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to FILE")
     parser.add_argument("--repeats", type=int, default=3, help="runs of each part (default: 3)")
-    parser.add_argument(
-        "--remat", default="everything", help="what a training step computes again (default: everything)"
-    )
+    parser.add_argument("--remat", default="blocks", help="what a training step computes again (default: %(default)s)")
     parser.add_argument("--part", choices=PARTS, help="measure this part alone")
     parser.add_argument("--data", action="store_true", help="measure the data's way to the training step instead")
     parser.add_argument("--root", type=Path, help="with --data: data set for the loader (default: the embedded one)")

@@ -14,13 +14,10 @@ from spikejax.models.layers import GatedMLP, LayerNorm, stack_blocks
 
 Remat = Literal["none", "blocks", "everything"]
 _REMAT_POLICIES = {
-    # Only what is cheap is computed again: norms, GELUs, moving tokens. Products and attention are kept.
-    "blocks": jax.checkpoint_policies.save_from_both_policies(
-        jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
-        jax.checkpoint_policies.save_only_these_names(SAVED_NAME),
-    ),
-    # Only the inputs of the blocks are kept, and what attention returned, which costs most to compute again.
-    "everything": jax.checkpoint_policies.save_only_these_names(SAVED_NAME),
+    # The inputs of the blocks are kept, and what attention returned, which costs most to compute again.
+    "blocks": jax.checkpoint_policies.save_only_these_names(SAVED_NAME),
+    # Only the inputs of the blocks are kept.
+    "everything": None,
 }
 
 

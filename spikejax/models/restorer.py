@@ -41,8 +41,8 @@ class Restorer(nnx.Module):
             spike: the spike branch, None for the backbone alone.
             compute_dtype: "float32" follows the inputs' dtype; "bfloat16" computes features in it, while parameters,
                 flows, offsets, positions, logits and softmax stay float32.
-            remat: what the backward pass computes again instead of storing it: "none", "blocks" (all of a block but
-                its products and attention), "everything" (all of a block).
+            remat: what the backward pass computes again instead of storing it: "none", "blocks" (attention blocks but
+                for what attention returned), "everything" (attention blocks and alignment).
             rngs: seeds of the weights.
         """
         if compute_dtype not in ("float32", "bfloat16"):

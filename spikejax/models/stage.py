@@ -59,6 +59,7 @@ class Stage(nnx.Module):
         remat: Remat,
         rngs: nnx.Rngs,
     ):
+        self.remat = remat
         self.reshape = Reshape(features_in, features, resolution, rngs=rngs)
         mutual_depth = int(depth * mutual_ratio)
 
@@ -97,7 +98,12 @@ class Stage(nnx.Module):
         if self.warping is None:
             return x
         assert flows is not None
-        return self.warping(x, flows)
+        if self.remat != "everything":
+            return self.warping(x, flows)
+        definition, parameters = nnx.split(self.warping)
+        return jax.checkpoint(lambda parameters, *inputs: nnx.merge(definition, parameters)(*inputs))(
+            parameters, x, flows
+        )
 
 
 class ResidualGroup(nnx.Module):

@@ -12,6 +12,7 @@ from spikejax.models.stage import DOWN, SAME, UP, Reshape, ResidualGroup, Stage
 from spikejax.models.vrt import VRT, VRTConfig
 from tests.models import loops
 from tests.models.parameters import build_random, linear, normal, values
+from tests.models.quick import quick_jit
 
 
 @pytest.mark.parametrize("resolution", (SAME, DOWN, UP))
@@ -64,6 +65,23 @@ def test_a_stage_is_its_parts_in_turn() -> None:
 
     answer, expected = both(jnp.asarray(x, jnp.float32))
     np.testing.assert_allclose(answer, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_a_stage_that_is_computed_again_has_the_same_gradients() -> None:
+    """Catches rematerialisation that leaves the alignment or its flows without a gradient."""
+    x = jnp.asarray(normal(1, 2, 8, 10, 4), jnp.float32)
+    flow = jnp.asarray(normal(1, 1, 4, 5, 2), jnp.float32)
+
+    def gradients(remat: str) -> list[np.ndarray]:
+        definition, parameters = nnx.split(make_stage(depth=2, drop_rates=(0.0, 0.0), remat=remat))
+
+        def loss(parameters: nnx.State, x: Array, flow: Array) -> Array:
+            return jnp.square(nnx.merge(definition, parameters)(x, ClipFlows((flow,), (-flow,)))).mean()
+
+        return jax.tree.leaves(quick_jit(jax.grad(loss, argnums=(0, 1, 2)))(parameters, x, flow))
+
+    for again, kept in zip(gradients("everything"), gradients("none"), strict=True):
+        np.testing.assert_allclose(again, kept, rtol=1e-4, atol=1e-6)
 
 
 def test_groups_of_a_stage() -> None:
