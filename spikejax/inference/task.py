@@ -34,9 +34,13 @@ class Task:
 
     @property
     def tile(self) -> Extent:
-        """The published evaluation's tile for such a network."""
-        if self.interpolates:
-            return Extent(self.window, 256, 256)
+        """The published evaluation's tile for such a network.
+
+        With spikes as many frames as a window's, which are those of training: among more, attention over time would
+        not find a frame's own spikes.
+        """
+        if self.interpolates or self.bins is not None:
+            return Extent(max(self.window, MIN_FRAMES), 256, 256)
         if self.upscale == 1:
             return Extent(12, 256, 256)
         return Extent(40 if self.window <= 6 else 32, 128, 128)
@@ -44,7 +48,7 @@ class Task:
     @property
     def overlap(self) -> Extent:
         """The published evaluation's overlap; clips to interpolate in always follow each other frame by frame."""
-        return Extent(self.window - 1 if self.interpolates else 2, 20, 20)
+        return Extent(self.window - 1 if self.interpolates else min(2, self.tile.frames - 1), 20, 20)
 
     def length(self, count: int, *, passes: int = 1) -> int:
         """How many restored frames there are of `count` frames."""

@@ -81,7 +81,8 @@ def test_a_stage_that_is_computed_again_has_the_same_gradients() -> None:
         return jax.tree.leaves(quick_jit(jax.grad(loss, argnums=(0, 1, 2)))(parameters, x, flow))
 
     for again, kept in zip(gradients("everything"), gradients("none"), strict=True):
-        np.testing.assert_allclose(again, kept, rtol=1e-4, atol=1e-6)
+        # In float32 the sums are added up in another order.
+        np.testing.assert_allclose(again, kept, rtol=1e-4, atol=1e-5)
 
 
 def test_groups_of_a_stage() -> None:
