@@ -30,7 +30,7 @@ def weights() -> Weights:
 
 
 def test_a_file_of_weights(weights: Weights, tmp_path: Path) -> None:
-    """Catches parameters, statistics or a dtype that do not arrive, and a network with spikes that sees more frames than a window."""
+    """Catches parameters, statistics or a dtype that do not arrive, and spikes of more frames than a window at once."""
     write_weights(tmp_path / "a.safetensors", weights)
     restorer = spikejax.load(tmp_path / "a.safetensors", dtype="bfloat16")
     assert restorer.task.bins == BINS
