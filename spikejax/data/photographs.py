@@ -10,6 +10,7 @@ from collections.abc import Mapping
 import cv2
 import numpy as np
 import skimage.data
+import skimage.io  # noqa: F401  # what `skimage.data` would import at its first use, in several threads at once
 from jaxtyping import Float32
 
 from spikejax.data.simulator import to_linear
