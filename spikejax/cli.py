@@ -1,4 +1,4 @@
-"""How every entry point ends: the exit codes and what is printed when something goes wrong.
+"""What entry points share: how they end (exit codes, and what is printed when it went wrong), and a type of argument.
 
 0: done. 2: the user's input is wrong (one line on stderr, as argparse does it, and what takes a list below it). 3:
 parts of the input were damaged, the rest is done (one line). 130: interrupted with Ctrl-C. 141: the reader of our
@@ -6,6 +6,7 @@ standard output has gone away (`... | head`). With SPIKEJAX_TRACEBACK=1 in the e
 error is printed too.
 """
 
+import argparse
 import os
 import sys
 import traceback
@@ -27,6 +28,13 @@ def run(main: Callable[[Sequence[str]], None]) -> NoReturn:
         main: takes the arguments after the program's name.
     """
     sys.exit(_exit_code(main, sys.argv[1:]))
+
+
+def positive_count(text: str) -> int:
+    """Returns the number, at least 1, that an argument says: a `type` for argparse."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number from 1, found {text!r}")
+    return int(text)
 
 
 def _exit_code(main: Callable[[Sequence[str]], None], arguments: Sequence[str]) -> int:

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from spikejax.cli import run
+from spikejax.cli import positive_count, run
 from spikejax.data.check import check_root
 from spikejax.data.layout import SPLITS
 from spikejax.data.preparation import LAYOUTS, PrepareSettings, prepare
@@ -85,7 +85,9 @@ def _parser() -> argparse.ArgumentParser:
         help="keep pictures as PNG alone: less than half the disk, several times slower to read crops of",
     )
     frames = parser.add_argument_group("frames")
-    frames.add_argument("--bins", type=_count, default=32, metavar="K", help="time bins of the voxels (default: 32)")
+    frames.add_argument(
+        "--bins", type=positive_count, default=32, metavar="K", help="time bins of the voxels (default: 32)"
+    )
     frames.add_argument("--blur", choices=GOPRO_BLURS, help="which blurry pictures of GoPro, where both are there")
     frames.add_argument(
         "--split",
@@ -96,19 +98,13 @@ def _parser() -> argparse.ArgumentParser:
     frames.add_argument("--spike-size", type=_size, metavar="HxW", help="of the spikes, where no config.yaml says it")
     frames.add_argument("--grey", action="store_true", help="take grey pictures, too")
     frames.add_argument(
-        "--crop", type=_count, default=1, metavar="N", help="leave out pictures with a side below N pixels"
+        "--crop", type=positive_count, default=1, metavar="N", help="leave out pictures with a side below N pixels"
     )
     workers = os.cpu_count() or 1
     parser.add_argument(
-        "--workers", type=_count, default=workers, metavar="N", help=f"processes (default: {workers}, the CPUs)"
+        "--workers", type=positive_count, default=workers, metavar="N", help=f"processes (default: {workers}, the CPUs)"
     )
     return parser
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"expected a whole number from 1, found {text!r}")
-    return int(text)
 
 
 def _size(text: str) -> tuple[int, int]:

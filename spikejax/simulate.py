@@ -19,7 +19,7 @@ import cv2
 import numpy as np
 from jaxtyping import Float32
 
-from spikejax.cli import run
+from spikejax.cli import positive_count, run
 from spikejax.data.exposure import CameraSettings, Exposure, Rig
 from spikejax.data.files import atomic_directory, refuse_existing
 from spikejax.data.interpolate import EndOfFrames, Interpolator
@@ -286,16 +286,16 @@ def _parser() -> argparse.ArgumentParser:
     files.add_argument("--overwrite", action="store_true", help="replace a sequence of that name")
     time = parser.add_argument_group("time")
     time.add_argument(
-        "--exposure-frames", type=_count, default=8, metavar="N", help="video frames that an exposure spans"
+        "--exposure-frames", type=positive_count, default=8, metavar="N", help="video frames that an exposure spans"
     )
     time.add_argument(
         "--steps",
-        type=_count,
+        type=positive_count,
         default=camera.steps_per_frame,
         metavar="N",
         help="steps of the spike camera in an exposure",
     )
-    time.add_argument("--max-frames", type=_count, metavar="N", help="most pictures to make; without it all")
+    time.add_argument("--max-frames", type=positive_count, metavar="N", help="most pictures to make; without it all")
     light = parser.add_argument_group("picture")
     light.add_argument(
         "--size",
@@ -311,7 +311,7 @@ def _parser() -> argparse.ArgumentParser:
         help="add a camera motion, at most this much in an exposure",
     )
     spikes = parser.add_argument_group("spikes")
-    spikes.add_argument("--spike-scale", type=_count, default=1, metavar="N", help="picture size / spike size")
+    spikes.add_argument("--spike-scale", type=positive_count, default=1, metavar="N", help="picture size / spike size")
     spikes.add_argument(
         "--theta",
         type=_amount,
@@ -347,15 +347,11 @@ def _parser() -> argparse.ArgumentParser:
         metavar="X",
         help="relative standard deviation of the pixels' dark rates",
     )
-    spikes.add_argument("--bins", type=_count, default=32, metavar="K", help="time bins of the voxels' statistics")
+    spikes.add_argument(
+        "--bins", type=positive_count, default=32, metavar="K", help="time bins of the voxels' statistics"
+    )
     spikes.add_argument("--seed", type=int, default=0, metavar="N", help="of the spike camera and the added motion")
     return parser
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"expected a whole number from 1, found {text!r}")
-    return int(text)
 
 
 def _amount(text: str) -> float:

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float32, UInt8
 
-from spikejax.cli import run
+from spikejax.cli import positive_count, run
 from spikejax.data.dat import read_config, read_spikes
 from spikejax.data.encode import VIDEO_SUFFIXES, write_video
 from spikejax.data.exposure import to_picture
@@ -262,26 +262,27 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--recon", metavar="FOLDER", help="restored pictures of the sequence, by the same names")
     parser.add_argument("--spike-size", type=_size, metavar="H,W", help="size of a bare stream's frames")
     parser.add_argument(
-        "--half-width", type=_count, default=16, metavar="N", help="of TFP's wide window, bare streams (default: 16)"
+        "--half-width",
+        type=positive_count,
+        default=16,
+        metavar="N",
+        help="of TFP's wide window, bare streams (default: 16)",
     )
     parser.add_argument(
         "--frames",
-        type=_count,
+        type=positive_count,
         metavar="N",
         help=f"most rows of a sheet (default: {_SHEET_ROWS}) or frames of a video (default: {_VIDEO_FRAMES})",
     )
     parser.add_argument(
-        "--panel-width", type=_count, metavar="PIXELS", help="width of each picture; without it the pictures' own"
+        "--panel-width",
+        type=positive_count,
+        metavar="PIXELS",
+        help="width of each picture; without it the pictures' own",
     )
     parser.add_argument("--rate", type=float, default=10.0, metavar="X", help="a video's frames a second (default: 10)")
     parser.add_argument("--overwrite", action="store_true", help="replace an output that is there")
     return parser
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"expected a whole number from 1, found {text!r}")
-    return int(text)
 
 
 def _size(text: str) -> tuple[int, int]:
