@@ -165,6 +165,9 @@ _FREE = {
     *("copy-done", "slice-done", "all-gather-done", "all-reduce-done", "collective-permute-done", "iota"),
 }
 _SLICES = {"dynamic-slice", "slice", "gather", "slice-start"}
+# These change a part of their first operand where it lies: which operand is the part, and how often it passes the
+# memory. A scatter adds to what is there, so it reads and writes.
+_UPDATES = {"dynamic-update-slice": (1, 1), "scatter": (2, 2)}
 
 
 def _memory_bytes(module: Module, line: Instruction, shapes: Mapping[str, tuple[Shape, ...]]) -> float:
@@ -178,8 +181,8 @@ def _memory_bytes(module: Module, line: Instruction, shapes: Mapping[str, tuple[
     if line.opcode in _SLICES:
         result = line.shapes[-2] if line.opcode == "slice-start" else line.shapes[0]
         return result.size * bool(operands and operands[0]) + (0 if line.opcode == "slice-start" else written)
-    if line.opcode == "dynamic-update-slice":
-        return 2 * shapes[line.operands[1]][0].size * bool(written)
+    if line.opcode in _UPDATES:
+        return (sum(operands[1:]) + _update_bytes(line, shapes)) * bool(written)
     if line.opcode == "fusion" and "calls" in line.called:
         return _fusion_bytes(module.computations[line.called["calls"][0]], operands, written)
     return sum(operands) + written
@@ -202,14 +205,20 @@ def _fusion_bytes(inner: tuple[Instruction, ...], operands: list[int], written: 
         elif not all(_updates(user, line.name) for user in using):
             total += whole
     for line in inner:
-        if line.opcode == "dynamic-update-slice" and any(_updates(line, name) for name in line.operands[:1]):
-            whole, update = line.shapes[0].stored, shapes[line.operands[1]][0].size
-            written -= max(min(whole, written) - update, 0)
+        if line.opcode in _UPDATES:
+            whole = line.shapes[0].stored
+            written -= max(min(whole, written) - _update_bytes(line, shapes), 0)
     return total + written
 
 
 def _updates(user: Instruction, name: str) -> bool:
-    return user.opcode == "dynamic-update-slice" and user.operands[0] == name
+    return user.opcode in _UPDATES and user.operands[0] == name
+
+
+def _update_bytes(line: Instruction, shapes: Mapping[str, tuple[Shape, ...]]) -> int:
+    """What is read and written of the whole array where a part of it is changed."""
+    operand, passes = _UPDATES[line.opcode]
+    return passes * shapes[line.operands[operand]][0].size
 
 
 def _add(a: Collective, b: Collective) -> Collective:

@@ -95,6 +95,37 @@ def test_bytes_of_the_main_memory() -> None:
     assert measure_traffic(parse(PROGRAM)).memory_bytes == 6 * (32 + 4 + 256) + 2 * 512
 
 
+CHANGES = """HloModule jit_g, is_scheduled=true
+
+%add (x: f32[], y: f32[]) -> f32[] {
+  %x = f32[] parameter(0)
+  %y = f32[] parameter(1)
+  ROOT %sum = f32[] add(%x, %y)
+}
+
+%spread (pixels: f32[1000,8], where: s32[10,1], more: f32[10,8]) -> f32[1000,8] {
+  %pixels = f32[1000,8]{1,0} parameter(0)
+  %where = s32[10,1]{1,0} parameter(1)
+  %more = f32[10,8]{1,0} parameter(2)
+  ROOT %added = f32[1000,8]{1,0} scatter(%pixels, %where, %more), update_window_dims={1}, to_apply=%add
+}
+
+ENTRY %main (p: f32[1000,8], i: s32[10,1], u: f32[10,8]) -> f32[1000,8] {
+  %p = f32[1000,8]{1,0} parameter(0)
+  %i = s32[10,1]{1,0} parameter(1)
+  %u = f32[10,8]{1,0} parameter(2)
+  %fused = f32[1000,8]{1,0} fusion(%p, %i, %u), kind=kCustom, calls=%spread
+  ROOT %bare = f32[1000,8]{1,0} scatter(%fused, %i, %u), update_window_dims={1}, to_apply=%add
+}
+"""
+
+
+def test_bytes_of_a_change_in_place() -> None:
+    """Catches a gradient that counts whole, twice, in every round of a loop that adds to some of its pixels."""
+    # Where, what, and as much read and written: once in a fusion, once outside.
+    assert measure_traffic(parse(CHANGES)).memory_bytes == 2 * (40 + 320 + 2 * 320)
+
+
 def test_a_loop_of_unknown_length_is_reported() -> None:
     """Catches a figure that is silently too small."""
     traffic = measure_traffic(parse(PROGRAM.replace("s32[]{:T(128)} constant(6)", "s32[]{:T(128)} copy(%state)")))
