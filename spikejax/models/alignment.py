@@ -117,12 +117,12 @@ class ParallelWarping(nnx.Module):
         later = [_neighbours(x, flows.backward, span, forward=False) for span in spans]
         earlier = [_neighbours(x, flows.forward, span, forward=True) for span in spans]
         sources, source_flows = (
-            rearrange(jnp.stack(arrays), "(d k) b t h w c -> (d b t) k h w c", d=2)
+            rearrange(jnp.stack(arrays), "(d k) b t h w c -> (b d t) k h w c", d=2)
             for arrays in zip(*later, *earlier, strict=True)
         )
-        targets = rearrange(jnp.stack([x[:, :-1], x[:, 1:]]), "d b t h w c -> (d b t) h w c")
+        targets = rearrange(jnp.stack([x[:, :-1], x[:, 1:]]), "d b t h w c -> (b d t) h w c")
         aligned = self.alignment(sources, targets, source_flows)
-        from_later, from_earlier = rearrange(aligned, "(d b t) h w c -> d b t h w c", d=2, b=batch)
+        from_later, from_earlier = rearrange(aligned, "(b d t) h w c -> d b t h w c", d=2, b=batch)
         # The last frame has none after it, the first none before it.
         from_later, from_earlier = _pad_frames(from_later, 0, 1), _pad_frames(from_earlier, 1, 0)
         return self.fuse(jnp.concatenate([x, from_later, from_earlier], axis=-1))

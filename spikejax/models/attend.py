@@ -150,13 +150,13 @@ def _in_parts(part: Callable[..., tuple], clips: int, q: Array, *others: Array |
     logits = count * heads * tokens * tokens
 
     def one_after_the_other(most: int, clips: int, *arrays: Array | None) -> tuple:
-        # Each part has windows of every clip: were the clips taken in turn, devices that share them would wait for
-        # each other, and hold each other's.
+        # Each part has windows of every clip and of all rows: were they taken in turn, devices that share them would
+        # wait for each other, and hold each other's.
         parts = count_parts(logits // clips, most=most, of=count // clips)
         if parts == 1:
             return part(*arrays)
         cut = jax.tree.map(
-            lambda x: rearrange(x, "(clips parts w) ... -> parts (clips w) ...", clips=clips, parts=parts), arrays
+            lambda x: rearrange(x, "(clips w parts) ... -> parts (clips w) ...", clips=clips, parts=parts), arrays
         )
         first = jax.tree.map(lambda x: x[0], cut)
         nothing = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(part, *first)[1])
@@ -167,7 +167,7 @@ def _in_parts(part: Callable[..., tuple], clips: int, q: Array, *others: Array |
 
         total, stacked = lax.scan(step, nothing, cut)
         joined = jax.tree.map(
-            lambda x: rearrange(x, "parts (clips w) ... -> (clips parts w) ...", clips=clips), stacked
+            lambda x: rearrange(x, "parts (clips w) ... -> (clips w parts) ...", clips=clips), stacked
         )
         return joined, total
 

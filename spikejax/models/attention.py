@@ -32,16 +32,19 @@ def shrink_window(size: Window, window: Window) -> tuple[Window, Window]:
 
 
 def partition(x: Num[Array, "b t h w c"], window: Window) -> Num[Array, "nw n c"]:
-    """The windows of a clip whose sizes are multiples of the window's."""
+    """The windows of a clip whose sizes are multiples of the window's.
+
+    Clips and rows are outermost, so that either may be split over devices.
+    """
     wt, wh, ww = window
-    return rearrange(x, "b (t wt) (h wh) (w ww) c -> (b t h w) (wt wh ww) c", wt=wt, wh=wh, ww=ww)
+    return rearrange(x, "b (t wt) (h wh) (w ww) c -> (b h t w) (wt wh ww) c", wt=wt, wh=wh, ww=ww)
 
 
 def merge(windows: Float[Array, "nw n c"], window: Window, size: Window) -> Float[Array, "b t h w c"]:
     """The clip of `size` (t, h, w) that `partition` cut into `windows`."""
     (wt, wh, ww), (t, h, w) = window, size
     return rearrange(
-        windows, "(b t h w) (wt wh ww) c -> b (t wt) (h wh) (w ww) c",
+        windows, "(b h t w) (wt wh ww) c -> b (t wt) (h wh) (w ww) c",
         t=t // wt, h=h // wh, w=w // ww, wt=wt, wh=wh, ww=ww,
     )  # fmt: skip
 

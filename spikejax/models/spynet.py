@@ -95,11 +95,15 @@ def _pyramid(picture: Float[Array, "n h w 3"]) -> list[Array]:
 def clip_flows(spynet: SpyNet, clip: Float[Array, "b t h w 3"], reach: int) -> tuple[ClipFlows, ...]:
     """The flows of `clip` at the scales 1, 1/2, 1/4 and 1/8, between frames up to `reach` (1 to 3) apart."""
     batch = clip.shape[0]
-    earlier, later = (rearrange(frames, "b t h w c -> (b t) h w c") for frames in (clip[:, :-1], clip[:, 1:]))
-    flows = spynet(jnp.concatenate([earlier, later]), jnp.concatenate([later, earlier]))
+    earlier, later = clip[:, :-1], clip[:, 1:]
+    # The clips are the outermost axis of the batch, so that one that is split over devices stays split.
+    references, supportings = (
+        rearrange(jnp.stack(frames), "d b t h w c -> (b d t) h w c") for frames in ((earlier, later), (later, earlier))
+    )
+    flows = spynet(references, supportings)
     by_scale = []
     for flow in flows:
-        backward, forward = rearrange(flow, "(d b t) h w c -> d b t h w c", d=2, b=batch)
+        backward, forward = rearrange(flow, "(b d t) h w c -> d b t h w c", d=2, b=batch)
         by_scale.append(_compose(backward, forward, reach))
     return tuple(by_scale)
 

@@ -120,16 +120,16 @@ class TemporalCrossAttnFuse(nnx.Module):
 def over_pixels(function: Callable[..., Array], *clips: Float[Array, "b t h w _c"]) -> Float[Array, "b t h w _c"]:
     """`function` of the [p, t, c] sequences of all pixels, in equal parts of `SEQUENCES_AT_ONCE` of a clip at most.
 
-    Each part has pixels of every clip, so that a batch that is split over devices stays split.
+    Each part has pixels of every clip and of all rows, so that what is split over devices stays split.
     """
     batch, _, height, width, _ = clips[0].shape
     parts = count_parts(height * width, most=SEQUENCES_AT_ONCE, of=height * width)
     sequences = [rearrange(x, "b t h w c -> b (h w) t c") for x in clips]
-    cut = [rearrange(x, "b (parts p) t c -> parts (b p) t c", parts=parts) for x in sequences]
+    cut = [rearrange(x, "b (p parts) t c -> parts (b p) t c", parts=parts) for x in sequences]
     if parts == 1:
         result = function(*(x[0] for x in cut))[jnp.newaxis]
     else:
         result = lax.map(jax.checkpoint(lambda part: function(*part)), cut)
-    return rearrange(result, "parts (b p) t c -> b t (parts p) c", b=batch).reshape(
+    return rearrange(result, "parts (b p) t c -> b t (p parts) c", b=batch).reshape(
         batch, -1, height, width, result.shape[-1]
     )

@@ -200,8 +200,8 @@ def _neighbour_pictures(picture: Float[Array, "b t h w c"], flows: ClipFlows) ->
     batch = picture.shape[0]
     sources = jnp.stack([picture[:, 1:], picture[:, :-1]])
     towards = jnp.stack([flows.backward[0], flows.forward[0]])
-    warped = warp_nearest4(*(rearrange(x, "d b t h w c -> (d b t) h w c") for x in (sources, towards)))
-    later, earlier = rearrange(warped, "(d b t) h w c -> d b t h w c", d=2, b=batch)
+    warped = warp_nearest4(*(rearrange(x, "d b t h w c -> (b d t) h w c") for x in (sources, towards)))
+    later, earlier = rearrange(warped, "(b d t) h w c -> d b t h w c", d=2, b=batch)
     nothing = jnp.zeros_like(later[:, :1])
     return jnp.concatenate([later, nothing], axis=1), jnp.concatenate([nothing, earlier], axis=1)
 

@@ -46,7 +46,7 @@ def test_windows_hold_frames_rows_and_columns_in_order() -> None:
     window = (2, 3, 4)
     windows = partition(jnp.asarray(clip), window)
     assert windows.shape == (2 * 2 * 2 * 2, 24, 3)
-    for number, (b, t, h, w) in enumerate(np.ndindex(2, 2, 2, 2)):
+    for number, (b, h, t, w) in enumerate(np.ndindex(2, 2, 2, 2)):
         for token, (dt, dh, dw) in enumerate(np.ndindex(2, 3, 4)):
             np.testing.assert_array_equal(windows[number, token], clip[b, 2 * t + dt, 3 * h + dh, 4 * w + dw])
     np.testing.assert_array_equal(merge(windows, window, (4, 6, 8)), clip)
