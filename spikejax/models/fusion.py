@@ -12,7 +12,8 @@ from flax import nnx
 from jax import Array
 from jaxtyping import Float
 
-from spikejax.models.layers import Linear
+from spikejax.models.blocks import Remat
+from spikejax.models.layers import Linear, call
 from spikejax.models.spike_encoder import SpikeEncoder3D
 from spikejax.models.temporal import SpikeTemporalSA, TemporalCrossAttnFuse
 from spikejax.models.vrt import STAGE_SCALES, U_STAGES, VRTConfig
@@ -87,9 +88,9 @@ class ConcatFuse(nnx.Module):
 class SpikeBranch(nnx.Module):
     """From voxels to what VRT's stages are given."""
 
-    def __init__(self, config: SpikeConfig, vrt: VRTConfig, *, rngs: nnx.Rngs):
+    def __init__(self, config: SpikeConfig, vrt: VRTConfig, *, remat: Remat = "none", rngs: nnx.Rngs):
         config.check_against(vrt)
-        self.config = config
+        self.config, self.recompute = config, remat == "everything"
         self.encoder = SpikeEncoder3D(config.bins, config.channels[:ENCODER_SCALES], rngs=rngs)
         options: dict[str, Any] = {"zero_init": config.zero_init, "rngs": rngs}
         if config.fusion == "concat":
@@ -108,10 +109,13 @@ class SpikeBranch(nnx.Module):
 
     def __call__(self, voxels: Float[Array, "b t h w k"]) -> "SpikeFusion":
         """The fusion of one batch of clips with the spikes behind `voxels` (standardised log counts)."""
-        encoded = self.encoder(voxels)
+        encoded = self.encoder(voxels, recompute=self.recompute)
         features = [encoded[encoder_scale(stage)] for stage in self.config.fused_stages]
         if self.temporal_attention is not None:
-            features = [attention(x) for attention, x in zip(self.temporal_attention, features, strict=True)]
+            features = [
+                call(attention, x, recompute=self.recompute)
+                for attention, x in zip(self.temporal_attention, features, strict=True)
+            ]
         return SpikeFusion(self, dict(zip(self.config.fused_stages, features, strict=True)))
 
 
@@ -138,4 +142,4 @@ class SpikeFusion:
             raise ValueError(
                 f"scale 1/{STAGE_SCALES[stage - 1]} (stage {stage}): spike features are {spikes.shape}, VRT's {x.shape}"
             )
-        return self.branch.fuse_blocks[stage - 1](x, spikes)
+        return call(self.branch.fuse_blocks[stage - 1], x, spikes, recompute=self.branch.recompute)

@@ -11,8 +11,9 @@ follows the input (float64 checks, bfloat16 compute). Every parameter names its 
 """
 
 import functools
+import operator
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -153,6 +154,23 @@ def stack_blocks(count: int, make: Callable[[nnx.Rngs], Block], *, rngs: nnx.Rng
         if isinstance(variable, nnx.Param):
             variable.set_metadata(axes=("layers", *variable.get_metadata("axes")))
     return blocks
+
+
+def call(module: nnx.Module, *inputs: Any, recompute: bool, by: Callable[..., Any] = operator.call) -> Any:
+    """Returns `by(module, *inputs)`.
+
+    Args:
+        module: what is called.
+        inputs: arrays, or trees of them.
+        recompute: the backward pass computes what is within again instead of storing it.
+        by: what calls it.
+    """
+    if not recompute:
+        return by(module, *inputs)
+    definition, parameters = nnx.split(module)
+    return jax.checkpoint(lambda parameters, *inputs: by(nnx.merge(definition, parameters), *inputs))(
+        parameters, *inputs
+    )
 
 
 def count_parts(size: int, *, most: int, of: int) -> int:

@@ -42,7 +42,7 @@ class Restorer(nnx.Module):
             compute_dtype: "float32" follows the inputs' dtype; "bfloat16" computes features in it, while parameters,
                 flows, offsets, positions, logits and softmax stay float32.
             remat: what the backward pass computes again instead of storing it: "none", "blocks" (attention blocks but
-                for what attention returned), "everything" (attention blocks and alignment).
+                for what attention returned), "everything" (attention blocks, alignment, flows and the spike branch).
             rngs: seeds of the weights.
         """
         if compute_dtype not in ("float32", "bfloat16"):
@@ -51,7 +51,7 @@ class Restorer(nnx.Module):
             raise ValueError(f"remat must be one of {', '.join(get_args(Remat))}, not {remat!r}")
         self.compute_dtype = jnp.dtype(jnp.bfloat16) if compute_dtype == "bfloat16" else None
         self.vrt = VRT(vrt, compute_dtype=self.compute_dtype, remat=remat, rngs=rngs)
-        self.spike_branch = None if spike is None else SpikeBranch(spike, vrt, rngs=rngs)
+        self.spike_branch = None if spike is None else SpikeBranch(spike, vrt, remat=remat, rngs=rngs)
 
     @property
     def needs_spikes(self) -> bool:

@@ -7,7 +7,7 @@ import jax
 from flax import nnx
 from jaxtyping import Array, Float
 
-from spikejax.models.layers import Conv3D
+from spikejax.models.layers import Conv3D, call
 
 
 class ResidualBlock3D(nnx.Module):
@@ -62,10 +62,12 @@ class SpikeEncoder3D(nnx.Module):
             for features_in, features, stride in zip((bins, *channels), channels, strides, strict=False)
         )
 
-    def __call__(self, voxels: Float[Array, "b t h w k"]) -> list[Float[Array, "b _t _h _w _c"]]:
-        """The features of every scale."""
+    def __call__(
+        self, voxels: Float[Array, "b t h w k"], *, recompute: bool = False
+    ) -> list[Float[Array, "b _t _h _w _c"]]:
+        """The features of every scale; with `recompute`, the backward pass computes what is within a scale again."""
         features = []
         for scale in self.scales:
-            voxels = scale(voxels)
+            voxels = call(scale, voxels, recompute=recompute)
             features.append(voxels)
         return features

@@ -11,7 +11,7 @@ from jaxtyping import Float, Key
 from spikejax.models.alignment import ParallelWarping
 from spikejax.models.attention import Window
 from spikejax.models.blocks import Remat, TMSAGroup
-from spikejax.models.layers import LayerNorm, Linear
+from spikejax.models.layers import LayerNorm, Linear, call
 from spikejax.models.spynet import ClipFlows
 
 Resolution = str
@@ -98,12 +98,7 @@ class Stage(nnx.Module):
         if self.warping is None:
             return x
         assert flows is not None
-        if self.remat != "everything":
-            return self.warping(x, flows)
-        definition, parameters = nnx.split(self.warping)
-        return jax.checkpoint(lambda parameters, *inputs: nnx.merge(definition, parameters)(*inputs))(
-            parameters, x, flows
-        )
+        return call(self.warping, x, flows, recompute=self.remat == "everything")
 
 
 class ResidualGroup(nnx.Module):

@@ -19,7 +19,7 @@ from jaxtyping import Float, Key
 from spikejax.models.attention import Window
 from spikejax.models.blocks import Remat
 from spikejax.models.heads import InterpolationHead, PictureHead, UpscalingHead
-from spikejax.models.layers import Conv2D, LayerNorm, Linear
+from spikejax.models.layers import Conv2D, LayerNorm, Linear, call
 from spikejax.models.spynet import ClipFlows, SpyNet, clip_flows
 from spikejax.models.stage import DOWN, SAME, UP, ResidualGroup, Stage
 from spikejax.models.warp import warp_nearest4
@@ -110,7 +110,7 @@ class VRT(nnx.Module):
             remat: what of the blocks the backward pass computes again, see `Restorer`.
             rngs: seeds of the weights.
         """
-        self.config, self.compute_dtype = config, compute_dtype
+        self.config, self.compute_dtype, self.recompute = config, compute_dtype, remat == "everything"
         rates = np.linspace(0, config.drop_path, sum(config.depths)).tolist()
         starts = np.cumsum((0, *config.depths))
         rates = [tuple(rates[start : start + depth]) for start, depth in zip(starts, config.depths, strict=False)]
@@ -161,7 +161,11 @@ class VRT(nnx.Module):
             features = self._features(self.conv_first(self._cast(picture - mean)), None, fusion, key)
             return self.head(features).astype(clip.dtype) + mean
         assert not isinstance(self.head, InterpolationHead)
-        flows = clip_flows(self.spynet, picture, self.config.reach)
+        flows: tuple[ClipFlows, ...] = call(
+            *(self.spynet, picture),
+            by=lambda spynet, picture: clip_flows(spynet, picture, self.config.reach),
+            recompute=self.recompute,
+        )
         later, earlier = _neighbour_pictures(picture, flows[0])
         x = jnp.concatenate([picture, later, earlier, clip[..., self.config.input_channels :]], axis=-1)
         features = self._features(self.conv_first(self._cast(x)), flows, fusion, key)
