@@ -54,11 +54,23 @@ class DeformableAlignment(nnx.Module):
         self.bias = nnx.Param(jnp.zeros(features), axes=("features_out",))
 
     def __call__(
-        self, sources: Float[Array, "n k h w c"], target: Float[Array, "n h w c"], flows: Float[Array, "n k h w 2"]
+        self,
+        sources: Float[Array, "n k h w c"],
+        target: Float[Array, "n h w c"],
+        flows: Float[Array, "n k h w 2"],
+        *,
+        clips: int = 1,
     ) -> Float[Array, "n h w c"]:
-        """The sources, each seen through its flow, aligned with the target and merged."""
+        """The sources, each seen through its flow, aligned with the target and merged.
+
+        Args:
+            sources: pictures to be aligned.
+            target: what they are aligned with.
+            flows: from the target to each source.
+            clips: how many clips they are of, one clip's after the other's.
+        """
         position, mask = self._sampling(sources, target, flows)
-        return self._sample(sources, position, mask)
+        return self._sample(sources, position, mask, clips)
 
     def _sampling(self, sources: Array, target: Array, flows: Array) -> tuple[Array, Array]:
         """Where to sample, [n, h, w, taps, groups, 2] as (column, row), and how much of it to take, without the 2."""
@@ -87,13 +99,13 @@ class DeformableAlignment(nnx.Module):
         mask = rearrange(jax.nn.sigmoid(mask), "n h w (g tap) -> n h w tap g", tap=TAPS)
         return rearrange(position, "n h w tap k g xy -> n h w tap (k g) xy"), mask.astype(target.dtype)
 
-    def _sample(self, sources: Array, position: Array, mask: Array) -> Array:
+    def _sample(self, sources: Array, position: Array, mask: Array, clips: int) -> Array:
         """The deformable convolution itself."""
         n, k, height, width, channels = sources.shape
         image = rearrange(sources, "n k h w (g c) -> n h w (k g) c", g=self.groups // k)
         kernel = rearrange(self.kernel[...].astype(sources.dtype), "ty tx i (k o) -> k (ty tx i) o", k=k)
         position, mask = (x.reshape(n, height * width, *x.shape[3:]) for x in (position, mask))
-        merged = deformable_convolution(image, position, mask, kernel)
+        merged = deformable_convolution(image, position, mask, kernel, clips)
         return merged.reshape(n, height, width, channels) + self.bias[...].astype(merged.dtype).reshape(1, 1, 1, -1)
 
 
@@ -121,7 +133,7 @@ class ParallelWarping(nnx.Module):
             for arrays in zip(*later, *earlier, strict=True)
         )
         targets = rearrange(jnp.stack([x[:, :-1], x[:, 1:]]), "d b t h w c -> (b d t) h w c")
-        aligned = self.alignment(sources, targets, source_flows)
+        aligned = self.alignment(sources, targets, source_flows, clips=batch)
         from_later, from_earlier = rearrange(aligned, "(b d t) h w c -> d b t h w c", d=2, b=batch)
         # The last frame has none after it, the first none before it.
         from_later, from_earlier = _pad_frames(from_later, 0, 1), _pad_frames(from_earlier, 1, 0)

@@ -24,7 +24,7 @@ MAX_REGIONS = 8
 SAVED_NAME = "attended"
 # Logits of a clip held at once. On CPUs a few megabytes of them, of all clips, stay in the cache; more would come from
 # memory.
-_LOGITS_AT_ONCE = 2**27
+_LOGITS_AT_ONCE = 2**25
 _LOGITS_AT_ONCE_CPU = 2**23
 _LOGITS_IN_CACHE = 2**20
 

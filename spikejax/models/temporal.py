@@ -17,7 +17,7 @@ from jaxtyping import Float
 from spikejax.models.layers import LayerNorm, Linear, accumulation_dtype, count_parts
 
 # Sequences (pixels) of a clip that are worked on at once.
-SEQUENCES_AT_ONCE = 2**15
+SEQUENCES_AT_ONCE = 2**13
 
 
 class TemporalAttention(nnx.Module):

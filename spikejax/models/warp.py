@@ -112,8 +112,9 @@ def bilinear_corners(position: Float[Array, "n *p g 2"], height: int, width: int
 
 def sample_bilinear(image: Float[Array, "n h w g c"], position: Float[Array, "n *p g 2"]) -> Float[Array, "n *p g c"]:
     """`image` at `position` (column, row), zeros outside; each of the g groups of channels has positions of its own."""
+    pixels = flatten_pixels(image)
     weighted = [
-        gather_pixels(image, corner.place) * corner.weight.astype(image.dtype)[..., None]
+        gather_pixels(pixels, corner.place) * corner.weight.astype(image.dtype)[..., None]
         for corner in bilinear_corners(position, *image.shape[1:3])
     ]
     return sum(weighted[1:], weighted[0])
@@ -128,33 +129,36 @@ def warp_nearest4(image: Float[Array, "n h w c"], flow: Float[Array, "n h w 2"])
     n, height, width, channels = image.shape
     position = lax.stop_gradient(pixel_grid(height, width, flow.dtype) + flow)[..., None, :]
     below, above = jnp.floor(position), jnp.ceil(position)
+    flat = flatten_pixels(image[..., None, :])
     neighbours = []
     for x in (below, above):
         for y in (below, above):
             index, inside = _pixel_index(x[..., 0], y[..., 1], height, width)
-            pixels = gather_pixels(image.reshape(n, height, width, 1, channels), index)
+            pixels = gather_pixels(flat, index)
             neighbours.append(jnp.where(inside[..., None], pixels, jnp.zeros((), image.dtype))[..., 0, :])
     return jnp.concatenate(neighbours, axis=-1)
 
 
-def gather_pixels(image: Float[Array, "n h w g c"], index: Int[Array, "n *p g"]) -> Float[Array, "n *p g c"]:
+def flatten_pixels(image: Float[Array, "n h w g c"]) -> Float[Array, "n hwg c"]:
+    """The pixels of every group of channels, in the order in which `gather_pixels` and `add_pixels` number them."""
+    return rearrange(image, "n h w g c -> n (h w g) c")
+
+
+def gather_pixels(pixels: Float[Array, "n hwg c"], index: Int[Array, "n *p g"]) -> Float[Array, "n *p g c"]:
     """The pixels at `index`, (row * width + column) * groups + group."""
-    flat = rearrange(image, "n h w g c -> n (h w g) c")
-    gathered = jnp.take_along_axis(flat, index.reshape(len(index), -1, 1), axis=1, mode="promise_in_bounds")
-    return gathered.reshape(*index.shape, image.shape[-1])
+    gathered = jnp.take_along_axis(pixels, index.reshape(len(index), -1, 1), axis=1, mode="promise_in_bounds")
+    return gathered.reshape(*index.shape, pixels.shape[-1])
 
 
 def add_pixels(
-    image: Float[Array, "n h w g c"], index: Int[Array, "n *p g"], pixels: Float[Array, "n *p g c"]
-) -> Float[Array, "n h w g c"]:
-    """`image` with `pixels` added at `index`: what is left of `gather_pixels` in a backward pass."""
+    pixels: Float[Array, "n hwg c"], index: Int[Array, "n *p g"], more: Float[Array, "n *p g c"]
+) -> Float[Array, "n hwg c"]:
+    """`pixels` with `more` added at `index`: what is left of `gather_pixels` in a backward pass."""
 
-    def add(image: Array, index: Array, pixels: Array) -> Array:
-        return image.at[index].add(pixels, mode="promise_in_bounds")
+    def add(pixels: Array, index: Array, more: Array) -> Array:
+        return pixels.at[index].add(more, mode="promise_in_bounds")
 
-    flat = rearrange(image, "n h w g c -> n (h w g) c")
-    added = jax.vmap(add)(flat, index.reshape(len(index), -1), pixels.reshape(len(index), -1, image.shape[-1]))
-    return added.reshape(image.shape)
+    return jax.vmap(add)(pixels, index.reshape(len(index), -1), more.reshape(len(index), -1, pixels.shape[-1]))
 
 
 def _pixel_index(

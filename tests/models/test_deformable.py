@@ -58,15 +58,17 @@ def answer(function: Callable[..., Array]) -> list[np.ndarray]:
     return [np.asarray(x) for x in (merged, *gradients)]
 
 
-@pytest.mark.parametrize("parts", ("whole", "parts", "parts of parts", "parts elsewhere"))
+@pytest.mark.parametrize("parts", ("whole", "parts", "parts of parts", "parts elsewhere", "parts of clips elsewhere"))
 def test_the_backward_pass_is_that_of_the_formula(parts: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Catches a wrong derivative, samples from outside, parts in the wrong order, gradients lost between parts."""
     samples = IMAGES * PIXELS * TAPS * SOURCES * GROUPS * CHANNELS
     # Seven parts do not divide the 24 pixels: eight are taken.
     monkeypatch.setattr(deformable, "_SAMPLES_IN_CACHE", samples if parts == "whole" else samples // 7)
     monkeypatch.setattr(deformable, "_SAMPLES_OF_CORNERS", samples // 2 if parts == "parts of parts" else samples)
-    if parts == "parts elsewhere":
-        monkeypatch.setattr(deformable, "_SAMPLES_OF_IMAGE", samples // IMAGES // 7)
+    if parts.endswith("elsewhere"):
+        monkeypatch.setattr(deformable, "_SAMPLES_OF_FRAME", samples // IMAGES // 7)
         monkeypatch.setattr(deformable.lax, "platform_dependent", lambda *args, cpu, default: default(*args))
-    for ours, expected in zip(answer(deformable_convolution), answer(plain), strict=True):
+    clips = IMAGES if parts == "parts of clips elsewhere" else 1
+    ours_in_parts = answer(lambda *inputs: deformable_convolution(*inputs, clips))
+    for ours, expected in zip(ours_in_parts, answer(plain), strict=True):
         np.testing.assert_allclose(ours, expected, atol=1e-11)
