@@ -6,8 +6,9 @@
 #
 # KIND:SIZE is what spikejax.plan takes, such as v5e:4x4 or v5p:2x2x4. CLAIM is a PersistentVolumeClaim that all pods can
 # write to, mounted at /mnt/spikejax, where WORKDIR and the data lie. IMAGE has spikejax and jax[tpu]. A pod that is
-# evicted saves and leaves; the JobSet (jobset.sigs.k8s.io, to be installed in the cluster) then starts all pods again,
-# and they continue. With --dry-run the manifest is printed, to be kept or applied by other tools.
+# evicted saves and leaves; the JobSet (jobset.sigs.k8s.io 0.6 or newer, to be installed in the cluster) then starts all
+# pods again, and they continue, at most 100 times; a wrong input (exit code 2) fails it at once. Pods wait half an hour
+# for each other, unless --wait-seconds says otherwise. With --dry-run the manifest is printed.
 
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -39,15 +40,17 @@ done
 check_training "$@"
 
 size=${topology#*:}
-[[ $size =~ ^[1-9][0-9]*(x[1-9][0-9]*){1,2}$ ]] || usage "--topology: expected KIND:SIZE such as v5e:4x4, got $topology"
+axes=2
 case "${topology%%:*}" in
-    v4) accelerator=tpu-v4-podslice ;;
+    v4) accelerator=tpu-v4-podslice axes=3 ;;
     v5e) accelerator=tpu-v5-lite-podslice ;;
-    v5p) accelerator=tpu-v5p-slice ;;
+    v5p) accelerator=tpu-v5p-slice axes=3 ;;
     v6e) accelerator=tpu-v6e-slice ;;
-    tpu7x) accelerator=tpu7x ;;
+    tpu7x) accelerator=tpu7x axes=3 ;;
     *) usage "--topology: expected v4, v5e, v5p, v6e or tpu7x, got $topology" ;;
 esac
+[[ $size =~ ^[1-9][0-9]*(x[1-9][0-9]*)+$ && ${size//[0-9]/} == $(printf 'x%.0s' $(seq 2 $axes)) ]] ||
+    usage "--topology: expected KIND:SIZE such as v5e:4x4 or v5p:2x2x4, got $topology"
 chips=$((${size//x/*}))
 ((chips % chips_of_host == 0)) || usage "--chips-of-host: $chips_of_host does not divide the $chips chips of $topology"
 hosts=$((chips / chips_of_host))
@@ -57,15 +60,21 @@ in_quotes() {
     local text=${1//\\/\\\\}
     printf '"%s"' "${text//\"/\\\"}"
 }
-command=$(for word in python -m spikejax.train "$@"; do printf '\n                    - %s' "$(in_quotes "$word")"; done)
+command=$(for word in python -m spikejax.train --wait-seconds 1800 "$@"; do printf '\n                    - %s' "$(in_quotes "$word")"; done)
 
 manifest="apiVersion: jobset.x-k8s.io/v1alpha2
 kind: JobSet
 metadata:
   name: $name
+  annotations:
+    alpha.jobset.sigs.k8s.io/exclusive-topology: cloud.google.com/gke-nodepool
 spec:
   failurePolicy:
     maxRestarts: 100
+    rules:
+      - action: FailJobSet
+        onJobFailureReasons:
+          - PodFailurePolicy
   replicatedJobs:
     - name: train
       replicas: $slices
@@ -74,10 +83,15 @@ spec:
           parallelism: $hosts
           completions: $hosts
           backoffLimit: 0
+          podFailurePolicy:
+            rules:
+              - action: FailJob
+                onExitCodes:
+                  containerName: train
+                  operator: In
+                  values:
+                    - 2
           template:
-            metadata:
-              annotations:
-                alpha.jobset.sigs.k8s.io/exclusive-topology: cloud.google.com/gke-nodepool
             spec:
               restartPolicy: Never
               terminationGracePeriodSeconds: 300

@@ -3,8 +3,8 @@
 #
 #   scripts/launch_train.sh [--dry-run] [--restarts N] --config FILE --workdir DIR [ARGUMENT OF TRAINING ...]
 #
-# Output goes to the terminal and to WORKDIR/train.log. After a crash it waits RESTART_SECONDS (30) and continues from
-# the last checkpoint, at most N times (10); a wrong input (2), Ctrl-C (130) and SIGTERM (143) end it. PYTHON names
+# Output goes to the terminal and to LOG (WORKDIR/train.log). After a crash it waits RESTART_SECONDS (30) and continues
+# from the last checkpoint, at most N times (10); a wrong input (2), Ctrl-C (130) and SIGTERM (143) end it. PYTHON names
 # another interpreter.
 
 set -euo pipefail
@@ -42,13 +42,17 @@ fi
 
 cd "$here/.."
 mkdir -p "$workdir"
-log=$workdir/train.log
+log=${LOG:-$workdir/train.log}
 # Signals are for training, which saves and leaves; this script waits for it. As a job of its own (-m) training is not
 # told twice by a Ctrl-C, which it would take for "at once".
 set -m
-child=""
-trap '[ -z "$child" ] || kill -TERM "$child" 2>/dev/null || true' TERM
-trap '[ -z "$child" ] || kill -INT "$child" 2>/dev/null || true' INT
+child="" told=""
+pass_on() {
+    told=$2
+    [ -z "$child" ] || kill -"$1" "$child" 2>/dev/null || true
+}
+trap 'pass_on TERM 143' TERM
+trap 'pass_on INT 130' INT
 for ((attempt = 0; ; attempt++)); do
     "${command[@]}" > >(exec tee -ia "$log") 2>&1 &
     child=$!
@@ -59,13 +63,18 @@ for ((attempt = 0; ; attempt++)); do
         code=0
         wait "$child" || code=$?
     done
+    child=""
     case "$code" in
         0 | 2 | 130 | 143) exit "$code" ;;
     esac
+    [ -z "$told" ] || exit "$code"
     if [ "$attempt" -ge "$restarts" ]; then
         echo "launch_train.sh: ended with $code, $restarts restart(s) used up" | tee -a "$log" >&2
         exit "$code"
     fi
     echo "launch_train.sh: ended with $code, restart $((attempt + 1)) of $restarts" | tee -a "$log" >&2
-    sleep "${RESTART_SECONDS:-30}"
+    sleep "${RESTART_SECONDS:-30}" &
+    wait $! || true # a signal ends this wait, not the sleep
+    kill $! 2>/dev/null || true
+    [ -z "$told" ] || exit "$told"
 done

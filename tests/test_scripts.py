@@ -53,9 +53,29 @@ def test_dry_run_for_slurm() -> None:
     expected = {"sbatch", "--nodes=4", "--ntasks-per-node=8", "--gpus-per-node=8", "--partition=gpu", "--requeue"}
     assert expected <= set(options)
     (step,) = (line for line in job if line.startswith("srun"))
-    assert shlex.split(step.partition(" || ")[0])[2:] == ["python", "-m", "spikejax.train", *TRAINING]
-    assert 'if [ "$code" -eq 143 ]; then scontrol requeue "$SLURM_JOB_ID"; fi' in job
-    subprocess.run(["bash", "-n"], input="\n".join(job), text=True, check=True)
+    assert shlex.split(step.partition(" || ")[0])[3:] == ["python", "-m", "spikejax.train", *TRAINING]
+
+
+@pytest.mark.parametrize(
+    ("code", "restarts", "again"),
+    [(0, 0, False), (1, 0, False), (2, 0, False), (130, 0, False), (143, 9, True), (134, 2, True), (137, 3, False)],
+)
+def test_slurm_queues_again_what_can_go_on(tmp_path: Path, code: int, restarts: int, again: bool) -> None:
+    """Catches a job that ends for good when a peer dies, and one that tries a mistake again and again."""
+    for name, body in {"srun": f"exit {code}", "scontrol": f'echo "$*" >{tmp_path}/asked'}.items():
+        (tmp_path / name).write_text(f"#!/usr/bin/env bash\n{body}\n")
+        (tmp_path / name).chmod(0o755)
+    text = dry_run("launch_slurm.sh", "--nodes", "4", "--gpus", "8", "--restarts", "3", "--", *TRAINING)
+    job = "\n".join(text.splitlines()[1:-1])
+    environment = {
+        "PATH": f"{tmp_path}:{os.environ['PATH']}",
+        "SLURM_JOB_ID": "7",
+        "SLURM_RESTART_COUNT": str(restarts),
+    }
+    done = subprocess.run(["bash"], input=job, env=environment, text=True, check=False)
+    assert done.returncode == code
+    asked = tmp_path / "asked"
+    assert (asked.read_text() if asked.exists() else "") == ("requeue 7\n" if again else "")
 
 
 def test_dry_run_for_a_tpu_vm() -> None:
@@ -69,7 +89,22 @@ def test_dry_run_for_a_tpu_vm() -> None:
     remote = start[-1].removeprefix("--command=")
     subprocess.run(["bash", "-n"], input=remote, text=True, check=True)
     words = shlex.split(remote)
-    assert words[words.index("spikejax.train") + 1 :][: len(TRAINING)] == TRAINING
+    assert words[words.index("scripts/launch_train.sh") + 1 :][: len(TRAINING)] == TRAINING
+
+
+@pytest.mark.parametrize(
+    ("state", "begins"), [("", "create"), ("PREEMPTED", "delete create"), ("STOPPED", "start"), ("READY", "")]
+)
+def test_a_tpu_vm_that_was_taken_away_is_made_anew(tmp_path: Path, state: str, begins: str) -> None:
+    """Catches a second launch that copies to a machine which is no more, or makes one that is there."""
+    gcloud = tmp_path / "gcloud"
+    found = f"echo {state}" if state else "exit 1"
+    gcloud.write_text(f'#!/usr/bin/env bash\necho "$4" >>{tmp_path}/calls\n[ "$4" != describe ] || {found}\n')
+    gcloud.chmod(0o755)
+    where = ["--name", "pod", "--zone", "us-west4-a", "--type", "v5litepod-16", "--share", "10.0.0.2:/runs"]
+    environment = os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    subprocess.run([SCRIPTS / "launch_tpu_vm.sh", *where, "--", *TRAINING], env=environment, check=True)
+    assert (tmp_path / "calls").read_text().split() == ["describe", *begins.split(), "scp", "ssh", "ssh"]
 
 
 def test_dry_run_for_gke() -> None:
@@ -84,7 +119,10 @@ def test_dry_run_for_gke() -> None:
     assert pod["nodeSelector"]["cloud.google.com/gke-tpu-accelerator"] == "tpu-v5-lite-podslice"
     assert pod["nodeSelector"]["cloud.google.com/gke-tpu-topology"] == "4x4"
     (container,) = pod["containers"]
-    assert container["command"] == ["python", "-m", "spikejax.train", *TRAINING, '--config.data.root="\\yes: no']
+    assert container["command"][:3] == ["python", "-m", "spikejax.train"]
+    assert container["command"][-len(TRAINING) - 1 :] == [*TRAINING, '--config.data.root="\\yes: no']
+    (rule,) = spec["podFailurePolicy"]["rules"]
+    assert rule["onExitCodes"] == {"containerName": container["name"], "operator": "In", "values": [2]}
     assert container["resources"]["limits"]["google.com/tpu"] == 4
     assert pod["volumes"][0]["persistentVolumeClaim"]["claimName"] == "runs"
 
@@ -103,6 +141,11 @@ def test_dry_run_for_gke() -> None:
             ["--name", "a", "--image", "i", "--claim", "c", "--topology", "v5e:3x3", "--", *TRAINING],
             "4 does not divide the 9 chips of v5e:3x3",
         ),
+        (
+            "launch_gke.sh",
+            ["--name", "a", "--image", "i", "--claim", "c", "--topology", "v5p:4x4", "--", *TRAINING],
+            "expected KIND:SIZE such as v5e:4x4 or v5p:2x2x4, got v5p:4x4",
+        ),
     ],
 )
 def test_wrong_arguments(script: str, arguments: list[str], told: str) -> None:
@@ -112,16 +155,15 @@ def test_wrong_arguments(script: str, arguments: list[str], told: str) -> None:
     assert f"{script}: error: " in done.stderr.splitlines()[-1] and told in done.stderr.splitlines()[-1]
 
 
-def start(tmp_path: Path, stub: str, *options: str) -> "subprocess.Popen[str]":
+def start(tmp_path: Path, stub: str, *options: str, **environment: str) -> "subprocess.Popen[str]":
     """Starts launch_train.sh with a shell script in the place of Python."""
     python = tmp_path / "python"
     python.write_text(f"#!/usr/bin/env bash\n{stub}\n")
     python.chmod(0o755)
     arguments = [*options, "--config", "c.py", "--workdir", str(tmp_path / "run")]
-    environment = os.environ | {"PYTHON": str(python), "RESTART_SECONDS": "0"}
     return subprocess.Popen(
         [SCRIPTS / "launch_train.sh", *arguments],
-        env=environment,
+        env=os.environ | {"PYTHON": str(python), "RESTART_SECONDS": "0"} | environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -152,3 +194,17 @@ def test_a_signal_is_waited_for(tmp_path: Path) -> None:
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 143
     assert "saved" in output
+
+
+def test_a_signal_between_two_attempts_ends_it(tmp_path: Path) -> None:
+    """Catches a launcher that starts training again after it was told to end."""
+    process = start(tmp_path, f"echo run >>{tmp_path}/calls; exit 1", RESTART_SECONDS="600")
+    deadline = time.monotonic() + 60
+    assert process.stdout is not None
+    while "restart 1 of 10" not in process.stdout.readline():
+        assert time.monotonic() < deadline
+    time.sleep(0.2)
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=60)
+    assert process.returncode == 143
+    assert (tmp_path / "calls").read_text() == "run\n"
