@@ -26,7 +26,6 @@ from spikejax.cli import run
 from spikejax.data.files import atomic_directory, refuse_existing
 from spikejax.data.folders import FolderDataset
 from spikejax.data.layout import SPLITS
-from spikejax.data.progress import Progress
 from spikejax.data.statistics import statistics_from
 from spikejax.errors import InputError
 from spikejax.metrics import Distance
@@ -104,17 +103,7 @@ def measure_split(
         most: how many sequences are used, from the first; 0 = all.
         lpips: measured as well, if given.
     """
-    sequences = dataset.sequences()[: most or None]
-    clips = sum(-(-count // min(frames, count)) for _, count in sequences)
-    progress = Progress("evaluating", total=clips, unit="clips")
-
-    def restore_and_count(blur: np.ndarray, voxels: np.ndarray | None) -> Mapping[int, np.ndarray]:
-        restored = restore(blur, voxels)
-        progress.advance(len(restored))
-        return restored
-
-    found = validate(restore_and_count, dataset, frames=frames, batch_size=batch_size, most=most, lpips=lpips)
-    progress.finish()
+    found = validate(restore, dataset, frames=frames, batch_size=batch_size, most=most, lpips=lpips, task="evaluating")
     assert found is not None  # nobody asked it to stop
     return found.frames
 

@@ -34,11 +34,11 @@ from spikejax.data.layout import (
     write_sequence,
 )
 from spikejax.data.motion import Motion, random_motion
-from spikejax.data.progress import Progress
 from spikejax.data.simulator import SensorNoise
 from spikejax.data.statistics import TRAINING_SPLIT, write_statistics
 from spikejax.data.video import FrameSource, open_frames
 from spikejax.errors import InputError
+from spikejax.progress import with_progress
 
 SOURCE = "spikejax.simulate"
 # Frames that an added motion is bounded for where a video does not say how many it has.
@@ -121,7 +121,7 @@ def simulate(
     folder = root / split / name
     refuse_existing(folder, replace=overwrite)  # before the work, not after it
     with atomic_directory(folder, replace=overwrite) as temporary:
-        rows = write_sequence(temporary, name, _shown(_exposures(source, name, settings), source, settings))
+        rows = write_sequence(temporary, name, _watched(_exposures(source, name, settings), source, settings))
         if not rows:
             needed = settings.exposure_frames + 1 + settings.exposure_frames % 2
             raise InputError(f"expected a video of at least {needed} frames, the length of one exposure: {source.path}")
@@ -151,17 +151,13 @@ def _provenance(settings: SimulateSettings) -> dict[str, Any]:
     return {key: value for key, value in asdict(settings).items() if key != "camera"}
 
 
-def _shown(exposures: Iterator[Exposure], source: FrameSource, settings: SimulateSettings) -> Iterator[Exposure]:
+def _watched(exposures: Iterator[Exposure], source: FrameSource, settings: SimulateSettings) -> Iterator[Exposure]:
     """The exposures, with progress on the terminal."""
     total = settings.max_frames
     if source.expected_length is not None:
         in_video = max(0, source.expected_length - 1 - settings.exposure_frames % 2) // settings.exposure_frames
         total = in_video if total is None else min(total, in_video)
-    progress = Progress("simulating", total=total, unit="frames")
-    for exposure in exposures:
-        yield exposure
-        progress.advance()
-    progress.finish()
+    return with_progress(exposures, "simulating", total=total, unit="frame")
 
 
 def _exposures(source: FrameSource, name: str, settings: SimulateSettings) -> Iterator[Exposure]:

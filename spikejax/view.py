@@ -24,7 +24,6 @@ from spikejax.data.encode import VIDEO_SUFFIXES, write_video
 from spikejax.data.exposure import to_picture
 from spikejax.data.files import atomic_write
 from spikejax.data.layout import BLUR, SPLITS, read_alignment
-from spikejax.data.progress import Progress
 from spikejax.data.reconstruction import tfi, tfp
 from spikejax.data.registration import correlation, grey_light, overlay_edges, suspicion
 from spikejax.data.scan import FrameFiles, Run, Scan
@@ -32,6 +31,7 @@ from spikejax.data.sheet import Row, draw_sheet
 from spikejax.data.simulator import to_display
 from spikejax.data.video import open_frames, read_picture, write_picture
 from spikejax.errors import InputError
+from spikejax.progress import with_progress
 
 _SHEET_ROWS = 6
 _VIDEO_FRAMES = 300
@@ -75,22 +75,18 @@ def main(arguments: Sequence[str]) -> None:
             raise InputError(f"expected one sequence for a video (--sequence NAME), found the data set {path}")
         _write_video(output, shown, panel_width=options.panel_width, rate=options.rate, overwrite=options.overwrite)
     else:
-        rows = list(_with_progress(shown))
+        rows = list(_watched(shown))
         with atomic_write(output) as temporary:
             write_picture(temporary, draw_sheet(rows, panel_width=options.panel_width))
     print(output)
 
 
-def _with_progress(shown: Rows) -> Iterator[Row]:
-    progress = Progress("drawing", total=shown.count, unit="rows")
-    for row in shown.rows:
-        yield row
-        progress.advance()
-    progress.finish()
+def _watched(rows: Rows) -> Iterator[Row]:
+    return with_progress(rows.rows, "drawing", total=rows.count, unit="row")
 
 
 def _write_video(output: Path, shown: Rows, *, panel_width: int | None, rate: float, overwrite: bool) -> None:
-    sheets = (draw_sheet([row], panel_width=panel_width) for row in _with_progress(shown))
+    sheets = (draw_sheet([row], panel_width=panel_width) for row in _watched(shown))
     write_video(output, sheets, rate=Fraction(rate).limit_denominator(1000), overwrite=overwrite)
 
 

@@ -12,10 +12,11 @@ ROOT = Path(__file__).parents[1]
 PACKAGES = ("spikejax", "convert", "configs")
 # A module may import what stands in its row, and everybody the roots. Entry points (spikejax/NAME.py that are not named
 # here) may import everything but each other.
-ROOTS = {"spikejax", "spikejax.errors", "spikejax.cli"}
+ROOTS = {"spikejax", "spikejax.errors", "spikejax.cli", "spikejax.progress"}
 ALLOWED = {
     "spikejax.errors": set(),
     "spikejax.cli": set(),
+    "spikejax.progress": set(),
     "spikejax.losses": {"spikejax.models"},
     "spikejax.metrics": set(),
     "spikejax.perceptual": {"spikejax.metrics", "spikejax.models", "spikejax.weights"},

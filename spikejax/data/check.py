@@ -20,12 +20,12 @@ from spikejax.data.layout import (
     read_json,
 )
 from spikejax.data.parallel import run_parallel
-from spikejax.data.progress import Progress
 from spikejax.data.scan import FrameFiles, Run, Scan
 from spikejax.data.statistics import TRAINING_SPLIT, add_histograms, read_statistics, statistics_of
 from spikejax.data.video import read_picture
 from spikejax.data.voxels import voxelise
 from spikejax.errors import InputError
+from spikejax.progress import with_progress
 
 # Problems that are told one by one.
 _MOST_TOLD = 10
@@ -95,11 +95,9 @@ def check_root(root: Path, *, workers: int) -> str:
         scan = Scan(root, split, frames=1, spikes=True, smallest_side=1)
         findings.problems += [f"{split}/{row.sequence} {row.frame}: {row.reason}" for row in scan.dropped]
         checks += _checks(root, split, scan, bins, findings.problems)
-    progress = Progress("checking", total=len(checks), unit="frames")
-    for report in run_parallel(check_frame, checks, workers):
+    reports = run_parallel(check_frame, checks, workers)
+    for report in with_progress(reports, "checking", total=len(checks), unit="frame"):
         findings.add(report)
-        progress.advance()
-    progress.finish()
     if bins is not None and findings.windows and not findings.problems:
         findings.problems += _statistics_problems(root, bins, findings)
     if findings.problems:

@@ -39,11 +39,11 @@ from spikejax.data.layout import (
     write_origins,
 )
 from spikejax.data.parallel import run_parallel
-from spikejax.data.progress import Progress
 from spikejax.data.published import SourceSequence, find_folders, find_gopro, find_x4k, gopro_blur
 from spikejax.data.selection import FrameKey, Plan, PlannedFrame, Rules, select
 from spikejax.data.statistics import TRAINING_SPLIT, add_histograms, statistics_of
 from spikejax.errors import InputError
+from spikejax.progress import with_progress
 
 SOURCE = "spikejax.prepare"
 LAYOUTS = ("gopro", "x4k", "folders")
@@ -222,13 +222,11 @@ def _run(jobs: Sequence[FrameJob], journal: Journal, root: Path, workers: int, n
         _check_space(jobs, root, note)
         for sequence, folder in {job.sequence: job.folder for job in jobs}.items():
             write_config(folder / SPIKE, SpikeConfig(*sequence.spike_size))
-        progress = Progress("preparing", total=len(jobs), unit="frames")
-        for record in run_parallel(do_frame, jobs, workers):
+        records = run_parallel(do_frame, jobs, workers)
+        for record in with_progress(records, "preparing", total=len(jobs), unit="frame"):
             journal.append(record)
             if record.problem:
                 problems.append(record)
-            progress.advance()
-        progress.finish()
     except OSError as error:
         raise InputError(
             f"stopped: {error}; {len(journal.records)} frames are done and kept, the same command continues: {root}"

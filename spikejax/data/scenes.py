@@ -36,9 +36,9 @@ from spikejax.data.layout import (
 )
 from spikejax.data.motion import Motion, random_motion
 from spikejax.data.photographs import PHOTOGRAPHS, load_photograph, shrink_detail
-from spikejax.data.progress import Progress
 from spikejax.data.statistics import ensure_statistics
 from spikejax.errors import InputError
+from spikejax.progress import Progress
 
 SOURCE = "moving photographs (scikit-image)"
 # Fastest exposure of a sequence, as shares of the largest motion that the settings allow.
@@ -147,7 +147,7 @@ def _difference(present: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
 
 def _write_splits(root: Path, settings: SceneSettings, *, workers: int, progress: bool) -> None:
     total = sum(settings.sequences(split) for split in SPLITS) * settings.frames
-    shown = Progress("writing moving photographs", total=total, unit="frames") if progress else None
+    shown = Progress("writing moving photographs", total=total, unit="frame") if progress else None
 
     def write(split: str, number: int) -> list[AlignedFrame]:
         scene = make_scene(settings, split, number)

@@ -18,7 +18,6 @@ import numpy as np
 from jaxtyping import Num, UInt8
 
 from spikejax import metrics
-from spikejax.data.progress import Progress
 from spikejax.data.video import FrameSource
 from spikejax.errors import InputError
 from spikejax.inference.memory import peak_device_bytes, peak_host_bytes
@@ -29,6 +28,7 @@ from spikejax.inference.spikes import VoxelSource
 from spikejax.inference.stream import Settings, to_dtype
 from spikejax.inference.threads import ReadAhead, WriteBehind
 from spikejax.inference.tiling import Extent
+from spikejax.progress import Progress
 
 # Frames that may wait to be written; they are large after super-resolution.
 _WRITE_BEHIND = 4
@@ -165,7 +165,7 @@ def restore_job(restorer: VideoRestorer, job: Job, output: Output, *, log: TextI
     started = time.perf_counter()
     waited = -sum(reader.waited for reader in readers)
     total = restored_count(restorer, job.frames, job.settings, exact=False)
-    progress = Progress("restoring", total=None if total is None else total - already, unit="frames", stream=log)
+    progress = Progress("restoring", total=None if total is None else total - already, unit="frame", stream=log)
     writer = _Writer(job, output, stream.dtype, progress)
     behind = WriteBehind(writer.write, _WRITE_BEHIND)
     with behind.running() as put:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from spikejax.planning.step import Plan
-from spikejax.training.progress import duration, rate
+from spikejax.progress import duration, rate
 
 WIDTH = 80
 _GIB = 2**30
@@ -116,7 +116,7 @@ def _roofline_lines(plan: Plan) -> list[str]:
     lines = ["", *_table("roofline: a step takes at least, if only this counted", rows)]
     clips = plan.batch_size / roofline.step
     lines.append(
-        f"  bound by {roofline.limit}: {rate(roofline.step)}, {clips:.1f} clips/s",
+        f"  bound by {roofline.limit}: {rate(roofline.step, 'step')}, {clips:.1f} clips/s",
     )
     lines.append(f"  {plan.steps:,} steps: {duration(plan.steps * roofline.step)}")
     if plan.model_flop_utilisation is not None:

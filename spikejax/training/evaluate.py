@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from spikejax import metrics
+from spikejax.progress import with_progress
 
 # (this host's rows of the batch: blur [b,t,h,w,3], voxels [b,t,h',w',k] or None) -> restored clips [t,h,w,3] by their
 # row in the whole batch; over all hosts every row once
@@ -71,6 +72,7 @@ def validate(
     lpips: metrics.Distance | None = None,
     sum_over_hosts: Callable[[np.ndarray], np.ndarray] = lambda array: array,
     stop: Callable[[], bool] = lambda: False,
+    task: str = "",
 ) -> Validation | None:
     """Returns the scores over all sequences: the mean over each one's frames, then over the sequences.
 
@@ -85,6 +87,7 @@ def validate(
         lpips: measured as well, if given: lpips_blur and lpips_recon.
         sum_over_hosts: adds up an array of every host.
         stop: asked before each batch, on all hosts alike; once it says so the validation ends and returns None.
+        task: under which progress is shown on the terminal; "" = it is not.
     """
     sequences = dataset.sequences()[: most or None]
     if not sequences:
@@ -95,7 +98,9 @@ def validate(
     kept = _blank_pictures(dataset, sequences[:pictures])
     middle = {name: length // 2 for name, length in sequences}
     own_rows = range(batch_size) if rows is None else rows
-    for batch in _batches(dataset, sequences, frames, batch_size):
+    batches = _batches(dataset, sequences, frames, batch_size)
+    clips = sum(len(batch) for batch in batches)
+    for batch in with_progress(batches, task, total=clips, unit="clip", size=len) if task else batches:
         if stop():
             return None
         loaded = {row: _read(dataset, batch[min(row, len(batch) - 1)]) for row in own_rows}

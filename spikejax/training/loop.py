@@ -12,6 +12,7 @@ from ml_collections import ConfigDict
 
 from spikejax.errors import InputError
 from spikejax.models.restorer import build_restorer
+from spikejax.progress import duration
 from spikejax.training import hosts, sharding
 from spikejax.training.checkpoint import Checkpoints, check_workdir
 from spikejax.training.disk import full_disk_explained
@@ -21,7 +22,6 @@ from spikejax.training.inputs import data_root, open_inputs
 from spikejax.training.names import matching
 from spikejax.training.objective import make_distance, make_loss
 from spikejax.training.optimizer import make_optimizer, make_schedule
-from spikejax.training.progress import Progress, duration, summary
 from spikejax.training.start import start_from
 from spikejax.training.step import (
     Build,
@@ -32,6 +32,7 @@ from spikejax.training.step import (
     make_train_step,
 )
 from spikejax.training.stopping import StopRequest
+from spikejax.training.terminal import Terminal, summary
 from spikejax.training.watching import Profiler, TimeSplit, Utilisation
 from spikejax.training.writers import RunWriter
 
@@ -64,7 +65,7 @@ def train(
     workdir = Path(workdir).absolute()
     steps, validation, batch_size = config.training.steps, config.validation, config.data.batch_size
     allowed = config.training.skip_not_finite
-    progress = Progress(steps, show=hosts.is_first())
+    terminal = Terminal(steps, show=hosts.is_first())
 
     # ---- What everything is and where it lies; nothing is computed or written yet ----
     changes = check_workdir(workdir, config, allow_changes=allow_config_changes)
@@ -79,16 +80,16 @@ def train(
     zeros = matching(network.shapes, config.training.start_at_zero, key="training.start_at_zero")
     optimizer = make_optimizer(config.optimizer, schedule, network.axes, frozen=frozen, slow=slow)
     abstract = abstract_state(network, optimizer, mesh, average=config.training.ema_decay > 0)
-    progress.note(f"network: {network.size:,} parameters, on {sharding.describe(mesh)}")
-    loss = make_loss(config.loss, note=progress.note)
-    lpips = make_distance(validation, note=progress.note)
+    terminal.note(f"network: {network.size:,} parameters, on {sharding.describe(mesh)}")
+    loss = make_loss(config.loss, note=terminal.note)
+    lpips = make_distance(validation, note=terminal.note)
     for change in changes:
-        progress.note(f"changed configuration: {change}")
+        terminal.note(f"changed configuration: {change}")
 
     # ---- Data: this host's part ----
     inputs = open_inputs(config, root, spike_bins=network.spike_bins, mesh=mesh)
     loader = inputs.loader
-    progress.note(f"data: {inputs.describe()}")
+    terminal.note(f"data: {inputs.describe()}")
 
     # ---- State: from the last checkpoint, or fresh, or from other weights ----
     checkpoints = Checkpoints(workdir, config, statistics=inputs.statistics)
@@ -97,7 +98,7 @@ def train(
     if restored:
         step, state, data_state = restored
         loader.set_state(data_state)
-        progress.note(f"continuing from step {step} of {workdir}")
+        terminal.note(f"continuing from step {step} of {workdir}")
         if int(state.skipped) > allowed:
             least = f"expected at least {int(state.skipped)}, the updates that the run has left out so far"
             raise InputError(f"training.skip_not_finite: {least}, got {allowed}: {workdir}")
@@ -105,7 +106,7 @@ def train(
         step, state = 0, create_state(network, optimizer, abstract, zeros=zeros)
         if config.training.start_from:
             state, fresh = start_from(state, config.training.start_from)
-            progress.note(f"starting from {config.training.start_from}; fresh: {', '.join(fresh) or 'nothing'}")
+            terminal.note(f"starting from {config.training.start_from}; fresh: {', '.join(fresh) or 'nothing'}")
 
     # ---- The two compiled programs ----
     train_step = make_train_step(
@@ -134,13 +135,13 @@ def train(
             if found.skipped > allowed:
                 kept = checkpoints.save_not_finite(state, found, clips, allowed=allowed)
                 raise FloatingPointError(f"{found}, of {', '.join(clips)}; the state before it is in {kept}")
-            progress.note(f"left out: {found}, of {', '.join(clips)}")
+            terminal.note(f"left out: {found}, of {', '.join(clips)}")
 
     def log() -> None:
         check_finite()
         updates, values = recent.take()
         spent = times.take(updates)
-        progress.update(step, values["loss"])
+        terminal.update(step, values["loss"])
         values |= {"learning_rate": float(schedule(step - 1)), **spent, **utilisation(spent)}
         writer.scalars(step, values)
 
@@ -171,13 +172,13 @@ def train(
                 checkpoints.save_best(step, state.best_params, found.scores)
                 writer.scalars(step, found.scores)
                 writer.pictures(step, found.pictures)
-                progress.note(f"step {step}: {summary(found.scores)}")
+                terminal.note(f"step {step}: {summary(found.scores)}")
         return found
 
     # ---- Updates ----
     with StopRequest() as stop:
         if step < steps:
-            progress.note("compiling the training step ...")
+            terminal.note("compiling the training step ...")
         while step < steps and not stop.requested():
             position = loader.get_state()
             with times.spent_on("data"):
@@ -188,9 +189,9 @@ def train(
             recent.add(step, figures, position)
             profiler.after_update(step, figures)
             writer.after_update(step)
-            if not progress.started:
+            if not terminal.pace.started:
                 jax.block_until_ready(figures)
-                progress.start(step)
+                terminal.pace.start(step)
                 times.take(1)
             # Reading a figure waits for the device: not at every step, so that the host can run ahead.
             if step % config.training.log_every == 0 or step == steps:
@@ -208,8 +209,9 @@ def train(
         checkpoints.close()
         writer.close()
     if found is None:
-        progress.note(f"stopped at step {step}; the same command continues from there")
+        terminal.note(f"stopped at step {step}; the same command continues from there")
         return Outcome(step=step, scores=None, stopped_by=stop.signal)
-    progress.note(f"done: {steps} steps; {duration(progress.elapsed())} since the start; {summary(found.scores)}")
-    progress.note(f"pictures:    {writer.picture_folder}\ncheckpoints: {checkpoints.folder}")
+    terminal.note(f"done: {steps} steps; {duration(terminal.elapsed())} since the start; {summary(found.scores)}")
+    terminal.note(f"pictures:    {writer.picture_folder}")
+    terminal.note(f"checkpoints: {checkpoints.folder}")
     return Outcome(step=step, scores=found.scores, stopped_by=None)

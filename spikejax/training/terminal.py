@@ -1,68 +1,51 @@
 """The terminal's view of a run: one line at a time, readable at 80 columns."""
 
+import shutil
+import sys
+import textwrap
 import time
 from collections.abc import Callable, Mapping
 
+from spikejax.progress import Pace
 
-class Progress:
-    """Prints how far training is, how fast, and how long it will take.
 
-    The first update of a process compiles for a long time, so the clock starts when it is done (`start`). Time spent
-    elsewhere (validation) is in the estimate, since there will be more of it.
+class Terminal:
+    """Prints what a run is and does: how far training is, how fast, and how long it will take.
+
+    The first update of a process compiles for a long time, so the clock starts when it is done. Time spent elsewhere
+    (validation) is in the estimate, since there will be more of it.
     """
 
     def __init__(self, total: int, *, show: bool = True, clock: Callable[[], float] = time.monotonic) -> None:
-        self._total = total
-        self._show = show
-        self._clock = clock
-        self._begin = clock()
-        self._first: tuple[int, float] | None = None
+        """Prints nothing yet.
 
-    @property
-    def started(self) -> bool:
-        """Whether `start` was called."""
-        return self._first is not None
+        Args:
+            total: updates of the whole run.
+            show: whether to print; of many hosts one does.
+            clock: says seconds.
+        """
+        self.pace = Pace(total, unit="step", clock=clock)
+        self._total, self._show, self._clock = total, show, clock
+        self._begin = clock()
 
     def elapsed(self) -> float:
         """Seconds since this object was made."""
         return self._clock() - self._begin
 
-    def start(self, step: int) -> None:
-        """Starts the clock, with `step` updates done."""
-        self._first = (step, self._clock())
-
     def update(self, step: int, loss: float) -> None:
         """Prints the line for `step` updates done."""
         line = f"step {step:>{len(str(self._total))}}/{self._total} {100 * step // self._total:3d}%  loss {loss:.5f}"
-        if self._first is not None and step > self._first[0]:
-            seconds = (self._clock() - self._first[1]) / (step - self._first[0])
-            line += f"  {rate(seconds)}  {duration(seconds * (self._total - step))} left"
-        self.note(line)
+        pace = self.pace.text(step)
+        self.note(f"{line}  {pace}" if pace else line)
 
     def note(self, text: str) -> None:
-        """Prints a line at once, also into a pipe or a file; of many hosts one shows it."""
-        if self._show:
-            print(text, flush=True)
-
-
-def rate(seconds_per_step: float) -> str:
-    """Returns steps per second, or seconds per step where that is the larger number."""
-    if seconds_per_step > 1:
-        return f"{seconds_per_step:.1f} s/step"
-    return f"{1 / max(seconds_per_step, 1e-9):.1f} step/s"
-
-
-def duration(seconds: float) -> str:
-    """Returns a length of time in its two largest units."""
-    whole = round(seconds)
-    minutes, hours, days = whole // 60, whole // 3600, whole // 86400
-    if days:
-        return f"{days} d {hours % 24} h"
-    if hours:
-        return f"{hours} h {minutes % 60:02d} min"
-    if minutes:
-        return f"{minutes} min {whole % 60:02d} s"
-    return f"{whole} s"
+        """Prints a line at once, also into a pipe or a file; a terminal gets it broken between words."""
+        if not self._show:
+            return
+        if sys.stdout.isatty():
+            width = shutil.get_terminal_size().columns
+            text = textwrap.fill(text, width, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False)
+        print(text, flush=True)
 
 
 def summary(scores: Mapping[str, float]) -> str:

@@ -46,7 +46,7 @@ def test_a_plan_in_full() -> None:
         "products, as compiled 60.00 TFLOP",
         "all-reduce 12 96.00 MB 180.00 MB",
         "memory 542.5 ms",
-        "bound by memory: 1.8 step/s, 29.5 clips/s",
+        "bound by memory: 1.8 steps/s, 29.5 clips/s",
         "300,000 steps: 1 d 21 h",
         "model FLOP utilisation then: 16.1%",
     } <= lines
