@@ -8,7 +8,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from flax import nnx
 from ml_collections import ConfigDict
 
 from spikejax.losses import charbonnier
@@ -18,9 +17,8 @@ from spikejax.planning.topology import Topology
 from spikejax.planning.traffic import Traffic, measure_traffic
 from spikejax.training import sharding
 from spikejax.training.flops import BACKWARD_AND_FORWARD, count_flops
-from spikejax.training.names import matching
-from spikejax.training.optimizer import make_optimizer, make_schedule
-from spikejax.training.step import Build, abstract_state, describe_network, make_forward, make_train_step
+from spikejax.training.program import describe_program
+from spikejax.training.step import Build
 
 _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 
@@ -103,29 +101,15 @@ def plan_step(config: ConfigDict, topology: Topology, *, build: Build = build_re
         InputError: the mesh does not fit the devices, or the batch the mesh.
     """
     started = time.monotonic()
-    mesh = sharding.make_mesh(config.mesh.to_dict(), devices=topology.devices)
-    sharding.check_batch(config.data.batch_size, mesh, accumulate=config.training.accumulate)
-    sharding.check_rows(config.data.crop, mesh, of="data.crop")
-    network = describe_network(lambda: build(config.model.to_dict(), rngs=nnx.Rngs(config.seed)))
-    schedule = make_schedule(config.optimizer, steps=config.training.steps)
-    frozen = matching(network.shapes, config.optimizer.frozen, key="optimizer.frozen")
-    slow = matching(network.shapes, config.optimizer.slow, key="optimizer.slow")
-    optimizer = make_optimizer(config.optimizer, schedule, network.axes, frozen=frozen, slow=slow)
-    abstract = abstract_state(network, optimizer, mesh, average=config.training.ema_decay > 0)
+    program = describe_program(config, build=build, devices=topology.devices)
+    mesh, abstract = program.mesh, program.abstract
 
     def loss(recon: jax.Array, sharp: jax.Array) -> jax.Array:
         return charbonnier(recon, sharp, epsilon=config.loss.charbonnier_epsilon)
 
-    train_step: Any = make_train_step(
-        *(network, optimizer, loss, abstract),
-        frozen=frozen,
-        seed=config.seed,
-        accumulate=config.training.accumulate,
-        ema_decay=config.training.ema_decay,
-        skip_not_finite=config.training.skip_not_finite,
-    )
-    forward: Any = make_forward(network, mesh)
-    batch = _abstract_batch(config, network.spike_bins, sharding.batch_sharding(mesh))
+    train_step: Any = program.train_step(loss)
+    forward: Any = program.forward()
+    batch = _abstract_batch(config, program.network.spike_bins, sharding.batch_sharding(mesh))
     forward_traced = forward.trace(abstract.params, batch["blur"], batch.get("voxels"))
     recon = jax.tree.leaves(forward_traced.out_info)[0]
     batch["sharp"] = jax.ShapeDtypeStruct(recon.shape, jnp.float32, sharding=sharding.batch_sharding(mesh))
@@ -149,7 +133,7 @@ def plan_step(config: ConfigDict, topology: Topology, *, build: Build = build_re
         compute_dtype=config.model.compute_dtype,
         remat=config.model.remat,
         steps=config.training.steps,
-        parameters=network.size,
+        parameters=program.network.size,
         available=topology.memory_bytes,
         memory=memory,
         needed=_needed(refusal) if memory is None else memory.total,

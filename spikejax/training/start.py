@@ -1,5 +1,6 @@
-"""Where a run's parameters begin: as weights from elsewhere, and fresh where those have nothing."""
+"""Where a run begins: at its last checkpoint; else as weights from elsewhere, and fresh where those have nothing."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -8,9 +9,42 @@ import jax.numpy as jnp
 import numpy as np
 
 from spikejax.errors import InputError
-from spikejax.training.checkpoint import CONFIG_FILE, read_params
+from spikejax.training.checkpoint import CONFIG_FILE, Checkpoints, read_params
+from spikejax.training.program import Program
 from spikejax.training.step import TrainState
 from spikejax.weights import flatten_params, parameter_name, read_weights
+
+
+def begin(
+    program: Program, checkpoints: Checkpoints, loader: Any, *, note: Callable[[str], None]
+) -> tuple[int, TrainState]:
+    """Returns (updates done, state) that a run goes on with; `loader` is put where that is.
+
+    Args:
+        program: the run.
+        checkpoints: of its workdir.
+        loader: iterator of batches, with `set_state`.
+        note: told, in a line, where the run begins.
+
+    Raises:
+        InputError: a checkpoint, or the weights to start from, are of another network; or more updates have been left
+            out already than the configuration allows.
+    """
+    settings, workdir = program.config.training, checkpoints.folder.parent
+    restored = checkpoints.restore_last(program.abstract)
+    if restored:
+        step, state, data_state = restored
+        loader.set_state(data_state)
+        note(f"continuing from step {step} of {workdir}")
+        if int(state.skipped) > settings.skip_not_finite:
+            least = f"expected at least {int(state.skipped)}, the updates that the run has left out so far"
+            raise InputError(f"training.skip_not_finite: {least}, got {settings.skip_not_finite}: {workdir}")
+        return step, state
+    state = program.fresh_state()
+    if settings.start_from:
+        state, fresh = start_from(state, settings.start_from)
+        note(f"starting from {settings.start_from}; fresh: {', '.join(fresh) or 'nothing'}")
+    return 0, state
 
 
 def start_from(state: TrainState, path: str | Path) -> tuple[TrainState, list[str]]:
