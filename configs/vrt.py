@@ -83,6 +83,7 @@ def get_config(name: str = "") -> ConfigDict:
     config.data.batch_size = 8
 
     # Adam, half a cosine from the first update on, nothing clipped; Charbonnier with its constant added unsquared.
+    config.optimizer.kind = "adam"
     config.optimizer.peak_learning_rate = 4e-4
     config.optimizer.final_learning_rate = 1e-7
     config.optimizer.warmup_steps = 0

@@ -43,8 +43,9 @@ def test_recipe_of_the_spike_design() -> None:
     config = load_config(CONFIGS / "spike.py:baseline")
     assert (config.seed, config.data.crop, config.data.frames) == (123, 256, 5)
     assert (config.optimizer.peak_learning_rate, config.optimizer.weight_decay) == (2e-4, 1e-4)
-    assert (config.optimizer.beta1, config.optimizer.beta2) == (0.9, 0.99)
+    assert (config.optimizer.kind, config.optimizer.beta1, config.optimizer.beta2) == ("adamw", 0.9, 0.99)
     assert (config.optimizer.warmup_steps, config.optimizer.clip_norm) == (5_000, 1.0)
+    assert (config.loss.perceptual_weight, config.optimizer.final_learning_rate) == (0.1, 0.0)
     assert (config.validation.every, config.validation.pictures_every) == (1_000, 10_000)
     assert config.loss.charbonnier_epsilon == 1e-3
     assert config.model.compute_dtype == "bfloat16"
@@ -56,7 +57,14 @@ def test_recipe_of_vrt() -> None:
     """Catches a published model whose recipe or evaluation is another's, or the spike design's."""
     config = load_config(f"{CONFIGS}/vrt.py:006")
     assert (config.optimizer.peak_learning_rate, config.optimizer.final_learning_rate) == (4e-4, 1e-7)
-    assert (config.optimizer.warmup_steps, config.optimizer.weight_decay) == (0, 0.0)
+    assert (config.optimizer.kind, config.optimizer.beta1, config.optimizer.beta2) == ("adam", 0.9, 0.99)
+    assert (config.optimizer.warmup_steps, config.optimizer.weight_decay, config.optimizer.clip_norm) == (0, 0.0, 0.0)
+    assert (config.optimizer.slow_steps, config.optimizer.slow_factor) == (20_000, 1 / 8)
+    assert (config.loss.perceptual_weight, config.model.vrt.drop_path, config.model.compute_dtype) == (
+        0,
+        0.2,
+        "float32",
+    )
     assert (config.training.steps, config.data.batch_size) == (300_000, 8)
     assert config.loss.charbonnier_epsilon**2 == pytest.approx(1e-9)
     sizes = {}

@@ -4,6 +4,7 @@ import json
 import math
 from pathlib import Path
 
+import jax
 import pytest
 from flax import nnx
 
@@ -11,6 +12,7 @@ from configs.spike import VARIANTS
 from configs.vrt import PUBLISHED
 from spikejax.models.restorer import build_restorer
 from spikejax.training.config import load_config
+from spikejax.training.names import matching
 from spikejax.training.step import describe_network
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -76,6 +78,17 @@ def test_published_networks_have_their_constructor_arguments(architecture: str) 
     # img_size only sizes the original's masks.
     compared = original.keys() - {"img_size"}
     assert {key: ours[key] for key in compared} == {key: original[key] for key in compared}
+
+
+def test_what_is_trained_later_and_slower() -> None:
+    """Catches flow or offsets that a renamed parameter takes out of the recipe's pattern, and others within it."""
+    config = load_config(f"{CONFIGS}/vrt.py:006")
+    shapes = describe_network(lambda: build_restorer(config.model.to_dict(), rngs=nnx.Rngs(0))).shapes
+    slow = matching(shapes, config.optimizer.slow, key="optimizer.slow")
+    chosen = jax.tree.map(lambda leaf, later: leaf.size if later else 0, shapes, slow)
+    original = manifest("006_videodeblurring_GoPro")["shapes"]
+    later = [key for key in original if key.startswith("spynet.basic") or ".conv_offset." in key]
+    assert sum(jax.tree.leaves(chosen)) == sum(math.prod(original[key]) for key in later)
 
 
 def parameters(shapes: dict[str, list[int]], prefix: str) -> int:
