@@ -45,9 +45,9 @@ class Figures:
         self._on_device.clear()
         return bad
 
-    def take(self) -> tuple[int, dict[str, float]]:
-        """Returns the number of updates looked at and their means (of `skipped` the last); begins anew."""
+    def take(self) -> dict[str, float]:
+        """Returns the means over the updates looked at (of `skipped` the last); begins anew."""
         means = {name: float(np.mean([found[name] for found in self._read])) for name in self._read[-1]}
-        count, skipped = len(self._read), self._read[-1]["skipped"]
+        skipped = self._read[-1]["skipped"]
         self._read.clear()
-        return count, means | {"skipped": skipped}
+        return means | {"skipped": skipped}

@@ -1,5 +1,6 @@
 """The training loop: the order of events, from a configuration to a trained network. Read it from top to bottom."""
 
+import contextlib
 import dataclasses
 import signal
 from collections.abc import Mapping
@@ -72,7 +73,7 @@ def train(
 
     # ---- Updates ----
     run = Run(program, inputs, checkpoints, terminal, step=step, state=state, loss=loss, lpips=lpips)
-    with StopRequest() as stop:
+    with StopRequest() as stop, contextlib.closing(run.writer):
         if run.step < training.steps:
             terminal.note("compiling the training step ...")
         while run.step < training.steps and not stop.requested():

@@ -6,6 +6,7 @@ import jax
 import numpy as np
 
 from spikejax.metrics import Distance
+from spikejax.progress import duration
 from spikejax.training import hosts, sharding
 from spikejax.training.checkpoint import Checkpoints
 from spikejax.training.evaluate import Validation, validate
@@ -51,7 +52,7 @@ class Run:
         self._inputs, self._checkpoints, self._terminal = inputs, checkpoints, terminal
         self._train_step, self._forward = program.train_step(loss), program.forward()
         training, workdir = self._config.training, checkpoints.folder.parent
-        self.writer = RunWriter(workdir, steps=training.steps, log_every=training.log_every)
+        self.writer = RunWriter(workdir)
         self.writer.hyper_parameters(self._config)
         self.writer.overview(step, self._config, program.abstract.params)
         self._profiler = Profiler(workdir / "profile", at=training.profile_at, updates=training.profile_updates)
@@ -69,13 +70,14 @@ class Run:
         batch = sharding.put_batch(batch, self._mesh, self._config.data.batch_size)
         self.state, figures = self._train_step(self.state, batch)
         self.step += 1
+        self._times.count()
         self._recent.add(self.step, figures, position)
         self._profiler.after_update(self.step, figures)
-        self.writer.after_update(self.step)
         if not self._terminal.pace.started:
             jax.block_until_ready(figures)
             self._terminal.pace.start(self.step)
-            self._times.take(1)
+            # The clocks of all that follow begin here.
+            self._terminal.note(f"compiled, and did the first step, in {duration(self._times.take()['computing'])}")
 
     def check_finite(self) -> None:
         """Waits for the devices; raises FloatingPointError if more updates were not finite than allowed."""
@@ -90,11 +92,15 @@ class Run:
     def log(self) -> None:
         """Adds a point to the curves and a line to the terminal, of the updates since the one before."""
         self.check_finite()
-        updates, values = self._recent.take()
-        spent = self._times.take(updates)
-        self._terminal.update(self.step, values["loss"])
-        values |= {"learning_rate": float(self._schedule(self.step - 1)), **spent, **self._utilisation(spent)}
-        self.writer.scalars(self.step, values)
+        figures = self._recent.take()
+        self._terminal.update(self.step, figures["loss"])
+        self.writer.scalars(self.step, "training", figures | {"learning_rate": float(self._schedule(self.step - 1))})
+        spent = self._times.take()
+        if spent:  # else there was the first update alone, whose time is that of compiling
+            self.writer.scalars(self.step, "seconds_an_update", spent)
+            rate = 1 / sum(spent.values())
+            clips = {"updates_a_second": rate, "clips_a_second": rate * self._config.data.batch_size}
+            self.writer.scalars(self.step, "speed", clips | self._utilisation(spent))
 
     def save(self) -> None:
         """Starts saving all that continuing needs, unless that was just done."""
@@ -113,16 +119,15 @@ class Run:
             found = self._measure(pictures, stop)
             if found is not None:
                 self._checkpoints.save_best(self.step, self.state.best_params, found.scores)
-                self.writer.scalars(self.step, found.scores)
+                self.writer.scalars(self.step, "validation", found.scores)
                 self.writer.pictures(self.step, found.pictures)
                 self._terminal.note(f"step {self.step}: {summary(found.scores)}")
         return found
 
     def close(self) -> None:
-        """Returns when everything is on disk."""
+        """Returns when everything is on disk but the logs, which `writer.close` ends."""
         self._profiler.close()
         self._checkpoints.close()
-        self.writer.close()
 
     def _measure(self, pictures: int, stop: Callable[[], bool]) -> Validation | None:
         parts = sharding.batch_parts(self._mesh)

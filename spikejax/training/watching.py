@@ -25,6 +25,7 @@ class TimeSplit:
         self._clock = clock
         self._begin = clock()
         self._spent: dict[str, float] = {"data": 0.0, "saving": 0.0, "validation": 0.0}
+        self._updates = 0
 
     @contextmanager
     def spent_on(self, part: str) -> Iterator[None]:
@@ -33,16 +34,20 @@ class TimeSplit:
         yield
         self._spent[part] += self._clock() - begin
 
-    def take(self, updates: int) -> dict[str, float]:
-        """Returns seconds per update by part, and begins anew; what is left of the whole is "computing".
+    def count(self) -> None:
+        """Counts an update."""
+        self._updates += 1
+
+    def take(self) -> dict[str, float]:
+        """Returns seconds an update by part, if there was one, and begins anew; what is left over is "computing".
 
         Updates run in the background: time that the host waits for data while the devices compute counts as waiting.
         """
         now = self._clock()
-        whole = now - self._begin
-        parts = self._spent | {"computing": whole - sum(self._spent.values())}
-        self._begin, self._spent = now, dict.fromkeys(self._spent, 0.0)
-        return {f"seconds_{name}": seconds / max(updates, 1) for name, seconds in parts.items()}
+        computing = now - self._begin - sum(self._spent.values())
+        parts, updates = self._spent | {"computing": computing}, self._updates
+        self._begin, self._spent, self._updates = now, dict.fromkeys(self._spent, 0.0), 0
+        return {part: seconds / updates for part, seconds in parts.items()} if updates else {}
 
 
 class Profiler:
@@ -99,10 +104,10 @@ class Utilisation:
             self._least_seconds = flops / (chip.bfloat16_flops * mesh.devices.size)
 
     def __call__(self, spent: Mapping[str, float]) -> dict[str, float]:
-        """Returns {"mfu": 0 to 1}, or nothing, for seconds per update as `TimeSplit.take` gives them."""
+        """Returns {"model_flop_utilisation": 0 to 1}, or nothing, for what `TimeSplit.take` returns."""
         if self._least_seconds is None:
             return {}
-        return {"mfu": self._least_seconds / (spent["seconds_computing"] + spent["seconds_data"])}
+        return {"model_flop_utilisation": self._least_seconds / (spent["computing"] + spent["data"])}
 
 
 def versions() -> dict[str, str]:

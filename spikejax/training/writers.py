@@ -21,22 +21,19 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 
 import tensorflow as tf  # type: ignore[import-untyped]  # noqa: E402
-from clu import metric_writers, parameter_overview, periodic_actions  # noqa: E402
+from clu import metric_writers, parameter_overview  # noqa: E402
 
 
 class RunWriter:
     """Writes scalars, pictures, texts and hyper-parameters of the run in `workdir`; on the first host alone."""
 
-    def __init__(self, workdir: str | Path, *, steps: int, log_every: int):
+    def __init__(self, workdir: str | Path) -> None:
         tf.config.set_visible_devices([], "GPU")  # or it would take the memory that JAX needs
         self.picture_folder = Path(workdir) / "pictures"
         self._workdir = Path(workdir)
         folder = os.fspath(Path(workdir) / "tensorboard")
         self._writer = metric_writers.AsyncMultiWriter(
             [metric_writers.SummaryWriter(folder)] if hosts.is_first() else []
-        )
-        self._report = periodic_actions.ReportProgress(
-            num_train_steps=steps, writer=self._writer, every_steps=log_every, every_secs=None
         )
 
     def hyper_parameters(self, config: ConfigDict) -> None:
@@ -65,17 +62,14 @@ class RunWriter:
                 with atomic_write(self._workdir / name) as temporary:
                     temporary.write_text(text + "\n")
 
-    def after_update(self, step: int) -> None:
-        """Writes the rate of updates from time to time; to be called after every update."""
-        self._report(step)
-
-    def scalars(self, step: int, values: Mapping[str, float]) -> None:
-        """Writes points of the curves."""
-        self._writer.write_scalars(step, values)
+    def scalars(self, step: int, group: str, values: Mapping[str, float]) -> None:
+        """Writes a point of each curve GROUP/NAME; TensorBoard shows those of a group together."""
+        self._writer.write_scalars(step, {f"{group}/{name}": value for name, value in values.items()})
 
     def pictures(self, step: int, pictures: Mapping[str, UInt8[np.ndarray, "h w 3"]]) -> None:
         """Writes blur | recon | sharp by sequence, for TensorBoard and as WORKDIR/pictures/SEQUENCE_STEP.png."""
-        self._writer.write_images(step, {f"{name}: blur | recon | sharp": p[None] for name, p in pictures.items()})
+        strips = {f"blur, recon, sharp/{name}": picture[None] for name, picture in pictures.items()}
+        self._writer.write_images(step, strips)
         for name, picture in pictures.items() if hosts.is_first() else ():
             with atomic_write(self.picture_folder / f"{name}_{step:07d}.png") as temporary:
                 write_picture(temporary, picture)

@@ -26,6 +26,7 @@ from typing import Any
 
 from spikejax.training import hosts
 from spikejax.training.loop import train
+from spikejax.training.run import Run
 from spikejax.training.writers import RunWriter
 from tests.training.conftest import build_stand_in, tiny_config
 
@@ -55,17 +56,17 @@ def losses(workdir: Path) -> dict[int, float]:
 
 def record(workdir: Path, send: dict[str, Any] | None) -> None:
     """Makes the loop write every loss to a file, and send its own process a signal some time after an update."""
-    scalars, after_update = RunWriter.scalars, RunWriter.after_update
+    scalars, update = RunWriter.scalars, Run.update
 
-    def write(self: RunWriter, step: int, values: Any) -> None:
-        scalars(self, step, values)
-        if "loss" in values:
+    def write(self: RunWriter, step: int, group: str, values: Any) -> None:
+        scalars(self, step, group, values)
+        if group == "training":
             with (workdir / LOSSES).open("a") as file:
                 file.write(json.dumps([step, values["loss"]]) + "\n")
 
-    def count(self: RunWriter, step: int) -> None:
-        after_update(self, step)
-        if send is not None and step == send["after_update"]:
+    def count(self: Run) -> None:
+        update(self)
+        if send is not None and self.step == send["after_update"]:
             threading.Thread(target=send_later, daemon=True).start()
 
     def send_later() -> None:
@@ -73,7 +74,7 @@ def record(workdir: Path, send: dict[str, Any] | None) -> None:
         time.sleep(send["delay"])
         os.kill(os.getpid(), send["number"])
 
-    RunWriter.scalars, RunWriter.after_update = write, count  # type: ignore[method-assign]
+    RunWriter.scalars, Run.update = write, count  # type: ignore[method-assign]
 
 
 def run(job: dict[str, Any], process: int, coordinator: str) -> int:

@@ -19,11 +19,13 @@ from ml_collections import ConfigDict
 from orbax.checkpoint.args import Composite, StandardRestore
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from spikejax import train as command
 from spikejax.data.folders import FolderDataset
 from spikejax.data.video import read_picture
 from spikejax.errors import InputError
 from spikejax.training.checkpoint import _manager, load_for_inference
 from spikejax.training.loop import train
+from spikejax.training.run import Run
 from spikejax.training.step import Build
 
 # TensorFlow's import warns about Python's and its own deprecations.
@@ -55,9 +57,15 @@ def test_a_run_leaves_what_it_promises(
     assert [path.name[-12:] for path in pictures] == ["_0000040.png"]
     assert read_picture(pictures[0]).shape == (32, 3 * 40, 3)
     curves = EventAccumulator(str(tmp_path / "tensorboard"), size_guidance={"tensors": 0}).Reload()
-    assert {"loss", "learning_rate", "skipped", "seconds_data", "seconds_saving", "psnr_y_recon"} <= set(
-        curves.Tags()["tensors"]
-    )
+    assert {
+        "training/loss",
+        "training/learning_rate",
+        "training/skipped",
+        "seconds_an_update/data",
+        "seconds_an_update/saving",
+        "speed/clips_a_second",
+        "validation/psnr_y_recon",
+    } <= set(curves.Tags()["tensors"])
     assert {"configuration", "versions", "parameters"} <= set(curves.Tags()["tensors"])
     assert list((tmp_path / "profile").rglob("*.xplane.pb"))
     assert json.loads((tmp_path / "versions.json").read_text())["jax"] == jax.__version__
@@ -68,16 +76,14 @@ def test_a_run_leaves_what_it_promises(
 
 def stopping_after(build: Build, step: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Makes the loop receive SIGTERM when it has done `step` updates."""
-    from spikejax.training.writers import RunWriter
+    update = Run.update
 
-    after_update = RunWriter.after_update
-
-    def stop(self: RunWriter, done: int) -> None:
-        after_update(self, done)
-        if done == step:
+    def update_and_stop(self: Run) -> None:
+        update(self)
+        if self.step == step:
             os.kill(os.getpid(), signal.SIGTERM)
 
-    monkeypatch.setattr(RunWriter, "after_update", stop)
+    monkeypatch.setattr(Run, "update", update_and_stop)
 
 
 def test_stopped_and_continued_is_the_uninterrupted_run(
