@@ -6,8 +6,8 @@
 #
 # WORKDIR and the data lie where all nodes see them. Before the time is up, or when the job is preempted, training gets
 # SIGTERM, saves and leaves with 143; the job then queues itself again and continues. It does so, too, if a process was
-# killed or died with its peers (137, 134 ...), as long as it was queued again at most N times (100). A wrong input (2)
-# or a loss that is not finite (1) ends it, and so does scancel. PYTHON names the interpreter.
+# killed or died with its peers (137, 134 ...), unless it was queued again N times already (100). A wrong input (2) or a
+# loss that is not finite (4) ends it, and so does scancel. PYTHON names the interpreter.
 
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)

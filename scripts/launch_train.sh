@@ -4,8 +4,8 @@
 #   scripts/launch_train.sh [--dry-run] [--restarts N] --config FILE --workdir DIR [ARGUMENT OF TRAINING ...]
 #
 # Output goes to the terminal and to LOG (WORKDIR/train.log). After a crash it waits RESTART_SECONDS (30) and continues
-# from the last checkpoint, at most N times (10); a wrong input (2), Ctrl-C (130) and SIGTERM (143) end it. PYTHON names
-# another interpreter.
+# from the last checkpoint, at most N times (10); a wrong input (2), a loss that is not finite (4), Ctrl-C (130) and SIGTERM
+# (143) end it. PYTHON names another interpreter.
 
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -65,7 +65,7 @@ for ((attempt = 0; ; attempt++)); do
     done
     child=""
     case "$code" in
-        0 | 2 | 130 | 143) exit "$code" ;;
+        0 | 2 | 4 | 130 | 143) exit "$code" ;;
     esac
     [ -z "$told" ] || exit "$code"
     if [ "$attempt" -ge "$restarts" ]; then

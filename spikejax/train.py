@@ -1,7 +1,8 @@
 """Trains a network: python -m spikejax.train --config configs/quickstart.py --workdir DIR [--config.KEY=VALUE ...].
 
 A workdir that holds a run is continued from its last checkpoint. Ctrl-C and SIGTERM save and leave (exit 130 and 143);
-whatever restarts the command on a code other than 0 and 2 gets the run done. Exit code 1: the loss is not finite.
+whatever restarts the command on a code other than 0, 2 and 4 gets the run done. Exit code 4: the loss or gradient is
+not finite, which doing the same again would not change.
 
 On many hosts start the same command on each. Slurm, GKE (JobSet) and Cloud TPU tell JAX who is who; elsewhere
 --coordinator, --num-processes and --process-id do. The workdir and the data must be the same folders for all.
@@ -15,6 +16,8 @@ from pathlib import Path
 
 from spikejax.cli import run
 from spikejax.training.config import OVERRIDE_PREFIX, load_config
+
+EXIT_NOT_FINITE = 4
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -78,7 +81,7 @@ def main(arguments: Sequence[str]) -> None:
         outcome = train(config, workdir, allow_config_changes=options.allow_config_changes)
     except FloatingPointError as error:
         print(f"spikejax: {error}", file=sys.stderr)
-        raise SystemExit(1) from error
+        raise SystemExit(EXIT_NOT_FINITE) from error
     if outcome.stopped_by:
         raise SystemExit(128 + outcome.stopped_by)
 

@@ -122,7 +122,7 @@ def test_dry_run_for_gke() -> None:
     assert container["command"][:3] == ["python", "-m", "spikejax.train"]
     assert container["command"][-len(TRAINING) - 1 :] == [*TRAINING, '--config.data.root="\\yes: no']
     (rule,) = spec["podFailurePolicy"]["rules"]
-    assert rule["onExitCodes"] == {"containerName": container["name"], "operator": "In", "values": [2]}
+    assert rule["onExitCodes"] == {"containerName": container["name"], "operator": "In", "values": [2, 4]}
     assert container["resources"]["limits"]["google.com/tpu"] == 4
     assert pod["volumes"][0]["persistentVolumeClaim"]["claimName"] == "runs"
 
@@ -170,7 +170,7 @@ def start(tmp_path: Path, stub: str, *options: str, **environment: str) -> "subp
     )
 
 
-@pytest.mark.parametrize(("code", "runs"), [(0, 1), (2, 1), (143, 1), (1, 3), (134, 3)])
+@pytest.mark.parametrize(("code", "runs"), [(0, 1), (2, 1), (4, 1), (143, 1), (1, 3), (134, 3)])
 def test_crashes_are_restarted(tmp_path: Path, code: int, runs: int) -> None:
     """Catches a crash that ends the run, and an end or a mistake that is tried again."""
     process = start(tmp_path, f'echo "$*" >>{tmp_path}/calls; echo seen; exit {code}', "--restarts", "2")

@@ -225,3 +225,19 @@ def test_command_ends_in_one_line_and_exit_2(tmp_path: Path) -> None:
     assert ended.returncode == 2
     assert ended.stderr.startswith("spikejax: error: ") and ended.stderr.count("\n") == 1
     assert 'did you mean "training.steps"?' in ended.stderr
+
+
+def test_a_loss_that_is_not_finite_has_an_exit_code_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Catches a launcher that tries again what ends in the same way each time."""
+
+    def diverge(*_: Any, **__: Any) -> None:
+        raise FloatingPointError("the loss is nan")
+
+    monkeypatch.setattr("spikejax.training.loop.train", diverge)
+    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", str(tmp_path))
+    with pytest.raises(SystemExit) as ended:
+        command.main(["--config", "configs/quickstart.py", "--workdir", str(tmp_path), "--num-processes", "1"])
+    assert ended.value.code == 4
+    assert capsys.readouterr().err == "spikejax: the loss is nan\n"
