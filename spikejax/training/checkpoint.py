@@ -40,7 +40,10 @@ _METRIC = "psnr_recon"  # what "best" means; higher is better
 _KEPT = 2  # of `last`
 _LOGGER = logging.getLogger(__name__)
 # What may change between a run and its continuation without changing its numbers, by more than rounding at least.
-_HARMLESS = ("mesh.", "data.workers", "training.log_every", "training.checkpoint_every", "training.profile_")
+_HARMLESS = (
+    *("mesh.", "data.workers", "restore.", "validation.every", "validation.pictures"),
+    *("training.log_every", "training.checkpoint_every", "training.profile_"),
+)
 
 
 class Checkpoints:
@@ -214,7 +217,7 @@ def _set_damaged_aside(folder: Path, steps: Sequence[int]) -> int | None:
 def check_workdir(workdir: str | Path, config: ConfigDict, *, allow_changes: bool = False) -> list[str]:
     """Returns how `config` differs from that of the run whose checkpoints a workdir holds.
 
-    What cannot change the run's numbers (mesh, number of workers, how often is logged and saved) does not count.
+    What cannot change the run's numbers does not count: mesh, number of workers, how often is logged, saved, validated.
 
     Args:
         workdir: the run's folder.

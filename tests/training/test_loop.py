@@ -174,7 +174,7 @@ def test_changes_are_shown_and_refused_unless_allowed(
 ) -> None:
     """Catches a recipe that changes half-way unnoticed, and another machine's mesh that counts as a change."""
     train(run_config, tmp_path, build=build)
-    run_config.training.log_every, run_config.mesh.data = 4, 1
+    run_config.training.log_every, run_config.mesh.data, run_config.validation.every = 4, 1, 8
     train(run_config, tmp_path, build=build)
     run_config.training.steps, run_config.optimizer.peak_learning_rate = 10, 1e-3
     with pytest.raises(InputError, match=r"peak_learning_rate: 0.01 -> 0.001; training.steps: 8 -> 10\); choose"):
