@@ -40,6 +40,7 @@ class Trained:
     """A trained network and what it was trained with."""
 
     config: ConfigDict
+    checkpoint: str  # such as best_psnr/250
     statistics: Mapping[str, Any] | None  # of the voxels
     restore: Restore
     spike_bins: int | None  # None = takes no spikes
@@ -71,7 +72,7 @@ def main(arguments: Sequence[str]) -> None:
     )
     header = {
         "workdir": str(workdir),
-        "checkpoint": options.which or "best_psnr, or last if there is none",
+        "checkpoint": trained.checkpoint,
         "data": str(root),
         "split": options.split,
         "frames_at_once": frames,
@@ -79,7 +80,7 @@ def main(arguments: Sequence[str]) -> None:
     }
     total = write_report(output, found, header=header, overwrite=options.overwrite)
     count = sum(len(clip) for clip in found.values())
-    print(f"{count} frames of {len(found)} sequences measured, {output}")
+    print(f"{trained.checkpoint} on {count} frames of {len(found)} sequences: {output}")
     for name in (name.removesuffix("_blur") for name in total if name.endswith("_blur")):
         print(f"{name:<7} {total[f'{name}_blur']:8.4f} -> {total[f'{name}_recon']:8.4f}")
 
@@ -192,7 +193,7 @@ def _load(workdir: Path, *, which: str | None) -> Trained:
 
     from spikejax.models.restorer import build_restorer
     from spikejax.training import sharding
-    from spikejax.training.checkpoint import load_for_inference
+    from spikejax.training.checkpoint import checkpoint_for_inference, load_for_inference
     from spikejax.training.step import describe_network, make_forward
 
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
@@ -208,7 +209,8 @@ def _load(workdir: Path, *, which: str | None) -> Trained:
     def restore(blur: np.ndarray, voxels: np.ndarray | None) -> Mapping[int, np.ndarray]:
         return sharding.own_clips(forward(params, *sharding.put_batch((blur, voxels), mesh, batch_size)))
 
-    return Trained(config, statistics, restore, network.spike_bins, batch_size)
+    checkpoint = checkpoint_for_inference(workdir, which=which)
+    return Trained(config, checkpoint, statistics, restore, network.spike_bins, batch_size)
 
 
 def _lpips(path: str) -> Distance | None:

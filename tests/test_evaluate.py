@@ -70,7 +70,7 @@ def test_a_checkpoint_measures_as_in_training(
     expected = validation.scores
     figures = json.loads((tmp_path / "out" / "metrics.json").read_text())
     assert figures["total"] == pytest.approx(expected, rel=1e-6)
-    assert figures["split"] == "val" and figures["unused"] == []
+    assert (figures["split"], figures["unused"], figures["checkpoint"]) == ("val", [], "best_psnr/1")
     assert f"{expected['psnr_blur']:.4f} ->" in capsys.readouterr().out
 
 

@@ -266,6 +266,16 @@ def load_for_inference(
         return config, params, read_json(workdir / STATISTICS_FILE)
 
 
+def checkpoint_for_inference(workdir: str | Path, *, which: str | None = None) -> str:
+    """Returns which checkpoint `load_for_inference` reads, as "best_psnr/STEP" or "last/STEP".
+
+    Raises:
+        InputError: there is none.
+    """
+    with _newest(Path(workdir).absolute(), [which] if which else ["best_psnr", "last"]) as (manager, step):
+        return f"{Path(manager.directory).name}/{step}"
+
+
 @contextmanager
 def _newest(workdir: Path, names: Sequence[str]) -> Iterator[tuple[ocp.CheckpointManager, int]]:
     """Yields the first of the named managers that has a whole checkpoint, and its newest step."""
