@@ -149,7 +149,8 @@ def _write_file(path: Path, weights: Weights) -> None:
 
 def _read_file(path: Path) -> Weights:
     try:
-        with safe_open(path, framework="numpy") as file:
+        # Not mapped, since what is mapped counts as memory in use.
+        with safe_open(path, framework="numpy", backend="pread") as file:
             description = (file.metadata() or {}).get(_PROGRAM)
             if description is None:
                 raise InputError(
@@ -164,31 +165,25 @@ def _read_file(path: Path) -> Weights:
 
 
 def _write_folder(path: Path, weights: Weights, *, replace: bool) -> None:
-    import orbax.checkpoint as ocp  # takes seconds, and files do not need it
+    from spikejax.orbax_params import write_params  # orbax takes seconds, and files do not need it
 
     with atomic_directory(path, replace=replace) as temporary:
         (temporary / _DESCRIPTION).write_text(json.dumps(_describe(weights), indent=1) + "\n")
-        with ocp.StandardCheckpointer() as checkpointer:
-            checkpointer.save(temporary / _PARAMS, jax.tree.map(np.asarray, weights.params))
+        write_params(temporary / _PARAMS, jax.tree.map(np.asarray, weights.params))
 
 
 def _read_folder(path: Path) -> Weights:
     description = path / _DESCRIPTION
     if not description.is_file():
         raise InputError(f"expected a folder of weights, found no {_DESCRIPTION} in {path}")
-    import orbax.checkpoint as ocp
+    from spikejax.orbax_params import read_params
 
     try:
         fields = _check_description(json.loads(description.read_text()), path)
-        with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as checkpointer:
-            metadata = checkpointer.metadata(path / _PARAMS).item_metadata
-            if metadata is None:
-                raise ValueError(f"{_PARAMS}/ cannot be read")
-            as_numpy = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), metadata.tree)
-            params = checkpointer.restore(path / _PARAMS, ocp.args.PyTreeRestore(restore_args=as_numpy))
+        params = read_params(path / _PARAMS)
     except InputError:
         raise
-    except (ValueError, OSError, KeyError) as error:  # orbax and its store have no class of their own for damage
+    except (ValueError, OSError, KeyError) as error:
         raise InputError(f"{path} is not a whole folder of weights: {error}") from error
     # Orbax turns the numbers of a list's entries into strings.
     return Weights(params=nest_params(flatten_params(params)), **fields)

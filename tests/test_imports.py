@@ -22,7 +22,8 @@ ALLOWED = {
     "spikejax.perceptual": {"spikejax.metrics", "spikejax.models", "spikejax.weights"},
     "spikejax.models": set(),
     "spikejax.data": set(),
-    "spikejax.weights": {"spikejax.data"},
+    "spikejax.orbax_params": set(),
+    "spikejax.weights": {"spikejax.data", "spikejax.orbax_params"},
     "spikejax.training": {
         "spikejax.losses",
         "spikejax.metrics",
