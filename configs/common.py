@@ -60,6 +60,7 @@ def get_config() -> ConfigDict:
                 every=1_000,  # updates; also after the last one
                 frames=5,  # frames the network sees at once; a longer sequence is cut into such clips
                 sequences=0,  # how many of the validation split are used, from the first; 0 = all
+                noise_sigma=30.0,  # of 255, standard deviation of the noise (data.degradation="noise")
                 pictures=2,  # sequences of which the middle frame is written as blur | recon | sharp
                 lpips_weights_file="",  # converted weights of LPIPS, by AlexNet or VGG; "" = it is not measured
                 pictures_every=10_000,  # updates; a multiple of `every`; also after the last one
@@ -115,8 +116,13 @@ def _data() -> dict:
     return dict(
         source="folder",  # or "tfds": shards of one; "moving_photographs": the embedded data set, needs no download
         root="",  # folder of the data set, or of its TFDS shards; empty = WORKDIR/data (moving_photographs only)
-        frames=5,  # frames of a training clip
-        crop=256,  # pixels, side of the square training crops
+        # How the network's input is made of the sharp frames: "bicubic" or "gaussian" (smaller pictures, for
+        # super-resolution), "noise", "interpolation" (the middle frame is sought); "none": it is read from blur/, whose
+        # pictures are model.vrt.upscale times smaller than the sharp ones.
+        degradation="none",  # of the sharp frames, see above
+        noise_sigma=(0, 50),  # of 255, least and largest standard deviation of the noise (degradation="noise")
+        frames=5,  # frames of a training clip that the network takes
+        crop=256,  # pixels, side of the square training crops of the network's input
         batch_size=8,  # clips per update, over all devices
         workers=2,  # background threads that make batches; 0 = each batch when it is asked for
         flips=True,  # random mirroring, left-right and up-down

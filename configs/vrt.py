@@ -2,7 +2,9 @@
 
     python -m spikejax.train --config configs/vrt.py:006 --workdir DIR --config.data.root=ROOT
 
-003 and 004 share an architecture, and so do 005, 006 and 007: they were trained on different data. Clips are as large
+003 and 004 share an architecture, and so do 005, 006 and 007: they were trained on different data. For deblurring the
+data set has blurry and sharp frames; the input of the others is made of the sharp ones (--config.data.degradation=none
+reads it for super-resolution, from pictures in blur/ that are four times smaller). Clips are as large
 as the published training's: for super-resolution, whose target is four times their size, 64 pixels (256 of the target),
 else 192. Tiles are those of the published evaluation. Parameters are float32, and so is the computation.
 """
@@ -26,6 +28,7 @@ class Published:
         crop: pixels, side of the training crops of the network's input.
         tile: frames, rows, columns of the evaluation's tiles, 0 for all.
         overlap: of the tiles.
+        degradation: how the input is made, see configs/common.py.
     """
 
     task: str
@@ -34,6 +37,7 @@ class Published:
     crop: int
     tile: tuple[int, int, int]
     overlap: tuple[int, int, int] = (2, 20, 20)
+    degradation: str = "none"
 
 
 _SUPER_RESOLUTION = dict(
@@ -48,17 +52,30 @@ _DENOISING = dict(noise_map=True)
 _INTERPOLATION = dict(window=(4, 8, 8), independent=(), warp_frames=0)
 
 PUBLISHED = {
-    "001": Published("super-resolution x4, REDS", _REDS, frames=6, crop=64, tile=(40, 128, 128)),
-    "002": Published("super-resolution x4, REDS", _REDS_16, frames=16, crop=64, tile=(40, 128, 128)),
+    "001": Published("super-resolution x4, REDS", _REDS, frames=6, crop=64, tile=(40, 128, 128), degradation="bicubic"),
+    "002": Published(
+        "super-resolution x4, REDS", _REDS_16, frames=16, crop=64, tile=(40, 128, 128), degradation="bicubic"
+    ),
     # Sequences of Vimeo-90K have 7 frames; longer ones, as of Vid4, are tiled.
-    "003": Published("super-resolution x4, Vimeo-90K (BI)", _VIMEO, frames=7, crop=64, tile=(32, 128, 128)),
-    "004": Published("super-resolution x4, Vimeo-90K (BD)", _VIMEO, frames=7, crop=64, tile=(32, 128, 128)),
+    "003": Published(
+        "super-resolution x4, Vimeo-90K (BI)", _VIMEO, frames=7, crop=64, tile=(32, 128, 128), degradation="bicubic"
+    ),
+    "004": Published(
+        "super-resolution x4, Vimeo-90K (BD)", _VIMEO, frames=7, crop=64, tile=(32, 128, 128), degradation="gaussian"
+    ),
     "005": Published("deblurring, DVD", _DEBLURRING, frames=6, crop=192, tile=(12, 256, 256)),
     "006": Published("deblurring, GoPro", _DEBLURRING, frames=6, crop=192, tile=(12, 256, 256)),
     "007": Published("deblurring, REDS", _DEBLURRING, frames=6, crop=192, tile=(12, 256, 256)),
-    "008": Published("denoising, DAVIS", _DENOISING, frames=6, crop=192, tile=(12, 256, 256)),
-    # Four frames go in whole and one comes out.
-    "009": Published("interpolation, Vimeo-90K", _INTERPOLATION, frames=4, crop=192, tile=(0,) * 3, overlap=(0,) * 3),
+    "008": Published("denoising, DAVIS", _DENOISING, frames=6, crop=192, tile=(12, 256, 256), degradation="noise"),
+    # Four frames, the first, third, fifth and seventh of a sequence, go in whole, and the fourth comes out.
+    "009": Published(
+        *("interpolation, Vimeo-90K", _INTERPOLATION),
+        frames=4,
+        crop=192,
+        tile=(0,) * 3,
+        overlap=(0,) * 3,
+        degradation="interpolation",
+    ),
 }
 
 
@@ -78,6 +95,7 @@ def get_config(name: str = "") -> ConfigDict:
     config.model.vrt.update(published.vrt)
     config.model.remat = "blocks"
 
+    config.data.degradation = published.degradation
     config.data.frames = published.frames
     config.data.crop = published.crop
     config.data.batch_size = 8

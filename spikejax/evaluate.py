@@ -30,6 +30,7 @@ from spikejax.data.statistics import statistics_from
 from spikejax.errors import InputError
 from spikejax.metrics import Distance
 from spikejax.training.evaluate import Restore, validate
+from spikejax.training.task import degradation_of
 
 METRICS_FILE = "metrics.json"
 Scores = Mapping[str, float]
@@ -65,7 +66,7 @@ def main(arguments: Sequence[str]) -> None:
     found = measure_split(
         trained.restore,
         dataset,
-        frames=frames,
+        frames=dataset.restored_frames(frames),
         batch_size=trained.batch_size,
         most=options.sequences,
         lpips=_lpips(options.lpips or trained.config.validation.lpips_weights_file),
@@ -227,7 +228,12 @@ def _open_split(root: Path, split: str, trained: Trained, workdir: Path) -> Fold
         if trained.statistics is None:
             raise InputError(f"expected the training statistics of the spikes, found none in {workdir}")
         statistics = statistics_from(trained.statistics, bins=trained.spike_bins, source=str(workdir))
-    return FolderDataset(root, split, frames=2, bins=trained.spike_bins, statistics=statistics)
+    degradation = degradation_of(trained.config, validation=True)
+    # A network that interpolates takes as many frames as it was made for; another one any number.
+    frames = 2 if degradation.kind != "interpolation" else trained.config.validation.frames
+    return FolderDataset(
+        *(root, split), frames=frames, bins=trained.spike_bins, statistics=statistics, degradation=degradation
+    )
 
 
 def _data_root(options: argparse.Namespace, config: ConfigDict, workdir: Path) -> Path:

@@ -14,7 +14,7 @@ from jaxtyping import Shaped
 
 from spikejax.data.dat import Box
 
-Clip = Shaped[np.ndarray, "t h w c"]
+Clip = Shaped[np.ndarray, "_t _h _w _c"]
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Augmentation:
 
 
 def draw_box(rng: np.random.Generator, *, height: int, width: int, crop: int, ratio: int) -> Box:
-    """A random square of `crop` pixels on the grid of the spikes, which are `ratio` times coarser than the picture."""
+    """A random square of `crop` pixels on a grid `ratio` times coarser than the picture, such as the spikes'."""
     assert crop % ratio == 0 and crop <= min(height, width)
     top = ratio * int(rng.integers((height - crop) // ratio + 1))
     left = ratio * int(rng.integers((width - crop) // ratio + 1))
@@ -61,7 +61,7 @@ def augment(sample: Mapping[str, Clip], augmentation: Augmentation) -> dict[str,
     """The sample mirrored, turned and played as told; arrays are contiguous.
 
     Args:
-        sample: "blur" and "sharp" [t, h, w, 3], and perhaps "voxels" [t, h', w', k].
+        sample: "blur" and "sharp" [t, h, w, c], and perhaps "voxels" [t, h', w', k].
         augmentation: what to do to all of them.
     """
     result = {key: _move(clip, augmentation) for key, clip in sample.items()}

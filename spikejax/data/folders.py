@@ -14,6 +14,7 @@ from jaxtyping import Integer, UInt8
 from spikejax.data.arrays import open_frames_array
 from spikejax.data.clips import ClipDataset, check_clip_size
 from spikejax.data.dat import Box
+from spikejax.data.degradation import Degradation
 from spikejax.data.scan import FrameFiles, Run, Scan
 from spikejax.data.statistics import SpikeStatistics, read_statistics
 from spikejax.data.video import read_picture
@@ -23,6 +24,7 @@ _LOGGER = logging.getLogger(__name__)
 # Decoded pictures kept in memory: all of a small data set, of a large one at least those that neighbouring windows
 # share.
 _CACHE_BYTES = 256 * 2**20
+_READ = Degradation()
 
 AnyPath = str | os.PathLike[str]
 
@@ -39,26 +41,36 @@ class FolderDataset(ClipDataset[Run]):
         bins: int | None,
         crop: int | None = None,
         statistics: SpikeStatistics | None = None,
+        degradation: Degradation = _READ,
     ):
         """Scans the folder; says in the log what cannot be used (see `dropped`).
 
         Args:
             root: the data set.
             split: "train" or "val".
-            frames: consecutive frames of a sample.
+            frames: of the input of a sample.
             bins: time bins of the voxels; None reads no spikes at all.
-            crop: side of the training crop; sequences whose short side is below it are dropped.
+            crop: side of the training crop of the input; sequences whose short side is below it are dropped.
             statistics: what standardises the voxels, such as a checkpoint's; None for ROOT/statistics.json.
+            degradation: how the input is made of the sharp pictures, which are all that is needed then; or that it is
+                read from blur/.
 
         Raises:
             InputError: nothing can be used, a file is damaged, or the statistics are missing or for other bins.
         """
         check_clip_size(frames, bins)
-        scan = Scan(root, split, frames=frames, spikes=bins is not None, smallest_side=crop or 1)
+        scan = Scan(
+            *(root, split),
+            frames=degradation.span(frames),
+            spikes=bins is not None,
+            smallest_side=(crop or 1) * degradation.scale,
+            blurry=degradation.reads_input,
+            scale=degradation.scale,
+        )
         self.dropped = tuple(scan.dropped)
         if bins is not None and statistics is None:
             statistics = read_statistics(root, bins=bins)
-        super().__init__(scan.runs, frames=frames, bins=bins, statistics=statistics)
+        super().__init__(scan.runs, frames=frames, bins=bins, statistics=statistics, degradation=degradation)
         self._pictures = _PictureCache(_CACHE_BYTES)
         self._report(Path(root) / split)
 
@@ -80,24 +92,25 @@ class FolderDataset(ClipDataset[Run]):
 
     def _read_frames(self, run: Run, start: int, stop: int, box: Box) -> dict[str, np.ndarray]:
         frames = run.frames[start:stop]
-        clip = {
-            "blur": self._read_pictures([frame.blur for frame in frames], run.arrays.blur, frames, run, box),
-            "sharp": self._read_pictures([frame.sharp for frame in frames], run.arrays.sharp, frames, run, box),
-        }
+        size, scale = (run.height, run.width), self.degradation.scale
+        clip = {"sharp": self._read_pictures([frame.sharp for frame in frames], run.arrays.sharp, frames, size, box)}
+        if self.degradation.reads_input:
+            paths, smaller = [frame.blur for frame in frames], (run.height // scale, run.width // scale)
+            clip["blur"] = self._read_pictures(paths, run.arrays.blur, frames, smaller, box // scale)
         if self._bins is not None:
             clip["voxels"] = self._read_counts(frames, run, self._bins, box // run.ratio)
         return clip
 
     def _read_pictures(
-        self, paths: list[Path], array: Path | None, frames: tuple[FrameFiles, ...], run: Run, box: Box
+        self, paths: list[Path], array: Path | None, frames: tuple[FrameFiles, ...], size: tuple[int, int], box: Box
     ) -> UInt8[np.ndarray, "t h w 3"]:
         if array is not None:
             return open_frames_array(array).read(frames[0].number, frames[-1].number + 1, box)
         pictures = []
         for path in paths:
             picture = self._pictures.read(path)
-            if picture.shape[:2] != (run.height, run.width):
-                raise InputError(f"expected a picture of {run.height}x{run.width}, found {picture.shape[:2]}: {path}")
+            if picture.shape[:2] != size:
+                raise InputError(f"expected a picture of {size[0]}x{size[1]}, found {picture.shape[:2]}: {path}")
             pictures.append(picture[box.slices])
         return np.stack(pictures)
 

@@ -5,7 +5,7 @@ ROOT/statistics.json                         of the training split's voxels (see
 ROOT/{train,val}/alignment.csv               a line per frame: its window [t0, t1) of the stream and its spike count
 ROOT/{train,val}/dropped.csv                 a line per frame that cannot be used, with the reason
 ROOT/{train,val}/origins.csv                 a line per frame: the published files that it was made of
-ROOT/{train,val}/SEQUENCE/blur/000000.png    8-bit RGB
+ROOT/{train,val}/SEQUENCE/blur/000000.png    8-bit RGB; not needed where the input is made (see `degradation`)
                          /sharp/000000.png   the middle of the exposure
                          /spike/000000.dat   the spikes of the exposure; spike/config.yaml says their size
                          /spike_vox.zarr     optional cache: counts [t,h,w,k] in compressed tiles (see `arrays`)
@@ -208,6 +208,6 @@ def _write_rows(path: Path, kind: type[_Row], rows: Iterable[_Row]) -> None:
         writer.writerows(asdict(row) for row in rows)
 
 
-def sequence_names(split_folder: AnyPath) -> Sequence[str]:
-    """The sequences of a split, sorted: the folders in it that hold a folder of blurry pictures."""
-    return sorted(folder.parent.name for folder in Path(split_folder).glob(f"[!.]*/{BLUR}") if folder.is_dir())
+def sequence_names(split_folder: AnyPath, *, part: str = BLUR) -> Sequence[str]:
+    """The sequences of a split, sorted: the folders in it that hold a folder called `part`, of blurry pictures."""
+    return sorted(folder.parent.name for folder in Path(split_folder).glob(f"[!.]*/{part}") if folder.is_dir())

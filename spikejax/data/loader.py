@@ -47,7 +47,8 @@ def train_loader(
     Args:
         dataset: where samples come from. Epoch after epoch, each in an order of its own; a batch may span two.
         batch_size: samples per batch, of all hosts together.
-        crop: side in pixels of the random squares, a multiple of the ratio of picture size to spike size.
+        crop: side in pixels of the random squares of the input; the sharp ones are `scale` times as large, and a
+            multiple of the ratio of picture size to spike size.
         seed: of the order, the squares and the augmentation.
         workers: threads that make batches ahead of time; 0 makes each when it is asked for. Threads rather than
             processes: decoding and unpacking release the interpreter's lock, and the decoded pictures are shared.
@@ -61,7 +62,8 @@ def train_loader(
 
     Returns:
         An iterator over {"blur", "sharp": float32 [b, t, crop, crop, 3], "voxels": float32 [b, t, h', w', k]}, the last
-        only if the data set is read with spikes; b is batch_size / shard_count.
+        only if the data set is read with spikes; b is batch_size / shard_count. What a degradation makes has the
+        shapes that it names.
 
     Raises:
         InputError: the crop is larger than the pictures or does not lie on the grid of the spikes, or a number is out
@@ -104,12 +106,14 @@ def _shuffled(length: int, seed: int, epoch: int) -> np.ndarray:
 
 
 def _check_crop(dataset: ClipDataset, crop: int) -> None:
+    scale = dataset.degradation.scale
     for index in dataset.first_windows():
         height, width, ratio = dataset.size(index)
-        if not 0 < crop <= min(height, width) or crop % ratio:
+        if not 0 < crop * scale <= min(height, width) or crop * scale % ratio:
+            enlarged = f", times {scale}, the factor of super-resolution" if scale > 1 else ""
             raise InputError(
                 f"expected a crop of at most {min(height, width)} pixels (pictures of {height}x{width}), "
-                f"a multiple of {ratio} (picture size / spike size), found {crop}"
+                f"a multiple of {ratio} (picture size / spike size), found {crop}{enlarged}"
             )
 
 
@@ -140,7 +144,7 @@ class _Samples:
         threshold_factor: float,
     ) -> None:
         self._dataset = dataset
-        self._crop = crop
+        self._side = crop * dataset.degradation.scale
         self._seed = seed
         self._draw = functools.partial(draw_augmentation, flips=flips, rotate=rotate, reverse_time=reverse_time)
         self._threshold_factor = threshold_factor
@@ -151,10 +155,10 @@ class _Samples:
         epoch, position = divmod(number, len(self._dataset))
         index = int(self._order(epoch)[position])
         rng = np.random.default_rng([self._seed, epoch, index])
-        height, width, ratio = self._dataset.size(index)
-        box = draw_box(rng, height=height, width=width, crop=self._crop, ratio=ratio)
+        height, width, _ = self._dataset.size(index)
+        box = draw_box(rng, height=height, width=width, crop=self._side, ratio=self._dataset.grid(index))
         augmentation = self._draw(rng)
-        sample = self._dataset.read_stored(index, box)
+        sample = self._dataset.read_stored(index, box, rng)
         if self._threshold_factor > 1 and "voxels" in sample:
             factor = self._threshold_factor ** rng.uniform()
             sample["voxels"] = raise_threshold(sample["voxels"], factor, rng=rng)

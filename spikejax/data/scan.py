@@ -40,7 +40,7 @@ class FrameFiles:
     Attributes:
         number: among the sequence's frames, from 0.
         stem: its name.
-        blur: the blurry picture.
+        blur: the blurry picture; not looked at if the input is made of the sharp ones.
         sharp: the sharp picture.
         spikes: None when the data set is read without them.
     """
@@ -68,7 +68,7 @@ class Run:
     Attributes:
         name: the sequence, followed by "@" and the first frame where dropped frames split it into several runs.
         frames: at least as many as were asked for.
-        height: of the pictures.
+        height: of the sharp pictures.
         width: likewise.
         spike_size: of the spikes; None when read without them.
         arrays: the same frames, faster to read.
@@ -95,7 +95,17 @@ class Run:
 class Scan:
     """The usable runs of one split and what had to be dropped."""
 
-    def __init__(self, root: AnyPath, split: str, *, frames: int, spikes: bool, smallest_side: int):
+    def __init__(
+        self,
+        root: AnyPath,
+        split: str,
+        *,
+        frames: int,
+        spikes: bool,
+        smallest_side: int,
+        blurry: bool = True,
+        scale: int = 1,
+    ):
         """Looks at every file's size but at no content.
 
         Args:
@@ -103,7 +113,9 @@ class Scan:
             split: "train" or "val".
             frames: consecutive frames that a run needs.
             spikes: whether frames need spikes.
-            smallest_side: the pictures' short side must not be below this.
+            smallest_side: the sharp pictures' short side must not be below this.
+            blurry: whether frames need blurry pictures.
+            scale: size of the sharp pictures / size of the blurry ones.
 
         Raises:
             InputError: there is no such split, nothing in it can be used, or a file is damaged or contradicts the rest.
@@ -118,9 +130,11 @@ class Scan:
         self._frames = frames
         self._spikes = spikes
         self._smallest_side = smallest_side
-        names = sequence_names(self._folder)
+        self._scale = scale
+        self._first_part = BLUR if blurry else SHARP
+        names = sequence_names(self._folder, part=self._first_part)
         if not names:
-            raise InputError(f"expected sequences as {self._folder}/SEQUENCE/{BLUR}, found none")
+            raise InputError(f"expected sequences as {self._folder}/SEQUENCE/{self._first_part}, found none")
         aligned: dict[str, list[AlignedFrame]] = {}
         for row in read_alignment(self._folder):
             aligned.setdefault(row.sequence, []).append(row)
@@ -138,13 +152,14 @@ class Scan:
 
     def _add_sequence(self, name: str, windows: Mapping[int, tuple[int, int]]) -> None:
         folder = self._folder / name
-        blur = open_frames(folder / BLUR)
-        size = (blur.height, blur.width)
         if not (folder / SHARP).is_dir():
             return self._drop(name, "*", f"expected a folder of sharp pictures, found none: {folder / SHARP}")
-        sharp = open_frames(folder / SHARP)
-        if (sharp.height, sharp.width) != size:
-            reason = f"blurry pictures of {size[0]}x{size[1]}, sharp ones of {sharp.height}x{sharp.width}"
+        first, sharp = open_frames(folder / self._first_part), open_frames(folder / SHARP)
+        size = (sharp.height, sharp.width)
+        scale = self._scale if self._first_part == BLUR else 1
+        if (first.height * scale, first.width * scale) != size:
+            times = f", expected {scale} times as large" if scale > 1 else ""
+            reason = f"blurry pictures of {first.height}x{first.width}, sharp ones of {size[0]}x{size[1]}{times}"
             return self._drop(name, "*", reason)
         if min(size) < self._smallest_side:
             return self._drop(
@@ -153,9 +168,9 @@ class Scan:
         if self._spikes and not (folder / SPIKE).is_dir():
             return self._drop(name, "*", f"expected a folder of spikes, found none: {folder / SPIKE}")
         spike_size = find_spike_size(folder, *size) if self._spikes else None
-        assert blur.names is not None and sharp.names is not None
+        assert first.names is not None and sharp.names is not None
         usable: list[FrameFiles | None] = []
-        for number, file in enumerate(blur.names):
+        for number, file in enumerate(first.names):
             spikes = None
             if file not in sharp.names:
                 reason = f"expected a sharp picture of the same name, found none: {folder / SHARP / file}"

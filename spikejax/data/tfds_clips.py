@@ -12,11 +12,13 @@ import numpy as np
 
 from spikejax.data.clips import ClipDataset, check_clip_size
 from spikejax.data.dat import Box
+from spikejax.data.degradation import Degradation
 from spikejax.data.statistics import SpikeStatistics, statistics_from
 from spikejax.errors import InputError
 
 AnyPath = str | os.PathLike[str]
 NAME = "spike_deblurring"
+_READ = Degradation()
 
 
 @dataclass(frozen=True)
@@ -43,21 +45,27 @@ class TfdsDataset(ClipDataset[ShardRun]):
         bins: int | None,
         crop: int | None = None,
         statistics: SpikeStatistics | None = None,
+        degradation: Degradation = _READ,
     ):
         """Opens the shards; their records are read when they are asked for.
 
         Args:
             data_dir: where TFDS keeps its data sets, or the folder of the shards.
             split: "train" or "val".
-            frames: consecutive frames of a sample; shorter sequences are left out.
+            frames: of the input of a sample; sequences with too few for it are left out.
             bins: time bins of the voxels; None reads no spikes at all.
-            crop: side of the training crop; sequences whose short side is below it are left out.
+            crop: side of the training crop of the input; sequences whose short side is below it are left out.
             statistics: what standardises the voxels, such as a checkpoint's; None for those of the shards.
+            degradation: how the input is made of the sharp pictures, or that it is read.
 
         Raises:
             InputError: there are no shards, no such split, nothing that can be used, or voxels of other bins.
         """
         check_clip_size(frames, bins)
+        if degradation.reads_input and degradation.scale > 1:
+            raise InputError(
+                f"expected an input made of the sharp pictures, shards have none that is smaller: {data_dir}"
+            )
         builder = _open_builder(data_dir)
         metadata = builder.info.metadata
         if split not in builder.info.splits:
@@ -65,18 +73,18 @@ class TfdsDataset(ClipDataset[ShardRun]):
         if bins is not None and statistics is None:
             statistics = shard_statistics(data_dir, bins=bins)
         runs = _runs(metadata["runs"][split], spikes=bins is not None)
-        usable = [run for run in runs if len(run.stems) >= frames and min(run.height, run.width) >= (crop or 1)]
+        span, side = degradation.span(frames), (crop or 1) * degradation.scale
+        usable = [run for run in runs if len(run.stems) >= span and min(run.height, run.width) >= side]
         if not usable:
-            raise InputError(
-                f"expected sequences of {frames} frames and {crop} pixels, found none: {builder.data_path}"
-            )
-        super().__init__(usable, frames=frames, bins=bins, statistics=statistics)
+            raise InputError(f"expected sequences of {span} frames and {side} pixels, found none: {builder.data_path}")
+        super().__init__(usable, frames=frames, bins=bins, statistics=statistics, degradation=degradation)
         self._skipped = {} if bins is not None else {"voxels": _skip_decoding()}
         self._records = builder.as_data_source(split=split, decoders=self._skipped or None)
 
     def _read_frames(self, run: ShardRun, start: int, stop: int, box: Box) -> dict[str, np.ndarray]:
         records = self._records.__getitems__(range(run.first + start, run.first + stop))
-        clip = {key: np.stack([record[key][box.slices] for record in records]) for key in ("blur", "sharp")}
+        pictures = ("blur", "sharp") if self.degradation.reads_input else ("sharp",)
+        clip = {key: np.stack([record[key][box.slices] for record in records]) for key in pictures}
         if self._bins is not None:
             part = (box // run.ratio).slices
             clip["voxels"] = np.stack([record["voxels"][part] for record in records])

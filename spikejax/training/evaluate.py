@@ -4,6 +4,9 @@ A sequence longer than `frames` is cut into clips of that length; the last clip 
 sequence, so that all clips have one shape and one compiled program serves all sequences of a size. Frames that two
 clips cover are those of the later clip. Every host restores and measures its share of each batch of clips and fills in
 its rows of one table of frames; the sum over hosts has every frame exactly once.
+
+Where the input is no clip of the sharp clip's shape, "blur" is what one would see without a network (see
+`spikejax.data.degradation.without_network`).
 """
 
 import dataclasses
@@ -15,6 +18,8 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from spikejax import metrics
+from spikejax.data.degradation import without_network
+from spikejax.errors import InputError
 from spikejax.progress import with_progress
 
 # (this host's rows of the batch: blur [b,t,h,w,3], voxels [b,t,h',w',k] or None) -> restored clips [t,h,w,3] by their
@@ -109,7 +114,12 @@ def validate(
             if row >= len(batch):
                 continue  # a repetition
             clip = batch[row]
-            kinds = (loaded[row]["blur"], recon, loaded[row]["sharp"])
+            sharp = loaded[row]["sharp"]
+            if recon.shape != sharp.shape:
+                raise InputError(
+                    f"the network makes clips {recon.shape}, expected those of the sharp ones, {sharp.shape}"
+                )
+            kinds = (without_network(loaded[row]["blur"], sharp), recon, sharp)
             blur8, recon8, sharp8 = (metrics.to_uint8(np.asarray(kind[: clip.counted], np.float32)) for kind in kinds)
             table[clip.row : clip.row + clip.counted] = _measure(blur8, recon8, sharp8, columns, lpips)
             frame = middle[clip.name] - clip.start

@@ -17,6 +17,7 @@ from spikejax.data.statistics import SpikeStatistics, ensure_statistics
 from spikejax.data.tfds_clips import TfdsDataset, shard_statistics
 from spikejax.errors import InputError
 from spikejax.training import hosts, sharding
+from spikejax.training.task import degradation_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,13 +36,12 @@ class Inputs:
 
     def batch_shapes(self, config: ConfigDict) -> dict[str, jax.ShapeDtypeStruct]:
         """Returns what a batch over all hosts is made of."""
-        data = config.data
-        clip = (data.batch_size, data.frames, data.crop, data.crop)
-        shapes = {"blur": (*clip, 3), "sharp": (*clip, 3)}
+        data, degradation = config.data, self.train_set.degradation
+        shapes: dict[str, tuple[int, ...]] = {**degradation.shapes(data.frames, data.crop, data.crop)}
         if self.statistics is not None:
-            side = data.crop // self.train_set.size(0)[2]
-            shapes["voxels"] = (*clip[:2], side, side, self.statistics["bins"])
-        return {name: jax.ShapeDtypeStruct(shape, np.float32) for name, shape in shapes.items()}
+            side = data.crop * degradation.scale // self.train_set.size(0)[2]
+            shapes["voxels"] = (data.frames, side, side, self.statistics["bins"])
+        return {name: jax.ShapeDtypeStruct((data.batch_size, *shape), np.float32) for name, shape in shapes.items()}
 
     def describe(self) -> str:
         """Returns how much there is, in words."""
@@ -75,6 +75,7 @@ def open_inputs(config: ConfigDict, root: Path, *, spike_bins: int | None, mesh:
         InputError: the data set is missing, damaged or does not fit the configuration.
     """
     data = config.data
+    training, validation = degradation_of(config), degradation_of(config, validation=True)
     shards = data.source == "tfds"
     statistics: SpikeStatistics | None = None
     with hosts.first_host_first("preparing the data"):  # what the first host writes the others read
@@ -84,7 +85,7 @@ def open_inputs(config: ConfigDict, root: Path, *, spike_bins: int | None, mesh:
             statistics = (shard_statistics if shards else ensure_statistics)(root, bins=spike_bins)
     kind = TfdsDataset if shards else FolderDataset
     options = dict(frames=data.frames, bins=spike_bins, statistics=statistics)
-    train_set: ClipDataset = kind(root, "train", crop=data.crop, **options)
+    train_set: ClipDataset = kind(root, "train", crop=data.crop, degradation=training, **options)
     own = range(data.batch_size) if mesh is None else sharding.host_rows(mesh, data.batch_size)
     loader = train_loader(
         train_set,
@@ -101,7 +102,9 @@ def open_inputs(config: ConfigDict, root: Path, *, spike_bins: int | None, mesh:
     )
     if mesh is not None and spike_bins is not None:
         for ratio in {train_set.size(window)[2] for window in train_set.first_windows()}:
-            sharding.check_rows(data.crop // ratio, mesh, of=f"the spikes of crops of {data.crop} pixels")
-    val_set: ClipDataset = kind(root, "val", **options)
+            sharding.check_rows(
+                data.crop * training.scale // ratio, mesh, of=f"the spikes of crops of {data.crop} pixels"
+            )
+    val_set: ClipDataset = kind(root, "val", degradation=validation, **options)
     fields = None if statistics is None else dataclasses.asdict(statistics)
     return Inputs(root=root, train_set=train_set, val_set=val_set, loader=loader, statistics=fields)

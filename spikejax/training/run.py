@@ -138,7 +138,7 @@ class Run:
 
         return validate(
             *(restore, self._inputs.val_set),
-            frames=self._config.validation.frames,
+            frames=self._inputs.val_set.restored_frames(self._config.validation.frames),
             batch_size=parts,
             rows=sharding.host_rows(self._mesh, parts),
             most=self._config.validation.sequences,

@@ -16,11 +16,14 @@ from flax import nnx
 from jax.sharding import Mesh
 from jaxtyping import Array, Float
 
+from spikejax.errors import InputError
 from spikejax.training import sharding
 
 # (the `model` part of the configuration as a dict, *, rngs) -> network, as spikejax.models.restorer.build_restorer
 Build = Callable[..., nnx.Module]
-Batch = Mapping[str, Array]  # blur, sharp [b,t,h,w,3] in [0,1]; voxels [b,t,h',w',k] if the network takes spikes
+# blur, sharp [b,t,h,w,3] in [0,1] (see spikejax.data.degradation for other tasks than deblurring); voxels
+# [b,t,h',w',k] if the network takes spikes
+Batch = Mapping[str, Array]
 Loss = Callable[[Array, Array], Float[Array, ""]]  # (restored, sharp), both [b,t,h,w,3]
 
 
@@ -165,6 +168,11 @@ def make_train_step(
         def loss_of(params: Any) -> Float[Array, ""]:
             params = jax.tree.map(lambda leaf, still: jax.lax.stop_gradient(leaf) if still else leaf, params, frozen)
             recon = nnx.merge(network.graph, params)(batch["blur"], batch.get("voxels"), key=key)
+            if recon.shape != batch["sharp"].shape:  # a loss would broadcast, and teach something else
+                raise InputError(
+                    f"the network makes clips {recon.shape} of an input {batch['blur'].shape}, expected those of the "
+                    f"sharp clips, {batch['sharp'].shape} (batch, frames, rows, columns, channels)"
+                )
             return loss(recon, batch["sharp"])
 
         return jax.value_and_grad(loss_of)(params)

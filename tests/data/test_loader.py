@@ -171,7 +171,7 @@ def test_every_sample_once_an_epoch(dataset: FolderDataset, monkeypatch: pytest.
     """Catches tails that are dropped or filled up: 7 windows, batches of 4 on 2 hosts, over 4 epochs."""
     read: list[int] = []
     original = dataset.read_stored
-    monkeypatch.setattr(dataset, "read_stored", lambda index, box: (read.append(index), original(index, box))[1])
+    monkeypatch.setattr(dataset, "read_stored", lambda index, *rest: (read.append(index), original(index, *rest))[1])
     parts = [train_loader(dataset, batch_size=4, workers=0, shard_index=n, shard_count=2, **OPTIONS) for n in range(2)]
     for _ in range(7):
         for part in parts:
@@ -238,9 +238,9 @@ def test_names_of_a_batch(dataset: FolderDataset, monkeypatch: pytest.MonkeyPatc
     """Catches a report that blames other clips than those that were trained on."""
     read, seen = dataset.read_stored, []
 
-    def watch(index: int, box: Any = None) -> dict[str, np.ndarray]:
+    def watch(index: int, *rest: Any) -> dict[str, np.ndarray]:
         seen.append(dataset.window_name(index))
-        return read(index, box)
+        return read(index, *rest)
 
     monkeypatch.setattr(dataset, "read_stored", watch)
     loader = train_loader(dataset, batch_size=3, crop=8, seed=3, workers=0)
