@@ -150,7 +150,8 @@ def plan_step(config: ConfigDict, topology: Topology, *, build: Build = build_re
 def _abstract_batch(config: ConfigDict, bins: int | None, place: jax.sharding.Sharding) -> dict[str, Any]:
     """The batch without the sharp clips, and with spikes at the resolution of the pictures."""
     shape = (config.data.batch_size, config.data.frames, config.data.crop, config.data.crop)
-    channels = {"blur": config.model.vrt.input_channels} | ({} if bins is None else {"voxels": bins})
+    vrt = config.model.vrt
+    channels = {"blur": vrt.input_channels + vrt.noise_map} | ({} if bins is None else {"voxels": bins})
     return {
         name: jax.ShapeDtypeStruct((*shape, count), jnp.float32, sharding=place) for name, count in channels.items()
     }

@@ -17,7 +17,7 @@ from spikejax.planning.report import WIDTH, sweep_line, to_json, to_text
 from spikejax.planning.step import plan_step
 from spikejax.planning.topology import open_topology
 from spikejax.training.step import describe_network
-from tests.training.conftest import build_stand_in, tiny_config
+from tests.training.conftest import StandIn, build_stand_in, tiny_config
 
 # The stand-in's layers, which are all products with a kernel at every pixel.
 NETWORK = describe_network(lambda: build_stand_in(tiny_config().model.to_dict(), rngs=nnx.Rngs(0)))
@@ -51,6 +51,23 @@ def test_plan_for_the_host(config: ConfigDict) -> None:
     assert plan.roofline is None
     assert max(map(len, (to_text(plan) + "\n" + sweep_line(plan)).splitlines())) <= WIDTH
     assert json.loads(json.dumps(to_json(plan)))["memory"]["total"] == plan.needed
+
+
+class NeedsNoiseLevel(StandIn):
+    """A stand-in for a denoising network."""
+
+    def __call__(self, blur: jax.Array, voxels: jax.Array | None, key: jax.Array | None = None) -> jax.Array:
+        """Of the picture alone, but the noise level must be there."""
+        assert blur.shape[-1] == 4, f"expected three colours and the noise level, got {blur.shape}"
+        return super().__call__(blur[..., :3], voxels, key)
+
+
+def test_noise_level_is_part_of_the_input(config: ConfigDict) -> None:
+    """Catches a plan of a denoising network for clips without the noise level."""
+    config.model.vrt.noise_map = True
+    topology = open_topology(f"cpu:{jax.device_count()}")
+    plan = plan_step(config, topology, build=lambda _, *, rngs: NeedsNoiseLevel(16, 4, drop=0.0, rngs=rngs))
+    assert plan.fits
 
 
 EIGHT = """
