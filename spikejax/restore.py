@@ -10,7 +10,7 @@ import argparse
 import errno
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,8 +27,14 @@ from spikejax.inference.tiling import Extent
 if TYPE_CHECKING:
     from spikejax.inference.restorer import VideoRestorer
     from spikejax.inference.run import Job, Report
+    from spikejax.inference.stream import Settings
+    from spikejax.metrics import Distance
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+# What a figure's name ends in, in words.
+_WHEN = {"blur": "before", "recon": "after"}
+# The options that name what is read.
+_READ = ("input", "spikes", "spike_windows", "sharp", "network", "lpips")
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -52,15 +58,14 @@ def main(arguments: Sequence[str]) -> None:
     # Only now: JAX takes seconds to import, and a mistake above should show at once.
     from spikejax.inference.run import check_sharp
 
+    lpips = _lpips(options.lpips)
     restorer = _load(options)
-    job = _job(options, restorer, frames, sharp)
+    job = _job(options, restorer, frames, sharp, lpips)
     check_sharp(restorer, job)
     report = _restore(options, restorer, job, target)
     print(f"{report.frames} frames restored to {options.output}, {report.seconds_per_frame:.3g} s a frame")
-    means = report.means
-    if "psnr_recon" in means:
-        before = f"{_decibels(means['psnr_blur'])} before, " if "psnr_blur" in means else ""
-        print(f"PSNR {before}{_decibels(means['psnr_recon'])} after")
+    for line in _summary(report.means):
+        print(line)
     if report.damage is not None:
         raise DamagedInput(f"restored what decodes of {options.input}: {report.damage}")
 
@@ -82,9 +87,7 @@ def _restore(options: argparse.Namespace, restorer: VideoRestorer, job: Job, tar
         with open_output(target, source, names=names, description=description, resume=options.resume) as output:
             try:
                 report = restore_job(restorer, job, output)
-                paths = {name: getattr(options, name) for name in ("network", "input", "sharp", "output", "video")}
-                absolute = {name: path and os.path.abspath(path) for name, path in paths.items()}
-                output.finish(report.to_json() | absolute)
+                output.finish(report.to_json() | _paths(options))
             except BaseException:
                 if output.done:
                     print(f"spikejax: {output.done} frames are kept; --resume goes on from there", file=sys.stderr)
@@ -96,10 +99,17 @@ def _restore(options: argparse.Namespace, restorer: VideoRestorer, job: Job, tar
     return report
 
 
+def _paths(options: argparse.Namespace) -> dict[str, str | None]:
+    """Where everything is, for the report."""
+    names = ("network", "input", "sharp", "output", "video")
+    paths = {name: getattr(options, name) for name in names} | {"lpips_weights": options.lpips}
+    return {name: path and os.path.abspath(path) for name, path in paths.items()}
+
+
 def _target(options: argparse.Namespace) -> Target:
     """Where to write; raises InputError if that would destroy what is read."""
     for output in (path for path in (options.output, options.video) if path is not None):
-        for source in (options.input, options.spikes, options.sharp, options.network, options.spike_windows):
+        for source in (getattr(options, name) for name in _READ):
             if source is not None and Path(source).resolve().is_relative_to(Path(output).resolve()):
                 raise InputError(f"expected an output apart from what is read, {source} would be replaced by {output}")
     return Target(
@@ -117,8 +127,12 @@ def _video_source(options: argparse.Namespace, frames: FrameSource, times: int) 
     return VideoSource((frames.rate or DEFAULT_RATE) * times, time_base, frames.pixel_aspect, Path(options.input))
 
 
-def _decibels(psnr: float) -> str:
-    return f"{psnr:.2f} dB" if psnr < float("inf") else "infinite (equal frames)"
+def _summary(means: Mapping[str, float]) -> Iterator[str]:
+    """A line for each of the figures that papers state, if there are any."""
+    for name, unit, digits in (("psnr", " dB", 2), ("ssim", "", 4), ("lpips", "", 4)):
+        found = [(means[f"{name}_{of}"], when) for of, when in _WHEN.items() if f"{name}_{of}" in means]
+        if found:
+            yield f"{name.upper()} " + ", ".join(f"{value:.{digits}f}{unit} {when}" for value, when in found)
 
 
 def _load(options: argparse.Namespace) -> VideoRestorer:
@@ -132,10 +146,36 @@ def _load(options: argparse.Namespace) -> VideoRestorer:
     return load(options.network, dtype=options.dtype)
 
 
-def _job(options: argparse.Namespace, restorer: VideoRestorer, frames: FrameSource, sharp: FrameSource | None) -> Job:
-    from spikejax.inference.network import use_devices
+def _lpips(path: str | None) -> Distance | None:
+    from spikejax.perceptual import load_lpips, lpips_distance
+
+    return None if path is None else lpips_distance(load_lpips(path))
+
+
+def _job(
+    options: argparse.Namespace,
+    restorer: VideoRestorer,
+    frames: FrameSource,
+    sharp: FrameSource | None,
+    lpips: Distance | None,
+) -> Job:
     from spikejax.inference.run import Job
     from spikejax.inference.spikes import VoxelSource
+
+    settings = _settings(options, restorer)
+    restorer.check_spikes(options.spikes is not None)
+    if restorer.task.bins is None:
+        return Job(frames, settings, sharp=sharp, lpips=lpips)
+    spikes = VoxelSource(
+        options.spikes, frames, bins=restorer.task.bins, size=options.spike_size, windows=options.spike_windows
+    )
+    for note in spikes.notes:
+        print(f"spikejax: note: {note}", file=sys.stderr)
+    return Job(frames, settings, spikes=spikes, sharp=sharp, lpips=lpips)
+
+
+def _settings(options: argparse.Namespace, restorer: VideoRestorer) -> Settings:
+    from spikejax.inference.network import use_devices
     from spikejax.inference.stream import Settings
 
     tile, auto = options.tile or restorer.tile, isinstance(options.tile, str)
@@ -144,7 +184,7 @@ def _job(options: argparse.Namespace, restorer: VideoRestorer, frames: FrameSour
         tile = restorer.tile if options.tile == "auto" else replace(restorer.tile, frames=int(frames_at_once))
     if options.space is not None:
         tile = Extent(tile.frames, 0, 0)
-    settings = Settings(
+    return Settings(
         tile=tile,
         overlap=options.overlap or restorer.overlap,
         auto=auto,
@@ -153,22 +193,13 @@ def _job(options: argparse.Namespace, restorer: VideoRestorer, frames: FrameSour
         passes=restorer.passes_for(options.rate),
         devices=use_devices(options.space or options.devices, space=options.space is not None),
     )
-    restorer.check_spikes(options.spikes is not None)
-    if restorer.task.bins is None:
-        return Job(frames, settings, sharp=sharp)
-    spikes = VoxelSource(
-        options.spikes, frames, bins=restorer.task.bins, size=options.spike_size, windows=options.spike_windows
-    )
-    for note in spikes.notes:
-        print(f"spikejax: note: {note}", file=sys.stderr)
-    return Job(frames, settings, spikes=spikes, sharp=sharp)
 
 
 def _describe(options: argparse.Namespace, restorer: VideoRestorer, frames: FrameSource) -> dict[str, Any]:
     """What decides the restored frames: a run that resumes must have the same."""
     decisive = (
-        "input", "spikes", "spike_windows", "spike_size", "sharp", "tile", "overlap", "sigma", "rate", "ensemble",
-        "dtype", "video", "codec", "quality", "pixel_format",
+        "input", "spikes", "spike_windows", "spike_size", "sharp", "lpips", "tile", "overlap", "sigma", "rate",
+        "ensemble", "dtype", "video", "codec", "quality", "pixel_format",
     )  # fmt: skip
     values = {name: getattr(options, name) for name in decisive}
     stated = {name: value if isinstance(value, str) or value is None else str(value) for name, value in values.items()}

@@ -27,10 +27,14 @@ from spikejax.inference.network import ClipShape, CompiledNetwork
 from spikejax.inference.restorer import VideoRestorer
 from spikejax.inference.task import Task
 from spikejax.inference.tiling import Extent
+from spikejax.models.lpips import LPIPS
 from spikejax.models.restorer import build_restorer
+from spikejax.perceptual import load_lpips, lpips_distance
 from spikejax.training.checkpoint import Checkpoints
 from spikejax.training.config import save_config
 from spikejax.training.step import Network, describe_network
+from spikejax.weights import Weights, write_weights
+from tests.models.parameters import build_random
 
 FRAMES, HEIGHT, WIDTH, STEPS, BINS = 7, 36, 52, 8, 4
 STATISTICS = {"bins": BINS, "mean": 0.5, "std": 0.25}
@@ -112,6 +116,44 @@ def test_figures(inputs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.C
     assert figures["seconds_per_frame"] > 0
     assert figures["peak_host_bytes"] > 100e6
     assert "PSNR" in capsys.readouterr().out
+
+
+def test_lpips(inputs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Catches a distance of other frames than those that are written, or of frames before they are 8 bits."""
+    use(monkeypatch, Brighten(None))
+    network = build_random(lambda rngs: LPIPS("alex", rngs=rngs), size=0.05)
+    weights = inputs / "alex.safetensors"
+    write_weights(weights, Weights("lpips_alex", None, jax.tree.map(np.asarray, nnx.to_pure_dict(nnx.state(network)))))
+    restore.main(arguments(inputs, "--sharp", str(inputs / "sharp"), "--lpips", str(weights), spikes=False))
+    figures = json.loads((inputs / "out" / "metrics.json").read_text())
+    distance = lpips_distance(load_lpips(weights))
+    expected = [distance(*pair) for pair in zip(read(inputs / "blur"), read(inputs / "sharp"), strict=True)]
+    assert [frame["lpips_blur"] for frame in figures["per_frame"]] == expected
+    assert figures["lpips_blur"] == pytest.approx(np.mean(expected))
+    assert figures["lpips_recon"] == 0
+    assert figures["lpips_weights"] == str(weights)
+    assert f"LPIPS {np.mean(expected):.4f} before, 0.0000 after" in capsys.readouterr().out
+
+
+def test_lpips_that_cannot_be_measured(inputs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Catches a figure that is silently missing, and frames too small for it that are noticed after the work."""
+    use(monkeypatch, Brighten(None))
+    more = ["--sharp", str(inputs / "sharp"), "--lpips", str(inputs / "alex.safetensors")]
+    with pytest.raises(SystemExit):
+        restore.main(arguments(inputs, *more[2:], spikes=False))
+    with pytest.raises(InputError, match=r"alex\.safetensors"):
+        restore.main(arguments(inputs, *more, spikes=False))
+    too_small = InputError("expected pictures of at least 31x31")
+
+    def refuse(a: np.ndarray, b: np.ndarray) -> float:
+        assert a.shape == b.shape == (HEIGHT, WIDTH, 3)
+        raise too_small
+
+    monkeypatch.setattr(restore, "_lpips", lambda path: refuse)
+    with pytest.raises(InputError, match="at least 31x31"):
+        restore.main(arguments(inputs, *more, spikes=False))
+    assert not (inputs / "out").exists()
+    assert not (inputs / ".out.partial").exists()
 
 
 def test_a_video_becomes_a_video(inputs: Path, monkeypatch: pytest.MonkeyPatch) -> None:

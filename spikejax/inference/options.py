@@ -16,7 +16,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         prog="python -m spikejax.restore",
         description="Restores a video or a folder of frames with a trained network.",
         epilog=(
-            f"Beside the frames, {METRICS_FILE} holds time, memory and (with --sharp) PSNR and SSIM; "
+            f"Beside the frames, {METRICS_FILE} holds time, memory and (with --sharp) PSNR, SSIM and LPIPS; "
             "python -m spikejax.report OUT shows them with the pictures. Exit code 3: parts of the video did not "
             "decode, the rest is restored."
         ),
@@ -29,6 +29,8 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     options = parser.parse_args(arguments)
     if options.overwrite and options.resume:
         parser.error("expected --overwrite (begin again) or --resume (go on), got both")
+    if options.lpips is not None and options.sharp is None:
+        parser.error("expected --sharp, the frames that --lpips is to measure against")
     if isinstance(options.tile, Extent) and options.overlap is not None:
         # Where both are given, the mistake shows before anything is loaded; 0 stands for all there are.
         if not options.overlap.smaller_than(options.tile.or_all(UNLIMITED)):
@@ -64,6 +66,7 @@ def _add_paths(parser: argparse.ArgumentParser) -> None:
         help="of the spike camera (default: config.yaml beside the spikes, else the frames' size)",
     )  # fmt: skip
     parser.add_argument("--sharp", metavar="PATH", help="the true frames to measure against, like --input")
+    parser.add_argument("--lpips", metavar="FILE", help="converted weights of LPIPS, to measure it as well")
     parser.add_argument("--overwrite", action="store_true", help="replace the output of an earlier run")
     parser.add_argument("--resume", action="store_true", help="go on with a run that was stopped, if there is one")
 

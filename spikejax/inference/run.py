@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from typing import Any, TextIO
 
@@ -33,8 +33,6 @@ from spikejax.progress import Progress
 # Frames that may wait to be written; they are large after super-resolution.
 _WRITE_BEHIND = 4
 Picture = UInt8[np.ndarray, "h w 3"]
-# (restored, sharp) to further figures by name, such as a learned distance.
-Measure = Callable[[Picture, Picture], dict[str, float]]
 
 
 @dataclass(frozen=True)
@@ -46,14 +44,14 @@ class Job:
         spikes: of the frames, if the network takes spikes.
         sharp: the true frames, to measure against; as many and as large as the restored ones.
         settings: how.
-        measure: further figures of a restored and its sharp frame.
+        lpips: measured as well, if there are sharp frames.
     """
 
     frames: FrameSource
     settings: Settings
     spikes: VoxelSource | None = None
     sharp: FrameSource | None = None
-    measure: Measure | None = None
+    lpips: metrics.Distance | None = None
 
 
 @dataclass(frozen=True)
@@ -77,8 +75,8 @@ class Report:
         peak_device_bytes: the same of the accelerator; None on a CPU, where it is part of the host's.
         program_bytes: what the compiler says that the network needs on a device.
         damage: what of the input did not decode, in words; None if all did.
-        scores: if there are sharp frames, the figures of each: PSNR (dB) and SSIM, of RGB and of Y, before
-            (`psnr_blur`, ...) and after (`psnr_recon`, ...).
+        scores: if there are sharp frames, the figures of each: PSNR (dB) and SSIM, of RGB and of Y, and LPIPS if asked
+            for, before (`psnr_blur`, ...) and after (`psnr_recon`, ...).
     """
 
     frames: int
@@ -124,7 +122,7 @@ def restored_count(restorer: VideoRestorer, frames: FrameSource, settings: Setti
 
 
 def check_sharp(restorer: VideoRestorer, job: Job) -> None:
-    """Raises InputError unless there are as many sharp frames as restored ones, of their size."""
+    """Raises InputError unless there are as many sharp frames as restored ones, of their size, and LPIPS takes them."""
     if job.sharp is None:
         return
     count = restored_count(restorer, job.frames, job.settings, exact=True)
@@ -136,6 +134,9 @@ def check_sharp(restorer: VideoRestorer, job: Job) -> None:
             f"expected sharp frames like the restored ones ({expected}, height x width), "
             f"found {found}: {job.sharp.path}"
         )
+    if job.lpips is not None:
+        black = np.zeros((job.sharp.height, job.sharp.width, 3), np.uint8)
+        job.lpips(black, black)  # raises where it cannot see such small pictures; else it is compiled from now on
 
 
 def restore_job(restorer: VideoRestorer, job: Job, output: Output, *, log: TextIO | None = None) -> Report:
@@ -221,7 +222,7 @@ class _Writer:
 
     def __init__(self, job: Job, output: Output, dtype: np.dtype, progress: Progress) -> None:
         self._output, self._dtype, self._progress = output, dtype, progress
-        self._measure = job.measure
+        self._lpips = job.lpips
         self._sharp = None if job.sharp is None else job.sharp.read(output.done)
 
     def write(self, restored: Restored) -> None:
@@ -238,9 +239,8 @@ class _Writer:
         self._progress.advance()
 
     def _scores(self, before: Num[np.ndarray, "h w 3"] | None, recon: Picture, sharp: Picture) -> dict[str, float]:
-        scores = {f"{name}_recon": value for name, value in metrics.measure(recon, sharp).items()}
-        if before is not None:
-            # What a larger picture is compared with is the usual enlargement.
-            blur = cv2.resize(_as_uint8(before), sharp.shape[1::-1], interpolation=cv2.INTER_CUBIC)
-            scores |= {f"{name}_blur": value for name, value in metrics.measure(blur, sharp).items()}
-        return scores if self._measure is None else scores | self._measure(recon, sharp)
+        if before is None:
+            return {f"{name}_recon": value for name, value in metrics.measure(recon, sharp, lpips=self._lpips).items()}
+        # What a larger picture is compared with is the usual enlargement.
+        blur = cv2.resize(_as_uint8(before), sharp.shape[1::-1], interpolation=cv2.INTER_CUBIC)
+        return metrics.compare(blur, recon, sharp, lpips=self._lpips)

@@ -77,5 +77,5 @@ def _describe(title: str, series: Sequence[tuple[str, str, Sequence[float | None
     for label, _, line in series:
         known = [value for value in line if value is not None]
         if known:
-            parts.append(f"{label} {min(known):.2f} to {max(known):.2f} {unit}")
+            parts.append(f"{label} {min(known):.4g} to {max(known):.4g} {unit}".rstrip())
     return f"{title}: {', '.join(parts)}"

@@ -70,6 +70,9 @@ th:first-child, td:first-child { text-align: left; } thead th { position: sticky
 summary { cursor: pointer; padding: 6px 0; } .warn { border-left: 4px solid var(--before); padding-left: 12px; }
 """
 
+# The figures that are stated in words: their digits and unit.
+_FIGURES = {"psnr": (2, "dB"), "ssim": (4, ""), "lpips": (4, "")}
+
 _SCRIPT = """
 for (const input of document.querySelectorAll(".compare input")) {
   const show = () => {
@@ -105,7 +108,8 @@ def render(
         f'<div class="frames">{"".join(_comparison(frame, per_frame) for frame in shown)}</div>',
         "<h2>Looked at closely</h2>",
         f'<div class="places">{"".join(_closeup(place) for place in places)}</div>',
-        _over_time(per_frame),
+        _over_time(per_frame, "psnr", title="PSNR over time", unit="dB"),
+        _over_time(per_frame, "lpips", title="LPIPS over time, lower is better"),
         _tables(metrics, per_frame),
     ]
     policy = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
@@ -131,19 +135,21 @@ def _facts(metrics: Mapping[str, Any]) -> str:
         ("Time a frame", f"{metrics['seconds_per_frame']:.3g} s"),
         ("Memory", f"{metrics['peak_host_bytes'] / 2**30:.2f} GiB"),
     ]
-    if "psnr_recon" in metrics:
-        facts[:0] = [(f"PSNR {when}", _number(metrics[key], "dB")) for when, key in _both(metrics, "psnr")]
-        facts[2:2] = [(f"SSIM {when}", _number(metrics[key], "", 4)) for when, key in _both(metrics, "ssim")]
+    measured = [(f"{figure.upper()} {when}", text) for figure in _FIGURES for when, text in _both(metrics, figure)]
+    facts = measured + facts
     return f'<dl class="facts">{"".join(f"<div><dt>{name}</dt><dd>{value}</dd></div>" for name, value in facts)}</dl>'
 
 
-def _both(metrics: Mapping[str, Any], name: str) -> list[tuple[str, str]]:
+def _both(scores: Mapping[str, Any], figure: str) -> list[tuple[str, str]]:
+    """("before", value in words), ("after", ...), as far as there are scores."""
     return [
-        (when, f"{name}_{of}") for when, of in (("before", "blur"), ("after", "recon")) if f"{name}_{of}" in metrics
+        (when, _number(scores[f"{figure}_{of}"], *_FIGURES[figure]))
+        for when, of in (("before", "blur"), ("after", "recon"))
+        if f"{figure}_{of}" in scores
     ]
 
 
-def _number(value: float | None, unit: str, digits: int = 2) -> str:
+def _number(value: float | None, digits: int, unit: str = "") -> str:
     return "infinite" if value is None else f"{value:.{digits}f} {unit}".rstrip()
 
 
@@ -151,8 +157,9 @@ def _comparison(frame: Shown, per_frame: Sequence[Mapping[str, Any]]) -> str:
     name = f"Frame {frame.number}" + (f" ({escape(frame.name)})" if frame.name else "")
     scores = per_frame[frame.number] if frame.number < len(per_frame) else {}
     parts = [f"<b>{name}</b>"]
-    for when, key in _both(scores, "psnr"):
-        parts.append(f'<span class="soft">PSNR {when} {_number(scores[key], "dB")}</span>')
+    for figure in _FIGURES:
+        if both := " → ".join(text for _, text in _both(scores, figure)):
+            parts.append(f'<span class="soft">{figure.upper()} {both}</span>')
     height, width = frame.after.shape[:2]
     size = f'width="{width}" height="{height}"'
     return (
@@ -183,16 +190,16 @@ def _closeup(place: Place) -> str:
     )
 
 
-def _over_time(per_frame: Sequence[Mapping[str, Any]]) -> str:
+def _over_time(per_frame: Sequence[Mapping[str, Any]], figure: str, *, title: str, unit: str = "") -> str:
     lines = [
-        (label, style, [scores.get(key) for scores in per_frame])
-        for label, style, key in (("before", "before", "psnr_blur"), ("restored", "after", "psnr_recon"))
+        (label, style, [scores.get(f"{figure}_{of}") for scores in per_frame])
+        for label, style, of in (("before", "before", "blur"), ("restored", "after", "recon"))
     ]
-    chart = line_chart(lines, unit="dB", title="PSNR over time")
+    chart = line_chart(lines, unit=unit, title=title)
     if not chart:
         return ""
     key = '<p class="key"><span><i class="before"></i>before</span><span><i></i>restored</span></p>'
-    return f"<h2>PSNR over time (dB)</h2>{key}{chart}"
+    return f"<h2>{title}{f' ({unit})' if unit else ''}</h2>{key}{chart}"
 
 
 def _tables(metrics: Mapping[str, Any], per_frame: Sequence[Mapping[str, Any]]) -> str:
@@ -218,7 +225,7 @@ def _tables(metrics: Mapping[str, Any], per_frame: Sequence[Mapping[str, Any]]) 
     head = "".join(f'<th scope="col">{escape(_readable(name))}</th>' for name in names)
     body = "".join(
         f'<tr><th scope="row">{number}</th>'
-        + "".join(f"<td>{_number(scores[name], '', 4) if name in scores else ''}</td>" for name in names)
+        + "".join(f"<td>{_number(scores[name], 4) if name in scores else ''}</td>" for name in names)
         + "</tr>"
         for number, scores in enumerate(per_frame)
     )
