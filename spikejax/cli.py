@@ -27,7 +27,19 @@ def run(main: Callable[[Sequence[str]], None]) -> NoReturn:
     Args:
         main: takes the arguments after the program's name.
     """
-    sys.exit(_exit_code(main, sys.argv[1:]))
+    try:
+        code = _exit_code(main, sys.argv[1:])
+    except Exception:
+        if not _is_one_of_many():
+            raise
+        traceback.print_exc()
+        code = 1
+    if code not in (0, EXIT_DAMAGED_INPUT) and _is_one_of_many():
+        # An orderly end would wait for the other hosts, which wait for what this one was to do next.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
 
 
 def positive_count(text: str) -> int:
@@ -35,6 +47,29 @@ def positive_count(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"expected a whole number from 1, found {text!r}")
     return int(text)
+
+
+def add_hosts(parser: argparse.ArgumentParser) -> None:
+    """Adds the flags of a program that runs on many hosts; `spikejax.hosts.join_as` does what they say."""
+    many = parser.add_argument_group("many hosts (found by the scheduler's environment unless given)")
+    many.add_argument("--coordinator", metavar="HOST:PORT", help="address of process 0")
+    many.add_argument(
+        "--num-processes", type=int, metavar="N", help="number of processes; 1 = alone, whatever is found"
+    )
+    many.add_argument("--process-id", type=int, metavar="I", help="number of this process, from 0")
+    many.add_argument("--wait-seconds", type=int, default=300, metavar="S", help="for the others to come (%(default)s)")
+    many.add_argument(
+        "--heartbeat-seconds",
+        type=int,
+        default=100,
+        metavar="S",
+        help="after which a silent host is dead (%(default)s)",
+    )
+
+
+def _is_one_of_many() -> bool:
+    jax = sys.modules.get("jax")  # where nobody has imported it yet, nobody has joined other hosts
+    return jax is not None and jax.distributed.is_initialized()
 
 
 def _exit_code(main: Callable[[Sequence[str]], None], arguments: Sequence[str]) -> int:

@@ -14,7 +14,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from spikejax.cli import run
+from spikejax.cli import add_hosts, run
 from spikejax.training.config import OVERRIDE_PREFIX, load_config
 
 EXIT_NOT_FINITE = 4
@@ -40,20 +40,7 @@ def main(arguments: Sequence[str]) -> None:
         action="store_true",
         help="continue a run with another configuration; shows what changed",
     )
-    many = parser.add_argument_group("many hosts (found by the scheduler's environment unless given)")
-    many.add_argument("--coordinator", metavar="HOST:PORT", help="address of process 0")
-    many.add_argument(
-        "--num-processes", type=int, metavar="N", help="number of processes; 1 = alone, whatever is found"
-    )
-    many.add_argument("--process-id", type=int, metavar="I", help="number of this process, from 0")
-    many.add_argument("--wait-seconds", type=int, default=300, metavar="S", help="for the others to come (%(default)s)")
-    many.add_argument(
-        "--heartbeat-seconds",
-        type=int,
-        default=100,
-        metavar="S",
-        help="after which a silent host is dead (%(default)s)",
-    )
+    add_hosts(parser)
     options, rest = parser.parse_known_args(arguments)
     strangers = [argument for argument in rest if not argument.startswith(OVERRIDE_PREFIX)]
     if strangers:
@@ -63,20 +50,14 @@ def main(arguments: Sequence[str]) -> None:
     # Only now: they take seconds to import (TensorFlow writes the logs), and a mistake above should show at once.
     import jax
 
-    from spikejax.training import hosts
+    from spikejax import hosts
     from spikejax.training.loop import train
 
     workdir = Path(options.workdir).absolute()
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
         # A run that is continued finds its programs compiled.
         jax.config.update("jax_compilation_cache_dir", str(workdir / "compiled"))
-    hosts.join(
-        options.coordinator,
-        options.num_processes,
-        options.process_id,
-        wait_seconds=options.wait_seconds,
-        heartbeat_seconds=options.heartbeat_seconds,
-    )
+    hosts.join_as(options)
     try:
         outcome = train(config, workdir, allow_config_changes=options.allow_config_changes)
     except FloatingPointError as error:

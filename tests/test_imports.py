@@ -18,6 +18,7 @@ ALLOWED = {
     "spikejax.cli": set(),
     "spikejax.progress": set(),
     "spikejax.losses": {"spikejax.models"},
+    "spikejax.hosts": set(),
     "spikejax.metrics": set(),
     "spikejax.perceptual": {"spikejax.metrics", "spikejax.models", "spikejax.weights"},
     "spikejax.models": set(),
@@ -25,6 +26,7 @@ ALLOWED = {
     "spikejax.orbax_params": set(),
     "spikejax.weights": {"spikejax.data", "spikejax.orbax_params"},
     "spikejax.training": {
+        "spikejax.hosts",
         "spikejax.losses",
         "spikejax.metrics",
         "spikejax.models",
@@ -33,6 +35,7 @@ ALLOWED = {
         "spikejax.perceptual",
     },
     "spikejax.inference": {
+        "spikejax.hosts",
         "spikejax.metrics",
         "spikejax.models",
         "spikejax.data",

@@ -25,10 +25,11 @@ from flax import nnx
 from jax.experimental import multihost_utils
 from ml_collections import ConfigDict
 
+from spikejax import hosts
 from spikejax.data.layout import read_json, write_json
 from spikejax.errors import InputError
 from spikejax.models.restorer import build_restorer
-from spikejax.training import disk, hosts
+from spikejax.training import disk
 from spikejax.training.config import differences, read_saved_config, save_config
 from spikejax.training.figures import NotFinite
 from spikejax.training.step import Build, TrainState
@@ -340,7 +341,7 @@ def read_params(workdir: str | Path) -> dict[str, np.ndarray]:
 
 def _abstract_params(build: Build, config: ConfigDict) -> dict:
     model = nnx.eval_shape(lambda: build(config.model.to_dict(), rngs=nnx.Rngs(0)))
-    place = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    place = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
     return jax.tree.map(
         lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place), nnx.to_pure_dict(nnx.state(model))
     )

@@ -9,6 +9,7 @@ import numpy as np
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
+from spikejax import hosts
 from spikejax.data.clips import ClipDataset
 from spikejax.data.folders import FolderDataset
 from spikejax.data.loader import batch_names, train_loader
@@ -16,7 +17,7 @@ from spikejax.data.scenes import write_moving_photographs
 from spikejax.data.statistics import SpikeStatistics, ensure_statistics
 from spikejax.data.tfds_clips import TfdsDataset, shard_statistics
 from spikejax.errors import InputError
-from spikejax.training import hosts, sharding
+from spikejax.training import sharding
 from spikejax.training.task import degradation_of
 
 

@@ -8,9 +8,10 @@ from pathlib import Path
 
 from ml_collections import ConfigDict
 
+from spikejax import hosts
 from spikejax.models.restorer import build_restorer
 from spikejax.progress import duration
-from spikejax.training import hosts, sharding
+from spikejax.training import sharding
 from spikejax.training.checkpoint import Checkpoints, check_workdir
 from spikejax.training.disk import full_disk_explained
 from spikejax.training.inputs import data_root, open_inputs

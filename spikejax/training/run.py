@@ -5,9 +5,10 @@ from collections.abc import Callable, Mapping
 import jax
 import numpy as np
 
+from spikejax import hosts
 from spikejax.metrics import Distance
 from spikejax.progress import duration
-from spikejax.training import hosts, sharding
+from spikejax.training import sharding
 from spikejax.training.checkpoint import Checkpoints
 from spikejax.training.evaluate import Validation, validate
 from spikejax.training.figures import Figures

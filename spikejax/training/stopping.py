@@ -10,7 +10,7 @@ from typing import Any
 
 import jax
 
-from spikejax.training import hosts
+from spikejax import hosts
 
 # Hosts learn of each other's signals this many questions later, so that they need not wait for the devices.
 _LAG = 2

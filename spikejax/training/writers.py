@@ -10,9 +10,9 @@ import numpy as np
 from jaxtyping import UInt8
 from ml_collections import ConfigDict
 
+from spikejax import hosts
 from spikejax.data.files import atomic_write
 from spikejax.data.video import write_picture
-from spikejax.training import hosts
 from spikejax.training.config import leaves
 from spikejax.training.watching import versions
 

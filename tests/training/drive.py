@@ -24,7 +24,7 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-from spikejax.training import hosts
+from spikejax import hosts
 from spikejax.training.loop import train
 from spikejax.training.run import Run
 from spikejax.training.writers import RunWriter

@@ -1,13 +1,15 @@
 """Many hosts: JAX's multi-controller runtime, joined by what the scheduler says or by flags.
 
 Every host runs the same program on its own devices and its own part of the data. What differs is here: who writes, and
-sums over hosts. With a single host all of it does nothing.
+what hosts tell each other. With a single host all of it does nothing.
 """
 
+import argparse
 import functools
 import os
 import sys
 import threading
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import NoReturn
@@ -67,11 +69,24 @@ def join(
             heartbeat_timeout_seconds=heartbeat_seconds,
         )
     except (ValueError, RuntimeError) as error:
-        if coordinator is None and "coordinator_address should be defined" in str(error):
-            return  # no scheduler that JAX knows
+        # No scheduler that JAX knows, or a program that has computed alone before.
+        alone = "coordinator_address should be defined", "must be called before any"
+        if coordinator is None and any(words in str(error) for words in alone):
+            return
         raise InputError(f"cannot join the other hosts: {error}") from error
     finally:
         watch.cancel()
+
+
+def join_as(options: argparse.Namespace) -> None:
+    """Joins the other hosts as the flags say that `spikejax.cli.add_hosts` has added."""
+    join(
+        options.coordinator,
+        options.num_processes,
+        options.process_id,
+        wait_seconds=options.wait_seconds,
+        heartbeat_seconds=options.heartbeat_seconds,
+    )
 
 
 def _give_up(given: tuple[str | None, int | None, int | None], seconds: int) -> NoReturn:
@@ -121,11 +136,42 @@ def _any_program() -> tuple[NamedSharding, Callable[[jax.Array], jax.Array]]:
     return NamedSharding(mesh, PartitionSpec("devices")), jax.jit(jax.numpy.any, out_shardings=everywhere)
 
 
-def sum_over_hosts(array: np.ndarray) -> np.ndarray:
-    """Returns the sum of every host's array, exact in its own dtype; shapes and dtypes must be the same on all."""
+@contextmanager
+def failing_together() -> Iterator[None]:
+    """Ends its block with an error on all hosts if there is one on any; all have to come to it.
+
+    Raises:
+        InputError: another host's block failed. What failed here comes out as it is.
+    """
+    failure: Exception | None = None
+    try:
+        yield
+    except Exception as error:  # noqa: BLE001, raised again once the others know
+        failure = error
+    others = jax.process_count() > 1 and bool(on_any(failure is not None))
+    if failure is not None:
+        raise failure
+    if others:
+        raise InputError("another host of the run cannot go on and says why")
+
+
+def gather(array: np.ndarray) -> np.ndarray:
+    """Returns every host's array, [hosts, ...], exact in its own dtype; shapes and dtypes must be the same on all."""
     if jax.process_count() == 1:
-        return array
+        return array[np.newaxis]
     # As bytes, since device arrays would turn float64 into float32.
     row = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
     rows = np.asarray(multihost_utils.process_allgather(row))
-    return rows.view(array.dtype).reshape(-1, *array.shape).sum(axis=0, dtype=array.dtype)
+    return rows.view(array.dtype).reshape(-1, *array.shape)
+
+
+def sum_over_hosts(array: np.ndarray) -> np.ndarray:
+    """Returns the sum of every host's array, exact in its own dtype; shapes and dtypes must be the same on all."""
+    return gather(array).sum(axis=0, dtype=array.dtype)
+
+
+def check_same(description: str, what: str) -> None:
+    """Raises InputError on all hosts unless they all describe `what` alike."""
+    checksums = gather(np.array([zlib.crc32(description.encode())], np.uint32))[:, 0]
+    if different := np.flatnonzero(checksums != checksums[0]).tolist():
+        raise InputError(f"expected the same {what} on all hosts, process {different[0]} has others than process 0")
