@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import chain, islice
+from itertools import chain, islice, tee
 
 import numpy as np
 from jaxtyping import Float32, Num
@@ -14,9 +14,10 @@ from spikejax.inference.ensemble import PLAIN, Variant
 from spikejax.inference.network import Tile as TileInput
 from spikejax.inference.tiling import Extent, Tile, overlapping_clips, spatial_tiles, taper
 
-# The network: takes tiles of one shape lazily and yields their restored frames, in order. (Tile inputs, whether rows
-# and columns are swapped in them.)
-RestoreTiles = Callable[[Iterator[TileInput], bool], Iterator[Float32[np.ndarray, "t h w 3"]]]
+# A tile's input, and whether rows and columns are swapped in it: what a plan cuts has one shape, or two.
+CutTile = tuple[TileInput, bool]
+# The network: takes tiles lazily and yields their restored frames, in order; it may take some before it yields any.
+RestoreTiles = Callable[[Iterator[CutTile]], Iterator[Float32[np.ndarray, "t h w 3"]]]
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,8 @@ def restore_stream(
 ) -> Iterator[Restored]:
     """Yields every sample from number `skip` on, restored, in order.
 
-    Held at a time: the samples of one clip and of the next one's new frames, and one clip of float32 results.
+    Held at a time: the samples of one clip and of the next one's new frames, those of as many more clips as `restore`
+    runs ahead, and one clip of float32 results.
 
     Args:
         samples: of one size; at least `plan.tile.frames` of them.
@@ -82,29 +84,32 @@ def restore_stream(
         skip: frames at the start that are not wanted; what only they need is not computed. The others come out
             exactly as if they all were.
     """
-    clips = overlapping_clips(samples, frames=plan.tile.frames, overlap=plan.overlap.frames)
-    current = next(clips, None)
-    if current is None:
-        return
     fade = taper(plan.tile.frames, plan.overlap.frames).astype(np.float32)
-    height, width = (side * plan.upscale for side in current[0][0].frame.shape[:2])
-    blended = np.zeros((plan.tile.frames, height, width, 3), np.float32)
+    # Read twice: `restore` cuts tiles of later clips while the earlier ones' are blended.
+    clips, upcoming = tee(_clips_from(samples, plan, skip))
+    restored = restore(cut for _, clip, _ in upcoming for cut in _cut_all(clip, plan))
+    blended: Float32[np.ndarray, "t h w 3"] | None = None
     weight = np.zeros(plan.tile.frames, np.float32)
-    start = 0
-    while current is not None:
-        clip, _ = current
-        assert len(clip) == plan.tile.frames, "the caller fits the tile to the number of frames"
-        if start + len(clip) > skip:
-            _restore_clip(clip, restore, plan, blended, fade)
+    for start, clip, finished in clips:
+        if blended is None:
+            blended = np.zeros((len(clip), *_restored_size(clip, plan), 3), np.float32)
+        _blend_all(restored, plan, blended, fade)
         weight += fade
-        current = next(clips, None)
         # Nothing more is added to the frames before the next clip.
-        finished = current[1] if current is not None else len(clip)
         for index in range(max(0, skip - start), finished):
             yield clip[index], blended[index] / weight[index], clip[index].time
-        start += finished
         _shift(blended, finished)
         _shift(weight, finished)
+
+
+def _clips_from(samples: Iterable[Sample], plan: Plan, skip: int) -> Iterator[tuple[int, list[Sample], int]]:
+    """Yields first frame, samples and frames before the next clip of each clip that reaches beyond frame `skip`."""
+    start = 0
+    for clip, before_next in overlapping_clips(samples, frames=plan.tile.frames, overlap=plan.overlap.frames):
+        assert len(clip) == plan.tile.frames, "the caller fits the tile to the number of frames"
+        if start + len(clip) > skip:
+            yield start, clip, before_next
+        start += before_next
 
 
 def interpolate_stream(
@@ -121,27 +126,34 @@ def interpolate_stream(
         skip: frames at the start that are not wanted.
     """
     reach = plan.tile.frames // 2
-    index = max(0, skip - 1) // 2  # of the first clip's sample before the middle
-    stream = iter(samples)
-    missing = reach - 1 - index
-    if missing > 0:
-        head = list(islice(stream, missing))
-        stream = chain(head[::-1], head, stream)
+    first = max(0, skip - 1) // 2  # the number of the first clip's sample before the middle
+    clips, upcoming = tee(enumerate(_around_middles(samples, reach, head=reach - 1 - first), start=first))
+    wanted = (clip for number, clip in upcoming if 2 * number + 1 >= skip)
+    restored = restore(cut for clip in wanted for cut in _cut_all(clip, plan))
     later = None
-    for clip, _ in overlapping_clips(_mirrored_at_the_end(stream, reach - 1), frames=2 * reach, overlap=2 * reach - 1):
-        if len(clip) < 2 * reach:
-            return  # everything is skipped
+    for number, clip in clips:
         earlier, later = clip[reach - 1], clip[reach]
-        if 2 * index >= skip:
+        if 2 * number >= skip:
             yield earlier, as_float(earlier.frame), earlier.time
-        if 2 * index + 1 >= skip:
-            middle = np.zeros((1, *earlier.frame.shape), np.float32)
-            _restore_clip(clip, restore, plan, middle, np.ones(1, np.float32))
+        if 2 * number + 1 >= skip:
+            middle = np.zeros((1, *_restored_size(clip, plan), 3), np.float32)
+            _blend_all(restored, plan, middle, np.ones(1, np.float32))
             between = None if earlier.time is None or later.time is None else (earlier.time + later.time) / 2
             yield None, middle[0], between
-        index += 1
     if later is not None:
         yield later, as_float(later.frame), later.time
+
+
+def _around_middles(samples: Iterable[Sample], reach: int, *, head: int) -> Iterator[list[Sample]]:
+    """Yields the `reach` samples before and after each middle; `head` are mirrored at the start, if any is missing."""
+    stream = iter(samples)
+    if head > 0:
+        begin = list(islice(stream, head))
+        stream = chain(begin[::-1], begin, stream)
+    mirrored = _mirrored_at_the_end(stream, reach - 1)
+    for clip, _ in overlapping_clips(mirrored, frames=2 * reach, overlap=2 * reach - 1):
+        if len(clip) == 2 * reach:  # else everything is skipped
+            yield clip
 
 
 def first_interpolated(skip: int, *, window: int) -> int:
@@ -164,23 +176,32 @@ def as_float(frame: Num[np.ndarray, "h w 3"]) -> Float32[np.ndarray, "h w 3"]:
     return frame.astype(np.float32) / np.float32(np.iinfo(frame.dtype).max)
 
 
-def _restore_clip(
-    clip: list[Sample],
-    restore: RestoreTiles,
+def _restored_size(clip: list[Sample], plan: Plan) -> tuple[int, int]:
+    height, width = clip[0].frame.shape[:2]
+    return height * plan.upscale, width * plan.upscale
+
+
+def _cut_all(clip: list[Sample], plan: Plan) -> Iterator[CutTile]:
+    """Yields what the network gets of a clip, in the order in which `_blend_all` takes the answers."""
+    places = spatial_tiles(*clip[0].frame.shape[:2], tile=plan.tile, overlap=plan.overlap)
+    for variant in plan.variants:
+        for place in places:
+            yield _cut(clip, place, variant), variant.swapped
+
+
+def _blend_all(
+    restored: Iterator[Float32[np.ndarray, "t h w 3"]],
     plan: Plan,
     blended: Float32[np.ndarray, "t h w 3"],
     fade: Float32[np.ndarray, " t"],
 ) -> None:
-    """Restores all tiles of a clip and adds them, weighted in space and time, to `blended`."""
-    height, width = clip[0].frame.shape[:2]
-    places = spatial_tiles(height, width, tile=plan.tile, overlap=plan.overlap)
-    larger = [extent.scaled(plan.upscale) for extent in (plan.tile, plan.overlap)]
-    targets = spatial_tiles(*blended.shape[1:3], tile=larger[0], overlap=larger[1])
+    """Adds the next clip's restored tiles, weighted in space and time, to `blended`."""
+    tile, overlap = (extent.scaled(plan.upscale) for extent in (plan.tile, plan.overlap))
+    targets = spatial_tiles(*blended.shape[1:3], tile=tile, overlap=overlap)
     in_time = fade[:, np.newaxis, np.newaxis, np.newaxis] / np.float32(len(plan.variants))
     for variant in plan.variants:
-        restored = restore((_cut(clip, place, variant) for place in places), variant.swapped)
-        for target, part in zip(targets, restored, strict=True):
-            blended[:, *target.box.slices] += in_time * target.weights * variant.undo(part)
+        for target in targets:
+            blended[:, *target.box.slices] += in_time * target.weights * variant.undo(next(restored))
 
 
 def _cut(clip: list[Sample], tile: Tile, variant: Variant) -> TileInput:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass, replace
-from itertools import chain, islice
+from itertools import chain, groupby, islice
 
 import jax
 import numpy as np
@@ -16,8 +16,9 @@ from spikejax.data.statistics import SpikeStatistics
 from spikejax.errors import InputError
 from spikejax.inference.ensemble import choose_variants
 from spikejax.inference.memory import available_bytes, largest_tile
-from spikejax.inference.network import ClipShape, CompiledNetwork, Devices, Tile, use_devices
+from spikejax.inference.network import ClipShape, CompiledNetwork, Devices, use_devices
 from spikejax.inference.pipeline import (
+    CutTile,
     Plan,
     Restored,
     Sample,
@@ -135,7 +136,7 @@ class RestoredStream:
         self.devices = self._devices.mesh.size
         self.compile_seconds = 0.0
         self.plan = self._make_plan(len(head))
-        self.device_bytes = self._program(swapped=False).bytes
+        self.device_bytes = self._program(self._shape(self.plan.tile)).bytes
         start = self._start(done)
         if start and isinstance(samples, Generator):
             samples.close()  # it reads ahead, beside the one that begins later
@@ -201,7 +202,7 @@ class RestoredStream:
         def compiled_bytes(tile: Extent) -> float:
             tried.append(tile)
             try:
-                return self._program(tile).bytes
+                return self._program(self._shape(tile)).bytes
             except jax.errors.JaxRuntimeError as error:
                 if "RESOURCE_EXHAUSTED" not in str(error):
                     raise
@@ -240,14 +241,15 @@ class RestoredStream:
         spikes = (frames, rows // self._ratio, columns // self._ratio, counts.shape[2])
         return ClipShape((frames, rows, columns), str(self._first.frame.dtype), spikes, str(counts.dtype))
 
-    def _program(self, tile: Extent | None = None, *, swapped: bool = False) -> CompiledNetwork:
-        shape = self._shape(tile or self.plan.tile, swapped=swapped)
+    def _program(self, shape: ClipShape) -> CompiledNetwork:
         program, seconds = self._network.compiled(shape, self._settings.sigma, self._devices)
         self.compile_seconds += seconds
         return program
 
-    def _restore_tiles(self, tiles: Iterator[Tile], swapped: bool) -> Iterator[Float32[np.ndarray, "t h w 3"]]:
-        return self._program(swapped=swapped).restore(tiles)
+    def _restore_tiles(self, tiles: Iterator[CutTile]) -> Iterator[Float32[np.ndarray, "t h w 3"]]:
+        # Square tiles have one program, whichever way they are turned, and no gap between them.
+        for shape, group in groupby(tiles, key=lambda cut: self._shape(self.plan.tile, swapped=cut[1])):
+            yield from self._program(shape).restore(tile for tile, _ in group)
 
     def _start(self, done: int) -> int:
         """The first sample that is needed after so many restored frames."""

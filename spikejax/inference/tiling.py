@@ -107,15 +107,15 @@ def _weighted_starts(length: int, tile: int, overlap: int) -> list[tuple[int, Fl
 
 
 def overlapping_clips(items: Iterable[_T], *, frames: int, overlap: int) -> Iterator[tuple[list[_T], int]]:
-    """Yields clips of `frames` consecutive items, and how many items each starts after the one before.
+    """Yields clips of `frames` consecutive items, and how many of its items come before the next clip.
 
     The temporal counterpart of `tile_starts` for a stream whose length is not known: the last clip ends with the last
     item, and a stream shorter than `frames` is one short clip. Only a clip and the next one's new items are kept.
     """
     stream = iter(items)
     clip = list(islice(stream, frames))
-    if clip:
-        yield clip, 0
     while new := list(islice(stream, frames - overlap)):
-        clip = (clip + new)[-frames:]
         yield clip, len(new)
+        clip = (clip + new)[-frames:]
+    if clip:
+        yield clip, len(clip)

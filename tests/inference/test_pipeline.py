@@ -37,7 +37,7 @@ class Recorder:
 
 def each(network: Callable[..., np.ndarray]) -> RestoreTiles:
     """`RestoreTiles` of a function of one tile."""
-    return lambda tiles, swapped: (network(*tile) for tile in tiles)
+    return lambda tiles: (network(*tile) for tile, _ in tiles)
 
 
 def run(samples: Iterable[Sample], network: Callable[..., np.ndarray], plan: Plan, skip: int = 0) -> np.ndarray:

@@ -85,7 +85,7 @@ def test_an_iterator_is_restored_as_it_comes() -> None:
 
     restored = restorer_of(Enlarge(), Task()).restore(frames())
     np.testing.assert_allclose(next(restored), CLIP[0] * TILE.frames, atol=1e-6)
-    assert len(read) <= 2 * TILE.frames
+    assert len(read) <= 3 * TILE.frames  # while one clip is restored, the next one waits and that after it is read
     assert len(list(restored)) == 27
 
 

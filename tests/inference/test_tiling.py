@@ -41,7 +41,7 @@ def test_clips_cover_a_stream_like_tiles_cover_an_axis(length: int) -> None:
     frames = min(5, length)
     starts = tile_starts(length, frames, 2 if length > 5 else 0)
     assert [clip for clip, _ in clips] == [list(range(start, start + frames)) for start in starts]
-    assert [advance for _, advance in clips] == [0, *np.diff(starts).tolist()]
+    assert [before_next for _, before_next in clips] == [*np.diff(starts).tolist(), frames]
 
 
 def test_an_empty_stream_has_no_clips() -> None:
