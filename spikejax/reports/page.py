@@ -28,7 +28,7 @@ main { max-width: 1080px; margin: 0 auto; padding: 20px 16px 64px; }
 h1 { font-size: 1.5rem; line-height: 1.25; margin: 0 0 4px; overflow-wrap: anywhere; }
 h2 { font-size: 1.15rem; margin: 40px 0 8px; }
 p { margin: 4px 0 12px; overflow-wrap: anywhere; } .soft { color: var(--soft); }
-dl.facts { display: grid; grid-template-columns: repeat(auto-fit, minmax(150px, 1fr)); gap: 8px; margin: 20px 0; }
+dl.facts { display: grid; grid-template-columns: repeat(auto-fit, minmax(160px, 1fr)); gap: 8px; margin: 20px 0; }
 dl.facts > div { background: var(--card); border-radius: 8px; padding: 10px 14px; }
 dt { color: var(--soft); font-size: .82rem; } dd { margin: 0; font-weight: 600; font-variant-numeric: tabular-nums; }
 .frames { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 480px), 1fr)); gap: 4px 24px; }
@@ -71,7 +71,7 @@ summary { cursor: pointer; padding: 6px 0; } .warn { border-left: 4px solid var(
 """
 
 # The figures that are stated in words: their digits and unit.
-_FIGURES = {"psnr": (2, "dB"), "ssim": (4, ""), "lpips": (4, "")}
+_FIGURES = {"psnr": (2, " dB"), "ssim": (4, ""), "lpips": (4, "")}
 
 _SCRIPT = """
 for (const input of document.querySelectorAll(".compare input")) {
@@ -135,22 +135,20 @@ def _facts(metrics: Mapping[str, Any]) -> str:
         ("Time a frame", f"{metrics['seconds_per_frame']:.3g} s"),
         ("Memory", f"{metrics['peak_host_bytes'] / 2**30:.2f} GiB"),
     ]
-    measured = [(f"{figure.upper()} {when}", text) for figure in _FIGURES for when, text in _both(metrics, figure)]
-    facts = measured + facts
+    measured = [(figure.upper(), _change(metrics, figure)) for figure in _FIGURES]
+    facts = [(name, text) for name, text in measured if text] + facts
     return f'<dl class="facts">{"".join(f"<div><dt>{name}</dt><dd>{value}</dd></div>" for name, value in facts)}</dl>'
 
 
-def _both(scores: Mapping[str, Any], figure: str) -> list[tuple[str, str]]:
-    """("before", value in words), ("after", ...), as far as there are scores."""
-    return [
-        (when, _number(scores[f"{figure}_{of}"], *_FIGURES[figure]))
-        for when, of in (("before", "blur"), ("after", "recon"))
-        if f"{figure}_{of}" in scores
-    ]
+def _change(scores: Mapping[str, Any], figure: str) -> str:
+    """A figure before and after, as far as it was measured."""
+    digits, unit = _FIGURES[figure]
+    found = [scores[f"{figure}_{of}"] for of in ("blur", "recon") if f"{figure}_{of}" in scores]
+    return " → ".join(_number(value, digits) for value in found) + unit if found else ""
 
 
-def _number(value: float | None, digits: int, unit: str = "") -> str:
-    return "infinite" if value is None else f"{value:.{digits}f} {unit}".rstrip()
+def _number(value: float | None, digits: int) -> str:
+    return "infinite" if value is None else f"{value:.{digits}f}"
 
 
 def _comparison(frame: Shown, per_frame: Sequence[Mapping[str, Any]]) -> str:
@@ -158,8 +156,8 @@ def _comparison(frame: Shown, per_frame: Sequence[Mapping[str, Any]]) -> str:
     scores = per_frame[frame.number] if frame.number < len(per_frame) else {}
     parts = [f"<b>{name}</b>"]
     for figure in _FIGURES:
-        if both := " → ".join(text for _, text in _both(scores, figure)):
-            parts.append(f'<span class="soft">{figure.upper()} {both}</span>')
+        if change := _change(scores, figure):
+            parts.append(f'<span class="soft">{figure.upper()} {change}</span>')
     height, width = frame.after.shape[:2]
     size = f'width="{width}" height="{height}"'
     return (

@@ -16,7 +16,7 @@ def test_a_line_goes_through_its_values() -> None:
     assert end[1] < start[1]  # 32 dB is above 30 dB
     assert len(second.attrib["points"].split()) == 1
     assert len(svg.findall("circle")) == 1
-    assert svg.attrib["aria-label"] == "PSNR: after 30.00 to 32.00 dB"
+    assert svg.attrib["aria-label"] == "PSNR: after 30 to 32 dB"
     assert {"30", "32"} <= set(re.findall(r'text-anchor="end">([\d.]+)<', chart))
 
 
