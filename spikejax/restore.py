@@ -188,6 +188,7 @@ def _settings(options: argparse.Namespace, restorer: VideoRestorer) -> Settings:
         tile=tile,
         overlap=options.overlap or restorer.overlap,
         auto=auto,
+        memory=options.memory,
         sigma=options.sigma,
         ensemble=options.ensemble,
         passes=restorer.passes_for(options.rate),

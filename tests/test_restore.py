@@ -396,10 +396,12 @@ def test_spikes_as_the_network_needs(inputs: Path, monkeypatch: pytest.MonkeyPat
         ["--tile", "4,24"],
         ["--overlap", "1,24,8"],
         ["--spike-size", "a,b"],
+        ["--memory", "2G"],
+        ["--tile", "auto", "--memory", "2"],
     ],
 )
 def test_options_that_make_no_sense(inputs: Path, more: list[str]) -> None:
-    """Catches a tile of two numbers, or an overlap with which tiling never ends."""
+    """Catches a tile of two numbers, an overlap with which tiling never ends, and a limit that nothing keeps."""
     with pytest.raises(SystemExit) as ended:
         restore.main(arguments(inputs, *more))
     assert ended.value.code == 2

@@ -36,18 +36,29 @@ def peak_device_bytes() -> int | None:
     return (jax.local_devices()[0].memory_stats() or {}).get("peak_bytes_in_use")
 
 
-def available_bytes(device: Any, *, sharing: int = 1, held: int = 0) -> int:
+def used_host_bytes() -> int:
+    """The memory of the process, now; the largest it has had on a system that says no more."""
+    statm = Path("/proc/self/statm")
+    return int(statm.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") if statm.exists() else peak_host_bytes()
+
+
+def available_bytes(device: Any, *, sharing: int = 1, held: int = 0, limit: int | None = None) -> int:
     """What a device can still give to a program.
 
     Args:
         device: asked for its limit and its use; a CPU's memory is the host's.
         sharing: how many devices share a host's memory.
         held: what else will be held there.
+        limit: what may be used at most, of a device or, on CPUs, by this process; None = all there is.
     """
     memory = device.memory_stats() or {}
     if "bytes_limit" in memory:
-        return int(_SHARE * (memory["bytes_limit"] - memory.get("bytes_in_use", 0)))
-    return max(0, int(_SHARE * available_host_bytes()) - held) // sharing
+        used = memory.get("bytes_in_use", 0)
+        return min(int(_SHARE * (memory["bytes_limit"] - used)), sys.maxsize if limit is None else limit - used)
+    free = int(_SHARE * available_host_bytes())
+    if limit is not None:
+        free = min(free, limit - used_host_bytes())
+    return max(0, free - held) // sharing
 
 
 def available_host_bytes() -> int:

@@ -9,6 +9,8 @@ from spikejax.data.encode import CODECS
 from spikejax.inference.output import METRICS_FILE
 from spikejax.inference.tiling import UNLIMITED, Extent
 
+_UNITS = {"M": 2**20, "G": 2**30}
+
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
     """The options of a command line; a mistake in them ends the process with exit code 2, as argparse does."""
@@ -31,6 +33,8 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         parser.error("expected --overwrite (begin again) or --resume (go on), got both")
     if options.lpips is not None and options.sharp is None:
         parser.error("expected --sharp, the frames that --lpips is to measure against")
+    if options.memory is not None and not isinstance(options.tile, str):
+        parser.error("expected --tile auto with --memory, which chooses a tile that fits")
     if isinstance(options.tile, Extent) and options.overlap is not None:
         # Where both are given, the mistake shows before anything is loaded; 0 stands for all there are.
         if not options.overlap.smaller_than(options.tile.or_all(UNLIMITED)):
@@ -78,6 +82,11 @@ def _add_quality(parser: argparse.ArgumentParser) -> None:
         "memory (default: the network's own)",
     )  # fmt: skip
     parser.add_argument(
+        "--memory", type=_bytes, metavar="SIZE",
+        help="what --tile auto may use of a device or, on CPUs, the program altogether, such as 6G (default: what is "
+        "free)",
+    )  # fmt: skip
+    parser.add_argument(
         "--overlap", type=_extent, metavar="FRAMES,HEIGHT,WIDTH",
         help="of neighbouring tiles (default: the network's own)",
     )  # fmt: skip
@@ -117,6 +126,13 @@ def _tile(text: str) -> Extent | str:
 
 def _extent(text: str) -> Extent:
     return Extent(*_whole_numbers(text, 3))
+
+
+def _bytes(text: str) -> int:
+    number, unit = text[:-1], text[-1:].upper()
+    if not number.isdecimal() or unit not in _UNITS:
+        raise argparse.ArgumentTypeError(f"expected a number of MiB or GiB, such as 500M or 6G, got {text!r}")
+    return int(number) * _UNITS[unit]
 
 
 def _pair(text: str) -> tuple[int, int]:

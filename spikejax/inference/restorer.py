@@ -72,6 +72,7 @@ class VideoRestorer:
         sigma: float | None = None,
         tile: tuple[int, int, int] | str | None = None,
         overlap: tuple[int, int, int] | None = None,
+        memory: int | None = None,
         ensemble: str = "none",
         rate: int | None = None,
         devices: int | None = None,
@@ -89,6 +90,7 @@ class VideoRestorer:
             tile: frames, rows and columns the network sees at once, 0 = all there are; "auto" = rows and columns as
                 large as memory allows; None = the network's own.
             overlap: of neighbouring tiles; None = the network's own.
+            memory: bytes that `tile="auto"` may use, of a device or, on CPUs, by the process; None = what is free.
             ensemble: "none", "flips" (mean over 4 mirrored copies) or "turns" (8, with quarter turns).
             rate: 2, 4 or 8, how many frames a network that interpolates makes of one; None = 2.
             devices: how many restore; None = all.
@@ -109,6 +111,7 @@ class VideoRestorer:
             tile=Extent(*tile) if isinstance(tile, tuple) else self.tile,
             overlap=self.overlap if overlap is None else Extent(*overlap),
             auto=tile == "auto",
+            memory=memory,
             sigma=sigma,
             ensemble=ensemble,
             passes=self.passes_for(rate),

@@ -47,6 +47,7 @@ class Settings:
         tile: frames, rows and columns the network sees at once; 0 = all there are.
         overlap: of neighbouring tiles, smaller than `tile`.
         auto: whether the tile's rows and columns are the largest that fit into memory instead.
+        memory: bytes that may be used for that, of a device or, on CPUs, by the process; None = what is free.
         sigma: standard deviation of the noise, of 255, for networks that are told.
         ensemble: "none", "flips" (mean of 4 copies) or "turns" (of 8).
         passes: of interpolation; each doubles the rate.
@@ -56,6 +57,7 @@ class Settings:
     tile: Extent
     overlap: Extent
     auto: bool = False
+    memory: int | None = None
     sigma: float | None = None
     ensemble: str = "none"
     passes: int = 1
@@ -225,12 +227,12 @@ class RestoredStream:
         """Memory for the network's program on each device."""
         device, sharing = self._devices.mesh.devices.flat[0], len(self._devices.mesh.local_devices)
         if device.platform != "cpu":
-            return available_bytes(device)
+            return available_bytes(device, limit=self._settings.memory)
         # On the host, it shares with two clips of samples and the float32 results of one.
         held = 2 * self._first.frame.nbytes + 4 * self._first.frame.size * self._network.task.upscale**2
         if self._first.counts is not None:
             held += 2 * self._first.counts.nbytes
-        return available_bytes(device, sharing=sharing, held=frames * held)
+        return available_bytes(device, sharing=sharing, held=frames * held, limit=self._settings.memory)
 
     def _shape(self, tile: Extent, *, swapped: bool = False) -> ClipShape:
         frames, *sides = tile.shape

@@ -3,7 +3,7 @@ from collections.abc import Callable
 import pytest
 
 from spikejax.errors import InputError
-from spikejax.inference.memory import available_host_bytes, largest_tile
+from spikejax.inference.memory import available_bytes, available_host_bytes, largest_tile, used_host_bytes
 from spikejax.inference.tiling import Extent, tile_starts
 
 FRAME, OVERLAP, START = (720, 1280), Extent(2, 20, 20), Extent(12, 256, 256)
@@ -69,3 +69,26 @@ def test_no_tile_fits() -> None:
 def test_the_host_says_what_it_has() -> None:
     """Catches a number in other units, or that of the whole machine where a container has less."""
     assert 10**7 < available_host_bytes() < 10**14
+
+
+class Device:
+    """A device that says so much of its memory."""
+
+    def __init__(self, **memory: int) -> None:
+        self._memory = memory
+
+    def memory_stats(self) -> dict[str, int] | None:
+        """As JAX's devices have it."""
+        return self._memory or None
+
+
+def test_a_limit_on_memory() -> None:
+    """Catches a limit that leaves out what is used already, or that promises more than there is."""
+    gpu = Device(bytes_limit=10_000, bytes_in_use=2_000)
+    assert available_bytes(gpu) == 7_200
+    assert available_bytes(gpu, limit=5_000) == 3_000
+    assert available_bytes(gpu, limit=10**12) == 7_200
+    used = used_host_bytes()
+    free = available_bytes(Device(), limit=used + 10**7, sharing=2, held=10**6)
+    assert 10**6 < free < 10**7 // 2
+    assert available_bytes(Device(), limit=used // 2) == 0
