@@ -8,12 +8,16 @@ from __future__ import annotations
 
 import argparse
 import errno
+import json
 import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from spikejax.cli import run
 from spikejax.data.encode import DEFAULT_RATE, VideoSettings
@@ -21,7 +25,7 @@ from spikejax.data.layout import read_json
 from spikejax.data.video import FrameSource, open_frames
 from spikejax.errors import DamagedInput, InputError
 from spikejax.inference.options import parse
-from spikejax.inference.output import Target, VideoSource, open_output
+from spikejax.inference.output import Output, Target, VideoSource, WrittenElsewhere, open_output
 from spikejax.inference.tiling import Extent
 
 if TYPE_CHECKING:
@@ -56,16 +60,20 @@ def main(arguments: Sequence[str]) -> None:
     sharp = None if options.sharp is None else open_frames(options.sharp, own_depth=True)
 
     # Only now: JAX takes seconds to import, and a mistake above should show at once.
+    from spikejax import hosts
     from spikejax.inference.run import check_sharp
 
-    lpips = _lpips(options.lpips)
-    restorer = _load(options)
-    job = _job(options, restorer, frames, sharp, lpips)
-    check_sharp(restorer, job)
-    report = _restore(options, restorer, job, target)
-    print(f"{report.frames} frames restored to {options.output}, {report.seconds_per_frame:.3g} s a frame")
-    for line in _summary(report.means):
-        print(line)
+    hosts.join_as(options)
+    with hosts.failing_together():
+        lpips = _lpips(options.lpips)
+        restorer = _load(options)
+        job = _job(options, restorer, frames, sharp, lpips)
+        check_sharp(restorer, job)
+        description = _describe(options, restorer, frames)
+    hosts.check_same(json.dumps(description), "options, network and input")
+    report = _restore(options, restorer, job, target, description)
+    if hosts.is_first():
+        _say(options, report)
     if report.damage is not None:
         raise DamagedInput(f"restored what decodes of {options.input}: {report.damage}")
 
@@ -76,27 +84,73 @@ def _is_complete(options: argparse.Namespace, target: Target) -> bool:
     return metrics is not None and metrics.get("input") == os.path.abspath(options.input)
 
 
-def _restore(options: argparse.Namespace, restorer: VideoRestorer, job: Job, target: Target) -> Report:
+def _say(options: argparse.Namespace, report: Report) -> None:
+    print(f"{report.frames} frames restored to {options.output}, {report.seconds_per_frame:.3g} s a frame")
+    for line in _summary(report.means):
+        print(line)
+
+
+def _restore(
+    options: argparse.Namespace, restorer: VideoRestorer, job: Job, target: Target, description: Mapping[str, Any]
+) -> Report:
+    from spikejax import hosts
     from spikejax.inference.run import restore_job
 
-    frames = job.frames
-    names = None if restorer.task.interpolates else frames.names
-    source = _video_source(options, frames, 2**job.settings.passes if restorer.task.interpolates else 1)
-    description = _describe(options, restorer, frames)
+    with _explained(options), ExitStack() as stack:
+        output = stack.enter_context(_open(options, restorer, job, target, description))
+        # One host says how it goes.
+        log = None if hosts.is_first() else stack.enter_context(open(os.devnull, "w", encoding="utf-8"))
+        report = restore_job(restorer, job, output, log=log)
+        output.finish(report.to_json() | _paths(options))
+    # A host that left would end those that still write.
+    hosts.wait_for_all("the end of restoring")
+    return report
+
+
+@contextmanager
+def _explained(options: argparse.Namespace) -> Iterator[None]:
+    """Says what a full disk and a lost host are, wherever they show."""
+    import jax
+
     try:
-        with open_output(target, source, names=names, description=description, resume=options.resume) as output:
-            try:
-                report = restore_job(restorer, job, output)
-                output.finish(report.to_json() | _paths(options))
-            except BaseException:
-                if output.done:
-                    print(f"spikejax: {output.done} frames are kept; --resume goes on from there", file=sys.stderr)
-                raise
+        yield
+    except jax.errors.JaxRuntimeError as error:
+        if jax.process_count() == 1 or "RESOURCE_EXHAUSTED" in str(error):
+            raise
+        raise InputError(f"expected all hosts of the run to answer, one has ended: {error}") from error
     except OSError as error:
         if error.errno not in _NO_ROOM:
             raise
         raise InputError(f"expected more room on the disk of {options.output}: {error.strerror}") from error
-    return report
+
+
+@contextmanager
+def _open(
+    options: argparse.Namespace, restorer: VideoRestorer, job: Job, target: Target, description: Mapping[str, Any]
+) -> Iterator[Output]:
+    """Yields the output, which the first host writes; all hosts go on where that one's earlier run has stopped."""
+    from spikejax import hosts
+
+    interpolates = restorer.task.interpolates
+    names = None if interpolates else job.frames.names
+    source = _video_source(options, job.frames, 2**job.settings.passes if interpolates else 1)
+    with ExitStack() as stack:
+        files = None
+        with hosts.failing_together():
+            if hosts.is_first():
+                opened = open_output(target, source, names=names, description=description, resume=options.resume)
+                files = stack.enter_context(opened)
+        kept = (0, 0, 0, 0) if files is None else (files.done, *(files.tile or Extent(0, 0, 0)).shape)
+        done, *tile = hosts.gather(np.array(kept))[0].tolist()
+        if files is None:
+            yield WrittenElsewhere(done, Extent(*tile) if any(tile) else None)
+            return
+        try:
+            yield files
+        except BaseException:
+            if files.done:
+                print(f"spikejax: {files.done} frames are kept; --resume goes on from there", file=sys.stderr)
+            raise
 
 
 def _paths(options: argparse.Namespace) -> dict[str, str | None]:

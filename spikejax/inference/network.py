@@ -63,15 +63,19 @@ class Devices:
 
 
 def use_devices(count: int | None = None, *, space: bool = False) -> Devices:
-    """The first `count` devices, None = all of them.
+    """The first `count` devices, as many of each host; None = all of them.
 
     Raises:
-        InputError: there are not that many.
+        InputError: there are not that many, or hosts cannot have an equal share.
     """
-    available = jax.devices()
-    if count is not None and not 1 <= count <= len(available):
+    available, hosts = jax.devices(), jax.process_count()
+    count = len(available) if count is None else count
+    if not 1 <= count <= len(available):
         raise InputError(f"expected 1 to {len(available)} devices, which is what JAX finds here, got {count}")
-    devices = np.array(available[:count])
+    if count % hosts:
+        raise InputError(f"expected a multiple of {hosts} devices, as many on each of the {hosts} hosts, got {count}")
+    by_host = [[device for device in available if device.process_index == host] for host in range(hosts)]
+    devices = np.array([device for own in by_host for device in own[: count // hosts]])
     return Devices(Mesh(devices, (_SPACE if space else _TILES,), axis_types=(AxisType.Auto,)), space)
 
 
@@ -109,7 +113,7 @@ class CompiledNetwork:
         self._devices = devices or use_devices(1)
         mesh = self._devices.mesh
         graphdef, state = nnx.split(model)
-        self._params = jax.device_put(state, NamedSharding(mesh, PartitionSpec()))
+        self._params = self._everywhere(state)
         level = np.zeros(0, np.float32) if sigma is None else np.array([sigma / 255], np.float32)
         self._extra = (np.array(statistics, np.float32), level)
 
@@ -147,9 +151,9 @@ class CompiledNetwork:
         started = time.perf_counter()
         # A last group that is too small is filled up with repetitions: the program has one shape.
         filled = [*tiles, *[tiles[-1]] * (self._devices.batch - len(tiles))]
-        frames = self._put(np.stack([tile[0] for tile in filled]))
+        frames = self._put([frames for frames, _ in filled])
         windows = [counts for _, counts in filled if counts is not None]
-        counts = self._put(np.stack(windows)) if windows else None
+        counts = self._put(windows) if windows else None
         submitted = self._forward(self._params, frames, counts, *self._extra)
         self.seconds += time.perf_counter() - started
         return submitted
@@ -162,13 +166,15 @@ class CompiledNetwork:
 
     def _spread(self, forward: Any) -> Any:
         """The jitted function for the devices."""
-        mesh, each = self._devices.mesh, PartitionSpec(_TILES)
+        mesh, each, everywhere = self._devices.mesh, PartitionSpec(_TILES), PartitionSpec()
+        # The host that writes can read what its own devices hold: of many hosts, each gets all tiles.
+        answers = NamedSharding(mesh, everywhere) if mesh.is_multi_process else None
         if self._devices.space:
-            return jax.jit(forward)
-        everywhere = PartitionSpec()
+            return jax.jit(forward, out_shardings=answers)
         # Mapped and not partitioned: every device runs the very program that one device alone would run.
         specs = (everywhere, each, each, everywhere, everywhere)
-        return jax.jit(jax.shard_map(forward, mesh=mesh, in_specs=specs, out_specs=each, check_vma=False))
+        mapped = jax.shard_map(forward, mesh=mesh, in_specs=specs, out_specs=each, check_vma=False)
+        return jax.jit(mapped, out_shardings=answers)
 
     def _abstract(self) -> tuple[jax.ShapeDtypeStruct, jax.ShapeDtypeStruct | None]:
         batch, sharding = self._devices.batch, self._input_sharding
@@ -182,8 +188,26 @@ class CompiledNetwork:
         spec = PartitionSpec() if self._devices.space else PartitionSpec(_TILES)
         return NamedSharding(self._devices.mesh, spec)
 
-    def _put(self, values: np.ndarray) -> Array:
-        return jax.device_put(values, self._input_sharding)
+    def _put(self, values: Sequence[np.ndarray]) -> Array:
+        """The values as one array; a device gets those that are its own."""
+
+        def part(index: tuple[slice, ...] | None) -> np.ndarray:
+            assert index is not None
+            return np.stack(values[index[0]])
+
+        return jax.make_array_from_callback((len(values), *values[0].shape), self._input_sharding, part)
+
+    def _everywhere(self, state: Any) -> Any:
+        """The parameters on all devices."""
+        sharding = NamedSharding(self._devices.mesh, PartitionSpec())
+        if not self._devices.mesh.is_multi_process:
+            return jax.device_put(state, sharding)
+
+        def replicate(leaf: Array) -> Array:
+            array = np.asarray(leaf)
+            return jax.make_array_from_callback(array.shape, sharding, array.__getitem__)
+
+        return jax.tree.map(replicate, state)
 
 
 def _to_float(frames: Num[Array, "b t h w 3"]) -> Float[Array, "b t h w 3"]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
+from spikejax.cli import add_hosts
 from spikejax.data.encode import CODECS
 from spikejax.inference.output import METRICS_FILE
 from spikejax.inference.tiling import UNLIMITED, Extent
@@ -28,6 +29,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     _add_quality(parser)
     _add_video(parser)
     _add_devices(parser)
+    add_hosts(parser)
     options = parser.parse_args(arguments)
     if options.overwrite and options.resume:
         parser.error("expected --overwrite (begin again) or --resume (go on), got both")

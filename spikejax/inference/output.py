@@ -17,7 +17,7 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from spikejax.data.files import atomic_write, move_folder
 from spikejax.data.layout import read_json, write_json
 from spikejax.data.pictures import Frame, read_frame, write_picture
 from spikejax.errors import InputError
+from spikejax.inference.tiling import Extent
 
 METRICS_FILE = "metrics.json"
 _FRAMES, _RUN, _PLAN, _SCORES = "frames", "run.json", "plan.json", "scores.jsonl"
@@ -122,13 +123,14 @@ class Output:
         return self._scores
 
     @property
-    def plan(self) -> dict[str, Any] | None:
-        """What an earlier run has passed to `keep_plan`, None if there was none."""
-        return read_json(self._target.work / _PLAN)
+    def tile(self) -> Extent | None:
+        """What an earlier run has passed to `keep_tile`, None if there was none."""
+        kept = read_json(self._target.work / _PLAN)
+        return None if kept is None else Extent(**kept)
 
-    def keep_plan(self, plan: Mapping[str, Any]) -> None:
-        """Keeps JSON for a run that resumes."""
-        write_json(self._target.work / _PLAN, plan)
+    def keep_tile(self, tile: Extent) -> None:
+        """Keeps how the frames are cut up for a run that resumes."""
+        write_json(self._target.work / _PLAN, asdict(tile))
 
     def write(self, frame: Frame, time: Fraction | None, scores: dict[str, Any]) -> None:
         """Keeps the next frame and its figures.
@@ -209,6 +211,31 @@ class Output:
         times = [entry.pop("time") for entry in entries]
         self._times = [None if time is None else Fraction(time) for time in times]
         self._scores = entries
+
+
+class WrittenElsewhere(Output):
+    """The output on a host that does not write: it counts the frames and lets them go."""
+
+    def __init__(self, done: int, tile: Extent | None) -> None:
+        """Goes on where the host that writes does."""
+        self.done = done
+        self._tile = tile
+        self._scores = []
+
+    @property
+    def tile(self) -> Extent | None:
+        """See `Output.tile`."""
+        return self._tile
+
+    def keep_tile(self, tile: Extent) -> None:
+        """Keeps nothing."""
+
+    def write(self, frame: Frame, time: Fraction | None, scores: dict[str, Any]) -> None:
+        """Counts the next frame."""
+        self.done += 1
+
+    def finish(self, report: Mapping[str, Any]) -> None:
+        """Leaves everything where it is."""
 
 
 @contextmanager

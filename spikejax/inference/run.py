@@ -25,7 +25,7 @@ from spikejax.inference.output import Output
 from spikejax.inference.pipeline import Restored, Sample, as_float
 from spikejax.inference.restorer import VideoRestorer
 from spikejax.inference.spikes import VoxelSource
-from spikejax.inference.stream import Settings, to_dtype
+from spikejax.inference.stream import RestoredStream, Settings, to_dtype
 from spikejax.inference.threads import ReadAhead, WriteBehind
 from spikejax.inference.tiling import Extent
 from spikejax.progress import Progress
@@ -142,29 +142,26 @@ def check_sharp(restorer: VideoRestorer, job: Job) -> None:
 def restore_job(restorer: VideoRestorer, job: Job, output: Output, *, log: TextIO | None = None) -> Report:
     """Restores all frames that `output` does not have yet and gives them to it; returns the figures.
 
+    Args:
+        restorer: the network.
+        job: what is to be restored.
+        output: takes the frames.
+        log: where to say how it goes, default stderr.
+
     Raises:
         InputError: the frames are too few or too small, or do not fit the network or the settings.
     """
     print("compiling the network", file=log or sys.stderr)
-    readers: list[ReadAhead[Sample]] = []
-
-    def samples_from(start: int) -> Iterator[Sample]:
-        # The next clip's frames are read while the network restores this one's.
-        reader = ReadAhead(_samples(job, start), job.settings.tile.frames - job.settings.overlap.frames)
-        readers.append(reader)
-        with reader.running() as samples:
-            yield from samples
-
-    already, settings = output.done, job.settings
-    if settings.auto and output.plan is not None:
+    already, settings, reading = output.done, job.settings, _Reading(job)
+    if settings.auto and output.tile is not None:
         # There may be another amount of memory now, but the frames must be cut up as before.
-        settings = replace(settings, tile=Extent(**output.plan), auto=False)
-    stream = restorer.stream(samples_from, settings, done=already, name=str(job.frames.path))
-    output.keep_plan(asdict(stream.plan.tile))
+        settings = replace(settings, tile=output.tile, auto=False)
+    stream = restorer.stream(reading.samples_from, settings, done=already, name=str(job.frames.path))
+    output.keep_tile(stream.plan.tile)
     print(f"restoring in tiles of {stream.plan.tile} (frames, height, width)", file=log or sys.stderr)
     # The clock starts here: compiling is no part of the rate.
     started = time.perf_counter()
-    waited = -sum(reader.waited for reader in readers)
+    waited = -reading.waited
     total = restored_count(restorer, job.frames, job.settings, exact=False)
     progress = Progress("restoring", total=None if total is None else total - already, unit="frame", stream=log)
     writer = _Writer(job, output, stream.dtype, progress)
@@ -175,34 +172,65 @@ def restore_job(restorer: VideoRestorer, job: Job, output: Output, *, log: TextI
             put(item)
             waited += time.perf_counter() - before
     progress.finish()
-    waited += sum(reader.waited for reader in readers)
     whole = time.perf_counter() - started
     seconds = {
         "total": whole,
-        "decode": sum(reader.seconds for reader in readers),
-        "compute": max(0.0, whole - waited),
+        "decode": reading.seconds,
+        "compute": max(0.0, whole - waited - reading.waited),
         "write": behind.seconds,
     }
+    return _report(job, stream, output, already=already, seconds=seconds)
+
+
+def _report(job: Job, stream: RestoredStream, output: Output, *, already: int, seconds: dict[str, float]) -> Report:
+    upscale, total = stream.plan.upscale, seconds["total"]
     return Report(
         frames=output.done,
         resumed_at=already,
         height=job.frames.height,
         width=job.frames.width,
-        restored_height=job.frames.height * restorer.task.upscale,
-        restored_width=job.frames.width * restorer.task.upscale,
+        restored_height=job.frames.height * upscale,
+        restored_width=job.frames.width * upscale,
         tile=stream.plan.tile,
         overlap=stream.plan.overlap,
         devices=stream.devices,
         compile_seconds=stream.compile_seconds,
-        seconds_per_frame=whole / max(1, output.done - already),
+        seconds_per_frame=total / max(1, output.done - already),
         seconds=seconds,
-        shares={name: value / whole for name, value in seconds.items() if name != "total"},
+        shares={name: value / total for name, value in seconds.items() if name != "total"},
         peak_host_bytes=peak_host_bytes(),
         peak_device_bytes=peak_device_bytes(),
         program_bytes=stream.device_bytes,
         damage=str(job.frames.damage) if job.frames.damage else None,
         scores=output.scores,
     )
+
+
+class _Reading:
+    """Reads a job's samples ahead; knows how long that took, and how long it was waited for."""
+
+    def __init__(self, job: Job) -> None:
+        self._job = job
+        self._readers: list[ReadAhead[Sample]] = []
+
+    def samples_from(self, start: int) -> Iterator[Sample]:
+        """Yields the samples from number `start` on."""
+        # The next clip's frames are read while the network restores this one's.
+        settings = self._job.settings
+        reader = ReadAhead(_samples(self._job, start), settings.tile.frames - settings.overlap.frames)
+        self._readers.append(reader)
+        with reader.running() as samples:
+            yield from samples
+
+    @property
+    def seconds(self) -> float:
+        """How long reading took."""
+        return sum(reader.seconds for reader in self._readers)
+
+    @property
+    def waited(self) -> float:
+        """How long the network had to wait for it."""
+        return sum(reader.waited for reader in self._readers)
 
 
 def _samples(job: Job, start: int) -> Iterator[Sample]:
@@ -234,7 +262,8 @@ class _Writer:
             if reference is None:
                 raise InputError("expected as many sharp frames as restored ones, found fewer")
             before = None if sample is None else sample.frame
-            scores = self._scores(before, metrics.to_uint8(frame), _as_uint8(reference[0]))
+            recon8 = recon if recon.dtype == np.uint8 else metrics.to_uint8(frame)
+            scores = self._scores(before, recon8, _as_uint8(reference[0]))
         self._output.write(recon, time, scores)
         self._progress.advance()
 

@@ -12,6 +12,7 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Float32, Num
 
+from spikejax import hosts
 from spikejax.data.statistics import SpikeStatistics
 from spikejax.errors import InputError
 from spikejax.inference.ensemble import choose_variants
@@ -215,7 +216,8 @@ class RestoredStream:
             start=start,
             overlap=self._settings.overlap,
             multiple=math.lcm(_SIDE_MULTIPLE, self._ratio),
-            available=self._available_bytes(start.frames),
+            # All hosts have to choose the same tile.
+            available=int(hosts.gather(np.array([self._available_bytes(start.frames)])).min()),
             compiled_bytes=compiled_bytes,
         )
         for tile in tried:
@@ -225,7 +227,7 @@ class RestoredStream:
 
     def _available_bytes(self, frames: int) -> int:
         """Memory for the network's program on each device."""
-        device, sharing = self._devices.mesh.devices.flat[0], len(self._devices.mesh.local_devices)
+        device, sharing = self._devices.mesh.local_devices[0], len(self._devices.mesh.local_devices)
         if device.platform != "cpu":
             return available_bytes(device, limit=self._settings.memory)
         # On the host, it shares with two clips of samples and the float32 results of one.
