@@ -2,6 +2,8 @@
 
 IN is a folder of pictures, a glob of them or a video; OUT a folder of PNG files or, by its suffix, a video. OUT appears
 when it is whole; metrics.json comes with it. A run that was stopped goes on with --resume.
+
+On many hosts start the same command on each, as for training; all of them see the input and the output.
 """
 
 from __future__ import annotations
@@ -240,7 +242,7 @@ def _settings(options: argparse.Namespace, restorer: VideoRestorer) -> Settings:
         tile = Extent(tile.frames, 0, 0)
     return Settings(
         tile=tile,
-        overlap=options.overlap or restorer.overlap,
+        overlap=options.overlap or restorer.overlap_of(tile),
         auto=auto,
         memory=options.memory,
         sigma=options.sigma,

@@ -90,7 +90,7 @@ def _add_quality(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument(
         "--overlap", type=_extent, metavar="FRAMES,HEIGHT,WIDTH",
-        help="of neighbouring tiles (default: the network's own)",
+        help="of neighbouring tiles (default: the network's own, or half the tile where that is smaller)",
     )  # fmt: skip
     parser.add_argument(
         "--sigma", type=float, help="standard deviation of the noise, of 255, for a network that is told"

@@ -19,7 +19,7 @@ from spikejax.inference.network import use_devices
 from spikejax.inference.pipeline import Sample
 from spikejax.inference.stream import ClipNetwork, RestoredStream, SamplesFrom, Settings, to_dtype
 from spikejax.inference.task import Task
-from spikejax.inference.tiling import Extent
+from spikejax.inference.tiling import UNLIMITED, Extent
 
 
 class VideoRestorer:
@@ -89,7 +89,7 @@ class VideoRestorer:
             sigma: standard deviation of the noise, of 255, for a network that removes noise of a known level.
             tile: frames, rows and columns the network sees at once, 0 = all there are; "auto" = rows and columns as
                 large as memory allows; None = the network's own.
-            overlap: of neighbouring tiles; None = the network's own.
+            overlap: of neighbouring tiles; None = the network's own, or half the tile where that is smaller.
             memory: bytes that `tile="auto"` may use, of a device or, on CPUs, by the process; None = what is free.
             ensemble: "none", "flips" (mean over 4 mirrored copies) or "turns" (8, with quarter turns).
             rate: 2, 4 or 8, how many frames a network that interpolates makes of one; None = 2.
@@ -107,9 +107,10 @@ class VideoRestorer:
         is_array = hasattr(clip, "ndim")
         if is_array and clip.ndim != 4:
             raise InputError(f"expected a clip [t,h,w,3], got an array of shape {tuple(clip.shape)}")
+        cut = Extent(*tile) if isinstance(tile, tuple) else self.tile
         settings = Settings(
-            tile=Extent(*tile) if isinstance(tile, tuple) else self.tile,
-            overlap=self.overlap if overlap is None else Extent(*overlap),
+            tile=cut,
+            overlap=self.overlap_of(cut) if overlap is None else Extent(*overlap),
             auto=tile == "auto",
             memory=memory,
             sigma=sigma,
@@ -127,6 +128,12 @@ class VideoRestorer:
     ) -> RestoredStream:
         """Restores frames one by one, see `RestoredStream`."""
         return RestoredStream(self._network, samples_from, settings, done=done, name=name)
+
+    def overlap_of(self, tile: Extent) -> Extent:
+        """The overlap of tiles that somebody asks for: the network's own, or half the tile where that is smaller."""
+        whole = tile.or_all(UNLIMITED)
+        # Even, for spikes of half the resolution.
+        return self.overlap.within(Extent(whole.frames // 2, whole.height // 4 * 2, whole.width // 4 * 2))
 
     def passes_for(self, rate: int | None) -> int:
         """The passes of interpolation that multiply the rate by so much, None = one; 1 for all other networks.

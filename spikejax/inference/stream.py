@@ -230,10 +230,11 @@ class RestoredStream:
         device, sharing = self._devices.mesh.local_devices[0], len(self._devices.mesh.local_devices)
         if device.platform != "cpu":
             return available_bytes(device, limit=self._settings.memory)
-        # On the host, it shares with two clips of samples and the float32 results of one.
-        held = 2 * self._first.frame.nbytes + 4 * self._first.frame.size * self._network.task.upscale**2
+        # On the host, it shares with the samples of a clip that is blended, one that is restored, one that is cut and
+        # one that is read, and with the float32 results of one and those that wait to be written.
+        held = 4 * self._first.frame.nbytes + 2 * 4 * self._first.frame.size * self._network.task.upscale**2
         if self._first.counts is not None:
-            held += 2 * self._first.counts.nbytes
+            held += 4 * self._first.counts.nbytes
         return available_bytes(device, sharing=sharing, held=frames * held, limit=self._settings.memory)
 
     def _shape(self, tile: Extent, *, swapped: bool = False) -> ClipShape:

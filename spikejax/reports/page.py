@@ -28,9 +28,10 @@ main { max-width: 1080px; margin: 0 auto; padding: 20px 16px 64px; }
 h1 { font-size: 1.5rem; line-height: 1.25; margin: 0 0 4px; overflow-wrap: anywhere; }
 h2 { font-size: 1.15rem; margin: 40px 0 8px; }
 p { margin: 4px 0 12px; overflow-wrap: anywhere; } .soft { color: var(--soft); }
-dl.facts { display: grid; grid-template-columns: repeat(auto-fit, minmax(160px, 1fr)); gap: 8px; margin: 20px 0; }
+dl.facts { display: grid; grid-template-columns: repeat(auto-fit, minmax(170px, 1fr)); gap: 8px; margin: 20px 0; }
 dl.facts > div { background: var(--card); border-radius: 8px; padding: 10px 14px; }
-dt { color: var(--soft); font-size: .82rem; } dd { margin: 0; font-weight: 600; font-variant-numeric: tabular-nums; }
+dt { color: var(--soft); font-size: .82rem; } dd { margin: 0; font-weight: 600;
+  font-variant-numeric: tabular-nums; white-space: nowrap; }
 .frames { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 480px), 1fr)); gap: 4px 24px; }
 figure { margin: 0 0 24px; } figcaption { padding: 6px 2px; display: flex; flex-wrap: wrap; gap: 2px 16px; }
 figcaption b { font-weight: 600; }

@@ -182,6 +182,14 @@ def test_a_tile_far_too_small_for_the_frame() -> None:
         restorer_of(Enlarge(), Task()).restore(clip, tile=(2, 16, 16), overlap=(0, 8, 8))
 
 
+def test_the_overlap_gives_way_to_a_small_tile() -> None:
+    """Catches a complaint about an overlap that nobody gave, and one that is made smaller without need."""
+    restorer = VideoRestorer(Enlarge(), Task(), overlap=Extent(2, 20, 20))
+    for tile, overlap in (((2, 24, 64), (1, 12, 20)), ((12, 0, 0), (2, 20, 20)), ((3, 16, 41), (1, 8, 20))):
+        assert restorer.overlap_of(Extent(*tile)) == Extent(*overlap)
+    np.testing.assert_allclose(restorer.restore(CLIP, tile=(2, 24, 32)), 2 * np.asarray(CLIP, np.float64), atol=1e-5)
+
+
 def test_the_largest_tile_gives_the_untiled_answer() -> None:
     """Catches a small tile where memory is no matter, and a choice that never reaches the stream."""
     restorer = restorer_of(Enlarge(), Task())
