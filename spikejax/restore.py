@@ -111,15 +111,20 @@ def _restore(
 
 @contextmanager
 def _explained(options: argparse.Namespace) -> Iterator[None]:
-    """Says what a full disk and a lost host are, wherever they show."""
+    """Says what a full device, a full disk and a lost host are, wherever they show."""
     import jax
 
     try:
         yield
     except jax.errors.JaxRuntimeError as error:
-        if jax.process_count() == 1 or "RESOURCE_EXHAUSTED" in str(error):
+        what = str(error).partition("\n")[0]
+        if "RESOURCE_EXHAUSTED" in what:
+            raise InputError(
+                f"expected tiles that fit into a device's memory (--tile auto finds one): {what}"
+            ) from error
+        if jax.process_count() == 1:
             raise
-        raise InputError(f"expected all hosts of the run to answer, one has ended: {error}") from error
+        raise InputError(f"expected all hosts of the run to answer, one has ended: {what}") from error
     except OSError as error:
         if error.errno not in _NO_ROOM:
             raise

@@ -284,6 +284,21 @@ def test_a_damaged_middle(inputs: Path, monkeypatch: pytest.MonkeyPatch, capsys:
     assert times[-1] == Fraction(29, 25)
 
 
+class TooLarge(Brighten):
+    """Stands in for a network that no device can hold."""
+
+    def __call__(self, clip: jax.Array, voxels: jax.Array | None, *, key: jax.Array | None = None) -> jax.Array:
+        """Ends as the allocator does."""
+        raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 9 bytes.\nBuffers: ...")
+
+
+def test_a_tile_larger_than_the_device(inputs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Catches pages of buffers for a tile that was chosen too large, without a word about tiles."""
+    use(monkeypatch, TooLarge(None))
+    with pytest.raises(InputError, match=r"\(--tile auto finds one\): RESOURCE_EXHAUSTED: .* 9 bytes\.$"):
+        restore.main(arguments(inputs, spikes=False))
+
+
 def test_frames_of_sixteen_bits_stay_so(inputs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Catches a depth that is lost on the way through the network or into the files."""
     use(monkeypatch, Brighten(None))
