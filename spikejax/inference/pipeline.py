@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import chain, islice, tee
+from itertools import chain, islice
+from typing import TypeVar
 
 import numpy as np
 from jaxtyping import Float32, Num
@@ -14,6 +16,7 @@ from spikejax.inference.ensemble import PLAIN, Variant
 from spikejax.inference.network import Tile as TileInput
 from spikejax.inference.tiling import Extent, Tile, overlapping_clips, spatial_tiles, taper
 
+_T = TypeVar("_T")
 # A tile's input, and whether rows and columns are swapped in it: what a plan cuts has one shape, or two.
 CutTile = tuple[TileInput, bool]
 # The network: takes tiles lazily and yields their restored frames, in order; it may take some before it yields any.
@@ -86,7 +89,7 @@ def restore_stream(
     """
     fade = taper(plan.tile.frames, plan.overlap.frames).astype(np.float32)
     # Read twice: `restore` cuts tiles of later clips while the earlier ones' are blended.
-    clips, upcoming = tee(_clips_from(samples, plan, skip))
+    clips, upcoming = _twice(_clips_from(samples, plan, skip))
     restored = restore(cut for _, clip, _ in upcoming for cut in _cut_all(clip, plan))
     blended: Float32[np.ndarray, "t h w 3"] | None = None
     weight = np.zeros(plan.tile.frames, np.float32)
@@ -100,6 +103,30 @@ def restore_stream(
             yield clip[index], blended[index] / weight[index], clip[index].time
         _shift(blended, finished)
         _shift(weight, finished)
+
+
+def _twice(items: Iterable[_T]) -> tuple[Iterator[_T], Iterator[_T]]:
+    """Two iterators over `items`, which hold what one has taken and the other has not.
+
+    `itertools.tee` lets go of what both have taken 57 items at a time: of clips, that is gigabytes.
+    """
+    source = iter(items)
+    waiting: tuple[deque[_T], deque[_T]] = (deque(), deque())
+
+    def taken(own: deque[_T]) -> Iterator[_T]:
+        while own or _extend(source, waiting):
+            yield own.popleft()
+
+    return taken(waiting[0]), taken(waiting[1])
+
+
+def _extend(source: Iterator[_T], queues: tuple[deque[_T], ...]) -> bool:
+    """Adds the next item of `source` to all queues; False if there is none."""
+    for item in source:
+        for queue in queues:
+            queue.append(item)
+        return True
+    return False
 
 
 def _clips_from(samples: Iterable[Sample], plan: Plan, skip: int) -> Iterator[tuple[int, list[Sample], int]]:
@@ -127,7 +154,7 @@ def interpolate_stream(
     """
     reach = plan.tile.frames // 2
     first = max(0, skip - 1) // 2  # the number of the first clip's sample before the middle
-    clips, upcoming = tee(enumerate(_around_middles(samples, reach, head=reach - 1 - first), start=first))
+    clips, upcoming = _twice(enumerate(_around_middles(samples, reach, head=reach - 1 - first), start=first))
     wanted = (clip for number, clip in upcoming if 2 * number + 1 >= skip)
     restored = restore(cut for clip in wanted for cut in _cut_all(clip, plan))
     later = None

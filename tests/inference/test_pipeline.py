@@ -1,4 +1,5 @@
 import itertools
+import weakref
 from collections.abc import Callable, Iterable, Iterator
 from fractions import Fraction
 
@@ -120,20 +121,27 @@ def test_the_ensemble_is_the_mean_of_different_copies(ensemble: str, copies: int
     assert len(network.shapes) == copies
 
 
-def test_memory_does_not_grow_with_the_length() -> None:
-    """Catches frames that are read long before they are needed."""
-    read = []
+@pytest.mark.parametrize("restore_all", (restore_stream, interpolate_stream))
+def test_memory_does_not_grow_with_the_length(restore_all: Callable[..., Iterator]) -> None:
+    """Catches frames that are read long before they are needed, or kept for long after."""
+    read: list[weakref.ref] = []
 
     def samples() -> Iterator[Sample]:
-        for index, frame in enumerate(clip_of(40, 16, 16)):
-            read.append(index)
-            yield Sample(frame)
+        for frame in clip_of(40, 16, 16):
+            sample = Sample(frame)
+            read.append(weakref.ref(sample))
+            yield sample
 
-    plan = Plan(Extent(5, 16, 16), Extent(1, 0, 0))
-    restored = restore_stream(samples(), each(Recorder()), plan)
-    ahead = [len(read) - written for written, _ in enumerate(restored)]
-    assert len(ahead) == 40
+    interpolates = restore_all is interpolate_stream
+    plan = Plan(Extent(4 if interpolates else 5, 16, 16), Extent(1, 0, 0))
+    network = each((lambda frames, _: frames[1:2].astype(np.float32)) if interpolates else Recorder())
+    ahead, held = [], []
+    for written, _ in enumerate(restore_all(samples(), network, plan)):
+        ahead.append(len(read) - written // (2 if interpolates else 1))
+        held.append(sum(sample() is not None for sample in read))
+    assert len(ahead) == (79 if interpolates else 40)
     assert max(ahead) <= 2 * plan.tile.frames
+    assert max(held) <= 4 * plan.tile.frames
 
 
 def noisy(frames: np.ndarray, _: np.ndarray | None) -> np.ndarray:
