@@ -90,7 +90,8 @@ class VideoRestorer:
             tile: frames, rows and columns the network sees at once, 0 = all there are; "auto" = rows and columns as
                 large as memory allows; None = the network's own.
             overlap: of neighbouring tiles; None = the network's own, or half the tile where that is smaller.
-            memory: bytes that `tile="auto"` may use, of a device or, on CPUs, by the process; None = what is free.
+            memory: bytes that `tile="auto"` may use, of a device or, on CPUs, by the process, beside what compiling
+                takes for a while; None = what is free.
             ensemble: "none", "flips" (mean over 4 mirrored copies) or "turns" (8, with quarter turns).
             rate: 2, 4 or 8, how many frames a network that interpolates makes of one; None = 2.
             devices: how many restore; None = all.
