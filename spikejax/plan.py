@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from spikejax.cli import run
+from spikejax.cli import positive_count, run
 from spikejax.data.layout import write_json
 from spikejax.errors import InputError
 from spikejax.planning.compilers import quiet
@@ -69,7 +69,7 @@ def _parse(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     )
     parser.add_argument(
         "--batch",
-        type=_positive,
+        type=positive_count,
         metavar="N",
         help="clips over all devices (default: the configuration's, and the largest batch that fits is searched for)",
     )
@@ -90,12 +90,6 @@ def _parse(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     if not options.sweep and max(len(options.mesh or ()), len(options.remat or ())) > 1:
         parser.error("several --mesh or --remat need --sweep")
     return options, rest
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"expected a whole number of at least 1, got {text!r}")
-    return int(text)
 
 
 def _mesh(text: str) -> dict[str, int]:

@@ -99,6 +99,10 @@ class Degradation:
         return clip
 
 
+# The input is read from blur/.
+AS_READ = Degradation()
+
+
 def shrink(clip: UInt8[np.ndarray, "t h w c"], scale: int, *, kind: str) -> UInt8[np.ndarray, "t h2 w2 c"]:
     """The clip `scale` times smaller, which divides its sides, by "bicubic" or "gaussian" (see above)."""
     weights: Callable[[int], Float64[np.ndarray, "after before"]] = {

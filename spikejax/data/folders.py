@@ -14,7 +14,7 @@ from jaxtyping import Integer, UInt8
 from spikejax.data.arrays import open_frames_array
 from spikejax.data.clips import ClipDataset, check_clip_size
 from spikejax.data.dat import Box
-from spikejax.data.degradation import Degradation
+from spikejax.data.degradation import AS_READ, Degradation
 from spikejax.data.scan import FrameFiles, Run, Scan
 from spikejax.data.statistics import SpikeStatistics, read_statistics
 from spikejax.data.video import read_picture
@@ -24,7 +24,6 @@ _LOGGER = logging.getLogger(__name__)
 # Decoded pictures kept in memory: all of a small data set, of a large one at least those that neighbouring windows
 # share.
 _CACHE_BYTES = 256 * 2**20
-_READ = Degradation()
 
 AnyPath = str | os.PathLike[str]
 
@@ -41,7 +40,7 @@ class FolderDataset(ClipDataset[Run]):
         bins: int | None,
         crop: int | None = None,
         statistics: SpikeStatistics | None = None,
-        degradation: Degradation = _READ,
+        degradation: Degradation = AS_READ,
     ):
         """Scans the folder; says in the log what cannot be used (see `dropped`).
 

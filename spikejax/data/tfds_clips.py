@@ -12,13 +12,12 @@ import numpy as np
 
 from spikejax.data.clips import ClipDataset, check_clip_size
 from spikejax.data.dat import Box
-from spikejax.data.degradation import Degradation
+from spikejax.data.degradation import AS_READ, Degradation
 from spikejax.data.statistics import SpikeStatistics, statistics_from
 from spikejax.errors import InputError
 
 AnyPath = str | os.PathLike[str]
 NAME = "spike_deblurring"
-_READ = Degradation()
 
 
 @dataclass(frozen=True)
@@ -45,7 +44,7 @@ class TfdsDataset(ClipDataset[ShardRun]):
         bins: int | None,
         crop: int | None = None,
         statistics: SpikeStatistics | None = None,
-        degradation: Degradation = _READ,
+        degradation: Degradation = AS_READ,
     ):
         """Opens the shards; their records are read when they are asked for.
 

@@ -85,8 +85,8 @@ def _add_quality(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument(
         "--memory", type=_bytes, metavar="SIZE",
-        help="what --tile auto may use of a device or, on CPUs, the program altogether, such as 6G (default: what is "
-        "free)",
+        help="what --tile auto may use of a device or, on CPUs, the program altogether but for compiling, such as 6G "
+        "(default: what is free)",
     )  # fmt: skip
     parser.add_argument(
         "--overlap", type=_extent, metavar="FRAMES,HEIGHT,WIDTH",
