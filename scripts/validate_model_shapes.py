@@ -19,7 +19,7 @@ from spikejax.errors import InputError
 from spikejax.models.fusion import SpikeFusion, encoder_scale
 from spikejax.models.restorer import MIN_FRAMES, MIN_SIDE, Restorer, build_restorer
 from spikejax.models.vrt import STAGE_SCALES
-from spikejax.training.config import OVERRIDE_PREFIX, load_config
+from spikejax.training.config import OVERRIDE_PREFIX, load_config, parse_with_overrides
 from spikejax.training.names import parameter_name
 
 Shape = tuple[int, ...]
@@ -125,11 +125,8 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument(
         "--size", type=_size, metavar="FRAMES,HEIGHT,WIDTH", help="of the clip (default: the training clip's)"
     )
-    options, rest = parser.parse_known_args(arguments)
-    strangers = [argument for argument in rest if not argument.startswith(OVERRIDE_PREFIX)]
-    if strangers:
-        parser.error(f"unrecognized arguments: {' '.join(strangers)}")
-    config = load_config(options.config, rest)
+    options, overrides = parse_with_overrides(parser, arguments)
+    config = load_config(options.config, overrides)
     frames, height, width = options.size or (config.data.frames, config.data.crop, config.data.crop)
     if frames < MIN_FRAMES or min(height, width) < MIN_SIDE:
         raise InputError(f"--size: expected at least {MIN_FRAMES},{MIN_SIDE},{MIN_SIDE}, got {frames},{height},{width}")

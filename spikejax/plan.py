@@ -17,7 +17,7 @@ from spikejax.cli import positive_count, run
 from spikejax.data.layout import write_json
 from spikejax.errors import InputError
 from spikejax.planning.compilers import quiet
-from spikejax.training.config import OVERRIDE_PREFIX, load_config
+from spikejax.training.config import OVERRIDE_PREFIX, load_config, parse_with_overrides
 
 if TYPE_CHECKING:
     from ml_collections import ConfigDict
@@ -83,13 +83,10 @@ def _parse(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     parser.add_argument("--remat", action="append", metavar="POLICY", help="instead of the configuration's; as --mesh")
     parser.add_argument("--sweep", action="store_true", help="try meshes and rematerialisation policies")
     parser.add_argument("--json", metavar="FILE", help="write all figures to FILE as well")
-    options, rest = parser.parse_known_args(arguments)
-    strangers = [argument for argument in rest if not argument.startswith(OVERRIDE_PREFIX)]
-    if strangers:
-        parser.error(f"unrecognized arguments: {' '.join(strangers)}")
+    options, overrides = parse_with_overrides(parser, arguments)
     if not options.sweep and max(len(options.mesh or ()), len(options.remat or ())) > 1:
         parser.error("several --mesh or --remat need --sweep")
-    return options, rest
+    return options, overrides
 
 
 def _mesh(text: str) -> dict[str, int]:

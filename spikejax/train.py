@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from spikejax.cli import add_hosts, run
-from spikejax.training.config import OVERRIDE_PREFIX, load_config
+from spikejax.training.config import OVERRIDE_PREFIX, load_config, parse_with_overrides
 
 EXIT_NOT_FINITE = 4
 
@@ -41,11 +41,8 @@ def main(arguments: Sequence[str]) -> None:
         help="continue a run with another configuration; shows what changed",
     )
     add_hosts(parser)
-    options, rest = parser.parse_known_args(arguments)
-    strangers = [argument for argument in rest if not argument.startswith(OVERRIDE_PREFIX)]
-    if strangers:
-        parser.error(f"unrecognized arguments: {' '.join(strangers)}")
-    config = load_config(options.config, rest)
+    options, overrides = parse_with_overrides(parser, arguments)
+    config = load_config(options.config, overrides)
 
     # Only now: they take seconds to import (TensorFlow writes the logs), and a mistake above should show at once.
     import jax

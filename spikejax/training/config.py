@@ -4,6 +4,7 @@ Configurations are locked and typed by their defaults. Whatever does not fit end
 names the nearest key that does exist.
 """
 
+import argparse
 import ast
 import difflib
 import importlib.util
@@ -19,6 +20,17 @@ from spikejax.data.layout import read_json, write_json
 from spikejax.errors import InputError
 
 OVERRIDE_PREFIX = "--config."
+
+
+def parse_with_overrides(
+    parser: argparse.ArgumentParser, arguments: Sequence[str]
+) -> tuple[argparse.Namespace, list[str]]:
+    """Returns what `parser` makes of the arguments, and those that change the configuration; it refuses all others."""
+    options, rest = parser.parse_known_args(arguments)
+    strangers = [argument for argument in rest if not argument.startswith(OVERRIDE_PREFIX)]
+    if strangers:
+        parser.error(f"unrecognized arguments: {' '.join(strangers)}")
+    return options, rest
 
 
 def load_config(path: str | Path, overrides: Sequence[str] = ()) -> ConfigDict:
