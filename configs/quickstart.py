@@ -7,12 +7,12 @@ Writes its data set to DIR/data, trains, validates and says what was gained.
 
 from ml_collections import ConfigDict
 
-from configs import common
+from spikejax.config import defaults
 
 
 def get_config() -> ConfigDict:
     """Returns the locked configuration."""
-    config = common.get_config()
+    config = defaults.get_config()
 
     config.model.vrt.window = (2, 4, 4)
     config.model.vrt.depths = (1,) * 8

@@ -12,20 +12,11 @@ Windows hold the 5 frames of a clip; `--config.model.vrt.window=6,8,8` gives the
 design leaves the batch size and the number of updates open; they are the published VRT's (8 clips, 300k).
 """
 
-from typing import Any
-
 from ml_collections import ConfigDict
 
-from configs import common
-
-# By name, the fields of `model.spike` that differ from configs/common.py.
-VARIANTS: dict[str, dict[str, Any]] = {
-    "baseline": dict(),
-    "normalized_query": dict(residual="normalized_query"),
-    "stages_1_to_7": dict(fused_stages=(1, 2, 3, 4, 5, 6, 7), channels=(96,) * 7),
-    "concat": dict(fusion="concat"),
-    "backbone": dict(fusion="none"),
-}
+from spikejax.config import defaults
+from spikejax.config.files import choose
+from spikejax.config.networks import SPIKE_VARIANTS, spike_model
 
 
 def get_config(name: str = "") -> ConfigDict:
@@ -37,9 +28,7 @@ def get_config(name: str = "") -> ConfigDict:
     Raises:
         InputError: there is none of that name.
     """
-    config = common.get_config()
-    config.model.spike.update(common.choose(VARIANTS, name))
-    config.model.vrt.window = (5, 8, 8)
-    config.model.compute_dtype = "bfloat16"
-    config.model.remat = "blocks"  # 5x256x256 without it needs several times the memory of today's accelerators
+    choose(SPIKE_VARIANTS, name)
+    config = defaults.get_config()
+    config.model = spike_model(name)
     return config

@@ -9,74 +9,11 @@ as the published training's: for super-resolution, whose target is four times th
 else 192. Tiles are those of the published evaluation. Parameters are float32, and so is the computation.
 """
 
-from dataclasses import dataclass
-from typing import Any
-
 from ml_collections import ConfigDict
 
-from configs import common
-
-
-@dataclass(frozen=True)
-class Published:
-    """What one published model is, beside what all of them share.
-
-    Attributes:
-        task: what it restores and the data it was trained on.
-        vrt: the fields of the model that differ from configs/common.py.
-        frames: of a training clip.
-        crop: pixels, side of the training crops of the network's input.
-        tile: frames, rows, columns of the evaluation's tiles, 0 for all.
-        overlap: of the tiles.
-        degradation: how the input is made, see configs/common.py.
-    """
-
-    task: str
-    vrt: dict[str, Any]
-    frames: int
-    crop: int
-    tile: tuple[int, int, int]
-    overlap: tuple[int, int, int] = (2, 20, 20)
-    degradation: str = "none"
-
-
-_SUPER_RESOLUTION = dict(
-    upscale=4, depths=(8,) * 7 + (4,) * 6, dims=(120,) * 7 + (180,) * 6, heads=(6,) * 13, independent=(11, 12)
-)
-_REDS = _SUPER_RESOLUTION | dict(window=(6, 8, 8), warp_frames=2, deformable_groups=12)
-_REDS_16 = _SUPER_RESOLUTION | dict(window=(8, 8, 8), warp_frames=6, deformable_groups=24)
-_VIMEO = _SUPER_RESOLUTION | dict(window=(8, 8, 8), warp_frames=4, deformable_groups=16)
-# Deblurring is what the defaults describe.
-_DEBLURRING: dict[str, Any] = dict()
-_DENOISING = dict(noise_map=True)
-_INTERPOLATION = dict(window=(4, 8, 8), independent=(), warp_frames=0)
-
-PUBLISHED = {
-    "001": Published("super-resolution x4, REDS", _REDS, frames=6, crop=64, tile=(40, 128, 128), degradation="bicubic"),
-    "002": Published(
-        "super-resolution x4, REDS", _REDS_16, frames=16, crop=64, tile=(40, 128, 128), degradation="bicubic"
-    ),
-    # Sequences of Vimeo-90K have 7 frames; longer ones, as of Vid4, are tiled.
-    "003": Published(
-        "super-resolution x4, Vimeo-90K (BI)", _VIMEO, frames=7, crop=64, tile=(32, 128, 128), degradation="bicubic"
-    ),
-    "004": Published(
-        "super-resolution x4, Vimeo-90K (BD)", _VIMEO, frames=7, crop=64, tile=(32, 128, 128), degradation="gaussian"
-    ),
-    "005": Published("deblurring, DVD", _DEBLURRING, frames=6, crop=192, tile=(12, 256, 256)),
-    "006": Published("deblurring, GoPro", _DEBLURRING, frames=6, crop=192, tile=(12, 256, 256)),
-    "007": Published("deblurring, REDS", _DEBLURRING, frames=6, crop=192, tile=(12, 256, 256)),
-    "008": Published("denoising, DAVIS", _DENOISING, frames=6, crop=192, tile=(12, 256, 256), degradation="noise"),
-    # Four frames, the first, third, fifth and seventh of a sequence, go in whole, and the fourth comes out.
-    "009": Published(
-        *("interpolation, Vimeo-90K", _INTERPOLATION),
-        frames=4,
-        crop=192,
-        tile=(0,) * 3,
-        overlap=(0,) * 3,
-        degradation="interpolation",
-    ),
-}
+from spikejax.config import defaults
+from spikejax.config.files import choose
+from spikejax.config.networks import PUBLISHED, published_model
 
 
 def get_config(name: str = "") -> ConfigDict:
@@ -88,12 +25,10 @@ def get_config(name: str = "") -> ConfigDict:
     Raises:
         InputError: there is none of that number.
     """
-    published = common.choose(PUBLISHED, name)
-    config = common.get_config()
+    published = choose(PUBLISHED, name)
+    config = defaults.get_config()
 
-    config.model.spike.fusion = "none"
-    config.model.vrt.update(published.vrt)
-    config.model.remat = "blocks"
+    config.model = published_model(name)
 
     config.data.degradation = published.degradation
     config.data.frames = published.frames

@@ -13,14 +13,15 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
-from convert.files import WRITTEN_SUFFIXES, read_all, read_arrays, write_arrays
-from convert.networks import get_network, network_names, network_of
-from convert.recognize import recognize
-from convert.table import table
-from convert.transfer import ConversionError, count_numbers
 from spikejax.cli import run
 from spikejax.errors import InputError
-from spikejax.weights import check_target, flatten_params, read_weights, write_weights
+from spikejax.io.weights import check_target, flatten_params, read_weights, write_weights
+
+from .array_files import WRITTEN_SUFFIXES, read_all, read_arrays, write_arrays
+from .networks import get_network, network_names, network_of
+from .recognize import recognize
+from .table import table
+from .transfer import ConversionError, count_numbers
 
 _RECOGNIZE = ("auto", "any")
 _DTYPES = {"float32": np.float32, "float16": np.float16, "bfloat16": ml_dtypes.bfloat16}

@@ -1,4 +1,4 @@
-"""The networks that weights are converted for, by the names that configs/vrt.py and configs/spike.py give them."""
+"""The networks that weights are converted for, by the names of `spikejax.config.networks`."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -9,24 +9,25 @@ import numpy as np
 from flax import nnx
 from ml_collections import ConfigDict
 
-from configs import spike, vrt
-from convert.perceptual import PERCEPTUAL, Perceptual
-from convert.rules import Place, Rule, find_places, nest
-from convert.spike import spike_branch_rules
-from convert.transfer import Buffer, from_torch, to_torch
-from convert.vrt import SPYNET, attention_buffers, spynet_buffers, vrt_rules
+from spikejax.config.networks import PUBLISHED, SPIKE_VARIANTS, published_model, spike_model
 from spikejax.errors import InputError
+from spikejax.io.weights import Weights, flatten_params, nest_params
 from spikejax.models.fusion import ENCODER_SCALES
 from spikejax.models.restorer import Restorer, build_restorer
 from spikejax.models.spynet import SpyNet
-from spikejax.weights import Weights, flatten_params, nest_params
+
+from .perceptual_keys import PERCEPTUAL, Perceptual
+from .rules import Counterpart, Rule, find_counterparts, nest
+from .spike_keys import spike_branch_rules
+from .transfer import Buffer, from_torch, to_torch
+from .vrt_keys import SPYNET, attention_buffers, spynet_buffers, vrt_rules
 
 SPIKE_PREFIX = "spike:"
 _SPIKE_KEYS = ("spike_encoder.", "spike_temporal_sa.", "cross_attn_fuse.")
 
 
 @dataclass(frozen=True)
-class Network:
+class ConvertibleNetwork:
     """What converting needs to know of a network.
 
     Attributes:
@@ -41,7 +42,7 @@ class Network:
     name: str
     kind: str
     model: dict[str, Any] | None
-    places: Mapping[str, Place]
+    places: Mapping[str, Counterpart]
     buffers: Mapping[str, Buffer]
     copies: Mapping[str, str] = field(default_factory=dict)
 
@@ -86,11 +87,11 @@ class Network:
 
 def network_names() -> tuple[str, ...]:
     """What `get_network` knows: published VRTs, variants of the spike design, parts and perceptual networks."""
-    return (*vrt.PUBLISHED, *(SPIKE_PREFIX + name for name in _spike_variants()), "spynet", *PERCEPTUAL)
+    return (*PUBLISHED, *(SPIKE_PREFIX + name for name in _spike_variants()), "spynet", *PERCEPTUAL)
 
 
 @cache
-def get_network(name: str) -> Network:
+def get_network(name: str) -> ConvertibleNetwork:
     """Returns the network of that name; finding out its shapes takes seconds, once.
 
     Raises:
@@ -108,17 +109,17 @@ def get_network(name: str) -> Network:
 def model_section(name: str) -> dict[str, Any]:
     """Returns the `model` section of the configuration of a VRT or a variant of the spike design."""
     if name.startswith(SPIKE_PREFIX):
-        return _plain(spike.get_config(name.removeprefix(SPIKE_PREFIX)).model)
-    return _plain(vrt.get_config(name).model)
+        return _plain(spike_model(name.removeprefix(SPIKE_PREFIX)))
+    return _plain(published_model(name))
 
 
 def restorers() -> Iterator[tuple[str, dict[str, Any]]]:
     """(name, model section) of all VRTs and variants of the spike design."""
-    for name in (*vrt.PUBLISHED, *(SPIKE_PREFIX + name for name in _spike_variants())):
+    for name in (*PUBLISHED, *(SPIKE_PREFIX + name for name in _spike_variants())):
         yield name, model_section(name)
 
 
-def network_of(weights: Weights) -> Network:
+def network_of(weights: Weights) -> ConvertibleNetwork:
     """Returns the network that weights of ours are for."""
     if weights.kind == "spynet":
         return _spynet()
@@ -129,17 +130,17 @@ def network_of(weights: Weights) -> Network:
     return restorer_network(weights.model, "the network they say they are for")
 
 
-def restorer_network(model: dict[str, Any], name: str) -> Network:
+def restorer_network(model: dict[str, Any], name: str) -> ConvertibleNetwork:
     """Returns the network that the `model` section of a configuration describes."""
     if model["spike"]["fusion"] == "concat":
         raise InputError(f"{name}: no PyTorch form of Concat1x1PreTMSA is known")
     restorer = nnx.eval_shape(lambda: build_restorer(model, rngs=nnx.Rngs(0)))
-    places = find_places(_shapes(restorer), restorer_rules(restorer))
+    places = find_counterparts(_shapes(restorer), restorer_rules(restorer))
     buffers = attention_buffers(restorer, places)
     if restorer.vrt.spynet is not None:
         prefix = "spynet." if restorer.spike_branch is None else "vrt.spynet."
         buffers |= {prefix + key: buffer for key, buffer in spynet_buffers().items()}
-    return Network(name, "restorer", model, places, buffers)
+    return ConvertibleNetwork(name, "restorer", model, places, buffers)
 
 
 def restorer_rules(model: Restorer) -> tuple[Rule, ...]:
@@ -155,7 +156,7 @@ def restorer_rules(model: Restorer) -> tuple[Rule, ...]:
 def restorer_from_torch(model: Restorer, arrays: Mapping[str, Any]) -> nnx.State:
     """The parameters of `model` with the values of a PyTorch state dict; see `transfer.from_torch`."""
     state = nnx.state(model, nnx.Param)
-    places = find_places(_shapes(model), restorer_rules(model))
+    places = find_counterparts(_shapes(model), restorer_rules(model))
     filled = from_torch(places, arrays, buffers=attention_buffers(model, places), network="the network")
     return nnx.from_flat_state(
         [(path, variable.replace(filled["/".join(map(str, path))])) for path, variable in nnx.to_flat_state(state)]
@@ -164,17 +165,17 @@ def restorer_from_torch(model: Restorer, arrays: Mapping[str, Any]) -> nnx.State
 
 def _spike_variants() -> tuple[str, ...]:
     """The variants whose PyTorch form is known."""
-    return tuple(name for name, fields in spike.VARIANTS.items() if fields.get("fusion") != "concat")
+    return tuple(name for name, fields in SPIKE_VARIANTS.items() if fields.get("fusion") != "concat")
 
 
-def _spynet() -> Network:
-    places = find_places(_shapes(nnx.eval_shape(lambda: SpyNet(rngs=nnx.Rngs(0)))), SPYNET)
-    return Network("spynet", "spynet", None, places, spynet_buffers())
+def _spynet() -> ConvertibleNetwork:
+    places = find_counterparts(_shapes(nnx.eval_shape(lambda: SpyNet(rngs=nnx.Rngs(0)))), SPYNET)
+    return ConvertibleNetwork("spynet", "spynet", None, places, spynet_buffers())
 
 
-def _perceptual(network: Perceptual) -> Network:
-    places = find_places(_shapes(nnx.eval_shape(lambda: network.make(nnx.Rngs(0)))), network.rules)
-    return Network(network.kind, network.kind, None, places, network.buffers, network.copies)
+def _perceptual(network: Perceptual) -> ConvertibleNetwork:
+    places = find_counterparts(_shapes(nnx.eval_shape(lambda: network.make(nnx.Rngs(0)))), network.rules)
+    return ConvertibleNetwork(network.kind, network.kind, None, places, network.buffers, network.copies)
 
 
 def _shapes(model: nnx.Module) -> dict[str, tuple[int, ...]]:

@@ -16,8 +16,9 @@ from typing import IO, Any
 import ml_dtypes
 import numpy as np
 
-from convert.arrays import StoredArray, stored
 from spikejax.errors import InputError
+
+from .stored_arrays import StoredArray, stored
 
 STORAGE_DTYPES = {
     "DoubleStorage": np.dtype("<f8"),

@@ -5,17 +5,18 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
-from configs import common
-from convert.networks import Network, get_network, network_names, restorer_network, restorers
-from convert.perceptual import PERCEPTUAL
-from convert.transfer import ConversionError, check_fit
+from spikejax.config import defaults
 from spikejax.errors import InputError
 from spikejax.models.vrt import U_STAGES
+
+from .networks import ConvertibleNetwork, get_network, network_names, restorer_network, restorers
+from .perceptual_keys import PERCEPTUAL
+from .transfer import ConversionError, check_fit
 
 Shapes = Mapping[str, tuple[int, ...]]
 
 
-def recognize(arrays: Mapping[str, Any], *, any_architecture: bool) -> tuple[Network, str]:
+def recognize(arrays: Mapping[str, Any], *, any_architecture: bool) -> tuple[ConvertibleNetwork, str]:
     """Returns the network of a state dict, and what to tell of it.
 
     Args:
@@ -102,12 +103,12 @@ def _plain(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
 
-def _take(found: Mapping[str, Mapping[str, Any]]) -> Network:
+def _take(found: Mapping[str, Mapping[str, Any]]) -> ConvertibleNetwork:
     """The network as it was found."""
     missing = _VRT_FIELDS.keys() - found["vrt"].keys() - {"deformable_groups"}
     if missing:
         raise InputError(f"the arrays do not tell the network's {', '.join(sorted(missing))}")
-    model = common.get_config().model.to_dict()
+    model = defaults.get_config().model.to_dict()
     model = model | {part: model[part] | found[part] for part in ("vrt", "spike")}
     return restorer_network(model, "the network that their shapes tell")
 
@@ -204,7 +205,7 @@ def _noise_map(shapes: Shapes) -> bool:
 
 def _mutual_ratio(shapes: Shapes) -> float:
     counts = [_count(shapes, _stage(1, f"residual_group{group}.blocks.{{}}.")) for group in (1, 2)]
-    usual = common.get_config().model.vrt.mutual_ratio
+    usual = defaults.get_config().model.vrt.mutual_ratio
     return usual if int(sum(counts) * usual) == counts[0] else counts[0] / sum(counts)
 
 

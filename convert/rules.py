@@ -67,7 +67,7 @@ def nest(ours: str, torch: str, rules: tuple[Rule, ...]) -> tuple[Rule, ...]:
 
 
 @dataclass(frozen=True)
-class Place:
+class Counterpart:
     """Where the array of one PyTorch key is among our parameters.
 
     Attributes:
@@ -94,7 +94,7 @@ class Place:
         return part if self.layout is None else rearrange(part, " -> ".join(reversed(self.layout.split(" -> "))))
 
 
-def find_places(shapes: Mapping[str, tuple[int, ...]], rules: tuple[Rule, ...]) -> dict[str, Place]:
+def find_counterparts(shapes: Mapping[str, tuple[int, ...]], rules: tuple[Rule, ...]) -> dict[str, Counterpart]:
     """{PyTorch key: place} of all parameters.
 
     Args:
@@ -108,10 +108,12 @@ def find_places(shapes: Mapping[str, tuple[int, ...]], rules: tuple[Rule, ...]) 
         assert len(found) == 1, f"{path}: {len(found)} rules"
         key, layout = found[0][0].torch_key(found[0][1]), found[0][0].layout
         if _LAYER not in key:
-            places[key] = Place(path, shape, None, layout, _torch_shape(shape, layout))
+            places[key] = Counterpart(path, shape, None, layout, _torch_shape(shape, layout))
             continue
         for layer in range(shape[0]):
-            places[key.replace(_LAYER, str(layer))] = Place(path, shape, layer, layout, _torch_shape(shape[1:], layout))
+            places[key.replace(_LAYER, str(layer))] = Counterpart(
+                path, shape, layer, layout, _torch_shape(shape[1:], layout)
+            )
     return places
 
 

@@ -15,8 +15,9 @@ from typing import IO, Any
 
 import numpy as np
 
-from convert.pickles import STORAGE_DTYPES, PersistentLoad, Storage, StorageType, load_pickle
 from spikejax.errors import InputError
+
+from .pickles import STORAGE_DTYPES, PersistentLoad, Storage, StorageType, load_pickle
 
 LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 _LEGACY_PROTOCOL = 1001

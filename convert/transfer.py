@@ -10,9 +10,10 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
-from convert.arrays import StoredArray
-from convert.rules import Place
 from spikejax.errors import InputError
+
+from .rules import Counterpart
+from .stored_arrays import StoredArray
 
 Shapes = Mapping[str, tuple[int, ...]]
 
@@ -43,7 +44,7 @@ class ConversionError(InputError):
 
 
 def from_torch(
-    places: Mapping[str, Place], arrays: Mapping[str, Any], *, buffers: Mapping[str, Buffer], network: str
+    places: Mapping[str, Counterpart], arrays: Mapping[str, Any], *, buffers: Mapping[str, Buffer], network: str
 ) -> dict[str, np.ndarray]:
     """Our parameters, {path: float32 array}, with the values of a PyTorch state dict.
 
@@ -68,7 +69,11 @@ def from_torch(
 
 
 def to_torch(
-    places: Mapping[str, Place], params: Mapping[str, np.ndarray], *, buffers: Mapping[str, Buffer], dtype: np.dtype
+    places: Mapping[str, Counterpart],
+    params: Mapping[str, np.ndarray],
+    *,
+    buffers: Mapping[str, Buffer],
+    dtype: np.dtype,
 ) -> dict[str, StoredArray]:
     """The PyTorch state dict, parameters in `dtype` and buffers, of our parameters; made when they are read.
 
@@ -79,7 +84,7 @@ def to_torch(
         dtype: of the parameters.
     """
 
-    def parameter(place: Place) -> StoredArray:
+    def parameter(place: Counterpart) -> StoredArray:
         return StoredArray(
             place.shape, dtype, lambda: np.ascontiguousarray(place.to_torch(params[place.path]).astype(dtype))
         )
@@ -90,7 +95,7 @@ def to_torch(
 
 
 def check_fit(
-    places: Mapping[str, Place], arrays: Mapping[str, Any], *, buffers: Mapping[str, Buffer], network: str
+    places: Mapping[str, Counterpart], arrays: Mapping[str, Any], *, buffers: Mapping[str, Buffer], network: str
 ) -> None:
     """Raises ConversionError unless `arrays` has the keys and shapes of `places`; `buffers` may be there too."""
     expected = {key: place.shape for key, place in places.items()}

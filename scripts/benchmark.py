@@ -54,9 +54,9 @@ def measure(part: str, *, repeats: int, remat: "Remat") -> dict[str, float]:
     import optax
     from flax import nnx
 
-    from spikejax.losses import charbonnier
     from spikejax.models.restorer import Restorer
     from spikejax.models.vrt import VRTConfig
+    from spikejax.quality.losses import charbonnier
 
     def make() -> Restorer:
         return Restorer(VRTConfig(), None, remat=remat, rngs=nnx.Rngs(0))

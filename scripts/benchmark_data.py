@@ -23,13 +23,13 @@ from unittest import mock
 import numpy as np
 
 from configs import quickstart
-from spikejax.data.dat import read_packed
-from spikejax.data.folders import FolderDataset
-from spikejax.data.loader import train_loader
-from spikejax.data.scenes import write_moving_photographs
-from spikejax.data.simulator import SensorNoise, SpikeCamera
-from spikejax.data.statistics import ensure_statistics
-from spikejax.data.voxels import voxelise_packed
+from spikejax.data.batches.loader import train_loader
+from spikejax.data.datasets.folder_dataset import FolderDataset
+from spikejax.data.datasets.voxel_statistics import ensure_statistics
+from spikejax.data.simulation.moving_photographs import write_moving_photographs
+from spikejax.data.simulation.spike_camera import SensorNoise, SpikeCamera
+from spikejax.data.spikes.stream_files import read_packed
+from spikejax.data.spikes.voxels import voxelise_packed
 from spikejax.training import loop
 from spikejax.training.inputs import open_inputs
 

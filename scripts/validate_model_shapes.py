@@ -15,12 +15,12 @@ import jax.numpy as jnp
 from flax import nnx
 
 from spikejax.cli import run
+from spikejax.config.files import OVERRIDE_PREFIX, load_config, parse_with_overrides
 from spikejax.errors import InputError
 from spikejax.models.fusion import SpikeFusion, encoder_scale
 from spikejax.models.restorer import MIN_FRAMES, MIN_SIDE, Restorer, build_restorer
 from spikejax.models.vrt import STAGE_SCALES
-from spikejax.training.config import OVERRIDE_PREFIX, load_config, parse_with_overrides
-from spikejax.training.names import parameter_name
+from spikejax.training.parameter_patterns import parameter_name
 
 Shape = tuple[int, ...]
 ENCODER, ATTENTION, STAGE, FUSED = "spike encoder", "temporal attn", "VRT feature", "fused"

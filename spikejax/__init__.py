@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from spikejax.inference.restorer import VideoRestorer
+    from spikejax.inference.video_restorer import VideoRestorer
 
 __version__ = "0.1.0"
 

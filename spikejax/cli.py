@@ -50,7 +50,7 @@ def positive_count(text: str) -> int:
 
 
 def add_hosts(parser: argparse.ArgumentParser) -> None:
-    """Adds the flags of a program that runs on many hosts; `spikejax.hosts.join_as` does what they say."""
+    """Adds the flags of a program that runs on many hosts; `spikejax.distributed.hosts.join_as` does what they say."""
     many = parser.add_argument_group("many hosts (found by the scheduler's environment unless given)")
     many.add_argument("--coordinator", metavar="HOST:PORT", help="address of process 0")
     many.add_argument(

@@ -23,14 +23,14 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from spikejax.cli import run
-from spikejax.data.files import atomic_directory, refuse_existing
-from spikejax.data.folders import FolderDataset
-from spikejax.data.layout import SPLITS
-from spikejax.data.statistics import statistics_from
+from spikejax.data.datasets.folder_dataset import FolderDataset
+from spikejax.data.datasets.layout import SPLITS
+from spikejax.data.datasets.voxel_statistics import statistics_from
 from spikejax.errors import InputError
-from spikejax.metrics import Distance
-from spikejax.training.evaluate import Restore, validate
-from spikejax.training.task import degradation_of
+from spikejax.io.atomic import atomic_directory, refuse_existing
+from spikejax.quality.metrics import Distance
+from spikejax.training.degradation_config import degradation_of
+from spikejax.training.validation import Restore, validate
 
 METRICS_FILE = "metrics.json"
 Scores = Mapping[str, float]
@@ -192,8 +192,8 @@ def _load(workdir: Path, *, which: str | None) -> Trained:
     import jax
     from flax import nnx
 
+    from spikejax.distributed import sharding
     from spikejax.models.restorer import build_restorer
-    from spikejax.training import sharding
     from spikejax.training.checkpoint import checkpoint_for_inference, load_for_inference
     from spikejax.training.step import describe_network, make_forward
 
@@ -216,7 +216,7 @@ def _load(workdir: Path, *, which: str | None) -> Trained:
 
 def _lpips(path: str) -> Distance | None:
     """LPIPS by the weights of a file; None without one."""
-    from spikejax.perceptual import load_lpips, lpips_distance
+    from spikejax.quality.perceptual import load_lpips, lpips_distance
 
     return lpips_distance(load_lpips(path)) if path else None
 

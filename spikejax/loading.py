@@ -10,15 +10,15 @@ from typing import Any
 import jax
 from flax import nnx
 
-from spikejax.data.statistics import statistics_from
+from spikejax.data.datasets.voxel_statistics import statistics_from
 from spikejax.errors import InputError
-from spikejax.inference.restorer import VideoRestorer
-from spikejax.inference.task import describe
+from spikejax.inference.network_traits import traits_of
 from spikejax.inference.tiling import Extent
+from spikejax.inference.video_restorer import VideoRestorer
+from spikejax.io.weights import flatten_params, read_weights
 from spikejax.models.restorer import Restorer, build_restorer
 from spikejax.training.checkpoint import CONFIG_FILE, load_for_inference
 from spikejax.training.step import describe_network
-from spikejax.weights import flatten_params, read_weights
 
 
 def load(path: str | os.PathLike[str], *, dtype: str | None = None) -> VideoRestorer:
@@ -59,7 +59,7 @@ def _restorer(
     bins = restorer.spike_bins
     return VideoRestorer(
         restorer,
-        describe(restorer),
+        traits_of(restorer),
         statistics=None
         if bins is None or statistics is None
         else statistics_from(statistics, bins=bins, source=str(path)),

@@ -14,15 +14,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from spikejax.cli import positive_count, run
-from spikejax.data.layout import write_json
+from spikejax.config.files import OVERRIDE_PREFIX, load_config, parse_with_overrides
 from spikejax.errors import InputError
+from spikejax.io.json_files import write_json
 from spikejax.planning.compilers import quiet
-from spikejax.training.config import OVERRIDE_PREFIX, load_config, parse_with_overrides
 
 if TYPE_CHECKING:
     from ml_collections import ConfigDict
 
-    from spikejax.planning.step import Plan
+    from spikejax.planning.step_plan import StepPlan
     from spikejax.planning.topology import Topology
 
 
@@ -101,14 +101,14 @@ def _mesh(text: str) -> dict[str, int]:
 
 def _plan(config: "ConfigDict", topology: "Topology", *, batch_size: int | None) -> dict[str, Any]:
     """Prints the plan of a batch, and of the largest if none is asked for; returns it for JSON."""
-    from spikejax.planning.report import to_json, to_text
+    from spikejax.distributed import sharding
+    from spikejax.planning.plan_text import to_json, to_text
     from spikejax.planning.search import largest_batch, with_changes
-    from spikejax.training import sharding
 
     parts = sharding.batch_parts(sharding.make_mesh(config.mesh.to_dict(), devices=topology.devices))
     parts *= config.training.accumulate
 
-    def plan_of(clips: int) -> "Plan":
+    def plan_of(clips: int) -> "StepPlan":
         return _announced(with_changes(config, batch_size=clips * parts), topology)
 
     if batch_size is not None:
@@ -142,7 +142,7 @@ def _sweep(options: argparse.Namespace, config: "ConfigDict", topology: "Topolog
     from typing import get_args
 
     from spikejax.models.blocks import Remat
-    from spikejax.planning.report import SWEEP_HEADER, sweep_line, to_json
+    from spikejax.planning.plan_text import SWEEP_HEADER, sweep_line, to_json
     from spikejax.planning.search import meshes, with_changes
 
     count = len(topology.devices)
@@ -168,9 +168,9 @@ def _sweep(options: argparse.Namespace, config: "ConfigDict", topology: "Topolog
     return {"sweep": [to_json(plan) for plan in plans]}
 
 
-def _announced(config: "ConfigDict", topology: "Topology", *, number: int = 1, total: int = 1) -> "Plan":
+def _announced(config: "ConfigDict", topology: "Topology", *, number: int = 1, total: int = 1) -> "StepPlan":
     """The plan of `config`, with a line about it before and after."""
-    from spikejax.planning.step import plan_step
+    from spikejax.planning.step_plan import plan_step
 
     mesh = " ".join(f"{axis}={size}" for axis, size in config.mesh.items())
     of_total = f" {number}/{total}" if total > 1 else ""

@@ -14,12 +14,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from spikejax.cli import positive_count, run
-from spikejax.data.check import check_root
-from spikejax.data.layout import SPLITS
-from spikejax.data.preparation import LAYOUTS, PrepareSettings, prepare
-from spikejax.data.published import GOPRO_BLURS
-from spikejax.data.selection import Rules
-from spikejax.data.statistics import TRAINING_SPLIT
+from spikejax.data.datasets.layout import SPLITS
+from spikejax.data.datasets.voxel_statistics import TRAINING_SPLIT
+from spikejax.data.preparation.frame_selection import Rules
+from spikejax.data.preparation.prepare import LAYOUTS, PrepareSettings, prepare
+from spikejax.data.preparation.published_layouts import GOPRO_BLURS
+from spikejax.data.preparation.verify import check_root
 from spikejax.errors import InputError
 
 
@@ -37,7 +37,7 @@ def main(arguments: Sequence[str]) -> None:
     elif options.tfds is None:
         raise InputError("expected --source, or --check-only or --tfds for a data set that is there, found none")
     if options.tfds is not None:
-        from spikejax.data.tfds_builder import write_tfds  # only here: it takes seconds to import
+        from spikejax.data.datasets.tfds_builder import write_tfds  # only here: it takes seconds to import
 
         _note(f"TFDS shards: {write_tfds(root, options.tfds, bins=options.bins, file_format=options.tfds_format)}")
     print(root)

@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from spikejax.cli import run
-from spikejax.data.encode import is_video_name
-from spikejax.data.files import atomic_write
-from spikejax.data.layout import read_json
-from spikejax.data.video import open_frames
 from spikejax.errors import InputError
-from spikejax.reports.gather import choose_frames, find_places, gather
+from spikejax.io.atomic import atomic_write
+from spikejax.io.frame_source import open_frames
+from spikejax.io.json_files import read_json
+from spikejax.io.video_writer import is_video_name
+from spikejax.reports.gather import choose_frames, find_close_ups, gather
 from spikejax.reports.page import render
 
 
@@ -42,7 +42,7 @@ def main(arguments: Sequence[str]) -> None:
         numbers, restored=restored, source=source, sharp=None if true is None else open_frames(true, own_depth=True)
     )
     sources = [f"Restored from {metrics['input']}", f"by {metrics['network']}"]
-    html = render(metrics, shown, find_places(shown), title=f"{output.name}, before and after", sources=sources)
+    html = render(metrics, shown, find_close_ups(shown), title=f"{output.name}, before and after", sources=sources)
     with atomic_write(page) as temporary:
         temporary.write_text(html, encoding="utf-8")
     print(page)

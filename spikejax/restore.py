@@ -22,19 +22,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from spikejax.cli import run
-from spikejax.data.encode import DEFAULT_RATE, VideoSettings
-from spikejax.data.layout import read_json
-from spikejax.data.video import FrameSource, open_frames
 from spikejax.errors import DamagedInput, InputError
-from spikejax.inference.options import parse
-from spikejax.inference.output import Output, Target, VideoSource, WrittenElsewhere, open_output
+from spikejax.inference.restore_options import parse
+from spikejax.inference.resumable_output import Output, Target, VideoSource, WrittenElsewhere, open_output
 from spikejax.inference.tiling import Extent
+from spikejax.io.frame_source import FrameSource, open_frames
+from spikejax.io.json_files import read_json
+from spikejax.io.video_writer import DEFAULT_RATE, VideoSettings
 
 if TYPE_CHECKING:
-    from spikejax.inference.restorer import VideoRestorer
-    from spikejax.inference.run import Job, Report
-    from spikejax.inference.stream import Settings
-    from spikejax.metrics import Distance
+    from spikejax.inference.restore_job import Job, Report
+    from spikejax.inference.restored_stream import Settings
+    from spikejax.inference.video_restorer import VideoRestorer
+    from spikejax.quality.metrics import Distance
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 # What a figure's name ends in, in words.
@@ -62,8 +62,8 @@ def main(arguments: Sequence[str]) -> None:
     sharp = None if options.sharp is None else open_frames(options.sharp, own_depth=True)
 
     # Only now: JAX takes seconds to import, and a mistake above should show at once.
-    from spikejax import hosts
-    from spikejax.inference.run import check_sharp
+    from spikejax.distributed import hosts
+    from spikejax.inference.restore_job import check_sharp
 
     hosts.join_as(options)
     with hosts.failing_together():
@@ -95,8 +95,8 @@ def _say(options: argparse.Namespace, report: Report) -> None:
 def _restore(
     options: argparse.Namespace, restorer: VideoRestorer, job: Job, target: Target, description: Mapping[str, Any]
 ) -> Report:
-    from spikejax import hosts
-    from spikejax.inference.run import restore_job
+    from spikejax.distributed import hosts
+    from spikejax.inference.restore_job import restore_job
 
     with _explained(options), ExitStack() as stack:
         output = stack.enter_context(_open(options, restorer, job, target, description))
@@ -136,7 +136,7 @@ def _open(
     options: argparse.Namespace, restorer: VideoRestorer, job: Job, target: Target, description: Mapping[str, Any]
 ) -> Iterator[Output]:
     """Yields the output, which the first host writes; all hosts go on where that one's earlier run has stopped."""
-    from spikejax import hosts
+    from spikejax.distributed import hosts
 
     interpolates = restorer.task.interpolates
     names = None if interpolates else job.frames.names
@@ -208,7 +208,7 @@ def _load(options: argparse.Namespace) -> VideoRestorer:
 
 
 def _lpips(path: str | None) -> Distance | None:
-    from spikejax.perceptual import load_lpips, lpips_distance
+    from spikejax.quality.perceptual import load_lpips, lpips_distance
 
     return None if path is None else lpips_distance(load_lpips(path))
 
@@ -220,8 +220,8 @@ def _job(
     sharp: FrameSource | None,
     lpips: Distance | None,
 ) -> Job:
-    from spikejax.inference.run import Job
-    from spikejax.inference.spikes import VoxelSource
+    from spikejax.inference.restore_job import Job
+    from spikejax.inference.voxel_source import VoxelSource
 
     settings = _settings(options, restorer)
     restorer.check_spikes(options.spikes is not None)
@@ -236,8 +236,8 @@ def _job(
 
 
 def _settings(options: argparse.Namespace, restorer: VideoRestorer) -> Settings:
-    from spikejax.inference.network import use_devices
-    from spikejax.inference.stream import Settings
+    from spikejax.inference.compiled_network import use_devices
+    from spikejax.inference.restored_stream import Settings
 
     tile, auto = options.tile or restorer.tile, isinstance(options.tile, str)
     if auto:

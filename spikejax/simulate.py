@@ -20,10 +20,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from spikejax.cli import positive_count, run
-from spikejax.data.exposure import CameraSettings, Exposure, Rig
-from spikejax.data.files import atomic_directory, refuse_existing
-from spikejax.data.interpolate import EndOfFrames, Interpolator
-from spikejax.data.layout import (
+from spikejax.data.datasets.layout import (
     DESCRIPTION,
     SPLITS,
     read_alignment,
@@ -31,13 +28,16 @@ from spikejax.data.layout import (
     write_alignment,
     write_description,
     write_dropped,
-    write_sequence,
 )
-from spikejax.data.motion import Motion, random_motion
-from spikejax.data.simulator import SensorNoise
-from spikejax.data.statistics import TRAINING_SPLIT, write_statistics
-from spikejax.data.video import FrameSource, open_frames
+from spikejax.data.datasets.voxel_statistics import TRAINING_SPLIT, write_statistics
+from spikejax.data.simulation.interpolated_light import EndOfFrames, Interpolator
+from spikejax.data.simulation.motion import Motion, random_motion
+from spikejax.data.simulation.rig import CameraSettings, Exposure, Rig
+from spikejax.data.simulation.spike_camera import SensorNoise
+from spikejax.data.simulation.write_sequence import write_sequence
 from spikejax.errors import InputError
+from spikejax.io.atomic import atomic_directory, refuse_existing
+from spikejax.io.frame_source import FrameSource, open_frames
 from spikejax.progress import with_progress
 
 SOURCE = "spikejax.simulate"

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from spikejax.cli import add_hosts, run
-from spikejax.training.config import OVERRIDE_PREFIX, load_config, parse_with_overrides
+from spikejax.config.files import OVERRIDE_PREFIX, load_config, parse_with_overrides
 
 EXIT_NOT_FINITE = 4
 
@@ -30,7 +30,7 @@ def main(arguments: Sequence[str]) -> None:
         prog="python -m spikejax.train",
         description="Trains a network; started again, it continues from the last checkpoint.",
         epilog=f"{OVERRIDE_PREFIX}KEY=VALUE changes a value of the configuration, as in "
-        f"{OVERRIDE_PREFIX}training.steps=200; configs/common.py lists every key and its unit.",
+        f"{OVERRIDE_PREFIX}training.steps=200; spikejax/config/defaults.py lists every key and its unit.",
         allow_abbrev=False,
     )
     parser.add_argument("--config", required=True, metavar="FILE", help="configuration, a Python file of configs/")
@@ -47,7 +47,7 @@ def main(arguments: Sequence[str]) -> None:
     # Only now: they take seconds to import (TensorFlow writes the logs), and a mistake above should show at once.
     import jax
 
-    from spikejax import hosts
+    from spikejax.distributed import hosts
     from spikejax.training.loop import train
 
     workdir = Path(options.workdir).absolute()

@@ -19,19 +19,19 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 
 from spikejax.cli import positive_count, run
-from spikejax.data.dat import read_config, read_spikes
-from spikejax.data.encode import VIDEO_SUFFIXES, write_video
-from spikejax.data.exposure import to_picture
-from spikejax.data.files import atomic_write
-from spikejax.data.layout import BLUR, SPLITS, read_alignment
-from spikejax.data.reconstruction import tfi, tfp
-from spikejax.data.registration import correlation, grey_light, overlay_edges, suspicion
-from spikejax.data.scan import FrameFiles, Run, Scan
-from spikejax.data.sheet import Row, draw_sheet
-from spikejax.data.simulator import to_display
-from spikejax.data.video import open_frames, read_picture, write_picture
+from spikejax.data.datasets.layout import BLUR, SPLITS, read_alignment
+from spikejax.data.datasets.usable_frames import FrameFiles, FrameRun, Scan
+from spikejax.data.light import to_display
+from spikejax.data.simulation.rig import to_picture
+from spikejax.data.spikes.agreement import correlation, grey_light, overlay_edges, suspicion
+from spikejax.data.spikes.reconstruction import tfi, tfp
+from spikejax.data.spikes.stream_files import read_config, read_spikes
 from spikejax.errors import InputError
+from spikejax.io.atomic import atomic_write
+from spikejax.io.frame_source import open_frames, read_picture, write_picture
+from spikejax.io.video_writer import VIDEO_SUFFIXES, write_video
 from spikejax.progress import with_progress
+from spikejax.reports.contact_sheet import Row, draw_sheet
 
 _SHEET_ROWS = 6
 _VIDEO_FRAMES = 300
@@ -132,11 +132,11 @@ def data_set_rows(
     return Rows(len(chosen), rows, even=sequence is not None)
 
 
-def _runs(split: Path) -> list[Run]:
+def _runs(split: Path) -> list[FrameRun]:
     return Scan(split.parent, split.name, frames=1, spikes=True, smallest_side=1).runs
 
 
-def _sequence(run: Run) -> str:
+def _sequence(run: FrameRun) -> str:
     return run.name.split("@")[0]
 
 
@@ -153,7 +153,7 @@ def _recon_files(folder: Path, stems: Sequence[str]) -> dict[str, Path]:
     return {stem: names[stem] for stem in stems}
 
 
-def _row(run: Run, number: int, times: dict[str, tuple[int, int]], recon: dict[str, Path] | None) -> Row:
+def _row(run: FrameRun, number: int, times: dict[str, tuple[int, int]], recon: dict[str, Path] | None) -> Row:
     frame = run.frames[number]
     blur, sharp = read_picture(frame.blur), read_picture(frame.sharp)
     spikes = _read(frame)

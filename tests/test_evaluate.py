@@ -12,15 +12,16 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from spikejax import evaluate, metrics
-from spikejax.data.folders import FolderDataset
-from spikejax.data.scenes import write_moving_photographs
+from spikejax import evaluate
+from spikejax.data.datasets.folder_dataset import FolderDataset
+from spikejax.data.simulation.moving_photographs import write_moving_photographs
+from spikejax.distributed.sharding import make_mesh
 from spikejax.errors import InputError
+from spikejax.quality import metrics
 from spikejax.training.checkpoint import Checkpoints
-from spikejax.training.evaluate import validate
 from spikejax.training.optimizer import make_optimizer
-from spikejax.training.sharding import make_mesh
 from spikejax.training.step import abstract_state, create_state, describe_network
+from spikejax.training.validation import validate
 from tests.training.conftest import build_stand_in, tiny_config
 
 BINS = 4

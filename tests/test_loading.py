@@ -13,9 +13,9 @@ from flax import nnx
 import spikejax
 from spikejax.errors import InputError
 from spikejax.inference.tiling import Extent
+from spikejax.io.weights import Weights, write_weights
 from spikejax.models.restorer import build_restorer
 from spikejax.training.step import describe_network
-from spikejax.weights import Weights, write_weights
 from tests.test_restore import BINS, STATISTICS, tiny_config
 
 

@@ -12,8 +12,8 @@ from ml_collections import ConfigDict
 from spikejax import plan
 from spikejax.cli import run
 from spikejax.errors import InputError
-from spikejax.planning import step
-from spikejax.planning.report import WIDTH
+from spikejax.planning import step_plan
+from spikejax.planning.plan_text import WIDTH
 from spikejax.planning.topology import Topology
 from tests.training.conftest import build_stand_in
 
@@ -29,19 +29,19 @@ def get_config():
 def arguments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """A small configuration on the devices that there are."""
     monkeypatch.setenv("JAX_PLATFORMS", "cpu")
-    monkeypatch.setattr(step, "plan_step", functools.partial(step.plan_step, build=build_stand_in))
+    monkeypatch.setattr(step_plan, "plan_step", functools.partial(step_plan.plan_step, build=build_stand_in))
     (tmp_path / "config.py").write_text(CONFIG)
     return ["--config", str(tmp_path / "config.py"), "--topology", f"cpu:{jax.device_count()}"]
 
 
 def cramp(monkeypatch: pytest.MonkeyPatch, available: int) -> None:
     """Gives the devices less memory than they have."""
-    planned = step.plan_step
+    planned = step_plan.plan_step
 
-    def cramped(config: ConfigDict, topology: Topology) -> step.Plan:
+    def cramped(config: ConfigDict, topology: Topology) -> step_plan.StepPlan:
         return dataclasses.replace(planned(config, topology), available=available)
 
-    monkeypatch.setattr(step, "plan_step", cramped)
+    monkeypatch.setattr(step_plan, "plan_step", cramped)
 
 
 def test_plan_of_a_batch(arguments: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

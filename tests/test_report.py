@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 from skimage import data
 
-from spikejax import metrics, report
-from spikejax.data.video import write_picture
+from spikejax import report
 from spikejax.errors import InputError
+from spikejax.io.frame_source import write_picture
+from spikejax.quality import metrics
 from spikejax.reports.gather import choose_frames, place_side
 
 FRAMES, SIZE = 6, 160

@@ -15,25 +15,26 @@ from flax import nnx
 from ml_collections import ConfigDict
 from skimage import data
 
-from configs import common
-from spikejax import metrics, restore
+from spikejax import restore
 from spikejax.cli import run
-from spikejax.data.dat import write_dat
-from spikejax.data.encode import write_video
-from spikejax.data.statistics import SpikeStatistics
-from spikejax.data.video import open_frames, write_picture
+from spikejax.config import defaults
+from spikejax.config.files import save_config
+from spikejax.data.datasets.voxel_statistics import SpikeStatistics
+from spikejax.data.spikes.stream_files import write_dat
 from spikejax.errors import InputError
-from spikejax.inference.network import ClipShape, CompiledNetwork
-from spikejax.inference.restorer import VideoRestorer
-from spikejax.inference.task import Task
+from spikejax.inference.compiled_network import ClipShape, CompiledNetwork
+from spikejax.inference.network_traits import NetworkTraits
 from spikejax.inference.tiling import Extent
+from spikejax.inference.video_restorer import VideoRestorer
+from spikejax.io.frame_source import open_frames, write_picture
+from spikejax.io.video_writer import write_video
+from spikejax.io.weights import Weights, write_weights
 from spikejax.models.lpips import LPIPS
 from spikejax.models.restorer import build_restorer
-from spikejax.perceptual import load_lpips, lpips_distance
+from spikejax.quality import metrics
+from spikejax.quality.perceptual import load_lpips, lpips_distance
 from spikejax.training.checkpoint import Checkpoints
-from spikejax.training.config import save_config
-from spikejax.training.step import Network, describe_network
-from spikejax.weights import Weights, write_weights
+from spikejax.training.step import NetworkDescription, describe_network
 from tests.models.parameters import build_random
 
 FRAMES, HEIGHT, WIDTH, STEPS, BINS = 7, 36, 52, 8, 4
@@ -72,7 +73,7 @@ def use(monkeypatch: pytest.MonkeyPatch, model: Brighten) -> None:
     statistics = SpikeStatistics(BINS, STATISTICS["mean"], STATISTICS["std"], windows=1)
     restorer = VideoRestorer(
         model,
-        Task(bins=model.spike_bins),
+        NetworkTraits(bins=model.spike_bins),
         statistics=statistics,
         tile=Extent(4, 24, 32),
         overlap=Extent(1, 8, 8),
@@ -228,7 +229,7 @@ def test_a_stopped_run_goes_on(
     use(monkeypatch, Brighten(BINS))
     sharp = ["--sharp", str(inputs / "sharp"), "--video", str(inputs / "out.mkv")]
     with monkeypatch.context() as stopping:
-        stopping.setattr("spikejax.inference.output.write_picture", StopAfter(4, error))
+        stopping.setattr("spikejax.inference.resumable_output.write_picture", StopAfter(4, error))
         stopping.setattr(sys, "argv", ["restore", *arguments(inputs, *sharp)])
         with pytest.raises(SystemExit) as ended:
             run(restore.main)
@@ -251,10 +252,10 @@ def test_a_tile_that_was_chosen_stays(inputs: Path, monkeypatch: pytest.MonkeyPa
     """Catches frames that are cut up in two ways because there is less memory when a run goes on."""
     use(monkeypatch, Brighten(BINS))
     with monkeypatch.context() as stopping:
-        stopping.setattr("spikejax.inference.output.write_picture", StopAfter(3, KeyboardInterrupt()))
+        stopping.setattr("spikejax.inference.resumable_output.write_picture", StopAfter(3, KeyboardInterrupt()))
         with pytest.raises(KeyboardInterrupt):
             restore.main(arguments(inputs, "--tile", "auto"))
-    monkeypatch.setattr("spikejax.inference.memory.available_host_bytes", lambda: 1)
+    monkeypatch.setattr("spikejax.inference.tile_search.available_host_bytes", lambda: 1)
     restore.main(arguments(inputs, "--tile", "auto", "--resume"))
     np.testing.assert_array_equal(read(inputs / "out"), read(inputs / "sharp"))
     tile = json.loads((inputs / "out" / "metrics.json").read_text())["tile"]
@@ -432,7 +433,7 @@ def test_a_tile_smaller_than_the_network_takes(inputs: Path, monkeypatch: pytest
 
 def tiny_config(**spike: Any) -> ConfigDict:
     """The smallest real network; `spike` changes its branch."""
-    config = common.get_config()
+    config = defaults.get_config()
     config.model.vrt.update(
         dims=(4,) * 8,
         depths=(2,) * 7 + (1,),
@@ -446,7 +447,7 @@ def tiny_config(**spike: Any) -> ConfigDict:
     return config
 
 
-def save_random_network(workdir: Path, config: ConfigDict) -> tuple[Network, Any]:
+def save_random_network(workdir: Path, config: ConfigDict) -> tuple[NetworkDescription, Any]:
     """Writes a checkpoint of random parameters; making them by NumPy compiles nothing."""
     network = describe_network(lambda: build_restorer(config.model, rngs=nnx.Rngs(0)))
     rng = np.random.default_rng(0)
@@ -520,7 +521,7 @@ def test_help_is_quick_and_needs_no_tensorflow() -> None:
 def test_restoring_needs_no_tensorflow() -> None:
     """Catches log writers imported by way of the checkpoint reader."""
     program = (
-        "import sys, spikejax.restore, spikejax.inference.run, spikejax.training.checkpoint\n"
+        "import sys, spikejax.restore, spikejax.inference.restore_job, spikejax.training.checkpoint\n"
         "heavy = {'tensorflow', 'clu', 'tensorboard', 'tensorflow_datasets'} & set(sys.modules)\n"
         "assert not heavy, heavy"
     )

@@ -18,10 +18,10 @@ import pytest
 
 from spikejax import restore
 from spikejax.cli import run
-from spikejax.data.video import open_frames, write_picture
 from spikejax.errors import InputError
-from spikejax.inference.restorer import VideoRestorer
-from spikejax.inference.task import Task
+from spikejax.inference.network_traits import NetworkTraits
+from spikejax.inference.video_restorer import VideoRestorer
+from spikejax.io.frame_source import open_frames, write_picture
 from tests.inference.test_devices import Blur3D
 
 DEVICES, HEARTBEAT_SECONDS, FRAMES = 2, 10, 24
@@ -30,7 +30,7 @@ TILES = ["--tile", "4,24,32", "--overlap", "1,8,8"]
 
 def make_restorer() -> VideoRestorer:
     """A network of one convolution."""
-    return VideoRestorer(Blur3D(), Task(), name="a convolution")
+    return VideoRestorer(Blur3D(), NetworkTraits(), name="a convolution")
 
 
 def host(arguments: list[str], process: int, fails_at: int | None, log: Path) -> None:

@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from spikejax.data.dat import SpikeConfig, write_config, write_dat
-from spikejax.data.exposure import CameraSettings
-from spikejax.data.scenes import write_moving_photographs
-from spikejax.data.sheet import Row, draw_sheet
-from spikejax.data.video import open_frames, read_picture, write_picture
+from spikejax.data.simulation.moving_photographs import write_moving_photographs
+from spikejax.data.simulation.rig import CameraSettings
+from spikejax.data.spikes.stream_files import StreamConfig, write_config, write_dat
 from spikejax.errors import InputError
+from spikejax.io.frame_source import open_frames, read_picture, write_picture
+from spikejax.reports.contact_sheet import Row, draw_sheet
 from spikejax.view import data_set_rows, main, stream_rows
 
 
@@ -63,7 +63,7 @@ def test_a_misaligned_sequence_is_pointed_out(root: Path, tmp_path: Path) -> Non
             taken = (number + 1) % 3 if part == "spike" else number
             content = (source / part / f"00000{taken}.{suffix}").read_bytes()
             (target / part / f"00000{number}.{suffix}").write_bytes(content)
-    write_config(target / "spike", SpikeConfig(32, 40))
+    write_config(target / "spike", StreamConfig(32, 40))
     rows = list(data_set_rows(tmp_path / "val" / name).rows)
     assert [row.warning.split(" correlates")[0] for row in rows[1:]] == ["the window before"] * 2
 
@@ -99,7 +99,7 @@ def test_bare_streams(tmp_path: Path) -> None:
             assert [panel.shape for panel in row.panels.values()] == [(8, 16, 3)] * 4
             assert draw_sheet([row], panel_width=64).shape[1] == 6 + 4 * 70
     write_dat(path, np.ones((40, 8, 16), np.uint8))
-    write_config(tmp_path, SpikeConfig(8, 16))
+    write_config(tmp_path, StreamConfig(8, 16))
     rows = list(stream_rows(path, half_width=4, most=3).rows)
     assert [row.title.split(":")[0] for row in rows] == ["step 4 of 40", "step 20 of 40", "step 35 of 40"]
     assert all((panel == 255).all() for row in rows for panel in row.panels.values())

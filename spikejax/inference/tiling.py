@@ -16,7 +16,7 @@ from typing import TypeVar
 import numpy as np
 from jaxtyping import Float32, Float64
 
-from spikejax.data.dat import Box
+from spikejax.io.box import Box
 
 _T = TypeVar("_T")
 

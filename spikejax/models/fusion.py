@@ -22,7 +22,7 @@ ENCODER_SCALES = 4
 
 
 @dataclass(frozen=True)
-class SpikeConfig:
+class SpikeBranchConfig:
     """What a spike branch is.
 
     Attributes:
@@ -88,7 +88,7 @@ class ConcatFuse(nnx.Module):
 class SpikeBranch(nnx.Module):
     """From voxels to what VRT's stages are given."""
 
-    def __init__(self, config: SpikeConfig, vrt: VRTConfig, *, remat: Remat = "none", rngs: nnx.Rngs):
+    def __init__(self, config: SpikeBranchConfig, vrt: VRTConfig, *, remat: Remat = "none", rngs: nnx.Rngs):
         config.check_against(vrt)
         self.config, self.recompute = config, remat == "everything"
         self.encoder = SpikeEncoder3D(config.bins, config.channels[:ENCODER_SCALES], rngs=rngs)

@@ -2,7 +2,7 @@
 
 Conventions: channels last; parameters are float32 and are cast to the dtype of the layer's input, so the computation
 follows the input (float64 checks, bfloat16 compute). Every parameter names its dimensions (`axes` metadata);
-`spikejax.training.sharding` alone knows what a mesh makes of the names:
+`spikejax.distributed.sharding` alone knows what a mesh makes of the names:
 
     layers          blocks that are scanned over            embed       width of the features, contracted
     mlp             width of a hidden layer or projection    heads       attention heads

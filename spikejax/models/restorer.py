@@ -15,7 +15,7 @@ from ml_collections import ConfigDict
 
 from spikejax.errors import InputError
 from spikejax.models.blocks import Remat
-from spikejax.models.fusion import SpikeBranch, SpikeConfig
+from spikejax.models.fusion import SpikeBranch, SpikeBranchConfig
 from spikejax.models.vrt import STAGE_SCALES, VRT, VRTConfig
 
 MIN_SIDE = 16
@@ -28,7 +28,7 @@ class Restorer(nnx.Module):
     def __init__(
         self,
         vrt: VRTConfig,
-        spike: SpikeConfig | None,
+        spike: SpikeBranchConfig | None,
         *,
         compute_dtype: Literal["float32", "bfloat16"] = "float32",
         remat: Remat = "none",
@@ -105,15 +105,15 @@ def build_restorer(config: Mapping[str, Any] | ConfigDict, *, rngs: nnx.Rngs) ->
     """The network that the `model` part of a configuration describes.
 
     Args:
-        config: `vrt` (fields of VRTConfig), `spike` (fields of SpikeConfig; fusion "none" for the backbone alone),
-            `compute_dtype` and `remat`.
+        config: `vrt` (fields of VRTConfig), `spike` (fields of SpikeBranchConfig; fusion "none" for the backbone
+            alone), `compute_dtype` and `remat`.
         rngs: seeds of the weights.
 
     Raises:
         InputError: what the configuration asks for does not exist or does not fit together.
     """
     try:
-        spike = None if config["spike"]["fusion"] == "none" else SpikeConfig(**_plain(config["spike"]))
+        spike = None if config["spike"]["fusion"] == "none" else SpikeBranchConfig(**_plain(config["spike"]))
         return Restorer(
             VRTConfig(**_plain(config["vrt"])),
             spike,

@@ -8,7 +8,7 @@ from ml_collections import ConfigDict
 
 from spikejax.errors import InputError
 from spikejax.models.blocks import Remat
-from spikejax.planning.step import Plan
+from spikejax.planning.step_plan import StepPlan
 
 # What a sweep tries at most along the axis that splits rows: beyond that, halos are as large as the parts.
 _MOST_SPACE = 8
@@ -27,7 +27,7 @@ def with_changes(
     """Returns a copy of `config` with another mesh, batch or rematerialisation.
 
     Args:
-        config: see configs/common.py.
+        config: see `spikejax.config.defaults`.
         mesh: sizes by axis; what it does not name is 1.
         batch_size: clips over all devices.
         remat: policy.
@@ -50,7 +50,9 @@ def with_changes(
     return changed
 
 
-def largest_batch(plan_of: Callable[[int], Plan], *, known: Mapping[int, Plan] | None = None) -> Plan | None:
+def largest_batch(
+    plan_of: Callable[[int], StepPlan], *, known: Mapping[int, StepPlan] | None = None
+) -> StepPlan | None:
     """Returns the plan with the most clips that fits, or None if not even one for each part of the mesh does.
 
     Memory grows nearly in proportion to the clips, so two plans tell where it is used up; the plans on both sides of
@@ -70,7 +72,7 @@ def largest_batch(plan_of: Callable[[int], Plan], *, known: Mapping[int, Plan] |
         plans[count] = plan_of(count)
 
 
-def _next_count(plans: Mapping[int, Plan], fitting: int, too_many: int | None) -> int:
+def _next_count(plans: Mapping[int, StepPlan], fitting: int, too_many: int | None) -> int:
     """The number of clips to try next: by the straight line through two plans, else half or twice as many."""
     middle = (fitting + too_many) // 2 if too_many else 2 * fitting
     guess = middle

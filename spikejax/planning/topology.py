@@ -14,7 +14,7 @@ import jax
 from jax.experimental import topologies
 
 from spikejax.errors import InputError
-from spikejax.training.chips import CHIPS, Chip
+from spikejax.hardware.chips import CHIPS, Chip
 
 # A machine of either GPU holds eight.
 _GPUS_OF_A_HOST = 8
@@ -90,7 +90,7 @@ def open_topology(name: str) -> Topology:
     """Returns the devices that `name` means.
 
     Args:
-        name: KIND:SIZE, KIND a chip of `spikejax.training.chips` or "cpu", SIZE as in 16x16 (chips along each axis of
+        name: KIND:SIZE, KIND a chip of `spikejax.hardware.chips` or "cpu", SIZE as in 16x16 (chips along each axis of
             a TPU pod) or a number of devices.
 
     Raises:

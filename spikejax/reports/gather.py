@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from jaxtyping import Float64, UInt8
 
-from spikejax.data.video import Frame, FrameSource
+from spikejax.io.frame_source import Frame, FrameSource
 
 Picture = UInt8[np.ndarray, "h w 3"]
 
@@ -21,7 +21,7 @@ def place_side(height: int, width: int) -> int:
 
 
 @dataclass(frozen=True)
-class Place:
+class CloseUp:
     """A part of a frame, looked at closely.
 
     Attributes:
@@ -116,7 +116,7 @@ def _as_uint8(frame: Frame) -> Picture:
     return frame if frame.dtype == np.uint8 else np.rint(frame / 257).astype(np.uint8)
 
 
-def find_places(shown: list[Shown]) -> list[Place]:
+def find_close_ups(shown: list[Shown]) -> list[CloseUp]:
     """The places, over all shown frames, where most was gained and least; or that changed most, if none are sharp."""
     maps = [(frame, _gain(frame)) for frame in shown]
     best = max(maps, key=lambda pair: pair[1].max())
@@ -142,9 +142,9 @@ def _gain(frame: Shown) -> Float64[np.ndarray, "h w"]:
     return (sums[side:, side:] - sums[:-side, side:] - sums[side:, :-side] + sums[:-side, :-side]) / side**2
 
 
-def _cut(frame: Shown, gain: Float64[np.ndarray, "h w"], *, at: int, why: str) -> Place:
+def _cut(frame: Shown, gain: Float64[np.ndarray, "h w"], *, at: int, why: str) -> CloseUp:
     top, left = (int(index) for index in np.unravel_index(at, gain.shape))
     side = place_side(*frame.after.shape[:2])
     part = (slice(top, top + side), slice(left, left + side))
     sharp = None if frame.sharp is None else frame.sharp[part]
-    return Place(frame.number, top, left, why, frame.before[part], frame.after[part], sharp)
+    return CloseUp(frame.number, top, left, why, frame.before[part], frame.after[part], sharp)

@@ -15,7 +15,7 @@ from typing import Any
 from PIL import Image
 
 from spikejax.reports.chart import line_chart
-from spikejax.reports.gather import Picture, Place, Shown
+from spikejax.reports.gather import CloseUp, Picture, Shown
 
 _STYLE = """
 :root { color-scheme: light dark; --ink: #1b1f24; --soft: #57606a; --paper: #ffffff; --card: #f3f5f8; --line: #d5dae0;
@@ -87,7 +87,7 @@ for (const input of document.querySelectorAll(".compare input")) {
 
 
 def render(
-    metrics: Mapping[str, Any], shown: Sequence[Shown], places: Sequence[Place], *, title: str, sources: Sequence[str]
+    metrics: Mapping[str, Any], shown: Sequence[Shown], places: Sequence[CloseUp], *, title: str, sources: Sequence[str]
 ) -> str:
     """The page.
 
@@ -174,7 +174,7 @@ def _comparison(frame: Shown, per_frame: Sequence[Mapping[str, Any]]) -> str:
     )
 
 
-def _closeup(place: Place) -> str:
+def _closeup(place: CloseUp) -> str:
     where = f"Frame {place.frame}, row {place.top}, column {place.left}"
     pictures = [("before", place.before), ("restored", place.after)]
     if place.sharp is not None:

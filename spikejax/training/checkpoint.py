@@ -25,15 +25,15 @@ from flax import nnx
 from jax.experimental import multihost_utils
 from ml_collections import ConfigDict
 
-from spikejax import hosts
-from spikejax.data.layout import read_json, write_json
+from spikejax.config.files import differences, read_saved_config, save_config
+from spikejax.distributed import hosts
 from spikejax.errors import InputError
+from spikejax.io.json_files import read_json, write_json
+from spikejax.io.weights import flatten_params
 from spikejax.models.restorer import build_restorer
-from spikejax.training import disk
-from spikejax.training.config import differences, read_saved_config, save_config
-from spikejax.training.figures import NotFinite
+from spikejax.training import checkpoint_integrity
+from spikejax.training.monitoring.pending_metrics import NotFinite
 from spikejax.training.step import Build, TrainState
-from spikejax.weights import flatten_params
 
 CONFIG_FILE = "config.json"
 STATISTICS_FILE = "statistics.json"
@@ -80,7 +80,7 @@ class Checkpoints:
         one, best = _bytes(abstract), _bytes(abstract.params)
         # While one is written, those that are kept are still there.
         missing = max(_KEPT + 1 - len(self._last.all_steps()), 1), 2 - len(self._best.all_steps())
-        disk.check_space(self.folder, missing[0] * one + missing[1] * best)
+        checkpoint_integrity.check_space(self.folder, missing[0] * one + missing[1] * best)
 
     def save_last(self, step: int, state: TrainState, data_state: dict | bytes) -> None:
         """Starts saving all that continuing needs; returns when `state` may be donated.
@@ -203,7 +203,7 @@ def _set_damaged_aside(folder: Path, steps: Sequence[int]) -> int | None:
     """Returns the first whole one of `steps`; renames those before it, unless there is none."""
     damaged: dict[int, str] = {}
     for step in steps:
-        wrong = disk.damage(folder / str(step))
+        wrong = checkpoint_integrity.damage(folder / str(step))
         if wrong is None:
             break
         damaged[step] = wrong
@@ -286,7 +286,7 @@ def _newest(workdir: Path, names: Sequence[str]) -> Iterator[tuple[ocp.Checkpoin
             continue
         with _manager(folder, "params", "average", create=False) as manager:
             for step in sorted(manager.all_steps(), reverse=True):
-                wrong = disk.damage(folder / str(step))
+                wrong = checkpoint_integrity.damage(folder / str(step))
                 if wrong is None:
                     yield manager, step
                     return
@@ -311,7 +311,7 @@ def _manager(folder: Path, *items: str, **options: Any) -> ocp.CheckpointManager
 def _write_sums(folder: Path) -> None:
     """Writes the sums of the checkpoint that is about to get its name; called on the first host alone."""
     for path in folder.glob("*.orbax-checkpoint-tmp*"):
-        disk.write_sums(path)
+        checkpoint_integrity.write_sums(path)
 
 
 def _state_to_save(state: TrainState, data_state: dict | bytes, *, skipped: int) -> ocp.args.Composite:

@@ -9,16 +9,15 @@ import numpy as np
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from spikejax import hosts
-from spikejax.data.clips import ClipDataset
-from spikejax.data.folders import FolderDataset
-from spikejax.data.loader import batch_names, train_loader
-from spikejax.data.scenes import write_moving_photographs
-from spikejax.data.statistics import SpikeStatistics, ensure_statistics
-from spikejax.data.tfds_clips import TfdsDataset, shard_statistics
+from spikejax.data.batches.loader import batch_names, train_loader
+from spikejax.data.datasets.clip_dataset import ClipDataset
+from spikejax.data.datasets.folder_dataset import FolderDataset
+from spikejax.data.datasets.tfds_dataset import TfdsDataset, shard_statistics
+from spikejax.data.datasets.voxel_statistics import SpikeStatistics, ensure_statistics
+from spikejax.data.simulation.moving_photographs import write_moving_photographs
+from spikejax.distributed import hosts, sharding
 from spikejax.errors import InputError
-from spikejax.training import sharding
-from spikejax.training.task import degradation_of
+from spikejax.training.degradation_config import degradation_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,7 +66,7 @@ def open_inputs(config: ConfigDict, root: Path, *, spike_bins: int | None, mesh:
     """Returns the data of a run, of which each host reads its part; the embedded data set is written if need be.
 
     Args:
-        config: see configs/common.py.
+        config: see `spikejax.config.defaults`.
         root: folder of the data set, see `data_root`; all hosts see the same.
         spike_bins: time bins of the voxels that the network takes; None = it takes none.
         mesh: says which clips of a batch this host's devices hold; None = all.

@@ -8,20 +8,19 @@ from pathlib import Path
 
 from ml_collections import ConfigDict
 
-from spikejax import hosts
+from spikejax.distributed import hosts, sharding
 from spikejax.models.restorer import build_restorer
 from spikejax.progress import duration
-from spikejax.training import sharding
 from spikejax.training.checkpoint import Checkpoints, check_workdir
-from spikejax.training.disk import full_disk_explained
+from spikejax.training.checkpoint_integrity import full_disk_explained
+from spikejax.training.initial_state import begin
 from spikejax.training.inputs import data_root, open_inputs
+from spikejax.training.monitoring.console import Terminal, summary
 from spikejax.training.objective import make_distance, make_loss
 from spikejax.training.program import describe_program
-from spikejax.training.run import Run
-from spikejax.training.start import begin
+from spikejax.training.signals import StopRequest
 from spikejax.training.step import Build
-from spikejax.training.stopping import StopRequest
-from spikejax.training.terminal import Terminal, summary
+from spikejax.training.trainer import Trainer
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,7 +39,7 @@ def train(
     """Trains the network of `config` in `workdir`, from its last checkpoint if there is one.
 
     Args:
-        config: see configs/common.py.
+        config: see `spikejax.config.defaults`.
         workdir: where checkpoints, logs and pictures go; all hosts see the same.
         build: makes the network.
         allow_config_changes: whether a run may go on with another configuration than it was started with.
@@ -73,7 +72,7 @@ def train(
     step, state = begin(program, checkpoints, inputs.loader, note=terminal.note)
 
     # ---- Updates ----
-    run = Run(program, inputs, checkpoints, terminal, step=step, state=state, loss=loss, lpips=lpips)
+    run = Trainer(program, inputs, checkpoints, terminal, step=step, state=state, loss=loss, lpips=lpips)
     with StopRequest() as stop, contextlib.closing(run.writer):
         if run.step < training.steps:
             terminal.note("compiling the training step ...")

@@ -6,9 +6,9 @@ import jax
 from ml_collections import ConfigDict
 
 from spikejax.errors import InputError
-from spikejax.losses import charbonnier, perceptual
-from spikejax.metrics import Distance
-from spikejax.perceptual import load_lpips, load_vgg, lpips_distance
+from spikejax.quality.losses import charbonnier, perceptual
+from spikejax.quality.metrics import Distance
+from spikejax.quality.perceptual import load_lpips, load_vgg, lpips_distance
 from spikejax.training.step import Loss
 
 NETWORKS = ("vgg19", "vgg16")

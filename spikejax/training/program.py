@@ -13,10 +13,11 @@ from flax import nnx
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
+from spikejax.distributed import sharding
 from spikejax.models.restorer import build_restorer
-from spikejax.training import sharding, step
-from spikejax.training.names import matching
+from spikejax.training import step
 from spikejax.training.optimizer import make_optimizer, make_schedule
+from spikejax.training.parameter_patterns import matching
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,7 +26,7 @@ class Program:
 
     config: ConfigDict
     mesh: Mesh
-    network: step.Network
+    network: step.NetworkDescription
     schedule: optax.Schedule  # the learning rate by the number of the update, from 0
     optimizer: optax.GradientTransformation
     frozen: Any  # tree of bools: which parameters are never trained
@@ -59,7 +60,7 @@ def describe_program(
     """Returns what `config` computes.
 
     Args:
-        config: see configs/common.py.
+        config: see `spikejax.config.defaults`.
         build: makes the network.
         devices: to compute on, which need not be here; None = all that are.
 

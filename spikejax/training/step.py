@@ -16,12 +16,12 @@ from flax import nnx
 from jax.sharding import Mesh
 from jaxtyping import Array, Float
 
+from spikejax.distributed import sharding
 from spikejax.errors import InputError
-from spikejax.training import sharding
 
 # (the `model` part of the configuration as a dict, *, rngs) -> network, as spikejax.models.restorer.build_restorer
 Build = Callable[..., nnx.Module]
-# blur, sharp [b,t,h,w,3] in [0,1] (see spikejax.data.degradation for other tasks than deblurring); voxels
+# blur, sharp [b,t,h,w,3] in [0,1] (see spikejax.data.datasets.degradation for other tasks than deblurring); voxels
 # [b,t,h',w',k] if the network takes spikes
 Batch = Mapping[str, Array]
 Loss = Callable[[Array, Array], Float[Array, ""]]  # (restored, sharp), both [b,t,h,w,3]
@@ -45,7 +45,7 @@ class TrainState:
 
 
 @dataclasses.dataclass(frozen=True)
-class Network:
+class NetworkDescription:
     """A network without its numbers."""
 
     build: Callable[[], nnx.Module]  # makes one with fresh parameters
@@ -60,12 +60,12 @@ class Network:
         return sum(leaf.size for leaf in jax.tree.leaves(self.shapes))
 
 
-def describe_network(build: Callable[[], nnx.Module]) -> Network:
+def describe_network(build: Callable[[], nnx.Module]) -> NetworkDescription:
     """Returns the network that `build` makes, without making it: nothing is computed or allocated."""
     model: Any = nnx.eval_shape(build)
     graph, state = nnx.split(model)
     axes = jax.tree.map(lambda param: param.axes, state, is_leaf=lambda node: isinstance(node, nnx.Variable))
-    return Network(
+    return NetworkDescription(
         build=build,
         graph=graph,
         shapes=nnx.to_pure_dict(state),
@@ -75,7 +75,7 @@ def describe_network(build: Callable[[], nnx.Module]) -> Network:
 
 
 def abstract_state(
-    network: Network, optimizer: optax.GradientTransformation, mesh: Mesh, *, average: bool = False
+    network: NetworkDescription, optimizer: optax.GradientTransformation, mesh: Mesh, *, average: bool = False
 ) -> TrainState:
     """Returns the state as ShapeDtypeStructs that carry their shardings: what to create, or to restore, where.
 
@@ -102,7 +102,7 @@ def abstract_state(
 
 
 def create_state(
-    network: Network, optimizer: optax.GradientTransformation, abstract: TrainState, *, zeros: Any
+    network: NetworkDescription, optimizer: optax.GradientTransformation, abstract: TrainState, *, zeros: Any
 ) -> TrainState:
     """Returns a fresh state, made by one compiled program where it belongs: no device ever holds all of it.
 
@@ -131,7 +131,7 @@ def create_state(
 
 
 def make_train_step(
-    network: Network,
+    network: NetworkDescription,
     optimizer: optax.GradientTransformation,
     loss: Loss,
     abstract: TrainState,
@@ -217,7 +217,9 @@ def make_train_step(
     )
 
 
-def make_forward(network: Network, mesh: Mesh) -> Callable[[Any, Array, Array | None], Float[Array, "b t h w 3"]]:
+def make_forward(
+    network: NetworkDescription, mesh: Mesh
+) -> Callable[[Any, Array, Array | None], Float[Array, "b t h w 3"]]:
     """Returns the compiled deterministic forward pass: (params, blur, voxels or None) -> restored clips.
 
     One program is kept per shape of clips. Rows are split over `space` whether it divides them or not; what comes back

@@ -5,15 +5,15 @@ from pathlib import Path
 import pytest
 from ml_collections import ConfigDict
 
-from configs.spike import VARIANTS
-from configs.vrt import PUBLISHED
+from spikejax.config.files import differences, leaves, load_config, read_saved_config, save_config
+from spikejax.config.networks import PUBLISHED, SPIKE_VARIANTS
 from spikejax.errors import InputError
 from spikejax.train import main
-from spikejax.training.config import differences, leaves, load_config, read_saved_config, save_config
 
 CONFIGS = Path(__file__).parents[2] / "configs"
+DEFAULTS = Path(__file__).parents[2] / "spikejax" / "config" / "defaults.py"
 # Of a file that holds several configurations, all of them.
-NAMES = {"vrt.py": PUBLISHED, "spike.py": VARIANTS}
+NAMES = {"vrt.py": PUBLISHED, "spike.py": SPIKE_VARIANTS}
 FILES = [
     f"{path}{name}"
     for path in sorted(CONFIGS.glob("*.py"))
@@ -23,17 +23,17 @@ FILES = [
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.rpartition("/")[2])
-def test_every_file_has_the_keys_of_common(path: str) -> None:
+def test_every_file_has_the_default_keys(path: str) -> None:
     """Catches a config that adds a key of its own, or leaves itself unlocked so that a typing error would add one."""
     config = load_config(path)
     assert config.is_locked
-    assert [key for key, _ in leaves(config)] == [key for key, _ in leaves(load_config(CONFIGS / "common.py"))]
+    assert [key for key, _ in leaves(config)] == [key for key, _ in leaves(load_config(DEFAULTS))]
 
 
 def test_every_key_has_a_comment() -> None:
-    """Catches a key added to common.py without its unit or meaning."""
-    lines = (CONFIGS / "common.py").read_text().splitlines()
-    for key, _ in leaves(load_config(CONFIGS / "common.py")):
+    """Catches a key added to defaults.py without its unit or meaning."""
+    lines = (DEFAULTS).read_text().splitlines()
+    for key, _ in leaves(load_config(DEFAULTS)):
         name = key.rpartition(".")[2]
         assert any(line.strip().startswith(f"{name}=") and "#" in line for line in lines), key
 
@@ -116,8 +116,8 @@ def test_wrong_name_stops(path: str, told: str) -> None:
 )
 def test_override(override: str, key: str, value: object) -> None:
     """Catches an override that is lost, lands in another key or arrives as another type."""
-    before = dict(leaves(load_config(CONFIGS / "common.py")))
-    after = dict(leaves(load_config(CONFIGS / "common.py", [f"--config.{override}"])))
+    before = dict(leaves(load_config(DEFAULTS)))
+    after = dict(leaves(load_config(DEFAULTS, [f"--config.{override}"])))
     assert after == before | {key: value}
     assert type(after[key]) is type(value)
 
@@ -142,7 +142,7 @@ def test_override(override: str, key: str, value: object) -> None:
 def test_wrong_override_stops(override: str, told: str) -> None:
     """Catches a mistyped key or value that trains something else, and a message that does not help."""
     with pytest.raises(InputError) as caught:
-        load_config(CONFIGS / "common.py", [override])
+        load_config(DEFAULTS, [override])
     assert told in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -162,7 +162,9 @@ def test_wrong_override_stops(override: str, told: str) -> None:
 def test_wrong_file_stops(tmp_path: Path, body: str, told: str) -> None:
     """Catches a user's own config that fails with a traceback, or silently adds a key."""
     path = tmp_path / "mine.py"
-    path.write_text(f"from configs import common\n\ndef get_config():\n    config = common.get_config()\n    {body}\n")
+    path.write_text(
+        f"from spikejax.config import defaults\n\ndef get_config():\n    config = defaults.get_config()\n    {body}\n"
+    )
     with pytest.raises(InputError) as caught:
         load_config(path)
     assert str(caught.value).startswith(f"{path}: ")

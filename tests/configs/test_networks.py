@@ -8,11 +8,10 @@ import jax
 import pytest
 from flax import nnx
 
-from configs.spike import VARIANTS
-from configs.vrt import PUBLISHED
+from spikejax.config.files import load_config
+from spikejax.config.networks import PUBLISHED, SPIKE_VARIANTS
 from spikejax.models.restorer import build_restorer
-from spikejax.training.config import load_config
-from spikejax.training.names import matching
+from spikejax.training.parameter_patterns import matching
 from spikejax.training.step import describe_network
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -103,7 +102,7 @@ def test_parameters_of_the_spike_design() -> None:
     backbone, encoder = parameters(shapes, "vrt."), parameters(shapes, "spike_encoder.")
     attention, fusion = parameters(shapes, "spike_temporal_sa."), parameters(shapes, "cross_attn_fuse.")
     assert backbone + encoder + attention + fusion == original["params"] == 23_672_319
-    sizes = {name: size(f"spike.py:{name}") for name in VARIANTS}
+    sizes = {name: size(f"spike.py:{name}") for name in SPIKE_VARIANTS}
     assert sizes == {
         "baseline": original["params"],
         "normalized_query": original["params"],

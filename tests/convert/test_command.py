@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 
 from convert.__main__ import main
-from convert.files import read_arrays, write_arrays
-from convert.networks import Network
+from convert.array_files import read_arrays, write_arrays
+from convert.networks import ConvertibleNetwork
 from convert.transfer import ConversionError
 from spikejax.cli import run
 from spikejax.errors import InputError
-from spikejax.weights import read_weights
+from spikejax.io.weights import read_weights
 from tests.convert.conftest import FILES
-from tests.convert.test_files import assert_same
+from tests.convert.test_array_files import assert_same
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def theirs(tmp_path: Path, flow_weights: dict[str, np.ndarray]) -> Path:
 def test_there_and_back(
     tmp_path: Path,
     theirs: Path,
-    spynet: Network,
+    spynet: ConvertibleNetwork,
     flow_weights: dict[str, np.ndarray],
     ours: str,
     suffix: str,

@@ -7,16 +7,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from convert.arrays import StoredArray
-from convert.files import read_arrays, write_arrays
+from convert.array_files import read_arrays, write_arrays
 from convert.networks import get_network
+from convert.stored_arrays import StoredArray
 
 # Prints by how many bytes the memory of the process (resident pages of all kinds, mapped files among them) has at most
 # exceeded what it was after the imports.
 PROGRAM = """
 import sys
 from pathlib import Path
-import convert.__main__, spikejax.orbax_params
+import convert.__main__, spikejax.io.orbax_params
 
 def kilobytes(field):
     return next(int(line.split()[1]) for line in Path("/proc/self/status").read_text().splitlines() if field in line)

@@ -10,18 +10,18 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from convert.arrays import stored
-from convert.files import read_arrays, write_arrays
-from convert.networks import Network, get_network, network_names, network_of, restorers
-from convert.perceptual import PERCEPTUAL
+from convert.array_files import read_arrays, write_arrays
+from convert.networks import ConvertibleNetwork, get_network, network_names, network_of, restorers
+from convert.perceptual_keys import PERCEPTUAL
 from convert.recognize import recognize
+from convert.stored_arrays import stored
 from convert.transfer import ConversionError, check_fit
 from spikejax.errors import InputError
+from spikejax.io.weights import read_weights, write_weights
 from spikejax.models.attention import relative_position_index
 from spikejax.models.restorer import build_restorer
-from spikejax.weights import read_weights, write_weights
 from tests.convert.conftest import seen_everywhere
-from tests.convert.test_files import assert_same
+from tests.convert.test_array_files import assert_same
 from tests.models.conftest import golden_weights, read_manifest
 
 FLOAT32 = np.dtype(np.float32)
@@ -38,7 +38,7 @@ PUBLISHED = {
 TINY = ("tiny_interp", "tiny_sr_pa6", "tiny_spike")
 
 
-def split_buffers(network: Network, state_dict: dict) -> tuple[dict, dict]:
+def split_buffers(network: ConvertibleNetwork, state_dict: dict) -> tuple[dict, dict]:
     """What came from parameters, and what follows from the configuration."""
     return (
         {key: array for key, array in state_dict.items() if key in network.places},
@@ -143,7 +143,7 @@ def test_converted_weights_build_the_network() -> None:
     assert nnx.merge(graphdef, weights.params).vrt.config.window == (4, 8, 8)
 
 
-def test_short_floats_are_exact(spynet: Network, flow_weights: dict[str, np.ndarray]) -> None:
+def test_short_floats_are_exact(spynet: ConvertibleNetwork, flow_weights: dict[str, np.ndarray]) -> None:
     """Catches a rounding between float16 files and float32 parameters."""
     half = {key: array.astype(np.float16) for key, array in flow_weights.items()}
     state_dict = spynet.to_torch(spynet.from_torch(half), dtype=np.dtype(np.float16))
@@ -152,7 +152,7 @@ def test_short_floats_are_exact(spynet: Network, flow_weights: dict[str, np.ndar
     assert buffers["mean"].dtype == np.float32
 
 
-def numbered(network: Network) -> dict[str, np.ndarray]:
+def numbered(network: ConvertibleNetwork) -> dict[str, np.ndarray]:
     """A state dict of small numbers that differ from key to key."""
     arrays = {}
     for number, (key, place) in enumerate(network.places.items()):
@@ -213,7 +213,9 @@ def test_spellings_of_lpips(kind: str, name: str) -> None:
         jax.tree.map(np.testing.assert_array_equal, recognized.from_torch(spelling).params, expected.params)
 
 
-def test_all_problems_are_reported_with_the_nearest_names(spynet: Network, flow_weights: dict[str, np.ndarray]) -> None:
+def test_all_problems_are_reported_with_the_nearest_names(
+    spynet: ConvertibleNetwork, flow_weights: dict[str, np.ndarray]
+) -> None:
     """Catches a conversion that stops at the first problem, or a report that leaves one out."""
     arrays = dict(flow_weights)
     arrays["basic_modul.0.basic_module.0.bias"] = arrays.pop("basic_module.0.basic_module.0.bias")
@@ -266,7 +268,7 @@ def test_files_of_the_lpips_package(tmp_path: Path) -> None:
     jax.tree.map(np.testing.assert_array_equal, again.params, weights.params)
 
 
-def test_memory(tmp_path: Path, spynet: Network, flow_weights: dict[str, np.ndarray]) -> None:
+def test_memory(tmp_path: Path, spynet: ConvertibleNetwork, flow_weights: dict[str, np.ndarray]) -> None:
     """Catches arrays that are all read before they are needed, or copied whole on their way."""
     path = tmp_path / "spynet.pth"
     write_arrays(path, flow_weights)

@@ -9,8 +9,8 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from convert.files import read_arrays, write_arrays
-from convert.networks import Network
+from convert.array_files import read_arrays, write_arrays
+from convert.networks import ConvertibleNetwork
 
 _LAST = "basic_module.5.basic_module.8.bias"
 torch = pytest.importorskip("torch", reason="PyTorch is not installed: committed files stand for it")
@@ -46,7 +46,7 @@ def test_files_of_this_pytorch_are_read(tmp_path: Path, zipped: bool, wrapper: s
 @pytest.mark.parametrize("mapped", [False, True])
 @pytest.mark.parametrize("wrapper", [None, "params"])
 def test_pytorch_reads_what_is_written(
-    tmp_path: Path, spynet: Network, flow_weights: dict[str, np.ndarray], mapped: bool, wrapper: str | None
+    tmp_path: Path, spynet: ConvertibleNetwork, flow_weights: dict[str, np.ndarray], mapped: bool, wrapper: str | None
 ) -> None:
     """Catches a file that only this package reads, or that PyTorch takes for more than weights."""
     state_dict = spynet.to_torch(spynet.from_torch(flow_weights), dtype=np.dtype(np.float32))
@@ -68,7 +68,7 @@ def test_all_dtypes_are_written(tmp_path: Path) -> None:
         assert torch.equal(loaded[key], tensor)
 
 
-def test_strict_loading(tmp_path: Path, spynet: Network, flow_weights: dict[str, np.ndarray]) -> None:
+def test_strict_loading(tmp_path: Path, spynet: ConvertibleNetwork, flow_weights: dict[str, np.ndarray]) -> None:
     """Catches a key, a buffer or a shape that a module of these names does not accept."""
 
     class Level(torch.nn.Module):

@@ -6,9 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from spikejax.data.exposure import Exposure
-from spikejax.data.layout import write_alignment, write_sequence
-from spikejax.data.statistics import write_statistics
+from spikejax.data.datasets.layout import write_alignment
+from spikejax.data.datasets.voxel_statistics import write_statistics
+from spikejax.data.simulation.rig import Exposure
+from spikejax.data.simulation.write_sequence import write_sequence
 
 HEIGHT, WIDTH, STEPS = 16, 24, 6
 

@@ -12,10 +12,10 @@ import pytest
 from flax import nnx
 
 from spikejax.errors import InputError
-from spikejax.inference.network import use_devices
-from spikejax.inference.restorer import VideoRestorer
-from spikejax.inference.task import Task
+from spikejax.inference.compiled_network import use_devices
+from spikejax.inference.network_traits import NetworkTraits
 from spikejax.inference.tiling import Extent
+from spikejax.inference.video_restorer import VideoRestorer
 
 DEVICES = 8
 
@@ -36,7 +36,7 @@ class Blur3D(nnx.Module):
 def compare_devices() -> None:
     """What the test's process does: raises unless the answers agree."""
     assert jax.device_count() == DEVICES
-    restorer = VideoRestorer(Blur3D(), Task(), tile=Extent(4, 24, 32), overlap=Extent(1, 8, 8))
+    restorer = VideoRestorer(Blur3D(), NetworkTraits(), tile=Extent(4, 24, 32), overlap=Extent(1, 8, 8))
     clip = np.random.default_rng(1).random((9, 50, 70, 3), np.float32)
     alone = restorer.restore(clip, devices=1)
     np.testing.assert_array_equal(restorer.restore(clip, devices=DEVICES), alone)

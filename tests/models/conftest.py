@@ -14,7 +14,7 @@ import pytest
 from flax import nnx
 
 from convert.networks import restorer_from_torch
-from spikejax.models.fusion import SpikeConfig
+from spikejax.models.fusion import SpikeBranchConfig
 from spikejax.models.restorer import Restorer
 from spikejax.models.vrt import VRTConfig
 
@@ -68,7 +68,7 @@ def abstract_model(manifest: dict[str, Any]) -> Restorer:
     spike = None
     if "spike" in manifest:
         of_spikes = manifest["spike"]
-        spike = SpikeConfig(
+        spike = SpikeBranchConfig(
             bins=of_spikes["bins"],
             channels=tuple(of_spikes["channels_per_scale"]),
             heads=of_spikes["heads"],
@@ -113,4 +113,4 @@ def tiny_model() -> Restorer:
         independent=(8,),
         deformable_groups=2,
     )
-    return Restorer(vrt, SpikeConfig(bins=4, channels=(8,) * 4, heads=2), rngs=nnx.Rngs(0))
+    return Restorer(vrt, SpikeBranchConfig(bins=4, channels=(8,) * 4, heads=2), rngs=nnx.Rngs(0))

@@ -10,17 +10,17 @@ import pytest
 from flax import nnx
 from jax import Array
 
-from spikejax.models.fusion import SpikeBranch, SpikeConfig, SpikeFusion, encoder_scale
+from spikejax.models.fusion import SpikeBranch, SpikeBranchConfig, SpikeFusion, encoder_scale
 from spikejax.models.vrt import STAGE_SCALES, Fusion, VRTConfig
 from tests.models.parameters import build_random, normal
 from tests.models.quick import quick_build, quick_jit
 
 VRT = VRTConfig(window=(2, 4, 4), depths=(1,) * 8, dims=(8,) * 8, heads=(2,) * 8, independent=(), deformable_groups=2)
-CROSS = SpikeConfig(bins=3, channels=(8,) * 4, heads=2)
+CROSS = SpikeBranchConfig(bins=3, channels=(8,) * 4, heads=2)
 CONCAT = replace(CROSS, fusion="concat")
 
 
-def make_branch(config: SpikeConfig) -> SpikeBranch:
+def make_branch(config: SpikeBranchConfig) -> SpikeBranch:
     """A branch as it begins."""
     return quick_build(lambda: SpikeBranch(config, VRT, rngs=nnx.Rngs(0)))
 
@@ -37,7 +37,7 @@ def voxels() -> Array:
 
 
 @pytest.mark.parametrize("config", (CROSS, CONCAT), ids=("cross_attention", "concat"))
-def test_a_fusion_that_begins_as_zero_changes_no_stage(config: SpikeConfig) -> None:
+def test_a_fusion_that_begins_as_zero_changes_no_stage(config: SpikeBranchConfig) -> None:
     """Catches a network that begins as something else than its VRT: features come out bitwise as they went in."""
     config = replace(config, channels=(8,) * 7, fused_stages=(1, 2, 3, 4, 5, 6, 7), zero_init=True)
     branch = make_branch(config)
@@ -59,7 +59,7 @@ def test_stages_meet_the_scale_of_their_resolution() -> None:
 
 
 @pytest.mark.parametrize("config", (CROSS, CONCAT), ids=("cross_attention", "concat"))
-def test_every_stage_has_a_block_of_its_own(config: SpikeConfig) -> None:
+def test_every_stage_has_a_block_of_its_own(config: SpikeBranchConfig) -> None:
     """Catches a fusion at the wrong moment of a stage, another stage's block or spikes, and stages fused unasked."""
     config = replace(config, channels=(8,) * 5, fused_stages=(1, 2, 3, 4, 5))
     branch = build_random(lambda rngs: SpikeBranch(config, VRT, rngs=rngs))
@@ -92,7 +92,7 @@ def test_every_stage_has_a_block_of_its_own(config: SpikeConfig) -> None:
 
 
 @pytest.mark.parametrize("config", (CROSS, CONCAT), ids=("cross_attention", "concat"))
-def test_a_gradient_reaches_every_parameter(config: SpikeConfig) -> None:
+def test_a_gradient_reaches_every_parameter(config: SpikeBranchConfig) -> None:
     """Catches a parameter of the branch that training would never change."""
     definition, parameters = nnx.split(build_random(lambda rngs: SpikeBranch(config, VRT, rngs=rngs)))
 

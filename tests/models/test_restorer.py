@@ -10,9 +10,9 @@ from flax import nnx
 from jax import Array
 from ml_collections import ConfigDict
 
-from configs import common
+from spikejax.config import defaults
 from spikejax.errors import InputError
-from spikejax.models.fusion import SpikeConfig
+from spikejax.models.fusion import SpikeBranchConfig
 from spikejax.models.restorer import Restorer, build_restorer
 from spikejax.models.vrt import VRTConfig
 from tests.models.parameters import build_random
@@ -22,7 +22,7 @@ VRT = VRTConfig(
     window=(2, 2, 2), depths=(1,) * 8, dims=(8,) * 8, heads=(2,) * 8, independent=(), deformable_groups=2,
     mutual_ratio=1.0,
 )  # fmt: skip
-SPIKES = SpikeConfig(bins=3, channels=(8,) * 4, heads=2)
+SPIKES = SpikeBranchConfig(bins=3, channels=(8,) * 4, heads=2)
 
 
 def clip(frames: int = 2, height: int = 16, width: int = 16, channels: int = 3, seed: int = 0) -> Array:
@@ -134,7 +134,7 @@ def test_spikes_that_nobody_asked_for_are_refused(vrt: Restorer) -> None:
 )
 def test_a_network_that_does_not_exist_is_an_input_error(key: str, value: object, message: str) -> None:
     """Catches a mistake in a configuration that ends in a traceback, or in another network than was asked for."""
-    config: ConfigDict = common.get_config().model
+    config: ConfigDict = defaults.get_config().model
     config.update_from_flattened_dict({key: value})
     with pytest.raises(InputError, match=message):
         nnx.eval_shape(lambda: build_restorer(config, rngs=nnx.Rngs(0)))

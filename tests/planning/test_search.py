@@ -5,15 +5,15 @@ import math
 
 import pytest
 
-from configs import common
+from spikejax.config import defaults
 from spikejax.errors import InputError
 from spikejax.planning.search import largest_batch, meshes, with_changes
-from spikejax.planning.step import Memory, Plan
+from spikejax.planning.step_plan import Memory, StepPlan
 
 
-def plan(count: int, needed: int, *, available: int = 1000, refused: bool = False) -> Plan:
+def plan(count: int, needed: int, *, available: int = 1000, refused: bool = False) -> StepPlan:
     """A plan of `count` clips that needs that much."""
-    return Plan(
+    return StepPlan(
         topology="cpu:1",
         devices=1,
         hosts=1,
@@ -45,7 +45,7 @@ def test_finds_the_largest_in_few_compilations(base: float, of_a_clip: float, mo
     """Catches a batch one too small or too large, and a search that compiles its way up clip by clip."""
     made = []
 
-    def plan_of(count: int) -> Plan:
+    def plan_of(count: int) -> StepPlan:
         made.append(count)
         needed = math.ceil(base + of_a_clip * count)
         return plan(count, needed, refused=refuses and needed > 1000)
@@ -59,7 +59,7 @@ def test_finds_the_largest_in_few_compilations(base: float, of_a_clip: float, mo
 def test_memory_that_is_not_in_proportion() -> None:
     """Catches a search that trusts the straight line, or never ends, when memory grows in jumps."""
 
-    def plan_of(count: int) -> Plan:
+    def plan_of(count: int) -> StepPlan:
         return plan(count, 10 * count + 200 * (count // 8))
 
     found = largest_batch(plan_of, known={1: plan_of(1)})
@@ -69,7 +69,7 @@ def test_memory_that_is_not_in_proportion() -> None:
 def test_compiler_that_does_not_say_how_much_is_missing() -> None:
     """Catches arithmetic with a figure that is not there."""
 
-    def plan_of(count: int) -> Plan:
+    def plan_of(count: int) -> StepPlan:
         one = plan(count, 100 * count, refused=count > 10)
         return one if count <= 10 else dataclasses.replace(one, needed=None)
 
@@ -79,7 +79,7 @@ def test_compiler_that_does_not_say_how_much_is_missing() -> None:
 
 def test_changes_leave_the_configuration_alone() -> None:
     """Catches a sweep that changes what it sweeps from, and axes left at the size they had."""
-    config = common.get_config()
+    config = defaults.get_config()
     config.mesh.fsdp = 4
     changed = with_changes(config, mesh={"data": 8}, batch_size=16, remat="blocks")
     assert (changed.mesh.data, changed.mesh.fsdp, changed.data.batch_size) == (8, 1, 16)
@@ -96,12 +96,12 @@ def test_changes_leave_the_configuration_alone() -> None:
 def test_changes_that_do_not_exist(changes: dict, told: str) -> None:
     """Catches a slip that plans something else than asked for."""
     with pytest.raises(InputError, match=told):
-        with_changes(common.get_config(), **changes)
+        with_changes(defaults.get_config(), **changes)
 
 
 def test_meshes_divide_the_batch() -> None:
     """Catches choices that could only fail, or miss the plain ones."""
-    config = common.get_config()
+    config = defaults.get_config()
     found = meshes(config, devices=16, batch_size=16)
     assert {axis: size for axis, size in found[0].items() if size > 1} == {"data": 16}
     assert {axis: size for axis, size in found[1].items() if size > 1} == {"fsdp": 16}

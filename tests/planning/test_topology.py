@@ -11,9 +11,9 @@ import pytest
 from jax import lax
 
 from spikejax.errors import InputError
+from spikejax.hardware.chips import CHIPS, chip_of
 from spikejax.planning import topology as module
 from spikejax.planning.topology import open_topology
-from spikejax.training.chips import CHIPS, chip_of
 
 
 @pytest.mark.parametrize("name", ["v9:2x2", "h200:8", "", "16x16"])

@@ -12,9 +12,9 @@ from flax import nnx
 from jax import lax
 from ml_collections import ConfigDict
 
-from configs import common
-from spikejax.data.scenes import write_moving_photographs
-from spikejax.training.step import Build, Network, describe_network
+from spikejax.config import defaults
+from spikejax.data.simulation.moving_photographs import write_moving_photographs
+from spikejax.training.step import Build, NetworkDescription, describe_network
 
 
 class Layer(nnx.Module):
@@ -81,7 +81,7 @@ def build_stand_in(config: Mapping[str, Any], *, rngs: nnx.Rngs) -> StandIn:
 
 def tiny_config() -> ConfigDict:
     """A run of a few seconds."""
-    config = common.get_config()
+    config = defaults.get_config()
     config.model.vrt.dims = (16,) * 7 + (16,) * 4
     config.model.spike.bins = 4
     config.data.source = "moving_photographs"
@@ -134,7 +134,7 @@ def batch() -> dict[str, np.ndarray]:
 
 
 @pytest.fixture
-def network(config: ConfigDict) -> Network:
+def network(config: ConfigDict) -> NetworkDescription:
     """The stand-in, described."""
     return describe_network(lambda: build_stand_in(config.model.to_dict(), rngs=nnx.Rngs(config.seed)))
 

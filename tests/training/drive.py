@@ -24,10 +24,10 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-from spikejax import hosts
+from spikejax.distributed import hosts
 from spikejax.training.loop import train
-from spikejax.training.run import Run
-from spikejax.training.writers import RunWriter
+from spikejax.training.monitoring.tensorboard import RunWriter
+from spikejax.training.trainer import Trainer
 from tests.training.conftest import build_stand_in, tiny_config
 
 LOSSES = "losses.jsonl"
@@ -56,7 +56,7 @@ def losses(workdir: Path) -> dict[int, float]:
 
 def record(workdir: Path, send: dict[str, Any] | None) -> None:
     """Makes the loop write every loss to a file, and send its own process a signal some time after an update."""
-    scalars, update = RunWriter.scalars, Run.update
+    scalars, update = RunWriter.scalars, Trainer.update
 
     def write(self: RunWriter, step: int, group: str, values: Any) -> None:
         scalars(self, step, group, values)
@@ -64,7 +64,7 @@ def record(workdir: Path, send: dict[str, Any] | None) -> None:
             with (workdir / LOSSES).open("a") as file:
                 file.write(json.dumps([step, values["loss"]]) + "\n")
 
-    def count(self: Run) -> None:
+    def count(self: Trainer) -> None:
         update(self)
         if send is not None and self.step == send["after_update"]:
             threading.Thread(target=send_later, daemon=True).start()
@@ -74,7 +74,7 @@ def record(workdir: Path, send: dict[str, Any] | None) -> None:
         time.sleep(send["delay"])
         os.kill(os.getpid(), send["number"])
 
-    RunWriter.scalars, Run.update = write, count  # type: ignore[method-assign]
+    RunWriter.scalars, Trainer.update = write, count  # type: ignore[method-assign]
 
 
 def run(job: dict[str, Any], process: int, coordinator: str) -> int:

@@ -12,22 +12,22 @@ import optax
 import pytest
 from ml_collections import ConfigDict
 
+from spikejax.distributed import sharding
 from spikejax.errors import InputError
-from spikejax.training import sharding
 from spikejax.training.checkpoint import Checkpoints, check_workdir, load_for_inference
-from spikejax.training.step import Build, Network, TrainState, abstract_state, create_state
+from spikejax.training.step import Build, NetworkDescription, TrainState, abstract_state, create_state
 
 STATISTICS = {"bins": 4, "mean": 0.5, "std": 0.25}
 
 
 @pytest.fixture
-def abstract(network: Network, config: ConfigDict) -> TrainState:
+def abstract(network: NetworkDescription, config: ConfigDict) -> TrainState:
     """The shapes and places of the stand-in's state."""
     return abstract_state(network, optax.adam(1e-3), sharding.make_mesh(config.mesh.to_dict()))
 
 
 @pytest.fixture
-def state(network: Network, abstract: TrainState) -> TrainState:
+def state(network: NetworkDescription, abstract: TrainState) -> TrainState:
     """A fresh state."""
     return create_state(network, optax.adam(1e-3), abstract, zeros=jax.tree.map(lambda _: False, network.shapes))
 
@@ -117,7 +117,9 @@ def test_damaged_checkpoint_gives_way_to_the_one_before(
     checkpoints.close()
 
 
-def test_another_optimizer_is_refused(tmp_path: Path, config: ConfigDict, network: Network, state: TrainState) -> None:
+def test_another_optimizer_is_refused(
+    tmp_path: Path, config: ConfigDict, network: NetworkDescription, state: TrainState
+) -> None:
     """Catches moments that are taken for those of another optimizer, or a mismatch that is taken for damage."""
     checkpoints = Checkpoints(tmp_path, config, statistics=None)
     checkpoints.save_last(3, state, {})
@@ -129,7 +131,7 @@ def test_another_optimizer_is_refused(tmp_path: Path, config: ConfigDict, networ
 
 
 def test_average_that_is_asked_for_later(
-    tmp_path: Path, config: ConfigDict, network: Network, state: TrainState
+    tmp_path: Path, config: ConfigDict, network: NetworkDescription, state: TrainState
 ) -> None:
     """Catches a run that cannot go on with an average because it was begun without one."""
     checkpoints = Checkpoints(tmp_path, config, statistics=None)

@@ -13,8 +13,8 @@ import jax
 import numpy as np
 from flax import nnx
 
+from spikejax.distributed import sharding
 from spikejax.models.restorer import build_restorer
-from spikejax.training import sharding
 from spikejax.training.step import describe_network
 
 MODEL = dict(

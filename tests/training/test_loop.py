@@ -20,13 +20,13 @@ from orbax.checkpoint.args import Composite, StandardRestore
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from spikejax import train as command
-from spikejax.data.folders import FolderDataset
-from spikejax.data.video import read_picture
+from spikejax.data.datasets.folder_dataset import FolderDataset
 from spikejax.errors import InputError
+from spikejax.io.frame_source import read_picture
 from spikejax.training.checkpoint import _manager, load_for_inference
 from spikejax.training.loop import train
-from spikejax.training.run import Run
 from spikejax.training.step import Build
+from spikejax.training.trainer import Trainer
 
 # TensorFlow's import warns about Python's and its own deprecations.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:tensorflow.*", "ignore::FutureWarning:tensorflow.*")
@@ -76,14 +76,14 @@ def test_a_run_leaves_what_it_promises(
 
 def stopping_after(build: Build, step: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Makes the loop receive SIGTERM when it has done `step` updates."""
-    update = Run.update
+    update = Trainer.update
 
-    def update_and_stop(self: Run) -> None:
+    def update_and_stop(self: Trainer) -> None:
         update(self)
         if self.step == step:
             os.kill(os.getpid(), signal.SIGTERM)
 
-    monkeypatch.setattr(Run, "update", update_and_stop)
+    monkeypatch.setattr(Trainer, "update", update_and_stop)
 
 
 def test_stopped_and_continued_is_the_uninterrupted_run(

@@ -10,14 +10,14 @@ from flax import nnx
 from ml_collections import ConfigDict
 
 from spikejax.errors import InputError
-from spikejax.losses import charbonnier, perceptual
+from spikejax.io.weights import Weights, write_weights
 from spikejax.models.lpips import LPIPS
 from spikejax.models.vgg import VGG
-from spikejax.perceptual import load_vgg
+from spikejax.quality.losses import charbonnier, perceptual
+from spikejax.quality.perceptual import load_vgg
 from spikejax.training.loop import train
 from spikejax.training.objective import make_distance, make_loss
 from spikejax.training.step import Build
-from spikejax.weights import Weights, write_weights
 from tests.models.parameters import build_random
 
 # TensorFlow's import warns about Python's and its own deprecations.

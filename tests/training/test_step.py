@@ -14,12 +14,12 @@ import pytest
 from flax import nnx
 from ml_collections import ConfigDict
 
-from spikejax.losses import charbonnier
-from spikejax.training import sharding
-from spikejax.training.names import matching
+from spikejax.distributed import sharding
+from spikejax.quality.losses import charbonnier
 from spikejax.training.optimizer import make_optimizer
+from spikejax.training.parameter_patterns import matching
 from spikejax.training.step import (
-    Network,
+    NetworkDescription,
     TrainState,
     abstract_state,
     create_state,
@@ -30,7 +30,7 @@ from spikejax.training.step import (
 from tests.training.conftest import build_stand_in
 
 
-def compiled(network: Network, config: ConfigDict, *, seed: int) -> tuple[Any, TrainState]:
+def compiled(network: NetworkDescription, config: ConfigDict, *, seed: int) -> tuple[Any, TrainState]:
     """The update of a configuration, on all devices, and a fresh state."""
     mesh = sharding.make_mesh(config.mesh.to_dict())
     frozen = matching(network.shapes, config.optimizer.frozen, key="optimizer.frozen")
@@ -50,7 +50,9 @@ def compiled(network: Network, config: ConfigDict, *, seed: int) -> tuple[Any, T
     return train_step, state
 
 
-def run(network: Network, config: ConfigDict, batch: dict, *, steps: int, seed: int = 0) -> tuple[list, TrainState]:
+def run(
+    network: NetworkDescription, config: ConfigDict, batch: dict, *, steps: int, seed: int = 0
+) -> tuple[list, TrainState]:
     """Losses of `steps` updates on one batch, on all devices, and the state after them."""
     train_step, state = compiled(network, config, seed=seed)
     placed = sharding.put_batch(batch, sharding.make_mesh(config.mesh.to_dict()), len(batch["blur"]))
@@ -62,14 +64,14 @@ def run(network: Network, config: ConfigDict, batch: dict, *, steps: int, seed: 
     return losses, state
 
 
-def test_updates_lower_the_loss(network: Network, config: ConfigDict, batch: dict) -> None:
+def test_updates_lower_the_loss(network: NetworkDescription, config: ConfigDict, batch: dict) -> None:
     """Catches a gradient of the wrong sign, parameters that are not updated, a step that compiles anew every time."""
     losses, state = run(network, config, batch, steps=30)
     assert losses[-1] < 0.5 * losses[0]
     assert int(state.step) == 30
 
 
-def test_frozen_parameters_stay(network: Network, config: ConfigDict, batch: dict) -> None:
+def test_frozen_parameters_stay(network: NetworkDescription, config: ConfigDict, batch: dict) -> None:
     """Catches frozen parameters that decay, and others that stop with them."""
     config.optimizer.frozen = r"^first\."
     _, before = run(network, config, batch, steps=0)
@@ -79,7 +81,7 @@ def test_frozen_parameters_stay(network: Network, config: ConfigDict, batch: dic
     assert same["last"] == {"kernel": False, "bias": False}
 
 
-def test_a_batch_in_parts_is_the_whole_batch(network: Network, config: ConfigDict, batch: dict) -> None:
+def test_a_batch_in_parts_is_the_whole_batch(network: NetworkDescription, config: ConfigDict, batch: dict) -> None:
     """Catches a sum for a mean, clips that are in no part or in two, and stochastic depth that repeats in each part."""
     config.model.vrt.drop_path = 0.0
     network = describe_network(lambda: build_stand_in(config.model.to_dict(), rngs=nnx.Rngs(config.seed)))
@@ -92,7 +94,7 @@ def test_a_batch_in_parts_is_the_whole_batch(network: Network, config: ConfigDic
     )
 
 
-def test_average_of_parameters(network: Network, config: ConfigDict, batch: dict) -> None:
+def test_average_of_parameters(network: NetworkDescription, config: ConfigDict, batch: dict) -> None:
     """Catches an average of other parameters, or with the decay the wrong way round."""
     config.training.ema_decay = 0.75
     states = [run(network, config, batch, steps=steps)[1] for steps in (0, 1, 2)]
@@ -104,7 +106,7 @@ def test_average_of_parameters(network: Network, config: ConfigDict, batch: dict
 
 @pytest.mark.parametrize(("allowed", "losses_after"), [(0, "same"), (1, "lower")])
 def test_what_is_not_finite_changes_nothing(
-    network: Network, config: ConfigDict, batch: dict, allowed: int, losses_after: str
+    network: NetworkDescription, config: ConfigDict, batch: dict, allowed: int, losses_after: str
 ) -> None:
     """Catches NaN in the parameters or moments, and a run that goes on training before anybody could look."""
     mesh = sharding.make_mesh(config.mesh.to_dict())
@@ -123,7 +125,7 @@ def test_what_is_not_finite_changes_nothing(
     assert all(jax.tree.leaves(moved)) == (losses_after == "lower")
 
 
-def test_parameters_that_begin_as_zero(network: Network, config: ConfigDict, batch: dict) -> None:
+def test_parameters_that_begin_as_zero(network: NetworkDescription, config: ConfigDict, batch: dict) -> None:
     """Catches a network that was to begin as the identity and does not, and others set to 0 with it."""
     config.training.start_at_zero = r"^last\."
     _, state = run(network, config, batch, steps=0)
@@ -133,7 +135,7 @@ def test_parameters_that_begin_as_zero(network: Network, config: ConfigDict, bat
     assert float(jnp.abs(state.params["first"]["kernel"]).min()) > 0
 
 
-def test_description_costs_nothing_and_knows_the_network(network: Network) -> None:
+def test_description_costs_nothing_and_knows_the_network(network: NetworkDescription) -> None:
     """Catches sizes or names of dimensions that are not those of the parameters."""
     assert network.size == (7 * 16 + 16) + 2 * (16 * 16 + 16) + 9 * 16 * 16 + (16 * 3 + 3)
     assert network.spike_bins == 4
@@ -141,7 +143,7 @@ def test_description_costs_nothing_and_knows_the_network(network: Network) -> No
     assert network.axes["first"]["kernel"] == ("features_in", "features_out")
 
 
-def test_stochastic_depth_follows_seed_and_step(network: Network, config: ConfigDict, batch: dict) -> None:
+def test_stochastic_depth_follows_seed_and_step(network: NetworkDescription, config: ConfigDict, batch: dict) -> None:
     """Catches a key that is the same at every step, or does not depend on the seed."""
     config.optimizer.peak_learning_rate = 1e-9
     one, _ = run(network, config, batch, steps=4, seed=1)
@@ -151,7 +153,9 @@ def test_stochastic_depth_follows_seed_and_step(network: Network, config: Config
     assert one != other
 
 
-def test_forward_is_deterministic_and_serves_every_size(network: Network, config: ConfigDict, batch: dict) -> None:
+def test_forward_is_deterministic_and_serves_every_size(
+    network: NetworkDescription, config: ConfigDict, batch: dict
+) -> None:
     """Catches stochastic depth in validation, and a program per call rather than per size."""
     mesh = sharding.make_mesh(config.mesh.to_dict())
     _, state = run(network, config, batch, steps=1)
@@ -195,7 +199,7 @@ print(json.dumps(answers))
 """
 
 
-def test_same_losses_on_one_and_on_eight_devices(network: Network, config: ConfigDict, batch: dict) -> None:
+def test_same_losses_on_one_and_on_eight_devices(network: NetworkDescription, config: ConfigDict, batch: dict) -> None:
     """Catches a mean over one device's part of the batch, a mesh that changes what is drawn, moments not split."""
     if jax.device_count() != 1:
         pytest.skip("needs to be the single-device side of the comparison")

@@ -1,0 +1,138 @@
+"""Where the published PyTorch VRT keeps its parameters, and what it keeps beside them."""
+
+from collections.abc import Mapping
+from functools import partial
+
+import numpy as np
+from flax import nnx
+
+from spikejax.models.attention import Window, WindowAttention, relative_position_index, sine_position_encoding
+from spikejax.models.spynet import IMAGENET_MEAN, IMAGENET_STD
+
+from .rules import ARRAY, CONV, CONV_IN_SPACE, LINEAR_1X1, Counterpart, Rule, linear, nest, norm
+from .transfer import Buffer
+
+_TABLE = "relative_position_bias_table"
+
+_MLP = (*linear("fc11", "fc11"), *linear("fc12", "fc12"), *linear("fc2", "fc2"))
+
+_BLOCK = (
+    *norm("norm1", "norm1"),
+    *linear("attention/qkv_self", "attn.qkv_self"),
+    *linear("attention/qkv_mutual", "attn.qkv_mut"),
+    *linear("attention/projection", "attn.proj"),
+    Rule("attention/relative_bias", f"attn.{_TABLE}", ARRAY),
+    *norm("norm2", "norm2"),
+    *nest("mlp/", "mlp.", _MLP),
+)
+
+_ALIGNMENT = (
+    Rule("kernel", "weight", CONV),
+    Rule("bias", "bias", ARRAY),
+    *linear("offset_convolutions/{j}", "conv_offset.{j*2}", CONV),
+    *linear("offset_projection", "conv_offset.6", CONV),
+)
+
+_STAGE = (
+    *norm("reshape/norm", "reshape.1"),
+    *linear("reshape/linear", "reshape.2"),
+    *nest("mutual_group/blocks/", "residual_group1.blocks.{layer}.", _BLOCK),
+    *linear("mutual_linear", "linear1"),
+    *nest("self_group/blocks/", "residual_group2.blocks.{layer}.", _BLOCK),
+    *linear("self_linear", "linear2"),
+    *nest("warping/alignment/", "pa_deform.", _ALIGNMENT),
+    *nest("warping/fuse/", "pa_fuse.", _MLP),
+)
+
+SPYNET = linear("levels/{i}/convolutions/{j}", "basic_module.{i}.basic_module.{j*2}", CONV)
+
+_BODY = (
+    *nest("spynet/", "spynet.", SPYNET),
+    *linear("conv_first", "conv_first", CONV_IN_SPACE),
+    *nest("stages/{i}/", "stage{i+1}.", _STAGE),
+    *norm("reconstruction_norm", "stage8.0.1"),
+    *linear("reconstruction_linear", "stage8.0.2"),
+    *nest("reconstruction_groups/{i}/group/blocks/", "stage8.{i+1}.residual_group.blocks.{layer}.", _BLOCK),
+    *linear("reconstruction_groups/{i}/linear", "stage8.{i+1}.linear"),
+    *norm("norm", "norm"),
+    *linear("linear_after_body", "conv_after_body"),
+)
+
+# The heads share names of ours and differ in theirs.
+_PICTURE = linear("head/conv_last", "conv_last", CONV_IN_SPACE)
+_UPSCALING = (
+    *linear("head/conv_before_upsample", "conv_before_upsample.0", CONV_IN_SPACE),
+    *linear("head/shuffles/{i}", "upsample.{i*5}", CONV_IN_SPACE),
+    *_PICTURE,
+)
+_INTERPOLATION = (
+    *linear("head/linear_fuse", "linear_fuse", LINEAR_1X1),
+    *linear("head/conv_last", "conv_last", CONV),
+)
+
+
+def vrt_rules(*, upscale: int, warp_frames: int) -> tuple[Rule, ...]:
+    """The rules of a published VRT: of its body and of the head that its task has."""
+    if not warp_frames:
+        return (*_BODY, *_INTERPOLATION)
+    if upscale == 1:
+        return (*_BODY, *_PICTURE)
+    # Behind every pixel shuffle there are four modules without parameters.
+    shuffles = 1 if upscale == 3 else upscale.bit_length() - 1
+    return (
+        *_BODY,
+        *_UPSCALING,
+        *linear("head/conv_after_upsample", f"upsample.{5 * shuffles}", CONV_IN_SPACE),
+    )
+
+
+def spynet_buffers() -> dict[str, Buffer]:
+    """What SpyNet normalises with, [1, 3, 1, 1]."""
+    constants = {"mean": IMAGENET_MEAN, "std": IMAGENET_STD}
+    return {
+        key: Buffer((1, 3, 1, 1), np.dtype(np.float32), partial(_constant, values)) for key, values in constants.items()
+    }
+
+
+def attention_buffers(model: nnx.Module, places: Mapping[str, Counterpart]) -> dict[str, Buffer]:
+    """What every attention of `model` knows of its window of N tokens and its C features.
+
+    `relative_position_index` is int64 [N, N]. `position_bias` is float32 [1, N, C], the encoding of one frame for both,
+    and only where there is mutual attention. The specification names them without shapes; these are what the
+    indexing of a [rows, heads] table and the sum with [windows, N, C] features ask for.
+
+    Args:
+        model: may be shapes alone.
+        places: of its parameters, by PyTorch key.
+    """
+    attentions = {
+        "/".join(map(str, path)): module
+        for path, module in nnx.iter_graph(model)
+        if isinstance(module, WindowAttention)
+    }
+    buffers = {}
+    for key, place in places.items():
+        if not key.endswith(_TABLE):
+            continue
+        attention = attentions[place.path.rpartition("/")[0]]
+        tokens, prefix = int(np.prod(attention.window)), key.removesuffix(_TABLE)
+        index = partial(_index, attention.window)
+        buffers[f"{prefix}relative_position_index"] = Buffer((tokens, tokens), np.dtype(np.int64), index)
+        if attention.qkv_mutual is not None:
+            features = attention.qkv_mutual.kernel.shape[-2]
+            encoding = partial(_encoding, attention.window, features)
+            buffers[f"{prefix}position_bias"] = Buffer((1, tokens, features), np.dtype(np.float32), encoding)
+    return buffers
+
+
+def _constant(values: tuple[float, ...]) -> np.ndarray:
+    return np.array(values, np.float32).reshape(1, -1, 1, 1)
+
+
+def _index(window: Window) -> np.ndarray:
+    return relative_position_index(window).astype(np.int64)
+
+
+def _encoding(window: Window, features: int) -> np.ndarray:
+    frames, height, width = window
+    return np.tile(sine_position_encoding(height, width, features), (frames, 1))[None].astype(np.float32)

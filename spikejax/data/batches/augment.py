@@ -1,0 +1,79 @@
+"""Joint augmentation of blurry frames, voxels and sharp frames: one draw, applied alike to all three.
+
+Space is cropped, mirrored and turned. Time is never mirrored unless asked: spikes and motion have a direction. When it
+is, both the order of the frames and the order of the bins within each frame's window turn round.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Shaped
+
+from spikejax.io.box import Box
+
+Clip = Shaped[np.ndarray, "_t _h _w _c"]
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """What is done to a sample after its crop, in this order.
+
+    Attributes:
+        flip_rows: mirror up and down.
+        flip_columns: mirror left and right.
+        quarter_turns: counter-clockwise quarter turns, 0 to 3.
+        reverse_time: play backwards.
+    """
+
+    flip_rows: bool = False
+    flip_columns: bool = False
+    quarter_turns: int = 0
+    reverse_time: bool = False
+
+
+def draw_box(rng: np.random.Generator, *, height: int, width: int, crop: int, ratio: int) -> Box:
+    """A random square of `crop` pixels on a grid `ratio` times coarser than the picture, such as the spikes'."""
+    assert crop % ratio == 0 and crop <= min(height, width)
+    top = ratio * int(rng.integers((height - crop) // ratio + 1))
+    left = ratio * int(rng.integers((width - crop) // ratio + 1))
+    return Box(top, left, crop, crop)
+
+
+def draw_augmentation(rng: np.random.Generator, *, flips: bool, rotate: bool, reverse_time: bool) -> Augmentation:
+    """A random choice of what is allowed, each with even odds.
+
+    The same number of draws is made whatever is allowed, so that switching one option leaves the others' choices alone.
+    """
+    flip_rows, flip_columns, backwards = (bool(rng.integers(2)) for _ in range(3))
+    quarter_turns = int(rng.integers(4))
+    return Augmentation(
+        flip_rows=flips and flip_rows,
+        flip_columns=flips and flip_columns,
+        quarter_turns=quarter_turns if rotate else 0,
+        reverse_time=reverse_time and backwards,
+    )
+
+
+def augment(sample: Mapping[str, Clip], augmentation: Augmentation) -> dict[str, Clip]:
+    """The sample mirrored, turned and played as told; arrays are contiguous.
+
+    Args:
+        sample: "blur" and "sharp" [t, h, w, c], and perhaps "voxels" [t, h', w', k].
+        augmentation: what to do to all of them.
+    """
+    result = {key: _move(clip, augmentation) for key, clip in sample.items()}
+    if augmentation.reverse_time and "voxels" in result:
+        result["voxels"] = result["voxels"][..., ::-1]
+    return {key: np.ascontiguousarray(clip) for key, clip in result.items()}
+
+
+def _move(clip: Clip, augmentation: Augmentation) -> Clip:
+    if augmentation.flip_rows:
+        clip = clip[:, ::-1]
+    if augmentation.flip_columns:
+        clip = clip[:, :, ::-1]
+    clip = np.rot90(clip, augmentation.quarter_turns, axes=(1, 2))
+    return clip[::-1] if augmentation.reverse_time else clip

@@ -1,0 +1,1 @@
+"""Data sets on disk: their layout, which of their frames can be used, and clips read from them."""

@@ -1,0 +1,159 @@
+"""A data set in folders (see `layout`) as clips."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections import OrderedDict
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Integer, UInt8
+
+from spikejax.data.datasets.clip_dataset import ClipDataset, check_clip_size
+from spikejax.data.datasets.degradation import AS_READ, Degradation
+from spikejax.data.datasets.usable_frames import FrameFiles, FrameRun, Scan
+from spikejax.data.datasets.voxel_statistics import SpikeStatistics, read_statistics
+from spikejax.errors import InputError
+from spikejax.io.box import Box
+from spikejax.io.frame_source import read_picture
+from spikejax.io.tiled_arrays import open_frames_array
+
+_LOGGER = logging.getLogger(__name__)
+# Decoded pictures kept in memory: all of a small data set, of a large one at least those that neighbouring windows
+# share.
+_CACHE_BYTES = 256 * 2**20
+
+AnyPath = str | os.PathLike[str]
+
+
+class FolderDataset(ClipDataset[FrameRun]):
+    """The windows of consecutive frames of one split, in a fixed order."""
+
+    def __init__(
+        self,
+        root: AnyPath,
+        split: str,
+        *,
+        frames: int,
+        bins: int | None,
+        crop: int | None = None,
+        statistics: SpikeStatistics | None = None,
+        degradation: Degradation = AS_READ,
+    ):
+        """Scans the folder; says in the log what cannot be used (see `dropped`).
+
+        Args:
+            root: the data set.
+            split: "train" or "val".
+            frames: of the input of a sample.
+            bins: time bins of the voxels; None reads no spikes at all.
+            crop: side of the training crop of the input; sequences whose short side is below it are dropped.
+            statistics: what standardises the voxels, such as a checkpoint's; None for ROOT/statistics.json.
+            degradation: how the input is made of the sharp pictures, which are all that is needed then; or that it is
+                read from blur/.
+
+        Raises:
+            InputError: nothing can be used, a file is damaged, or the statistics are missing or for other bins.
+        """
+        check_clip_size(frames, bins)
+        scan = Scan(
+            *(root, split),
+            frames=degradation.span(frames),
+            spikes=bins is not None,
+            smallest_side=(crop or 1) * degradation.scale,
+            blurry=degradation.reads_input,
+            scale=degradation.scale,
+        )
+        self.dropped = tuple(scan.dropped)
+        if bins is not None and statistics is None:
+            statistics = read_statistics(root, bins=bins)
+        super().__init__(scan.runs, frames=frames, bins=bins, statistics=statistics, degradation=degradation)
+        self._pictures = _PictureCache(_CACHE_BYTES)
+        self._report(Path(root) / split)
+
+    def _report(self, folder: Path) -> None:
+        if self.dropped:
+            first = self.dropped[0]
+            _LOGGER.warning(
+                "%d frames or sequences of %s cannot be used; the first: %s %s: %s",
+                *(len(self.dropped), folder, first.sequence, first.frame, first.reason),
+            )
+        if self._bins is not None:
+            spikes = next(iter(self._runs.values())).frames[0].spikes
+            assert spikes is not None
+            if spikes.steps < self._bins:
+                _LOGGER.warning(
+                    "%d spike frames per window are fewer than %d bins: some bins are always empty (%s)",
+                    *(spikes.steps, self._bins, spikes.path),
+                )
+
+    def _read_frames(self, run: FrameRun, start: int, stop: int, box: Box) -> dict[str, np.ndarray]:
+        frames = run.frames[start:stop]
+        size, scale = (run.height, run.width), self.degradation.scale
+        clip = {"sharp": self._read_pictures([frame.sharp for frame in frames], run.arrays.sharp, frames, size, box)}
+        if self.degradation.reads_input:
+            paths, smaller = [frame.blur for frame in frames], (run.height // scale, run.width // scale)
+            clip["blur"] = self._read_pictures(paths, run.arrays.blur, frames, smaller, box // scale)
+        if self._bins is not None:
+            clip["voxels"] = self._read_counts(frames, run, self._bins, box // run.ratio)
+        return clip
+
+    def _read_pictures(
+        self, paths: list[Path], array: Path | None, frames: tuple[FrameFiles, ...], size: tuple[int, int], box: Box
+    ) -> UInt8[np.ndarray, "t h w 3"]:
+        if array is not None:
+            return open_frames_array(array).read(frames[0].number, frames[-1].number + 1, box)
+        pictures = []
+        for path in paths:
+            picture = self._pictures.read(path)
+            if picture.shape[:2] != size:
+                raise InputError(f"expected a picture of {size[0]}x{size[1]}, found {picture.shape[:2]}: {path}")
+            pictures.append(picture[box.slices])
+        return np.stack(pictures)
+
+    def _read_counts(
+        self, frames: tuple[FrameFiles, ...], run: FrameRun, bins: int, box: Box
+    ) -> Integer[np.ndarray, "t h w k"]:
+        if run.arrays.voxels is not None:
+            array = open_frames_array(run.arrays.voxels)
+            if array.shape[-1] == bins:
+                return array.read(frames[0].number, frames[-1].number + 1, box)
+        spikes = [frame.spikes for frame in frames if frame.spikes is not None]
+        return as_counts(np.stack([source.counts(bins, box) for source in spikes]))
+
+
+def as_counts(counts: np.ndarray) -> Integer[np.ndarray, "*shape"]:
+    """Counts as the smallest whole numbers; raises `InputError` if they are none, or larger than 65535."""
+    largest = counts.max(initial=0)
+    whole = counts.astype(np.uint8 if largest <= np.iinfo(np.uint8).max else np.uint16)
+    if not np.array_equal(whole, counts):
+        raise InputError(f"expected counts of spikes, whole numbers from 0 to 65535, found others (up to {largest})")
+    return whole
+
+
+class _PictureCache:
+    """Decoded pictures, the least recently used forgotten first; safe to use from several threads."""
+
+    def __init__(self, most_bytes: int):
+        self._most_bytes = most_bytes
+        self._bytes = 0
+        self._pictures: OrderedDict[Path, UInt8[np.ndarray, "h w 3"]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def read(self, path: Path) -> UInt8[np.ndarray, "h w 3"]:
+        """The picture in a file, not to be written to."""
+        with self._lock:
+            if path in self._pictures:
+                self._pictures.move_to_end(path)
+                return self._pictures[path]
+        picture = read_picture(path)  # outside the lock, so that threads decode side by side
+        picture.flags.writeable = False
+        with self._lock:
+            if path not in self._pictures:
+                self._pictures[path] = picture
+                self._bytes += picture.nbytes
+            while self._bytes > self._most_bytes:
+                self._bytes -= self._pictures.popitem(last=False)[1].nbytes
+        return picture

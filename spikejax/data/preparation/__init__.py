@@ -1,0 +1,1 @@
+"""Published data sets, checked, counted and written in the layout that training reads."""

@@ -1,0 +1,190 @@
+"""One frame of a preparation: its spikes counted, its files written; what a worker process does."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+from jaxtyping import UInt8
+
+from spikejax.data.datasets.folder_dataset import as_counts
+from spikejax.data.datasets.layout import BLUR, BLUR_ARRAY, SHARP, SHARP_ARRAY, SPIKE, VOXEL_ARRAY
+from spikejax.data.light import luminance, to_linear
+from spikejax.data.preparation.frame_selection import PlannedFrame, PlannedSequence, picture_header
+from spikejax.data.preparation.journal import Record, fingerprint
+from spikejax.data.spikes.stream_files import read_dat, read_spikes, stored_width_of, write_dat
+from spikejax.data.spikes.voxels import voxelise
+from spikejax.errors import InputError
+from spikejax.io.atomic import atomic_write
+from spikejax.io.frame_source import read_picture, write_picture
+from spikejax.io.tiled_arrays import compressed_size, create_frames, frame_file
+
+_LIGHT = to_linear(np.arange(256, dtype=np.float32) / np.float32(255))
+
+
+@dataclass(frozen=True)
+class FrameJob:
+    """What is to be done for one frame.
+
+    Attributes:
+        sequence: it belongs to.
+        number: of the frame in the sequence.
+        folder: of the sequence, to write to.
+        bins: time bins of the voxels.
+        picture_arrays: whether pictures are written as arrays in tiles, too.
+        link: whether files that stay as they are become hard links where that is possible.
+    """
+
+    sequence: PlannedSequence
+    number: int
+    folder: Path
+    bins: int
+    picture_arrays: bool
+    link: bool
+
+    @property
+    def frame(self) -> PlannedFrame:
+        """The frame's files and window."""
+        return self.sequence.frames[self.number]
+
+    def path(self, kind: str, suffix: str) -> Path:
+        """The file of this frame in one of the sequence's folders."""
+        return self.folder / kind / f"{self.number:06d}{suffix}"
+
+    def is_written(self) -> bool:
+        """Whether all files of the frame are there; they appear whole or not at all."""
+        arrays = [VOXEL_ARRAY, BLUR_ARRAY, SHARP_ARRAY] if self.picture_arrays else [VOXEL_ARRAY]
+        files = [frame_file(self.folder / array, self.number) for array in arrays]
+        files += [self.path(BLUR, ".png"), self.path(SHARP, ".png"), self.path(SPIKE, ".dat")]
+        return all(file.exists() for file in files)
+
+
+@dataclass(frozen=True)
+class FrameContent:
+    """What is in a frame's files."""
+
+    spikes: UInt8[np.ndarray, "s h w"]
+    counts: np.ndarray  # [h, w, k], whole numbers
+    blur: UInt8[np.ndarray, "h2 w2 3"]
+    sharp: UInt8[np.ndarray, "h2 w2 3"]
+
+
+def do_frame(job: FrameJob) -> Record:
+    """Writes a frame and says what was seen; a frame whose content is useless is not written and the record says why.
+
+    Raises:
+        OSError: the disk is full, or something else that is no fault of the frame.
+    """
+    record = Record(
+        split=job.sequence.split,
+        sequence=job.sequence.name,
+        source=job.sequence.source,
+        name=job.frame.name,
+        number=job.number,
+        files=fingerprint(job.frame),
+    )
+    try:
+        content = read_content(job)
+    except InputError as error:
+        return replace(record, problem=" ".join(str(error).split()))
+    _write(job, content)
+    return replace(
+        record,
+        spikes=int(content.spikes.sum()),
+        histogram=tuple(np.bincount(content.counts.ravel()).tolist()),
+        same=np.array_equal(content.blur, content.sharp),
+        alignment=_alignment(content),
+    )
+
+
+def read_content(job: FrameJob) -> FrameContent:
+    """Reads a frame's pictures and spikes.
+
+    Raises:
+        InputError: a file is damaged, or all of the spikes are 0 or 1.
+    """
+    frame = job.frame
+    height, width = job.sequence.spike_size
+    if frame.stream.suffix == ".dat":
+        spikes = read_dat(frame.stream, height=height, width=width, window=frame.window)
+    else:
+        spikes = read_spikes(frame.stream, height=height, width=width)[slice(*frame.window)]
+    lowest, highest = int(spikes.min()), int(spikes.max())
+    if lowest == highest:
+        every = f"every pixel of steps {frame.window[0]} to {frame.window[1] - 1}"
+        raise InputError(f"expected spikes at some times and not at others, found {lowest} at {every}: {frame.stream}")
+    counts = as_counts(voxelise(spikes, job.bins))
+    return FrameContent(spikes, counts, read_picture(frame.blur), read_picture(frame.sharp))
+
+
+def expected_sizes(job: FrameJob) -> dict[str, int]:
+    """Bytes that a frame will take on disk, by kind.
+
+    Raises:
+        InputError: as `read_content`.
+    """
+    content = read_content(job)
+    frame = job.frame
+    sizes = {"voxels": compressed_size(content.counts)}
+    if job.picture_arrays:
+        sizes["pictures in tiles"] = compressed_size(content.blur) + compressed_size(content.sharp)
+    if not job.link:
+        pictures = sum(path.stat().st_size for path in (frame.blur, frame.sharp))
+        sizes["copies of pictures and streams"] = pictures + content.spikes.size // 8
+    return sizes
+
+
+def _write(job: FrameJob, content: FrameContent) -> None:
+    frame = job.frame
+    for kind, path, picture in ((BLUR, frame.blur, content.blur), (SHARP, frame.sharp, content.sharp)):
+        target = job.path(kind, ".png")
+        if path.suffix.lower() == ".png" and picture_header(path)[0] == "RGB":
+            _place(path, target, link=job.link)
+        else:
+            with atomic_write(target) as temporary:
+                write_picture(temporary, picture)
+    if _is_whole_file(job):
+        _place(frame.stream, job.path(SPIKE, ".dat"), link=job.link)
+    else:
+        write_dat(job.path(SPIKE, ".dat"), content.spikes)
+    frames = len(job.sequence.frames)
+    largest = max(-(-planned.steps // job.bins) for planned in job.sequence.frames)
+    voxels = create_frames(job.folder / VOXEL_ARRAY, (frames, *content.counts.shape), largest=largest)
+    voxels.write(job.number, content.counts)
+    if job.picture_arrays:
+        for name, picture in ((BLUR_ARRAY, content.blur), (SHARP_ARRAY, content.sharp)):
+            create_frames(job.folder / name, (frames, *picture.shape)).write(job.number, picture)
+
+
+def _is_whole_file(job: FrameJob) -> bool:
+    """Whether the stream's file holds this window alone, without padding columns."""
+    path, (height, width) = job.frame.stream, job.sequence.spike_size
+    if path.suffix != ".dat" or stored_width_of(path, height=height, width=width) != width:
+        return False
+    return path.stat().st_size * 8 == job.frame.steps * height * width
+
+
+def _place(source: Path, target: Path, *, link: bool) -> None:
+    with atomic_write(target) as temporary:
+        if link:
+            try:
+                os.link(source, temporary)
+                return
+            except OSError:  # another file system, or one without hard links
+                pass
+        shutil.copyfile(source, temporary)
+
+
+def _alignment(content: FrameContent) -> float:
+    """Correlation of the spikes' rate with the light of the blurry picture: near 1 where both show the same."""
+    height, width = content.spikes.shape[1:]
+    small = cv2.resize(content.blur, (width, height), interpolation=cv2.INTER_AREA)
+    light = luminance(_LIGHT[small])
+    rate = content.spikes.mean(axis=0, dtype=np.float32)
+    light, rate = light - light.mean(), rate - rate.mean()
+    scale = float(np.sqrt((light**2).sum() * (rate**2).sum()))
+    return float((light * rate).sum()) / scale if scale > 0 else 0.0

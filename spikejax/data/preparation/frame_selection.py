@@ -1,0 +1,250 @@
+"""Which frames of a published data set can be used: what does not fit together is left out, with the reason.
+
+Looks at the headers of pictures and the sizes of streams, at no content; what only the content tells (see
+`preparation`) comes back here, since a frame that is left out splits its sequence in two.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+
+from PIL import Image
+
+from spikejax.data.datasets.layout import DroppedFrame
+from spikejax.data.preparation.published_layouts import Candidate, SourceSequence
+from spikejax.data.spikes.stream_files import count_frames, read_config, read_spikes
+from spikejax.errors import InputError
+
+# A frame of the source: split, sequence and name.
+FrameKey = tuple[str, str, str]
+# Says why a frame's content cannot be used; "" = it can, or nobody has looked.
+ContentProblem = Callable[[FrameKey, "PlannedFrame"], str]
+
+
+@dataclass(frozen=True)
+class PlannedFrame:
+    """A frame that can be used, as far as its files' headers tell.
+
+    Attributes:
+        name: as its files call it.
+        blur, sharp, stream: its files.
+        window: steps [t0, t1) of the file.
+        t0: first step of its exposure, counted from the start of the sequence.
+    """
+
+    name: str
+    blur: Path
+    sharp: Path
+    stream: Path
+    window: tuple[int, int]
+    t0: int
+
+    @property
+    def steps(self) -> int:
+        """Stream frames of its exposure."""
+        return self.window[1] - self.window[0]
+
+
+@dataclass(frozen=True)
+class PlannedSequence:
+    """Consecutive usable frames.
+
+    Attributes:
+        split: "train" or "val".
+        name: of the folder to write: the source's, followed by "@" and the first frame where it is only a part.
+        source: the source's name.
+        frames: without a gap.
+        size: height and width of the pictures.
+        spike_size: likewise of the spikes.
+    """
+
+    split: str
+    name: str
+    source: str
+    frames: tuple[PlannedFrame, ...]
+    size: tuple[int, int]
+    spike_size: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What is asked of a frame beyond that its files belong together.
+
+    Attributes:
+        spike_size: height and width of the spikes; None = as config.yaml beside them says, else by the layout's ratio.
+        grey: whether grey pictures are taken, with three equal channels.
+        smallest_side: of the pictures, such as the training crop.
+    """
+
+    spike_size: tuple[int, int] | None = None
+    grey: bool = False
+    smallest_side: int = 1
+
+
+@dataclass
+class Selection:
+    """What will be written, and what will not."""
+
+    sequences: list[PlannedSequence] = field(default_factory=list)
+    dropped: dict[str, list[DroppedFrame]] = field(default_factory=dict)
+
+
+def select(sources: Iterable[SourceSequence], rules: Rules, content_problem: ContentProblem) -> Selection:
+    """The plan for all sequences.
+
+    Args:
+        sources: as published.
+        rules: what is asked of a frame.
+        content_problem: says why the content of a frame was found to be useless, if it was.
+    """
+    plan = Selection()
+    stream_frames = lru_cache(_stream_frames)  # many frames may share a stream
+    for source in sources:
+        dropped = plan.dropped.setdefault(source.split, [])
+        usable = dict(_usable(source, rules, content_problem, dropped, stream_frames))
+        for part in _parts(usable):
+            first = part[0][1]
+            name = source.name if len(part) == len(source.frames) else f"{source.name}@{first.name}"
+            size = picture_header(first.blur)[1]
+            frames = tuple(frame for _, frame in part)
+            plan.sequences.append(
+                PlannedSequence(
+                    source.split, name, source.name, frames, size, _spike_size(source, first.stream, size, rules)
+                )
+            )
+    return plan
+
+
+def _usable(
+    source: SourceSequence,
+    rules: Rules,
+    content_problem: ContentProblem,
+    dropped: list[DroppedFrame],
+    stream_frames: Callable[[Path, int, int], int],
+) -> Iterator[tuple[int, PlannedFrame]]:
+    """The usable frames of a sequence with their numbers; the others go to `dropped`."""
+    sharing = Counter(frame.stream for frame in source.frames if frame.window is None and frame.stream is not None)
+    size: tuple[int, int] | None = None
+    end = 0
+    for index, candidate in enumerate(source.frames):
+        try:
+            if candidate.problem:
+                raise InputError(candidate.problem)
+            assert candidate.blur is not None and candidate.sharp is not None and candidate.stream is not None
+            size = size or picture_header(candidate.blur)[1]
+            for path in (candidate.blur, candidate.sharp):
+                _check_picture(path, size, rules)
+            spike_size = _spike_size(source, candidate.stream, size, rules)
+            steps = stream_frames(candidate.stream, *spike_size)
+            equal_parts = len(source.frames) if sharing[candidate.stream] > 1 else 1
+            window = _window(candidate, source.steps, _Stream(candidate.stream, steps, spike_size), index, equal_parts)
+            t0 = window[0] if equal_parts > 1 else end
+            t0 = t0 if candidate.t0 is None else candidate.t0
+            planned = PlannedFrame(candidate.name, candidate.blur, candidate.sharp, candidate.stream, window, t0)
+            end = t0 + planned.steps
+            if problem := content_problem((source.split, source.name, candidate.name), planned):
+                raise InputError(problem)
+        except InputError as error:
+            dropped.append(DroppedFrame(source.name, candidate.name, " ".join(str(error).split())))
+            continue
+        yield candidate.number, planned
+
+
+def _check_picture(path: Path, size: tuple[int, int], rules: Rules) -> None:
+    mode, found = picture_header(path)
+    if mode != "RGB" and not (rules.grey and mode == "L"):
+        hint = " (--grey takes such pictures)" if mode == "L" else ""
+        raise InputError(f"expected an 8-bit RGB picture, found mode {mode}{hint}: {path}")
+    if found != size:
+        raise InputError(
+            f"expected a picture of {size[0]}x{size[1]} as the sequence's first, found {found[0]}x{found[1]}: {path}"
+        )
+    if min(size) < rules.smallest_side:
+        raise InputError(f"expected a short side of at least {rules.smallest_side}, found {size[0]}x{size[1]}: {path}")
+
+
+@dataclass(frozen=True)
+class _Stream:
+    """A stream's file, its number of frames and their height and width."""
+
+    path: Path
+    steps: int
+    size: tuple[int, int]
+
+    def __str__(self) -> str:
+        return f"{self.steps} of {_by(self.size)}: {self.path}"
+
+
+def _window(
+    candidate: Candidate, expected: int | None, stream: _Stream, index: int, equal_parts: int
+) -> tuple[int, int]:
+    """The steps of the stream's file that belong to the frame: as it says, or the `index`-th of `equal_parts`."""
+    if candidate.window is not None:
+        t0, t1 = candidate.window
+        if not 0 <= t0 < t1 <= stream.steps:
+            raise InputError(f"expected stream frames {t0} to {t1 - 1}, found {stream}")
+        return t0, t1
+    if expected is not None and stream.steps != expected:
+        raise InputError(f"expected {expected} stream frames in the window, found {stream}")
+    if stream.steps % equal_parts:
+        raise InputError(f"expected stream frames for {equal_parts} windows of equal length, found {stream}")
+    each = stream.steps // equal_parts
+    first = index * each if equal_parts > 1 else 0
+    return first, first + each
+
+
+def _spike_size(source: SourceSequence, stream: Path, size: tuple[int, int], rules: Rules) -> tuple[int, int]:
+    found = rules.spike_size
+    if found is None and (stream.parent / "config.yaml").exists():
+        config = read_config(stream.parent)
+        found = (config.height, config.width)
+    if found is None:
+        found = (size[0] // source.ratio, size[1] // source.ratio)
+    ratio = size[0] // found[0] if found[0] else 0
+    if ratio < 1 or (found[0] * ratio, found[1] * ratio) != size:
+        raise InputError(
+            f"expected spikes of the pictures' size {_by(size)} or a whole part of it, found {_by(found)}: {stream}"
+        )
+    return found
+
+
+def _stream_frames(path: Path, height: int, width: int) -> int:
+    if path.suffix == ".dat":
+        return count_frames(path, height=height, width=width)
+    return len(read_spikes(path, height=height, width=width))
+
+
+def picture_header(path: Path) -> tuple[str, tuple[int, int]]:
+    """(mode, (height, width)) of a picture, from its header: "RGB" and "L" are 8 bits deep, others say their depth.
+
+    Raises:
+        InputError: it is no picture.
+    """
+    try:
+        with Image.open(path) as picture:
+            mode = picture.mode
+            # Pillow reads colour of 16 bits as if it were of 8; only the arguments of its decoder tell.
+            raw = str(picture.tile[0].args) if picture.tile else ""
+            return (f"{mode};16" if ";16" in raw and ";16" not in mode else mode), (picture.height, picture.width)
+    except (OSError, SyntaxError) as error:  # SyntaxError: Pillow's answer to some broken PNGs
+        raise InputError(f"expected a picture, cannot decode {path}: {error}") from error
+
+
+def _parts(usable: Mapping[int, PlannedFrame]) -> Iterator[list[tuple[int, PlannedFrame]]]:
+    """Runs of frames whose numbers follow each other."""
+    part: list[tuple[int, PlannedFrame]] = []
+    for number, frame in sorted(usable.items()):
+        if part and number != part[-1][0] + 1:
+            yield part
+            part = []
+        part.append((number, frame))
+    if part:
+        yield part
+
+
+def _by(size: tuple[int, int]) -> str:
+    return f"{size[0]}x{size[1]}"

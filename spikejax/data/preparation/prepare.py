@@ -1,0 +1,342 @@
+"""Turns a published data set into one that is read fast (see `layout`): checked, aligned, counted and logged.
+
+May be stopped at any time and started again: what is whole is kept, and while anything is missing a file UNFINISHED
+says so, which every reader of the data set respects. Started again when all is done, it does nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import shutil
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from spikejax.data.datasets.layout import (
+    BLUR,
+    DESCRIPTION,
+    SPIKE,
+    STATISTICS,
+    UNFINISHED,
+    VOXEL_ARRAY,
+    AlignedFrame,
+    FrameOrigin,
+    read_description,
+    read_dropped,
+    write_alignment,
+    write_description,
+    write_dropped,
+    write_origins,
+)
+from spikejax.data.datasets.voxel_statistics import TRAINING_SPLIT, add_histograms, statistics_of
+from spikejax.data.preparation.frame_job import FrameJob, do_frame, expected_sizes
+from spikejax.data.preparation.frame_selection import FrameKey, PlannedFrame, Rules, Selection, select
+from spikejax.data.preparation.journal import Journal, Record, fingerprint, is_record_of
+from spikejax.data.preparation.published_layouts import (
+    SourceSequence,
+    find_folders,
+    find_gopro,
+    find_x4k,
+    gopro_blur,
+)
+from spikejax.data.preparation.workers import run_parallel
+from spikejax.data.spikes.stream_files import StreamConfig, write_config
+from spikejax.errors import InputError
+from spikejax.io.json_files import write_json
+from spikejax.io.tiled_arrays import open_frames_array
+from spikejax.progress import with_progress
+
+SOURCE = "spikejax.prepare"
+LAYOUTS = ("gopro", "x4k", "folders")
+# Frames that the expected disk use is measured on.
+_MEASURED = 3
+# Below this the spikes of a sequence hardly follow its pictures' light.
+_WEAK_ALIGNMENT = 0.5
+
+Note = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class PrepareSettings:
+    """What is made of a published data set.
+
+    Attributes:
+        layout: one of `LAYOUTS`.
+        bins: time bins of the voxels.
+        blur: "blur" or "blur_gamma" (gopro only); None = the one that is there.
+        split: that sequences of plain folders belong to where no folder says it.
+        rules: what is asked of a frame.
+        picture_arrays: whether pictures are written as arrays in tiles, too.
+        link: whether files that stay as they are become hard links; the result does not depend on it.
+    """
+
+    layout: str
+    bins: int = 32
+    blur: str | None = None
+    split: str = TRAINING_SPLIT
+    rules: Rules = Rules()
+    picture_arrays: bool = True
+    link: bool = False
+
+
+def prepare(source: Path, root: Path, settings: PrepareSettings, *, workers: int, note: Note) -> Selection:
+    """Prepares a data set and returns what is in it.
+
+    Args:
+        source: the published data set.
+        root: the folder to write; one that the same settings have begun is continued.
+        settings: what to make.
+        workers: processes; fewer than 2 = this one.
+        note: takes lines for the user.
+
+    Raises:
+        InputError: the source is not of the layout, nothing in it can be used, the root is something else, there is too
+            little space, or the spikes of the training split are all alike.
+    """
+    _check_apart(source, root)
+    blur = gopro_blur(source, settings.blur) if settings.layout == "gopro" else BLUR
+    sources = list(_find(source, settings, blur))
+    _claim(root, _description(source, settings, blur))
+    journal = Journal(root)
+    while True:
+        plan = select(sources, settings.rules, lambda key, frame: _content_problem(journal, key, frame))
+        if not plan.sequences:
+            raise InputError(
+                f"expected frames with spikes and pictures, can use none of {source}{_first_dropped(plan)}"
+            )
+        stale = list(_stale_folders(root, plan, settings))
+        if not stale and not _pending(root, plan, settings, journal) and _is_finished(root, plan):
+            note(f"nothing to do: {_amount(plan)} are prepared in {root}")
+            return plan
+        with _at_work(root):
+            for folder in stale:
+                shutil.rmtree(folder)
+            problems = _run(_pending(root, plan, settings, journal), journal, root, workers, note)
+            if not problems:  # else the sequences that lose a frame are cut there
+                _finish(root, plan, settings, blur, journal, note)
+                break
+    note(f"prepared {_amount(plan)} in {root}")
+    return plan
+
+
+def _find(source: Path, settings: PrepareSettings, blur: str) -> Iterator[SourceSequence]:
+    if not source.is_dir():
+        raise InputError(f"expected the folder of the published data set, found none: {source}")
+    if settings.layout == "gopro":
+        return find_gopro(source, blur)
+    return find_x4k(source) if settings.layout == "x4k" else find_folders(source, settings.split)
+
+
+def _check_apart(source: Path, root: Path) -> None:
+    here, there = root.resolve(), source.resolve()
+    if here == there or here in there.parents or there in here.parents:
+        raise InputError(f"expected an output apart from the source, found {root} and {source}")
+
+
+def _description(source: Path, settings: PrepareSettings, blur: str) -> dict[str, Any]:
+    fields: dict[str, Any] = {
+        "source": SOURCE,
+        "layout": settings.layout,
+        "published": source.resolve().name,
+        "blur": blur,
+    }
+    fields |= {"bins": settings.bins, "picture_arrays": settings.picture_arrays, "split": settings.split}
+    rules = asdict(settings.rules)
+    return {**fields, **rules, "spike_size": None if rules["spike_size"] is None else list(rules["spike_size"])}
+
+
+def _claim(root: Path, description: dict[str, Any]) -> None:
+    """Begins a data set, or makes sure that the one that is there was begun with the same settings."""
+    present = read_description(root)
+    if present is not None:
+        differing = [key for key, value in description.items() if present.get(key) != value]
+        if differing:
+            wanted, found = (
+                ", ".join(f"{key} {values.get(key)!r}" for key in differing) for values in (description, present)
+            )
+            raise InputError(f"expected a data set with {wanted}, found one with {found}: {root / DESCRIPTION}")
+        return
+    if root.exists() and (not root.is_dir() or {entry.name for entry in root.iterdir()} - {UNFINISHED}):
+        raise InputError(f"expected a new or empty folder, or one that was begun before, found something else: {root}")
+    root.mkdir(parents=True, exist_ok=True)
+    (root / UNFINISHED).touch()
+    write_description(root, description)
+
+
+@contextlib.contextmanager
+def _at_work(root: Path) -> Iterator[None]:
+    """Marks a data set as unfinished, and keeps other processes from working on it at the same time.
+
+    Raises:
+        InputError: another process does.
+    """
+    with (root / UNFINISHED).open("w") as marker:
+        try:
+            fcntl.flock(marker, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InputError(f"expected to work alone, found another preparation at work: {root}") from None
+        for leftover in root.rglob(".*.partial*"):  # of a process that was killed
+            leftover.unlink()
+        yield
+
+
+def _content_problem(journal: Journal, key: FrameKey, frame: PlannedFrame) -> str:
+    record = journal.records.get(key)
+    return record.problem if record is not None and record.problem and record.files == fingerprint(frame) else ""
+
+
+def _stale_folders(root: Path, plan: Selection, settings: PrepareSettings) -> Iterator[Path]:
+    """Folders of sequences that the plan does not have, or has with other frames."""
+    planned = {root / sequence.split / sequence.name: sequence for sequence in plan.sequences}
+    for folder in root.glob("*/[!.]*/"):
+        sequence = planned.get(folder)
+        shape = None if sequence is None else (len(sequence.frames), *sequence.spike_size, settings.bins)
+        array = folder / VOXEL_ARRAY
+        if sequence is None or (array.is_dir() and open_frames_array(array).shape != shape):
+            yield folder
+
+
+def _pending(root: Path, plan: Selection, settings: PrepareSettings, journal: Journal) -> list[FrameJob]:
+    """What is left to do."""
+    jobs = []
+    for sequence in plan.sequences:
+        folder = root / sequence.split / sequence.name
+        for number, frame in enumerate(sequence.frames):
+            job = FrameJob(sequence, number, folder, settings.bins, settings.picture_arrays, settings.link)
+            record = journal.records.get((sequence.split, sequence.source, frame.name))
+            if not is_record_of(record, sequence, number) or not job.is_written():
+                jobs.append(job)
+    return jobs
+
+
+def _is_finished(root: Path, plan: Selection) -> bool:
+    logged = all(read_dropped(root / split) == dropped for split, dropped in plan.dropped.items())
+    return logged and not (root / UNFINISHED).exists()
+
+
+def _run(jobs: Sequence[FrameJob], journal: Journal, root: Path, workers: int, note: Note) -> list[Record]:
+    """Does the jobs, writes them down and returns those that came to nothing."""
+    problems: list[Record] = []
+    if not jobs:
+        return problems
+    try:
+        _check_space(jobs, root, note)
+        for sequence, folder in {job.sequence: job.folder for job in jobs}.items():
+            write_config(folder / SPIKE, StreamConfig(*sequence.spike_size))
+        records = run_parallel(do_frame, jobs, workers)
+        for record in with_progress(records, "preparing", total=len(jobs), unit="frame"):
+            journal.append(record)
+            if record.problem:
+                problems.append(record)
+    except OSError as error:
+        raise InputError(
+            f"stopped: {error}; {len(journal.records)} frames are done and kept, the same command continues: {root}"
+        ) from error
+    return problems
+
+
+def _check_space(jobs: Sequence[FrameJob], root: Path, note: Note) -> None:
+    """Says how much will be written, by the measure of a few frames; raises `InputError` if there is less space."""
+    measured: Counter[str] = Counter()
+    count = 0
+    for job in jobs[:: max(1, len(jobs) // _MEASURED)][:_MEASURED]:
+        with contextlib.suppress(InputError):  # it will be said when its turn comes
+            measured.update(expected_sizes(job))
+            count += 1
+    if not count:
+        return
+    sizes = {kind: size * len(jobs) / count for kind, size in measured.items()}
+    free = shutil.disk_usage(root).free
+    parts = ", ".join(f"{_bytes(size)} of {kind}" for kind, size in sizes.items())
+    text = f"{_bytes(sum(sizes.values()))} for {len(jobs)} frames ({parts}), {_bytes(free)} are free: {root}"
+    if sum(sizes.values()) > free:
+        raise InputError(f"expected space on the disk: about {text}")
+    note(f"will write about {text}")
+
+
+def _finish(root: Path, plan: Selection, settings: PrepareSettings, blur: str, journal: Journal, note: Note) -> None:
+    """Writes the logs and the statistics, says what is remarkable, and declares the data set finished."""
+    histogram = np.zeros(0, np.int64)
+    windows = 0
+    for split, dropped in plan.dropped.items():
+        aligned, origins = [], []
+        for sequence in plan.sequences:
+            if sequence.split != split:
+                continue
+            for number, frame in enumerate(sequence.frames):
+                record = journal.records[split, sequence.source, frame.name]
+                t1 = frame.t0 + frame.steps
+                aligned.append(AlignedFrame(sequence.name, number, frame.t0, t1, record.spikes))
+                origins.append(FrameOrigin(sequence.name, number, str(frame.blur), str(frame.sharp), str(frame.stream)))
+                if split == TRAINING_SPLIT:
+                    histogram, windows = add_histograms(histogram, np.array(record.histogram)), windows + 1
+        write_alignment(root / split, aligned)
+        write_origins(root / split, origins)
+        write_dropped(root / split, dropped)
+    (root / STATISTICS).unlink(missing_ok=True)
+    if windows:
+        statistics = statistics_of(histogram, bins=settings.bins, windows=windows, source=str(root))
+        write_json(root / STATISTICS, asdict(statistics))
+    else:
+        note("warning: no training split, so no statistics: give those of the training data to whatever reads this")
+    for line in _remarks(root, plan, settings, journal):
+        note(f"warning: {line}")
+    (root / UNFINISHED).unlink()
+
+
+def _remarks(root: Path, plan: Selection, settings: PrepareSettings, journal: Journal) -> Iterator[str]:
+    """What the user should know."""
+    for split, dropped in plan.dropped.items():
+        if dropped:
+            first = f"the first: {dropped[0].sequence} {dropped[0].frame}: {dropped[0].reason}"
+            yield f"{_many(len(dropped), 'frame')} of {split} left out, see {root / split}/dropped.csv; {first}"
+    lengths = Counter(frame.steps for sequence in plan.sequences for frame in sequence.frames)
+    for steps, count in sorted(lengths.items()):
+        if steps < settings.bins:
+            fewer = f"{settings.bins - steps} fewer than the {settings.bins} bins"
+            yield f"{_many(count, 'window')} of {steps} stream frames, {fewer}: as many bins are always empty"
+    same = 0
+    for sequence in plan.sequences:
+        records = [journal.records[sequence.split, sequence.source, frame.name] for frame in sequence.frames]
+        same += sum(record.same for record in records)
+        alignment = float(np.median([record.alignment for record in records]))
+        if alignment < _WEAK_ALIGNMENT:
+            place = f"{sequence.split}/{sequence.name}"
+            found = f"correlation {alignment:.2f}: another scene, or upside down?"
+            yield f"the spikes of {place} do not follow its pictures ({found})"
+    if same:
+        yield f"{_many(same, 'sharp picture')} identical to the blurry one"
+
+
+def _first_dropped(plan: Selection) -> str:
+    dropped = [row for rows in plan.dropped.values() for row in rows]
+    if not dropped:
+        return ": no sequence is there"
+    first = dropped[0]
+    return f": {len(dropped)} left out, the first ({first.sequence}, {first.frame}) because: {first.reason}"
+
+
+def _amount(plan: Selection) -> str:
+    parts = []
+    for split in plan.dropped:
+        sequences = [sequence for sequence in plan.sequences if sequence.split == split]
+        frames = sum(len(sequence.frames) for sequence in sequences)
+        parts.append(f"{_many(frames, 'frame')} in {_many(len(sequences), 'sequence')} of {split}")
+    return " and ".join(parts)
+
+
+def _many(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def _bytes(size: float) -> str:
+    for unit in ("bytes", "kB", "MB"):
+        if size < 1000:
+            return f"{size:.0f} {unit}" if unit == "bytes" else f"{size:.1f} {unit}"
+        size /= 1000
+    return f"{size:.2f} GB"

@@ -1,0 +1,260 @@
+"""Where the frames of published data sets are: which pictures and which spikes belong together, by their names alone.
+
+Each layout is a function that lists, for every sequence, all frames that any of its files speaks of, with what is
+missing. Whether the files can be used is decided in `selection`.
+
+    gopro    GOPRO_Large/{train,test}/SEQUENCE/{blur,blur_gamma,sharp}/N.png
+             GOPRO_Large_spike_seq/{train,test}/SEQUENCE/spike/N.dat
+    x4k      {train,val}_blurry_33/.../A_B.png, {train,val}_spike_2xds/.../spike.dat,
+             {train,val}/.../M.png, M the middle of A and B
+    folders  [{train,val}/]SEQUENCE/{blur,sharp}/NAME.png and spike/NAME.dat, or one stream in spike/ for all frames
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from spikejax.data.datasets.layout import BLUR, SHARP, SPIKE, SPLITS, read_alignment
+from spikejax.data.spikes.stream_files import read_config
+from spikejax.errors import InputError
+from spikejax.io.frame_source import PICTURE_SUFFIXES, natural_key
+
+STREAM_SUFFIXES = frozenset({".dat", ".npy", ".npz"})
+GOPRO_BLURS = ("blur", "blur_gamma")
+# Stream frames per video frame that the GoPro streams were interpolated to, and video frames in an X4K exposure.
+_GOPRO_STEPS, _X4K_FRAMES = 8, 33
+# Published splits by the names of ours; a data set without validation data is tested on its test split.
+_TEST = {"train": "train", "val": "test"}
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A frame that some file speaks of.
+
+    Attributes:
+        number: its place in time; numbers that follow each other are neighbouring exposures.
+        name: as its files call it.
+        blur: None where there is no such file, as `sharp` and `stream`.
+        sharp: the picture in the middle of the exposure.
+        stream: the file that holds its spikes.
+        window: steps [t0, t1) of that file; None = all of them.
+        t0: first step of the exposure, counted from the start of the sequence; None = it follows the frame before.
+        problem: why it cannot be used; empty if its files are there.
+    """
+
+    number: int
+    name: str
+    blur: Path | None
+    sharp: Path | None
+    stream: Path | None
+    window: tuple[int, int] | None = None
+    t0: int | None = None
+    problem: str = ""
+
+
+@dataclass(frozen=True)
+class SourceSequence:
+    """A sequence as it is published.
+
+    Attributes:
+        split: "train" or "val".
+        name: usable as a folder's name.
+        frames: in the order of time.
+        steps: stream frames that every window must have; None = any number.
+        ratio: picture size / spike size where nothing else says it.
+    """
+
+    split: str
+    name: str
+    frames: tuple[Candidate, ...]
+    steps: int | None = None
+    ratio: int = 1
+
+
+def find_gopro(source: Path, blur: str) -> Iterator[SourceSequence]:
+    """The sequences of GoPro with spikes; `blur` names the folder of blurry pictures, see `gopro_blur`."""
+    base = _gopro_base(source)
+    for split, part in _TEST.items():
+        pictures, streams = base / "GOPRO_Large" / part, base / "GOPRO_Large_spike_seq" / part
+        for name in sorted({*_folders(pictures), *_folders(streams)}):
+            interpolation = re.match(r"GOPR\d+_(\d+)", name)
+            steps = _GOPRO_STEPS * int(interpolation[1]) if interpolation else None
+            frames = _match(
+                _files(pictures / name / blur, PICTURE_SUFFIXES),
+                _files(pictures / name / SHARP, PICTURE_SUFFIXES),
+                _files(streams / name / SPIKE, STREAM_SUFFIXES),
+                expected=f"{name}/{blur}, {name}/{SHARP} and {name}/{SPIKE}",
+            )
+            placed = tuple(_gopro_place(frame, steps) for frame in frames)
+            yield SourceSequence(split, name, placed, steps, ratio=2)
+
+
+def _gopro_place(frame: Candidate, steps: int | None) -> Candidate:
+    """The frame with its place in the stream of the sequence, file N holding the N-th window."""
+    if not frame.name.isdecimal():
+        return replace(frame, problem=frame.problem or f"expected a number as the frame's name, found {frame.name}")
+    return frame if steps is None else replace(frame, t0=frame.number * steps)
+
+
+def gopro_blur(source: Path, wanted: str | None) -> str:
+    """Which folder of blurry pictures to take; raises `InputError` unless it is there and there is no doubt."""
+    base = _gopro_base(source) / "GOPRO_Large"
+    present = [kind for kind in GOPRO_BLURS if any(base.glob(f"*/*/{kind}"))]
+    if wanted is None and len(present) > 1:
+        raise InputError(
+            f"expected --blur {' or --blur '.join(GOPRO_BLURS)}, as both are there and published numbers differ: {base}"
+        )
+    if not present or wanted not in (None, *present):
+        raise InputError(
+            f"expected folders {wanted or ' or '.join(GOPRO_BLURS)} of blurry pictures, found none: {base}"
+        )
+    return wanted or present[0]
+
+
+def find_x4k(source: Path) -> Iterator[SourceSequence]:
+    """The sequences of X4K1000FPS with spikes, a stream for each; the windows are in the pictures' names."""
+    present = [split for split in SPLITS if (source / f"{split}_blurry_33").is_dir()]
+    if not present:
+        raise InputError(f"expected folders train_blurry_33 or val_blurry_33, found none: {source}")
+    for split in present:
+        pictures, streams = source / f"{split}_blurry_33", source / f"{split}_spike_2xds"
+        clips = {file.parent.relative_to(pictures) for file in pictures.rglob("*.png")}
+        clips |= {file.parent.relative_to(streams) for file in streams.rglob("*.dat")}
+        for clip in sorted(clips):
+            sharp = _files(source / split / clip, PICTURE_SUFFIXES)
+            stream = streams / clip / "spike.dat"
+            blurry = _files(pictures / clip, PICTURE_SUFFIXES)
+            frames = tuple(_x4k_frames(blurry, sharp, stream if stream.exists() else None, source / split / clip))
+            if not frames:
+                problem = f"expected blurry pictures of the stream, found none: {pictures / clip}"
+                frames = (Candidate(0, "*", None, None, stream, problem=problem),)
+            yield SourceSequence(split, "_".join(clip.parts), frames, _X4K_FRAMES, ratio=2)
+
+
+def _x4k_frames(
+    blurry: dict[str, Path], sharp: dict[str, Path], stream: Path | None, folder: Path
+) -> Iterator[Candidate]:
+    firsts = sorted(window[0] for name in blurry if (window := _x4k_window(name)) is not None)
+    places = dict(zip(firsts, _places(firsts), strict=False))
+    for name, blur in blurry.items():
+        window = _x4k_window(name)
+        if window is None:
+            expected = f"a name A_B.png, the first and last of {_X4K_FRAMES} frames"
+            yield Candidate(0, name, blur, None, stream, problem=f"expected {expected}, found {blur}")
+            continue
+        middle = str((window[0] + window[1]) // 2)
+        problem = ""
+        if middle not in sharp:
+            problem = f"expected the sharp picture {middle} of the window, found none in {folder}"
+        elif stream is None:
+            problem = f"expected the sequence's spike.dat, found none for {blur}"
+        yield Candidate(places[window[0]], name, blur, sharp.get(middle), stream, window, window[0], problem)
+
+
+def _x4k_window(name: str) -> tuple[int, int] | None:
+    """The stream frames [t0, t1) of a picture A_B; B is the last one, or the one after it."""
+    match = re.fullmatch(r"(\d+)_(\d+)", name)
+    if match is None or int(match[2]) - int(match[1]) not in (_X4K_FRAMES - 1, _X4K_FRAMES):
+        return None
+    return int(match[1]), int(match[1]) + _X4K_FRAMES
+
+
+def _places(numbers: Sequence[int]) -> list[int]:
+    """Places in time of frames with these numbers, such that those at the usual distance are neighbours."""
+    distances = [after - before for before, after in itertools.pairwise(numbers)]
+    usual = max(set(distances), key=distances.count, default=1)
+    return list(itertools.accumulate((1 if distance == usual else 2 for distance in distances), initial=0))
+
+
+def find_folders(source: Path, split: str) -> Iterator[SourceSequence]:
+    """The sequences of plain folders; without folders train and val (or test) in it, all belong to `split`."""
+    parts = {ours: source / ours for ours in SPLITS if (source / ours).is_dir()}
+    if "val" not in parts and (source / "test").is_dir():
+        parts["val"] = source / "test"
+    for ours, part in (parts or {split: source}).items():
+        windows: dict[str, dict[int, tuple[int, int]]] = {}
+        for row in read_alignment(part):
+            windows.setdefault(row.sequence, {})[row.frame] = (row.t0, row.t1)
+        for name in _folders(part):
+            if any((part / name / kind).is_dir() for kind in (BLUR, SHARP, SPIKE)):
+                yield SourceSequence(ours, name, tuple(_folder_frames(part / name, windows.get(name, {}))))
+
+
+def _folder_frames(folder: Path, windows: dict[int, tuple[int, int]]) -> Iterator[Candidate]:
+    blurry, sharp = (_files(folder / kind, PICTURE_SUFFIXES) for kind in (BLUR, SHARP))
+    streams = _files(folder / SPIKE, STREAM_SUFFIXES)
+    single = _single_stream(folder / SPIKE, streams, blurry)
+    expected = f"{folder.name}/{BLUR}, {folder.name}/{SHARP} and {folder.name}/{SPIKE}"
+    frames = list(_match(blurry, sharp, dict.fromkeys(blurry, single) if single else streams, expected=expected))
+    # Names that are numbers tell of frames that no file speaks of.
+    named = all(frame.name.isdecimal() for frame in frames)
+    places = _places([int(frame.name) for frame in frames]) if named else list(range(len(frames)))
+    for index, (place, frame) in enumerate(zip(places, frames, strict=True)):
+        window = windows.get(index)
+        problem = frame.problem
+        if single is not None and window is None and windows:
+            problem = problem or f"expected the frame's window in alignment.csv, found no line for frame {index}"
+        # A stream of its own begins with its window, wherever in time that is.
+        within = None if single is None else window
+        t0 = None if window is None else window[0]
+        yield replace(frame, number=place, window=within, t0=t0, problem=problem)
+
+
+def _single_stream(folder: Path, streams: dict[str, Path], blurry: dict[str, Path]) -> Path | None:
+    """The one stream of all frames, if that is what a folder holds."""
+    if (folder / "config.yaml").exists():
+        filename = read_config(folder).filename
+        if filename is not None:
+            if not (folder / filename).is_file():
+                raise InputError(f"expected the stream {filename} that config.yaml names, found none: {folder}")
+            return folder / filename
+    if len(streams) == 1 and len(blurry) != 1 and not set(streams) & set(blurry):
+        return next(iter(streams.values()))
+    return None
+
+
+def _match(
+    blurry: dict[str, Path], sharp: dict[str, Path], streams: dict[str, Path], *, expected: str
+) -> Iterator[Candidate]:
+    """All names that any of the three has, in natural order; a number's place is the number, that of other names 0."""
+    for name in sorted({*blurry, *sharp, *streams}, key=natural_key):
+        found = (blurry.get(name), sharp.get(name), streams.get(name))
+        missing = [
+            kind for kind, path in zip(("blurry picture", "sharp picture", "stream"), found, strict=True) if not path
+        ]
+        problem = f"expected {expected} to hold {name}, found no {' and no '.join(missing)}" if missing else ""
+        yield Candidate(int(name) if name.isdecimal() else 0, name, *found, problem=problem)
+
+
+def _files(folder: Path, suffixes: frozenset[str]) -> dict[str, Path]:
+    """The files of a folder by name; a number's leading zeros do not count."""
+    named: dict[str, Path] = {}
+    if not folder.is_dir():
+        return named
+    for file in sorted(folder.iterdir(), key=lambda file: natural_key(file.name)):
+        if file.suffix.lower() not in suffixes or file.name.startswith("."):
+            continue
+        name = str(int(file.stem)) if file.stem.isdecimal() else file.stem
+        if name in named:
+            raise InputError(f"expected one file per frame, found both {named[name].name} and {file.name}: {folder}")
+        named[name] = file
+    return named
+
+
+def _folders(folder: Path) -> list[str]:
+    """Names of the folders in a folder, sorted; none if it does not exist."""
+    if not folder.is_dir():
+        return []
+    return sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+
+
+def _gopro_base(source: Path) -> Path:
+    base = source.parent if source.name == "GOPRO_Large" else source
+    for name in ("GOPRO_Large", "GOPRO_Large_spike_seq"):
+        if not (base / name).is_dir():
+            raise InputError(f"expected folders GOPRO_Large and GOPRO_Large_spike_seq, found no {name}: {base}")
+    return base

@@ -1,0 +1,177 @@
+"""Verifies a data set in folders, all of its content: pictures, streams, what was counted and what was logged."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from spikejax.data.datasets.folder_dataset import as_counts
+from spikejax.data.datasets.layout import ALIGNMENT, SPLITS, STATISTICS, read_alignment, read_description
+from spikejax.data.datasets.usable_frames import FrameFiles, FrameRun, Scan
+from spikejax.data.datasets.voxel_statistics import TRAINING_SPLIT, add_histograms, read_statistics, statistics_of
+from spikejax.data.preparation.workers import run_parallel
+from spikejax.data.spikes.stream_files import read_dat
+from spikejax.data.spikes.voxels import voxelise
+from spikejax.errors import InputError
+from spikejax.io.frame_source import read_picture
+from spikejax.io.json_files import read_json
+from spikejax.io.tiled_arrays import open_frames_array
+from spikejax.progress import with_progress
+
+# Problems that are told one by one.
+_MOST_TOLD = 10
+
+
+@dataclass(frozen=True)
+class FrameCheck:
+    """A frame to verify.
+
+    Attributes:
+        split: "train" or "val".
+        run: it belongs to.
+        frame: its files.
+        bins: time bins of the voxels; None = the data set says nothing of any.
+        logged: number of spikes in the alignment log; None = no log.
+    """
+
+    split: str
+    run: FrameRun
+    frame: FrameFiles
+    bins: int | None
+    logged: int | None
+
+
+@dataclass(frozen=True)
+class FrameReport:
+    """What was found: problems, and how many of the frame's counts are 0, 1, 2, ..."""
+
+    split: str
+    problems: tuple[str, ...]
+    histogram: tuple[int, ...] = ()
+
+
+@dataclass
+class _Findings:
+    problems: list[str] = field(default_factory=list)
+    histogram: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
+    windows: int = 0
+
+    def add(self, report: FrameReport) -> None:
+        self.problems += report.problems
+        if report.split != TRAINING_SPLIT or not report.histogram:
+            return
+        self.histogram = add_histograms(self.histogram, np.array(report.histogram))
+        self.windows += 1
+
+
+def check_root(root: Path, *, workers: int) -> str:
+    """Reads everything in a data set and says in one line what is there.
+
+    Args:
+        root: the data set; caches and logs are verified where there are any.
+        workers: processes; fewer than 2 = this one.
+
+    Raises:
+        InputError: something is wrong; the message says how much, and the first problems.
+    """
+    present = [split for split in SPLITS if (root / split).is_dir()]
+    if not present:
+        raise InputError(f"expected a data set with folders {' or '.join(SPLITS)}, found none: {root}")
+    description = read_description(root) or {}
+    statistics = read_json(root / STATISTICS) or {}
+    bins = statistics.get("bins", description.get("bins"))
+    findings = _Findings()
+    checks: list[FrameCheck] = []
+    for split in present:
+        scan = Scan(root, split, frames=1, spikes=True, smallest_side=1)
+        findings.problems += [f"{split}/{row.sequence} {row.frame}: {row.reason}" for row in scan.dropped]
+        checks += _checks(root, split, scan, bins, findings.problems)
+    reports = run_parallel(check_frame, checks, workers)
+    for report in with_progress(reports, "checking", total=len(checks), unit="frame"):
+        findings.add(report)
+    if bins is not None and findings.windows and not findings.problems:
+        findings.problems += _statistics_problems(root, bins, findings)
+    if findings.problems:
+        told = "; ".join(findings.problems[:_MOST_TOLD])
+        more = f"; and {len(findings.problems) - _MOST_TOLD} more" if len(findings.problems) > _MOST_TOLD else ""
+        raise InputError(f"expected a sound data set, found {len(findings.problems)} problems: {told}{more}")
+    parts = [f"{sum(check.split == split for check in checks)} frames of {split}" for split in present]
+    return f"sound: {' and '.join(parts)}, made of {description.get('source', 'unknown origin')}: {root}"
+
+
+def _checks(root: Path, split: str, scan: Scan, bins: int | None, problems: list[str]) -> Iterator[FrameCheck]:
+    """The frames of a split; what the alignment log does not agree with is added to the problems."""
+    logged = {(row.sequence, row.frame): row.spikes for row in read_alignment(root / split)}
+    seen = set()
+    for run in scan.runs:
+        for frame in run.frames:
+            key = (frame.blur.parent.parent.name, frame.number)
+            seen.add(key)
+            if logged and key not in logged:
+                problems.append(f"{frame.blur} has no line in {root / split / ALIGNMENT}")
+            yield FrameCheck(split, run, frame, bins, logged.get(key))
+    problems += [
+        f"{root / split / ALIGNMENT} has {key[0]} {key[1]}, which is not there" for key in logged if key not in seen
+    ]
+
+
+def check_frame(check: FrameCheck) -> FrameReport:
+    """Reads a frame's files and compares them with each other."""
+    problems: list[str] = []
+    histogram: tuple[int, ...] = ()
+    for step in (_check_pictures, _check_spikes):
+        try:
+            histogram = tuple(step(check, problems)) or histogram
+        except InputError as error:
+            problems.append(" ".join(str(error).split()))
+    return FrameReport(check.split, tuple(problems), histogram)
+
+
+def _check_pictures(check: FrameCheck, problems: list[str]) -> tuple[int, ...]:
+    run, frame = check.run, check.frame
+    for path, array in ((frame.blur, run.arrays.blur), (frame.sharp, run.arrays.sharp)):
+        picture = read_picture(path)
+        if array is not None and not np.array_equal(_stored(array, frame), picture):
+            problems.append(f"frame {frame.number} of {array} is not {path}")
+    return ()
+
+
+def _check_spikes(check: FrameCheck, problems: list[str]) -> list[int]:
+    """The histogram of the counts."""
+    spikes, arrays = check.frame.spikes, check.run.arrays
+    assert spikes is not None
+    steps = read_dat(spikes.path, height=spikes.height, width=spikes.width, window=spikes.window)
+    if steps.min() == steps.max():
+        problems.append(
+            f"expected spikes at some times and not at others, found {steps.max()} everywhere: {spikes.path}"
+        )
+    total = int(steps.sum())
+    if check.logged is not None and total != check.logged:
+        problems.append(f"expected {check.logged} spikes as the alignment log says, found {total}: {spikes.path}")
+    if check.bins is None:
+        return []
+    counts = as_counts(voxelise(steps, check.bins))
+    caches = [arrays.voxels] if arrays.voxels is not None else [spikes.cache] if spikes.cache is not None else []
+    for cache in caches:
+        stored = spikes.counts(check.bins) if cache is spikes.cache else _stored(cache, check.frame)
+        if not np.array_equal(stored, counts):
+            problems.append(f"the counts of frame {check.frame.number} in {cache} are not those of {spikes.path}")
+    return np.bincount(counts.ravel()).tolist()
+
+
+def _stored(array: Path, frame: FrameFiles) -> np.ndarray:
+    return open_frames_array(array).read(frame.number, frame.number + 1)[0]
+
+
+def _statistics_problems(root: Path, bins: int, findings: _Findings) -> list[str]:
+    found = read_statistics(root, bins=bins)
+    wanted = statistics_of(findings.histogram, bins=bins, windows=findings.windows, source=str(root))
+    if np.allclose((found.mean, found.std), (wanted.mean, wanted.std), rtol=1e-9, atol=0):
+        return []
+    expected = f"mean {wanted.mean:.6f} and std {wanted.std:.6f}"
+    return [
+        f"expected {expected} of the training split, found {found.mean:.6f} and {found.std:.6f}: {root / STATISTICS}"
+    ]

@@ -1,0 +1,1 @@
+"""A spike camera and a blurring camera looking at the same simulated light."""

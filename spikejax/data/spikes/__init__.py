@@ -1,0 +1,1 @@
+"""Spike streams: their files, their counts per pixel and bin, and classical pictures made of them."""

@@ -1,0 +1,226 @@
+"""A network compiled for tiles of one shape, run on one or several devices.
+
+Several devices each take a tile of their own, or (`space`) all work on the rows of the same one. Frames and counts are
+sent as they are stored, 8 or 16 bits; the device makes float32 of them.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+from jaxtyping import Array, Float, Float32, Num
+
+from spikejax.errors import InputError
+
+# A tile's frames, uint8 or uint16 of their whole range or float32 in [0, 1], and its counts if the network takes any.
+TileArrays = tuple[Num[np.ndarray, "t h w 3"], Num[np.ndarray, "t h2 w2 k"] | None]
+_TILES, _SPACE = "tiles", "space"
+
+
+@dataclass(frozen=True)
+class ClipShape:
+    """What a network is compiled for.
+
+    Attributes:
+        frames: frames, rows and columns of a clip.
+        dtype: of its pixels: "uint8", "uint16" or "float32".
+        counts: frames, rows, columns and bins of its counts; None = without spikes.
+        counts_dtype: "uint8" or "uint16".
+    """
+
+    frames: tuple[int, int, int]
+    dtype: str = "uint8"
+    counts: tuple[int, int, int, int] | None = None
+    counts_dtype: str = "uint8"
+
+
+@dataclass(frozen=True)
+class Devices:
+    """The devices that restore.
+
+    Attributes:
+        mesh: of one axis.
+        space: whether that axis splits the rows of every tile; otherwise each device has tiles of its own.
+    """
+
+    mesh: Mesh
+    space: bool = False
+
+    @property
+    def batch(self) -> int:
+        """Tiles that are restored at once."""
+        return 1 if self.space else self.mesh.size
+
+
+def use_devices(count: int | None = None, *, space: bool = False) -> Devices:
+    """The first `count` devices, as many of each host; None = all of them.
+
+    Raises:
+        InputError: there are not that many, or hosts cannot have an equal share.
+    """
+    available, hosts = jax.devices(), jax.process_count()
+    count = len(available) if count is None else count
+    if not 1 <= count <= len(available):
+        raise InputError(f"expected 1 to {len(available)} devices, which is what JAX finds here, got {count}")
+    if count % hosts:
+        raise InputError(f"expected a multiple of {hosts} devices, as many on each of the {hosts} hosts, got {count}")
+    by_host = [[device for device in available if device.process_index == host] for host in range(hosts)]
+    devices = np.array([device for own in by_host for device in own[: count // hosts]])
+    return Devices(Mesh(devices, (_SPACE if space else _TILES,), axis_types=(AxisType.Auto,)), space)
+
+
+class CompiledNetwork:
+    """Restores tiles of one shape.
+
+    Attributes:
+        compile_seconds: what compiling took.
+        seconds: how long `restore` has waited for the devices, all calls together.
+        bytes: what a device needs for the program: parameters, inputs, outputs and everything in between.
+    """
+
+    def __init__(
+        self,
+        model: nnx.Module,
+        shape: ClipShape,
+        *,
+        statistics: tuple[float, float] = (0.0, 1.0),
+        sigma: float | None = None,
+        devices: Devices | None = None,
+    ) -> None:
+        """Compiles the network.
+
+        Args:
+            model: a Restorer, called as model(clip, voxels, key=None).
+            shape: of the clips.
+            statistics: mean and standard deviation of log1p of the counts.
+            sigma: standard deviation of the noise, of 255, for a network that takes it.
+            devices: None = the first one.
+
+        Raises:
+            InputError: the network cannot take such a clip.
+        """
+        self.shape = shape
+        self._devices = devices or use_devices(1)
+        mesh = self._devices.mesh
+        graphdef, state = nnx.split(model)
+        self._params = self._everywhere(state)
+        level = np.zeros(0, np.float32) if sigma is None else np.array([sigma / 255], np.float32)
+        self._extra = (np.array(statistics, np.float32), level)
+
+        def forward(params: Any, frames: Array, counts: Array | None, moments: Array, level: Array) -> Array:
+            clip = _to_float(frames)
+            if self._devices.space:
+                rows = NamedSharding(mesh, PartitionSpec(None, None, _SPACE))
+                clip = jax.lax.with_sharding_constraint(clip, rows)
+            noise = jnp.broadcast_to(level, (*clip.shape[:-1], *level.shape))
+            voxels = None if counts is None else (jnp.log1p(counts.astype(jnp.float32)) - moments[0]) / moments[1]
+            recon = nnx.merge(graphdef, params)(jnp.concatenate([clip, noise], axis=-1), voxels, key=None)
+            return recon.astype(jnp.float32)
+
+        started = time.perf_counter()
+        self._forward = self._spread(forward).lower(self._params, *self._abstract(), *self._extra).compile()
+        self.compile_seconds = time.perf_counter() - started
+        self.seconds = 0.0
+        self.bytes = _needed_bytes(self._forward)
+
+    def restore(self, tiles: Iterable[TileArrays]) -> Iterator[Float32[np.ndarray, "t2 h2 w2 3"]]:
+        """Yields the restored tiles, about [0, 1], in order.
+
+        The next tiles are cut and sent while the devices still work on those before.
+        """
+        running: deque[tuple[int, Array]] = deque()
+        stream = iter(tiles)
+        while group := list(islice(stream, self._devices.batch)):
+            running.append((len(group), self._submit(group)))
+            if len(running) > 1:
+                yield from self._collect(*running.popleft())
+        while running:
+            yield from self._collect(*running.popleft())
+
+    def _submit(self, tiles: Sequence[TileArrays]) -> Array:
+        started = time.perf_counter()
+        # A last group that is too small is filled up with repetitions: the program has one shape.
+        filled = [*tiles, *[tiles[-1]] * (self._devices.batch - len(tiles))]
+        frames = self._put([frames for frames, _ in filled])
+        windows = [counts for _, counts in filled if counts is not None]
+        counts = self._put(windows) if windows else None
+        submitted = self._forward(self._params, frames, counts, *self._extra)
+        self.seconds += time.perf_counter() - started
+        return submitted
+
+    def _collect(self, count: int, restored: Array) -> Sequence[Float32[np.ndarray, "t2 h2 w2 3"]]:
+        started = time.perf_counter()
+        arrays = list(np.asarray(restored)[:count])
+        self.seconds += time.perf_counter() - started
+        return arrays
+
+    def _spread(self, forward: Any) -> Any:
+        """The jitted function for the devices."""
+        mesh, each, everywhere = self._devices.mesh, PartitionSpec(_TILES), PartitionSpec()
+        # The host that writes can read what its own devices hold: of many hosts, each gets all tiles.
+        answers = NamedSharding(mesh, everywhere) if mesh.is_multi_process else None
+        if self._devices.space:
+            return jax.jit(forward, out_shardings=answers)
+        # Mapped and not partitioned: every device runs the very program that one device alone would run.
+        specs = (everywhere, each, each, everywhere, everywhere)
+        mapped = jax.shard_map(forward, mesh=mesh, in_specs=specs, out_specs=each, check_vma=False)
+        return jax.jit(mapped, out_shardings=answers)
+
+    def _abstract(self) -> tuple[jax.ShapeDtypeStruct, jax.ShapeDtypeStruct | None]:
+        batch, sharding = self._devices.batch, self._input_sharding
+        frames = jax.ShapeDtypeStruct((batch, *self.shape.frames, 3), self.shape.dtype, sharding=sharding)
+        if self.shape.counts is None:
+            return frames, None
+        return frames, jax.ShapeDtypeStruct((batch, *self.shape.counts), self.shape.counts_dtype, sharding=sharding)
+
+    @property
+    def _input_sharding(self) -> NamedSharding:
+        spec = PartitionSpec() if self._devices.space else PartitionSpec(_TILES)
+        return NamedSharding(self._devices.mesh, spec)
+
+    def _put(self, values: Sequence[np.ndarray]) -> Array:
+        """The values as one array; a device gets those that are its own."""
+
+        def part(index: tuple[slice, ...] | None) -> np.ndarray:
+            assert index is not None
+            return np.stack(values[index[0]])
+
+        return jax.make_array_from_callback((len(values), *values[0].shape), self._input_sharding, part)
+
+    def _everywhere(self, state: Any) -> Any:
+        """The parameters on all devices."""
+        sharding = NamedSharding(self._devices.mesh, PartitionSpec())
+        if not self._devices.mesh.is_multi_process:
+            return jax.device_put(state, sharding)
+
+        def replicate(leaf: Array) -> Array:
+            array = np.asarray(leaf)
+            return jax.make_array_from_callback(array.shape, sharding, array.__getitem__)
+
+        return jax.tree.map(replicate, state)
+
+
+def _to_float(frames: Num[Array, "b t h w 3"]) -> Float[Array, "b t h w 3"]:
+    if jnp.issubdtype(frames.dtype, jnp.floating):
+        return frames
+    return frames.astype(jnp.float32) / jnp.iinfo(frames.dtype).max
+
+
+def _needed_bytes(compiled: Any) -> int:
+    memory = compiled.memory_analysis()
+    return (
+        memory.argument_size_in_bytes
+        + memory.output_size_in_bytes
+        + memory.temp_size_in_bytes
+        + memory.generated_code_size_in_bytes
+    )

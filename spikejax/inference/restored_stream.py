@@ -1,0 +1,300 @@
+"""Restoring a stream of samples with a network: how it is cut up, what is compiled, and what comes out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Generator, Iterable, Iterator
+from dataclasses import dataclass, replace
+from itertools import chain, groupby, islice
+
+import jax
+import numpy as np
+from flax import nnx
+from jaxtyping import Float32, Num
+
+from spikejax.data.datasets.voxel_statistics import SpikeStatistics
+from spikejax.distributed import hosts
+from spikejax.errors import InputError
+from spikejax.inference.clip_blending import (
+    ClipPlan,
+    CutTile,
+    Restored,
+    Sample,
+    as_float,
+    first_interpolated,
+    interpolate_stream,
+    restore_stream,
+)
+from spikejax.inference.compiled_network import ClipShape, CompiledNetwork, Devices, use_devices
+from spikejax.inference.ensemble import choose_variants
+from spikejax.inference.network_traits import NetworkTraits
+from spikejax.inference.tile_search import available_bytes, largest_tile
+from spikejax.inference.tiling import UNLIMITED, Extent, tile_starts
+from spikejax.models.restorer import MIN_FRAMES, MIN_SIDE
+
+# The sides of tiles that are chosen: the scales of the network divide them.
+_SIDE_MULTIPLE = 8
+# More of them are a mistake: nearly all the work would be for what they overlap.
+_MOST_TILES = 4096
+# The samples of a source from a number on.
+SamplesFrom = Callable[[int], Iterator[Sample]]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to restore.
+
+    Attributes:
+        tile: frames, rows and columns the network sees at once; 0 = all there are.
+        overlap: of neighbouring tiles, smaller than `tile`.
+        auto: whether the tile's rows and columns are the largest that fit into memory instead.
+        memory: bytes that may be used for that, of a device or, on CPUs, by the process; None = what is free.
+        sigma: standard deviation of the noise, of 255, for networks that are told.
+        ensemble: "none", "flips" (mean of 4 copies) or "turns" (of 8).
+        passes: of interpolation; each doubles the rate.
+        devices: None = all.
+    """
+
+    tile: Extent
+    overlap: Extent
+    auto: bool = False
+    memory: int | None = None
+    sigma: float | None = None
+    ensemble: str = "none"
+    passes: int = 1
+    devices: Devices | None = None
+
+
+class ClipNetwork:
+    """A network, and the programs compiled of it so far."""
+
+    def __init__(self, model: nnx.Module, task: NetworkTraits, statistics: SpikeStatistics | None) -> None:
+        self.model = model
+        self.task = task
+        self._moments = (0.0, 1.0) if statistics is None else (statistics.mean, statistics.std)
+        self._programs: dict[tuple[ClipShape, float | None, Devices], CompiledNetwork] = {}
+
+    def compiled(self, shape: ClipShape, sigma: float | None, devices: Devices) -> tuple[CompiledNetwork, float]:
+        """The program for clips of that shape and the seconds its compilation took, 0 if it was there already."""
+        key = (shape, sigma, devices)
+        if key in self._programs:
+            return self._programs[key], 0.0
+        program = CompiledNetwork(self.model, shape, statistics=self._moments, sigma=sigma, devices=devices)
+        self._programs[key] = program
+        return program, program.compile_seconds
+
+    def forget(self, shape: ClipShape, sigma: float | None, devices: Devices) -> None:
+        """Lets go of a program that was compiled in vain."""
+        self._programs.pop((shape, sigma, devices), None)
+
+
+class RestoredStream:
+    """Iterates over restored frames; says how they are cut up and what that takes.
+
+    Attributes:
+        plan: how the frames are cut up.
+        dtype: of the frames that came in.
+        compile_seconds: what compiling took, the search for a tile included.
+        device_bytes: what the program needs on a device, as its compiler says.
+        devices: how many restore.
+    """
+
+    def __init__(
+        self,
+        network: ClipNetwork,
+        samples_from: SamplesFrom,
+        settings: Settings,
+        *,
+        done: int = 0,
+        name: str = "the clip",
+    ) -> None:
+        """Looks at the first samples and compiles the network for them.
+
+        Args:
+            network: what restores.
+            samples_from: the frames; asked for number 0 on, and again if the work begins later.
+            settings: how to restore.
+            done: restored frames at the start that are not wanted.
+            name: of the source, for messages.
+
+        Raises:
+            InputError: too few or too small frames, or settings that do not fit them or the network.
+        """
+        self._network, self._settings = network, settings
+        self._devices = settings.devices or use_devices()
+        task = network.task
+        task.check_sigma(settings.sigma)
+        tile, smallest = settings.tile, task.smallest_tile
+        if smallest.within(tile.or_all(smallest)) != smallest and not task.interpolates:
+            raise InputError(f"expected a --tile of at least {smallest}, found {tile}")
+        samples = samples_from(0)
+        head = list(islice(samples, self._head_length()))
+        _check_size(head, name)
+        length = len(head)
+        if task.upscale > 1 and length < task.window:
+            # As the published evaluation fills the 7 frames of Vimeo up to the 8 of the window.
+            head += head[::-1][: task.window - length]
+        self._first = _floats(head[0]) if task.interpolates else head[0]
+        self.dtype = head[0].frame.dtype
+        self.devices = self._devices.mesh.size
+        self.compile_seconds = 0.0
+        self.plan = self._make_plan(len(head))
+        self.device_bytes = self._program(self._shape(self.plan.tile)).bytes
+        start = self._start(done)
+        if start and isinstance(samples, Generator):
+            samples.close()  # it reads ahead, beside the one that begins later
+        restored = self._restore(samples_from(start) if start else chain(head, samples), done, start)
+        self._restored = islice(restored, length - done) if len(head) > length else restored
+
+    def __iter__(self) -> Iterator[Restored]:
+        return self._restored
+
+    def _head_length(self) -> int | None:
+        """How many samples tell all that has to be known before the first is restored; None = all of them."""
+        task = self._network.task
+        if task.interpolates:
+            return MIN_FRAMES
+        return max(self._settings.tile.frames, task.window) if self._settings.tile.frames else None
+
+    def _make_plan(self, frames: int) -> ClipPlan:
+        task, settings = self._network.task, self._settings
+        height, width = self._first.frame.shape[:2]
+        if task.interpolates:
+            frames = task.window
+            settings = replace(settings, tile=replace(settings.tile, frames=frames))
+            settings = replace(settings, overlap=replace(settings.overlap, frames=frames - 1))
+        whole = Extent(frames, height, width)
+        tile = settings.tile.or_all(whole).within(whole)
+        if settings.auto:
+            tile = self._largest_tile(tile)
+        self._check_ratio(tile)
+        if not settings.auto and not settings.overlap.smaller_than(settings.tile.or_all(UNLIMITED)):
+            raise InputError(f"expected an --overlap smaller than the tile {tile}, found {settings.overlap}")
+        # A tile that was cut down to the frames has no neighbour on that axis.
+        overlap = settings.overlap.within(Extent(*(side - 1 for side in tile.shape)))
+        tiles = [
+            len(tile_starts(*axis))
+            for axis in ((height, tile.height, overlap.height), (width, tile.width, overlap.width))
+        ]
+        if math.prod(tiles) > _MOST_TILES:
+            raise InputError(
+                f"expected a tile that covers a frame at most {_MOST_TILES} times, "
+                f"found {math.prod(tiles)} tiles of {tile} in a frame of {height}x{width}"
+            )
+        variants = choose_variants(settings.ensemble)
+        return ClipPlan(tile, overlap, upscale=task.upscale, variants=variants)
+
+    def _check_ratio(self, tile: Extent) -> None:
+        """Raises InputError for spikes of half the resolution, and tiles that start or end inside their pixels."""
+        ratio, overlap = self._ratio, self._settings.overlap
+        if any(side % ratio for side in (tile.height, tile.width, overlap.height, overlap.width)):
+            raise InputError(
+                f"expected --tile and --overlap with sides that are multiples of {ratio}, since the spikes have "
+                f"1/{ratio} of the frames' resolution, found tiles of {tile} with overlap {overlap}"
+            )
+
+    @property
+    def _ratio(self) -> int:
+        """How many times larger the frames are than the spikes."""
+        counts = self._first.counts
+        return 1 if counts is None else self._first.frame.shape[0] // counts.shape[0]
+
+    def _largest_tile(self, start: Extent) -> Extent:
+        tried: list[Extent] = []
+
+        def compiled_bytes(tile: Extent) -> float:
+            tried.append(tile)
+            try:
+                return self._program(self._shape(tile)).bytes
+            except jax.errors.JaxRuntimeError as error:
+                if "RESOURCE_EXHAUSTED" not in str(error):
+                    raise
+                return math.inf
+
+        best = largest_tile(
+            self._first.frame.shape[:2],
+            start=start,
+            overlap=self._settings.overlap,
+            multiple=math.lcm(_SIDE_MULTIPLE, self._ratio),
+            # All hosts have to choose the same tile.
+            available=int(hosts.gather(np.array([self._available_bytes(start.frames)])).min()),
+            compiled_bytes=compiled_bytes,
+        )
+        for tile in tried:
+            if tile != best:
+                self._network.forget(self._shape(tile), self._settings.sigma, self._devices)
+        return best
+
+    def _available_bytes(self, frames: int) -> int:
+        """Memory for the network's program on each device."""
+        device, sharing = self._devices.mesh.local_devices[0], len(self._devices.mesh.local_devices)
+        if device.platform != "cpu":
+            return available_bytes(device, limit=self._settings.memory)
+        # On the host, it shares with the samples of a clip that is blended, one that is restored, one that is cut and
+        # one that is read, and with the float32 results of one and those that wait to be written.
+        held = 4 * self._first.frame.nbytes + 2 * 4 * self._first.frame.size * self._network.task.upscale**2
+        if self._first.counts is not None:
+            held += 4 * self._first.counts.nbytes
+        return available_bytes(device, sharing=sharing, held=frames * held, limit=self._settings.memory)
+
+    def _shape(self, tile: Extent, *, swapped: bool = False) -> ClipShape:
+        frames, *sides = tile.shape
+        rows, columns = reversed(sides) if swapped else sides
+        counts = self._first.counts
+        if counts is None:
+            return ClipShape((frames, rows, columns), str(self._first.frame.dtype))
+        spikes = (frames, rows // self._ratio, columns // self._ratio, counts.shape[2])
+        return ClipShape((frames, rows, columns), str(self._first.frame.dtype), spikes, str(counts.dtype))
+
+    def _program(self, shape: ClipShape) -> CompiledNetwork:
+        program, seconds = self._network.compiled(shape, self._settings.sigma, self._devices)
+        self.compile_seconds += seconds
+        return program
+
+    def _restore_tiles(self, tiles: Iterator[CutTile]) -> Iterator[Float32[np.ndarray, "t h w 3"]]:
+        # Square tiles have one program, whichever way they are turned, and no gap between them.
+        for shape, group in groupby(tiles, key=lambda cut: self._shape(self.plan.tile, swapped=cut[1])):
+            yield from self._program(shape).restore(tile for tile, _ in group)
+
+    def _start(self, done: int) -> int:
+        """The first sample that is needed after so many restored frames."""
+        if not self._network.task.interpolates:
+            return self.plan.first_sample(done)
+        for _ in range(self._settings.passes):
+            done = first_interpolated(done, window=self.plan.tile.frames)
+        return done
+
+    def _restore(self, samples: Iterable[Sample], done: int, start: int) -> Iterator[Restored]:
+        if not self._network.task.interpolates:
+            return restore_stream(samples, self._restore_tiles, self.plan, skip=done - start)
+        # What the later passes leave out, the earlier ones need not make.
+        skips = [done]
+        for _ in range(self._settings.passes - 1):
+            skips.insert(0, first_interpolated(skips[0], window=self.plan.tile.frames))
+        samples = (_floats(sample) for sample in samples)
+        for skip in skips:
+            restored = interpolate_stream(samples, self._restore_tiles, self.plan, skip=skip)
+            samples = (Sample(frame, time=time) for _, frame, time in restored)
+        return restored
+
+
+def _check_size(head: list[Sample], name: str) -> None:
+    if len(head) < MIN_FRAMES:
+        raise InputError(f"expected at least {MIN_FRAMES} frames, found {len(head)}: {name}")
+    height, width = head[0].frame.shape[:2]
+    if min(height, width) < MIN_SIDE:
+        raise InputError(
+            f"expected frames of at least {MIN_SIDE}x{MIN_SIDE}, found {height}x{width} (height x width): {name}"
+        )
+
+
+def _floats(sample: Sample) -> Sample:
+    return Sample(as_float(sample.frame), time=sample.time)
+
+
+def to_dtype(frame: Float32[np.ndarray, "h w 3"], dtype: np.dtype) -> Num[np.ndarray, "h w 3"]:
+    """A restored frame as whole numbers of their full range, rounded and clipped; float32 stays as it is."""
+    if not np.issubdtype(dtype, np.integer):
+        return frame
+    most = np.iinfo(dtype).max
+    return np.rint(np.clip(frame, 0.0, 1.0) * np.float32(most)).astype(dtype)

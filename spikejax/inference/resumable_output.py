@@ -1,0 +1,292 @@
+"""Where restored frames go: a folder of PNG files, a video, or both; whole at the end, and resumable until then.
+
+Work is done in a folder beside the output, `.NAME.partial`, which holds
+
+    frames/          the frames so far, each whole; what a video is made of is kept here without loss until it is done
+    run.json         what is being done: a run that continues must do the same
+    plan.json        how the frames are cut up, where that was chosen by the memory there was
+    scores.jsonl     the figures of the frames so far, a line each
+
+When all is there, the parts are renamed to where they belong, and the folder goes.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+from spikejax.errors import InputError
+from spikejax.inference.tiling import Extent
+from spikejax.io.atomic import atomic_write, move_folder
+from spikejax.io.json_files import read_json, write_json
+from spikejax.io.pictures import Frame, read_frame, write_picture
+from spikejax.io.video_writer import VideoSettings, VideoWriter, is_video_name
+
+METRICS_FILE = "metrics.json"
+_FRAMES, _RUN, _PLAN, _SCORES = "frames", "run.json", "plan.json", "scores.jsonl"
+
+
+@dataclass(frozen=True)
+class Target:
+    """What is to be written.
+
+    Attributes:
+        path: a folder for PNG files, or a video.
+        video: a video beside the folder; None = nothing beside `path`.
+        settings: of the video.
+        overwrite: whether the output of an earlier run gives way.
+    """
+
+    path: Path
+    video: Path | None = None
+    settings: VideoSettings = field(default_factory=VideoSettings)
+    overwrite: bool = False
+
+    @property
+    def movie(self) -> Path | None:
+        """The video, None if there is to be none."""
+        return self.path if is_video_name(self.path) else self.video
+
+    @property
+    def metrics(self) -> Path:
+        """The file of figures: in the folder, or beside the video."""
+        if is_video_name(self.path):
+            return self.path.with_name(f"{self.path.stem}.{METRICS_FILE}")
+        return self.path / METRICS_FILE
+
+    @property
+    def work(self) -> Path:
+        """The folder that holds what is not finished."""
+        return self.path.with_name(f".{self.path.name}.partial")
+
+    def check(self) -> None:
+        """Raises InputError if writing would destroy something, or cannot work."""
+        if self.video is not None and (is_video_name(self.path) or not is_video_name(self.video)):
+            raise InputError(f"expected a folder for frames and a video, found {self.path} and {self.video}")
+        if self.movie is not None:
+            self.settings.check(self.movie)
+        for path in (self.path, self.video):
+            if path is not None and _is_taken(path) and not self.overwrite:
+                raise InputError(f"expected a new output (--overwrite replaces one), found {path}")
+        if self.path.is_dir() and any(self.path.iterdir()) and not self.metrics.is_file():
+            # A slip of the pen in --output must not cost a folder of photographs.
+            raise InputError(
+                f"expected the output of an earlier run to replace, found no {METRICS_FILE} in {self.path}"
+            )
+
+
+def _is_taken(path: Path) -> bool:
+    return any(path.iterdir()) if path.is_dir() else path.exists()
+
+
+@dataclass(frozen=True)
+class VideoSource:
+    """What a video takes over from the one it was made from.
+
+    Attributes:
+        rate: frames a second.
+        time_base: seconds of which its times are multiples; None for a frame at the rate.
+        pixel_aspect: width of a pixel over its height.
+        sound: the file with its sound.
+    """
+
+    rate: Fraction | None = None
+    time_base: Fraction | None = None
+    pixel_aspect: Fraction | None = None
+    sound: Path | None = None
+
+
+class Output:
+    """Takes restored frames in order.
+
+    Attributes:
+        done: frames that are kept so far.
+    """
+
+    def __init__(self, target: Target, source: VideoSource, *, names: tuple[str, ...] | None) -> None:
+        self._target, self._source, self._names = target, source, names
+        self._folder = target.work / _FRAMES
+        self._movie: VideoWriter | None = None
+        self.done = 0
+        self._scores: list[dict[str, Any]] = []
+
+    @property
+    def scores(self) -> list[dict[str, Any]]:
+        """The figures of the frames so far."""
+        return self._scores
+
+    @property
+    def tile(self) -> Extent | None:
+        """What an earlier run has passed to `keep_tile`, None if there was none."""
+        kept = read_json(self._target.work / _PLAN)
+        return None if kept is None else Extent(**kept)
+
+    def keep_tile(self, tile: Extent) -> None:
+        """Keeps how the frames are cut up for a run that resumes."""
+        write_json(self._target.work / _PLAN, asdict(tile))
+
+    def write(self, frame: Frame, time: Fraction | None, scores: dict[str, Any]) -> None:
+        """Keeps the next frame and its figures.
+
+        Raises:
+            OSError: the disk is full.
+        """
+        file = self._file(self.done)
+        temporary = file.with_name(f".{file.name}.tmp{file.suffix}")
+        write_picture(temporary, frame)
+        os.replace(temporary, file)
+        if self._movie is not None:
+            self._movie.write(frame, time)
+        with (self._target.work / _SCORES).open("a", encoding="utf-8") as log:
+            log.write(json.dumps({"time": None if time is None else str(time), **scores}) + "\n")
+        self._scores.append(scores)
+        self.done += 1
+
+    def finish(self, report: Mapping[str, Any]) -> None:
+        """Puts everything where it belongs, the report with it."""
+        target, work = self._target, self._target.work
+        if self._movie is not None and target.movie is not None:
+            movie, self._movie = self._movie, None
+            movie.close()
+            os.replace(self._movie_file, target.movie)
+        if is_video_name(target.path):
+            write_json(target.metrics, report)
+        else:
+            write_json(self._folder / METRICS_FILE, report)
+            move_folder(self._folder, target.path, replace=target.overwrite)
+        shutil.rmtree(work)
+
+    def start(self) -> None:
+        """Starts the video with the frames that are kept from an earlier run."""
+        self._read_scores()
+        if self._target.movie is None:
+            return
+        self._movie = VideoWriter(
+            self._movie_file,
+            settings=self._target.settings,
+            rate=self._source.rate,
+            time_base=self._source.time_base,
+            pixel_aspect=self._source.pixel_aspect,
+            sound_of=self._source.sound,
+        )
+        for number in range(self.done):
+            self._movie.write(read_frame(self._file(number)), self._times[number])
+
+    def abandon(self) -> None:
+        """Closes what is open and keeps the frames for another time, if there are any."""
+        if self._movie is not None:
+            self._movie.abandon()
+            self._movie_file.unlink(missing_ok=True)
+        if not self.done:
+            shutil.rmtree(self._target.work, ignore_errors=True)
+
+    @property
+    def _movie_file(self) -> Path:
+        assert self._target.movie is not None
+        return self._target.work / f"video{self._target.movie.suffix}"
+
+    def _file(self, number: int) -> Path:
+        name = f"{number:06d}" if self._names is None else Path(self._names[number]).stem
+        return self._folder / f"{name}.png"
+
+    def _read_scores(self) -> None:
+        """Counts the frames that are there with their figures; later ones are made again."""
+        log = self._target.work / _SCORES
+        # The last line may have been cut when the run was stopped.
+        lines = log.read_text(encoding="utf-8").splitlines(keepends=True) if log.exists() else []
+        whole = [json.loads(line) for line in lines if line.endswith("\n")]
+        self.done = 0
+        while self.done < len(whole) and self._file(self.done).is_file():
+            self.done += 1
+        entries = whole[: self.done]
+        with atomic_write(log) as temporary:
+            temporary.write_text("".join(json.dumps(entry) + "\n" for entry in entries), encoding="utf-8")
+        times = [entry.pop("time") for entry in entries]
+        self._times = [None if time is None else Fraction(time) for time in times]
+        self._scores = entries
+
+
+class WrittenElsewhere(Output):
+    """The output on a host that does not write: it counts the frames and lets them go."""
+
+    def __init__(self, done: int, tile: Extent | None) -> None:
+        """Goes on where the host that writes does."""
+        self.done = done
+        self._tile = tile
+        self._scores = []
+
+    @property
+    def tile(self) -> Extent | None:
+        """See `Output.tile`."""
+        return self._tile
+
+    def keep_tile(self, tile: Extent) -> None:
+        """Keeps nothing."""
+
+    def write(self, frame: Frame, time: Fraction | None, scores: dict[str, Any]) -> None:
+        """Counts the next frame."""
+        self.done += 1
+
+    def finish(self, report: Mapping[str, Any]) -> None:
+        """Leaves everything where it is."""
+
+
+@contextmanager
+def open_output(
+    target: Target,
+    source: VideoSource,
+    *,
+    names: tuple[str, ...] | None,
+    description: Mapping[str, Any],
+    resume: bool = False,
+) -> Iterator[Output]:
+    """Yields the output; after an exception, what is finished stays for a run that resumes.
+
+    Args:
+        target: what is to be written.
+        source: what a video takes over.
+        names: of the frames' files, without a regard to their suffix; None = their numbers.
+        description: JSON that says what is done; a run that resumes must have the same.
+        resume: whether to go on with what an earlier run has left, if there is anything.
+
+    Raises:
+        InputError: there is an output or an unfinished run already, or the unfinished run did something else.
+    """
+    target.check()
+    _check_unfinished(target, description, resume=resume)
+    (target.work / _FRAMES).mkdir(parents=True, exist_ok=True)
+    write_json(target.work / _RUN, description)
+    output = Output(target, source, names=names)
+    try:
+        output.start()
+        yield output
+    except BaseException:
+        output.abandon()
+        raise
+
+
+def _check_unfinished(target: Target, description: Mapping[str, Any], *, resume: bool) -> None:
+    if not target.work.exists():
+        return
+    if not resume:
+        if not target.overwrite:
+            raise InputError(
+                f"expected --resume to go on with the unfinished run in {target.work}, or --overwrite to begin again"
+            )
+        shutil.rmtree(target.work)
+        return
+    earlier = read_json(target.work / _RUN) or {}
+    now = json.loads(json.dumps(description))
+    for key in sorted(earlier.keys() | now.keys()):
+        if earlier.get(key) != now.get(key):
+            raise InputError(
+                f"expected the options of the unfinished run in {target.work}: {key} was {earlier.get(key)!r}, "
+                f"is now {now.get(key)!r} (--overwrite without --resume begins again)"
+            )

@@ -1,0 +1,1 @@
+"""The ground floor: files of pictures, video, arrays, JSON and weights, written whole or not at all."""

@@ -1,0 +1,204 @@
+"""Weights outside of training runs: one file or folder that says which network it is for.
+
+    NAME.safetensors    one file (https://github.com/huggingface/safetensors), what is not an array in its metadata
+    FOLDER/weights.json what is not an array
+    FOLDER/params/      the parameters (orbax)
+
+Parameters keep the names that configurations and messages use, such as "vrt.spynet.levels.0.convolutions.0.kernel".
+Readers of this module need neither PyTorch nor TensorFlow.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from spikejax.errors import InputError
+from spikejax.io.atomic import atomic_directory, atomic_write
+
+FORMAT = 1
+KINDS = ("restorer", "spynet", "vgg16", "vgg19", "lpips_alex", "lpips_vgg")
+SUFFIX = ".safetensors"
+_DESCRIPTION, _PARAMS = "weights.json", "params"
+_PROGRAM = "spikejax"
+# A folder of such a name would be taken for a file of that kind.
+_OTHER_SUFFIXES = {".pth", ".pt", ".ckpt", ".npz", ".npy", ".pkl", ".bin", ".json"}
+
+
+@dataclass(frozen=True)
+class Weights:
+    """The parameters of a network, and what is needed to build and feed it.
+
+    Attributes:
+        kind: what network it is, one of `KINDS`.
+        model: the `model` section of its configuration, as `build_restorer` takes it; None for the other kinds.
+        params: nested dict of NumPy arrays as `nnx.merge` takes it; entries of lists have numbers as keys.
+        statistics: of the voxels it was trained on ({"mean", "std", "bins", ...}), None if it takes none or nobody
+            knows.
+    """
+
+    kind: str
+    model: dict[str, Any] | None
+    params: dict[str, Any]
+    statistics: dict[str, Any] | None = None
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise ValueError(f"the kind of weights must be one of {', '.join(KINDS)}, not {self.kind!r}")
+
+
+def parameter_name(path: jax.tree_util.KeyPath) -> str:
+    """Returns a parameter's dotted name, such as "blocks.0.kernel", from its path in the nested dict."""
+    return ".".join(str(entry.key) for entry in path)
+
+
+def flatten_params(params: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns {dotted name: leaf} of a nested dict of parameters."""
+    return {parameter_name(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(dict(params))}
+
+
+def nest_params(named: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the nested dict of {dotted name: leaf}; numbers become the integer keys of lists."""
+    nested: dict[Any, Any] = {}
+    for name, leaf in named.items():
+        *parents, last = (int(part) if part.isdecimal() else part for part in name.split("."))
+        place = nested
+        for parent in parents:
+            place = place.setdefault(parent, {})
+        place[last] = leaf
+    return nested
+
+
+def write_weights(path: str | Path, weights: Weights, *, replace: bool = False) -> None:
+    """Writes weights to a `.safetensors` file or, under any other name, to a folder; whole or not at all.
+
+    Args:
+        path: missing parents are made.
+        weights: what to write.
+        replace: whether something that exists there already gives way.
+
+    Raises:
+        InputError: something is there already, the name is that of another kind of file, or it cannot be written.
+    """
+    path = Path(path).absolute()
+    try:
+        check_target(path, replace=replace)
+        if path.suffix == SUFFIX:
+            _write_file(path, weights)
+        else:
+            _write_folder(path, weights, replace=replace)
+    except OSError as error:
+        raise InputError(f"cannot write weights to {path}: {error.strerror or error}") from error
+
+
+def check_target(path: Path, *, replace: bool) -> None:
+    """Raises InputError if `write_weights` would refuse `path`, for a look before long work."""
+    if path.suffix.lower() in _OTHER_SUFFIXES:
+        raise InputError(f"expected a {SUFFIX} file or a folder to write weights to, got {path}")
+    if path.suffix == SUFFIX and path.is_dir():
+        raise InputError(f"expected a file to write weights to, found a folder: {path}")
+    if path.suffix == SUFFIX and path.exists() and not replace:
+        raise InputError(f"{path} exists already")
+    if path.suffix != SUFFIX and path.exists():
+        if not path.is_dir():
+            raise InputError(f"expected a folder to write weights to, found a file: {path}")
+        if any(path.iterdir()) and not replace:
+            raise InputError(f"{path} exists already and is not empty")
+        if any(path.iterdir()) and not (path / _DESCRIPTION).is_file():
+            raise InputError(f"{path} holds something else than weights, which is not replaced")
+
+
+def read_weights(path: str | Path) -> Weights:
+    """Returns the weights of a `.safetensors` file or a folder that `write_weights` wrote.
+
+    Raises:
+        InputError: nothing is there, it is damaged, or it is not weights of ours.
+    """
+    path = Path(path).absolute()
+    try:
+        is_folder, exists = path.is_dir(), path.exists()
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}") from error
+    if is_folder:
+        return _read_folder(path)
+    if not exists:
+        raise InputError(f"expected weights, a {SUFFIX} file or a folder, found nothing: {path}")
+    if path.suffix != SUFFIX:
+        raise InputError(
+            f"expected weights, a {SUFFIX} file or a folder, got {path} (python -m convert to-jax takes other files)"
+        )
+    return _read_file(path)
+
+
+def _write_file(path: Path, weights: Weights) -> None:
+    # The library writes the memory behind an array, whatever its strides.
+    arrays = {name: np.ascontiguousarray(leaf) for name, leaf in flatten_params(weights.params).items()}
+    with atomic_write(path) as temporary:
+        temporary.touch()  # says more plainly than the library why a folder cannot be written to
+        try:
+            save_file(arrays, temporary, metadata={_PROGRAM: json.dumps(_describe(weights))})
+        except SafetensorError as error:  # a full disk, among others
+            raise OSError(None, str(error)) from error
+
+
+def _read_file(path: Path) -> Weights:
+    try:
+        # Not mapped, since what is mapped counts as memory in use.
+        with safe_open(path, framework="numpy", backend="pread") as file:
+            description = (file.metadata() or {}).get(_PROGRAM)
+            if description is None:
+                raise InputError(
+                    f"{path} holds arrays, but does not say for which network of spikejax (python -m convert to-jax "
+                    "takes over the weights of other programs)"
+                )
+            fields = _check_description(json.loads(description), path)
+            named = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118, it is no mapping
+    except (SafetensorError, OSError, json.JSONDecodeError) as error:
+        raise InputError(f"{path} is not a whole {SUFFIX} file: {error}") from error
+    return Weights(params=nest_params(named), **fields)
+
+
+def _write_folder(path: Path, weights: Weights, *, replace: bool) -> None:
+    from spikejax.io.orbax_params import write_params  # orbax takes seconds, and files do not need it
+
+    with atomic_directory(path, replace=replace) as temporary:
+        (temporary / _DESCRIPTION).write_text(json.dumps(_describe(weights), indent=1) + "\n")
+        write_params(temporary / _PARAMS, jax.tree.map(np.asarray, weights.params))
+
+
+def _read_folder(path: Path) -> Weights:
+    description = path / _DESCRIPTION
+    if not description.is_file():
+        raise InputError(f"expected a folder of weights, found no {_DESCRIPTION} in {path}")
+    from spikejax.io.orbax_params import read_orbax_params
+
+    try:
+        fields = _check_description(json.loads(description.read_text()), path)
+        params = read_orbax_params(path / _PARAMS)
+    except InputError:
+        raise
+    except (ValueError, OSError, KeyError) as error:
+        raise InputError(f"{path} is not a whole folder of weights: {error}") from error
+    # Orbax turns the numbers of a list's entries into strings.
+    return Weights(params=nest_params(flatten_params(params)), **fields)
+
+
+def _describe(weights: Weights) -> dict[str, Any]:
+    return {"format": FORMAT, "kind": weights.kind, "model": weights.model, "statistics": weights.statistics}
+
+
+def _check_description(description: Any, path: Path) -> dict[str, Any]:
+    """Returns the fields of `Weights` but `params`."""
+    if not isinstance(description, dict) or description.keys() != {"format", "kind", "model", "statistics"}:
+        raise InputError(f"{path} does not describe weights of spikejax: {json.dumps(description)[:200]}")
+    if description["format"] != FORMAT:
+        raise InputError(f"{path} has the format {description['format']}, this version of spikejax reads {FORMAT}")
+    if description["kind"] not in KINDS:
+        raise InputError(f"{path} holds weights of {description['kind']!r}, expected one of {', '.join(KINDS)}")
+    return {name: description[name] for name in ("kind", "model", "statistics")}

@@ -1,0 +1,203 @@
+"""One plan: the training step of a configuration, compiled for a topology, and what that says."""
+
+import dataclasses
+import re
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from ml_collections import ConfigDict
+
+from spikejax.distributed import sharding
+from spikejax.hardware.flops import BACKWARD_AND_FORWARD, count_flops
+from spikejax.models.restorer import build_restorer
+from spikejax.planning.hlo import parse
+from spikejax.planning.topology import Topology
+from spikejax.planning.traffic import Traffic, measure_traffic
+from spikejax.quality.losses import charbonnier
+from spikejax.training.program import describe_program
+from spikejax.training.step import Build
+
+_UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
+
+
+@dataclasses.dataclass(frozen=True)
+class Memory:
+    """Bytes on one device."""
+
+    arguments: int  # parameters, optimizer state and the batch
+    outputs: int  # the state after the step
+    aliased: int  # outputs that take the place of arguments, since the state is donated
+    temporaries: int  # activations, gradients
+    code: int  # the program
+
+    @property
+    def total(self) -> int:
+        """What the device must have."""
+        return self.arguments + self.outputs - self.aliased + self.temporaries + self.code
+
+
+@dataclasses.dataclass(frozen=True)
+class Roofline:
+    """Seconds of a step if one thing alone held it up, each at its peak: no step can be faster than the longest."""
+
+    compute: float  # products, in the network's dtype
+    memory: float  # moving arrays to and from the device's memory
+    network: float  # sending to other devices
+
+    @property
+    def step(self) -> float:
+        """Seconds of a step in which the three run side by side."""
+        return max(self.compute, self.memory, self.network)
+
+    @property
+    def limit(self) -> str:
+        """What takes longest."""
+        return max(("compute", "memory", "network"), key=lambda name: getattr(self, name))
+
+
+@dataclasses.dataclass(frozen=True)
+class StepPlan:
+    """A training step on a topology. Figures are of one device and one step unless they say otherwise."""
+
+    topology: str
+    devices: int
+    hosts: int
+    mesh: Mapping[str, int]
+    batch_size: int  # clips, over all devices
+    clip: tuple[int, int, int]  # frames, rows, columns
+    compute_dtype: str
+    remat: str
+    steps: int  # of the whole run
+    parameters: int  # of the network
+    available: int  # bytes of memory
+    memory: Memory | None  # None: the compiler refused, since it does not fit
+    needed: int | None  # bytes; if the compiler refused, of temporaries alone or as it says; None if it does not say
+    flops: float  # of products, recomputation included
+    model_flops: float  # the same that the network's definition needs: three times the forward pass
+    cost_analysis: Mapping[str, float]  # XLA's own "flops" and "bytes accessed", which count each loop's body once
+    traffic: Traffic | None
+    roofline: Roofline | None  # None without a compiled program, or for devices whose peaks are not known
+    model_flop_utilisation: float | None  # at the roofline
+    compile_seconds: float
+
+    @property
+    def fits(self) -> bool:
+        """Whether a device has the memory."""
+        return self.memory is not None and self.memory.total <= self.available
+
+
+def plan_step(config: ConfigDict, topology: Topology, *, build: Build = build_restorer) -> StepPlan:
+    """Returns the plan of the training step that `config` describes, on all devices of `topology`.
+
+    Args:
+        config: see `spikejax.config.defaults`; mesh and batch size as they shall be.
+        topology: the devices.
+        build: makes the network.
+
+    Raises:
+        InputError: the mesh does not fit the devices, or the batch the mesh.
+    """
+    started = time.monotonic()
+    program = describe_program(config, build=build, devices=topology.devices)
+    mesh, abstract = program.mesh, program.abstract
+
+    def loss(recon: jax.Array, sharp: jax.Array) -> jax.Array:
+        return charbonnier(recon, sharp, epsilon=config.loss.charbonnier_epsilon)
+
+    train_step: Any = program.train_step(loss)
+    forward: Any = program.forward()
+    batch = _abstract_batch(config, program.network.spike_bins, sharding.batch_sharding(mesh))
+    forward_traced = forward.trace(abstract.params, batch["blur"], batch.get("voxels"))
+    recon = jax.tree.leaves(forward_traced.out_info)[0]
+    batch["sharp"] = jax.ShapeDtypeStruct(recon.shape, jnp.float32, sharding=sharding.batch_sharding(mesh))
+    traced = train_step.trace(abstract, batch)
+    compiled, refusal = _compile(traced)
+
+    count = len(topology.devices)
+    model_flops = BACKWARD_AND_FORWARD * count_flops(forward_traced.jaxpr, platform=topology.platform) / count
+    flops = count_flops(traced.jaxpr, platform=topology.platform) / count
+    memory = None if compiled is None else _memory(compiled)
+    traffic = None if compiled is None else measure_traffic(parse(compiled.as_text()))
+    roofline = _roofline(topology, config.model.compute_dtype, flops, traffic)
+    peak = topology.chip and topology.chip.flops(config.model.compute_dtype)
+    return StepPlan(
+        topology=topology.name,
+        devices=count,
+        hosts=topology.hosts,
+        mesh=dict(mesh.shape),
+        batch_size=config.data.batch_size,
+        clip=(config.data.frames, config.data.crop, config.data.crop),
+        compute_dtype=config.model.compute_dtype,
+        remat=config.model.remat,
+        steps=config.training.steps,
+        parameters=program.network.size,
+        available=topology.memory_bytes,
+        memory=memory,
+        needed=_needed(refusal) if memory is None else memory.total,
+        flops=flops,
+        model_flops=model_flops,
+        cost_analysis=_cost_analysis(compiled),
+        traffic=traffic,
+        roofline=roofline,
+        model_flop_utilisation=model_flops / (roofline.step * peak) if roofline and peak else None,
+        compile_seconds=time.monotonic() - started,
+    )
+
+
+def _abstract_batch(config: ConfigDict, bins: int | None, place: jax.sharding.Sharding) -> dict[str, Any]:
+    """The batch without the sharp clips, and with spikes at the resolution of the pictures."""
+    shape = (config.data.batch_size, config.data.frames, config.data.crop, config.data.crop)
+    vrt = config.model.vrt
+    channels = {"blur": vrt.input_channels + vrt.noise_map} | ({} if bins is None else {"voxels": bins})
+    return {
+        name: jax.ShapeDtypeStruct((*shape, count), jnp.float32, sharding=place) for name, count in channels.items()
+    }
+
+
+def _compile(traced: Any) -> tuple[Any, str]:
+    """The compiled program, or None and what the compiler says if there is not enough memory for it."""
+    try:
+        return traced.lower().compile(), ""
+    except jax.errors.JaxRuntimeError as error:
+        if "RESOURCE_EXHAUSTED" not in str(error):
+            raise
+        return None, str(error)
+
+
+def _needed(refusal: str) -> int | None:
+    """The bytes that the TPU compiler says it would have needed."""
+    found = re.search(r"temporaries \(([\d.]+)([KMGT]?)\)|Used ([\d.]+)([KMGT]?) of [\d.]+[KMGT]? hbm", refusal)
+    if not found:
+        return None
+    number, unit = found[1] or found[3], found[2] or found[4] or ""
+    return int(float(number) * _UNITS[unit])
+
+
+def _memory(compiled: Any) -> Memory:
+    found = compiled.memory_analysis()
+    return Memory(
+        arguments=found.argument_size_in_bytes,
+        outputs=found.output_size_in_bytes,
+        aliased=found.alias_size_in_bytes,
+        temporaries=found.temp_size_in_bytes,
+        code=found.generated_code_size_in_bytes,
+    )
+
+
+def _cost_analysis(compiled: Any) -> dict[str, float]:
+    found = {} if compiled is None else compiled.cost_analysis() or {}
+    return {name: found[name] for name in ("flops", "bytes accessed") if name in found}
+
+
+def _roofline(topology: Topology, dtype: str, flops: float, traffic: Traffic | None) -> Roofline | None:
+    chip, link = topology.chip, topology.link_bandwidth
+    if chip is None or link is None or traffic is None:
+        return None
+    return Roofline(
+        compute=flops / chip.flops(dtype),
+        memory=traffic.memory_bytes / chip.memory_bandwidth,
+        network=traffic.sent / link,
+    )

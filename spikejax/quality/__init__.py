@@ -1,0 +1,1 @@
+"""What restored pictures are measured and trained by: losses, metrics, and the networks behind perceptual ones."""

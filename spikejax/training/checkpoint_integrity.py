@@ -1,0 +1,91 @@
+"""What disks do to checkpoints: damage, and no space left."""
+
+import errno
+import shutil
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from spikejax.errors import InputError
+from spikejax.io.json_files import read_json, write_json
+
+# Hidden, so that nobody takes it for a part of the checkpoint. It moves, and goes, with the folder.
+_SUMS = ".sums.json"
+_BYTES_AT_ONCE = 2**24
+
+
+def write_sums(folder: Path) -> None:
+    """Writes the length and checksum of every file in the subfolders of `folder` into it."""
+    write_json(folder / _SUMS, _sums(folder))
+
+
+def damage(folder: Path) -> str | None:
+    """Returns what is wrong with a folder that `write_sums` was called on, None if nothing is.
+
+    Of a folder without sums nothing is known.
+    """
+    try:
+        expected = read_json(folder / _SUMS)
+    except InputError as error:
+        return str(error)
+    if expected is None:
+        return None
+    found = _sums(folder)
+    for name in sorted(expected.keys() | found.keys()):
+        if name not in found:
+            return f"the file {name} is missing"
+        if expected.get(name) != found[name]:
+            return f"the file {name} is not as it was written"
+    return None
+
+
+@contextmanager
+def full_disk_explained() -> Iterator[None]:
+    """Turns an error of the block, or function, that comes from a full disk into an `InputError`."""
+    try:
+        yield
+    except Exception as error:
+        if not _is_full_disk(error):
+            raise
+        raise InputError(
+            "no space left on the disk; checkpoints are whole and the same command continues from them "
+            f"({_first_line(error)})"
+        ) from error
+
+
+def check_space(folder: Path, needed: int) -> None:
+    """Raises InputError if less than `needed` bytes are free where `folder` is, or will be made."""
+    while not folder.exists():
+        folder = folder.parent
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise InputError(f"expected {needed / 1e6:,.1f} MB free for checkpoints, found {free / 1e6:,.1f} MB: {folder}")
+
+
+def _sums(folder: Path) -> dict[str, list[int]]:
+    """Returns [bytes, CRC-32] by file, of those in subfolders: orbax's own beside them change until the very end."""
+    files = sorted(path for path in folder.glob("*/**/*") if path.is_file())
+    return {str(path.relative_to(folder)): [path.stat().st_size, _checksum(path)] for path in files}
+
+
+def _checksum(path: Path) -> int:
+    total = 0
+    with path.open("rb") as file:
+        while block := file.read(_BYTES_AT_ONCE):
+            total = zlib.crc32(block, total)
+    return total
+
+
+def _first_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
+
+
+def _is_full_disk(error: BaseException | None) -> bool:
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return True
+        if "No space left on device" in str(error):  # how the array storage below orbax says it
+            return True
+        error = error.__cause__ or error.__context__
+    return False

@@ -1,0 +1,103 @@
+"""Where a run begins: at its last checkpoint; else as weights from elsewhere, and fresh where those have nothing."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from spikejax.errors import InputError
+from spikejax.io.weights import flatten_params, parameter_name, read_weights
+from spikejax.training.checkpoint import CONFIG_FILE, Checkpoints, read_params
+from spikejax.training.program import Program
+from spikejax.training.step import TrainState
+
+
+def begin(
+    program: Program, checkpoints: Checkpoints, loader: Any, *, note: Callable[[str], None]
+) -> tuple[int, TrainState]:
+    """Returns (updates done, state) that a run goes on with; `loader` is put where that is.
+
+    Args:
+        program: the run.
+        checkpoints: of its workdir.
+        loader: iterator of batches, with `set_state`.
+        note: told, in a line, where the run begins.
+
+    Raises:
+        InputError: a checkpoint, or the weights to start from, are of another network; or more updates have been left
+            out already than the configuration allows.
+    """
+    settings, workdir = program.config.training, checkpoints.folder.parent
+    restored = checkpoints.restore_last(program.abstract)
+    if restored:
+        step, state, data_state = restored
+        loader.set_state(data_state)
+        note(f"continuing from step {step} of {workdir}")
+        if int(state.skipped) > settings.skip_not_finite:
+            least = f"expected at least {int(state.skipped)}, the updates that the run has left out so far"
+            raise InputError(f"training.skip_not_finite: {least}, got {settings.skip_not_finite}: {workdir}")
+        return step, state
+    state = program.fresh_state()
+    if settings.start_from:
+        state, fresh = start_from(state, settings.start_from)
+        note(f"starting from {settings.start_from}; fresh: {', '.join(fresh) or 'nothing'}")
+    return 0, state
+
+
+def start_from(state: TrainState, path: str | Path) -> tuple[TrainState, list[str]]:
+    """Returns `state` with the parameters of `path`, and the parts of the network that keep their fresh ones.
+
+    Args:
+        state: fresh; every parameter that is given a new value keeps its place and dtype.
+        path: weights (a .safetensors file or a folder, see `spikejax.io.weights`) or another run's workdir.
+
+    Raises:
+        InputError: there are no weights, or some that the network does not have or has in another shape.
+    """
+    path = Path(path).absolute()
+    if (path / CONFIG_FILE).is_file():
+        given = read_params(path)
+    else:
+        weights = read_weights(path)
+        if weights.kind != "restorer":
+            raise InputError(f"training.start_from: expected the weights of a restorer, found {weights.kind}: {path}")
+        given = flatten_params(weights.params)
+    wanted = flatten_params(state.params)
+    _check(given, wanted, path)
+
+    def begin(path: jax.tree_util.KeyPath, leaf: jax.Array) -> jax.Array:
+        if parameter_name(path) not in given:
+            return leaf
+        array = given[parameter_name(path)].astype(leaf.dtype)
+        return jax.make_array_from_callback(leaf.shape, leaf.sharding, lambda index: array[index])
+
+    params = jax.tree_util.tree_map_with_path(begin, state.params)
+    average = None if state.average is None else jax.tree.map(jnp.copy, params)
+    started = TrainState(state.step, params, state.optimizer, average, state.skipped)
+    return started, parts(wanted.keys() - given.keys(), all_names=wanted)
+
+
+def parts(names: Any, *, all_names: Any) -> list[str]:
+    """Returns the shortest beginnings that `names`, and nothing else of `all_names`, have."""
+    rest = [name + "." for name in all_names if name not in names]
+    found = set()
+    for name in names:
+        entries = name.split(".")
+        beginnings = (".".join(entries[:length]) for length in range(1, len(entries) + 1))
+        found.add(next(begin for begin in beginnings if not any(other.startswith(begin + ".") for other in rest)))
+    return sorted(found)
+
+
+def _check(given: dict[str, np.ndarray], wanted: dict[str, Any], path: Path) -> None:
+    extra = given.keys() - wanted.keys()
+    wrong = [f"{part} is not in the network" for part in parts(extra, all_names=given)] + [
+        f"{name} is {given[name].shape}, expected {wanted[name].shape}"
+        for name in sorted(given.keys() & wanted.keys())
+        if given[name].shape != wanted[name].shape
+    ]
+    if wrong:
+        more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
+        raise InputError(f"training.start_from: {path} is of another network: {wrong[0]}{more}")

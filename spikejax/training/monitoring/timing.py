@@ -1,0 +1,76 @@
+"""Where the time of a run goes, and how well the chips are used."""
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import jax
+from jax.sharding import Mesh
+
+from spikejax.hardware.chips import chip_of
+from spikejax.hardware.flops import BACKWARD_AND_FORWARD, count_flops
+
+
+class TimeSplit:
+    """How the time between two looks was spent."""
+
+    def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._begin = clock()
+        self._spent: dict[str, float] = {"data": 0.0, "saving": 0.0, "validation": 0.0}
+        self._updates = 0
+
+    @contextmanager
+    def spent_on(self, part: str) -> Iterator[None]:
+        """Counts the block's time for `part`: "data" (waiting for it), "saving" or "validation"."""
+        begin = self._clock()
+        yield
+        self._spent[part] += self._clock() - begin
+
+    def count(self) -> None:
+        """Counts an update."""
+        self._updates += 1
+
+    def take(self) -> dict[str, float]:
+        """Returns seconds an update by part, if there was one, and begins anew; what is left over is "computing".
+
+        Updates run in the background: time that the host waits for data while the devices compute counts as waiting.
+        """
+        now = self._clock()
+        computing = now - self._begin - sum(self._spent.values())
+        parts, updates = self._spent | {"computing": computing}, self._updates
+        self._begin, self._spent, self._updates = now, dict.fromkeys(self._spent, 0.0), 0
+        return {part: seconds / updates for part, seconds in parts.items()} if updates else {}
+
+
+class Utilisation:
+    """Which part of the chips' bfloat16 peak the training uses, where that peak is known.
+
+    Counted are the products and convolutions of a forward pass, three times, for the backward pass. What is computed
+    again to save memory does not count: this is the work to be done, not the work that is done.
+    """
+
+    def __init__(
+        self, forward: Callable[..., Any], params: Any, batch: Mapping[str, jax.ShapeDtypeStruct], mesh: Mesh
+    ) -> None:
+        """Counts, if there is a use for it.
+
+        Args:
+            forward: (params, blur, voxels or None) -> restored clips.
+            params: or their shapes.
+            batch: shapes of a batch, over all devices.
+            mesh: the devices.
+        """
+        chip = chip_of(mesh.devices.flat[0])
+        self._least_seconds = None  # of an update, at the peak
+        if chip is not None:
+            traced = jax.make_jaxpr(forward)(params, batch["blur"], batch.get("voxels"))
+            flops = BACKWARD_AND_FORWARD * count_flops(traced, platform=chip.platform)
+            self._least_seconds = flops / (chip.bfloat16_flops * mesh.devices.size)
+
+    def __call__(self, spent: Mapping[str, float]) -> dict[str, float]:
+        """Returns {"model_flop_utilisation": 0 to 1}, or nothing, for what `TimeSplit.take` returns."""
+        if self._least_seconds is None:
+            return {}
+        return {"model_flop_utilisation": self._least_seconds / (spent["computing"] + spent["data"])}

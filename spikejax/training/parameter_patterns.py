@@ -1,0 +1,32 @@
+"""Patterns of parameters' names, as configurations say them."""
+
+import re
+from typing import Any
+
+import jax
+
+from spikejax.errors import InputError
+from spikejax.io.weights import parameter_name
+
+
+def matching(params: Any, pattern: str, *, key: str) -> Any:
+    """Returns a tree of bools: which parameters a pattern of the configuration means.
+
+    Args:
+        params: tree of parameters or their shapes.
+        pattern: regular expression, searched for in dotted names such as "vrt.spynet.blocks.0.kernel"; "" = none.
+        key: the configuration's key that holds the pattern, for messages.
+
+    Raises:
+        InputError: the pattern is not a regular expression, or matches no parameter.
+    """
+    if not pattern:
+        return jax.tree.map(lambda _: False, params)
+    try:
+        search = re.compile(pattern).search
+    except re.error as error:
+        raise InputError(f"{key}: {pattern!r} is not a regular expression: {error}") from error
+    mask = jax.tree_util.tree_map_with_path(lambda path, _: bool(search(parameter_name(path))), params)
+    if not any(jax.tree.leaves(mask)):
+        raise InputError(f"{key}: {pattern!r} matches no parameter")
+    return mask

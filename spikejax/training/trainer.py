@@ -1,0 +1,151 @@
+"""A run under way: its state, and what is done with it (an update, a point of the curves, a save, a validation)."""
+
+from collections.abc import Callable, Mapping
+
+import jax
+import numpy as np
+
+from spikejax.distributed import hosts, sharding
+from spikejax.progress import duration
+from spikejax.quality.metrics import Distance
+from spikejax.training.checkpoint import Checkpoints
+from spikejax.training.inputs import Inputs
+from spikejax.training.monitoring.console import Terminal, summary
+from spikejax.training.monitoring.pending_metrics import Figures
+from spikejax.training.monitoring.profiling import Profiler
+from spikejax.training.monitoring.tensorboard import RunWriter
+from spikejax.training.monitoring.timing import TimeSplit, Utilisation
+from spikejax.training.program import Program
+from spikejax.training.step import Loss, TrainState
+from spikejax.training.validation import Validation, validate
+
+
+class Trainer:
+    """What changes while a run trains; the order of events is the loop's."""
+
+    def __init__(
+        self,
+        program: Program,
+        inputs: Inputs,
+        checkpoints: Checkpoints,
+        terminal: Terminal,
+        *,
+        step: int,
+        state: TrainState,
+        loss: Loss,
+        lpips: Distance | None,
+    ) -> None:
+        """Writes what the run is to its logs; computes nothing.
+
+        Args:
+            program: what it computes.
+            inputs: what it is trained and validated on; `inputs.loader` stands at the next batch.
+            checkpoints: where it is saved.
+            terminal: where it is told of.
+            step: updates done.
+            state: after those.
+            loss: to minimise.
+            lpips: measured in validations, if given.
+        """
+        self.step, self.state = step, state
+        self._config, self._mesh = program.config, program.mesh
+        self._schedule, self._lpips = program.schedule, lpips
+        self._inputs, self._checkpoints, self._terminal = inputs, checkpoints, terminal
+        self._train_step, self._forward = program.train_step(loss), program.forward()
+        training, workdir = self._config.training, checkpoints.folder.parent
+        self.writer = RunWriter(workdir)
+        self.writer.hyper_parameters(self._config)
+        self.writer.overview(step, self._config, program.abstract.params)
+        self._profiler = Profiler(workdir / "profile", at=training.profile_at, updates=training.profile_updates)
+        self._times = TimeSplit()
+        batch_shapes = inputs.batch_shapes(self._config)
+        self._utilisation = Utilisation(self._forward, program.abstract.params, batch_shapes, self._mesh)
+        self._recent = Figures()
+
+    def update(self) -> None:
+        """Starts the next update on the devices; waits for the first one of this process, which is compiled."""
+        position = self._inputs.loader.get_state()
+        with self._times.spent_on("data"):
+            batch = next(self._inputs.loader)
+        self._profiler.before_update(self.step + 1)
+        batch = sharding.put_batch(batch, self._mesh, self._config.data.batch_size)
+        self.state, figures = self._train_step(self.state, batch)
+        self.step += 1
+        self._times.count()
+        self._recent.add(self.step, figures, position)
+        self._profiler.after_update(self.step, figures)
+        if not self._terminal.pace.started:
+            jax.block_until_ready(figures)
+            self._terminal.pace.start(self.step)
+            # The clocks of all that follow begin here.
+            self._terminal.note(f"compiled, and did the first step, in {duration(self._times.take()['computing'])}")
+
+    def check_finite(self) -> None:
+        """Waits for the devices; raises FloatingPointError if more updates were not finite than allowed."""
+        allowed = self._config.training.skip_not_finite
+        for found in self._recent.look():
+            clips = self._inputs.names(self._config, found.update - 1)
+            if found.skipped > allowed:
+                kept = self._checkpoints.save_not_finite(self.state, found, clips, allowed=allowed)
+                raise FloatingPointError(f"{found}, of {', '.join(clips)}; the state before it is in {kept}")
+            self._terminal.note(f"left out: {found}, of {', '.join(clips)}")
+
+    def log(self) -> None:
+        """Adds a point to the curves and a line to the terminal, of the updates since the one before."""
+        self.check_finite()
+        figures = self._recent.take()
+        self._terminal.update(self.step, figures["loss"])
+        self.writer.scalars(self.step, "training", figures | {"learning_rate": float(self._schedule(self.step - 1))})
+        spent = self._times.take()
+        if spent:  # else there was the first update alone, whose time is that of compiling
+            self.writer.scalars(self.step, "seconds_an_update", spent)
+            rate = 1 / sum(spent.values())
+            clips = {"updates_a_second": rate, "clips_a_second": rate * self._config.data.batch_size}
+            self.writer.scalars(self.step, "speed", clips | self._utilisation(spent))
+
+    def save(self) -> None:
+        """Starts saving all that continuing needs, unless that was just done."""
+        self.check_finite()  # or a state in which nothing changes any more would become the last
+        with self._times.spent_on("saving"):
+            self._checkpoints.save_last(self.step, self.state, self._inputs.loader.get_state())
+
+    def validate(self, *, pictures: int, stop: Callable[[], bool]) -> Validation | None:
+        """Measures the network, keeps it if it is the best so far, and returns what was found.
+
+        Args:
+            pictures: of how many sequences one is shown.
+            stop: asked now and then, on all hosts alike; once it says so the validation ends and returns None.
+        """
+        with self._times.spent_on("validation"):
+            found = self._measure(pictures, stop)
+            if found is not None:
+                self._checkpoints.save_best(self.step, self.state.best_params, found.scores)
+                self.writer.scalars(self.step, "validation", found.scores)
+                self.writer.pictures(self.step, found.pictures)
+                self._terminal.note(f"step {self.step}: {summary(found.scores)}")
+        return found
+
+    def close(self) -> None:
+        """Returns when everything is on disk but the logs, which `writer.close` ends."""
+        self._profiler.close()
+        self._checkpoints.close()
+
+    def _measure(self, pictures: int, stop: Callable[[], bool]) -> Validation | None:
+        parts = sharding.batch_parts(self._mesh)
+
+        def restore(blur: np.ndarray, voxels: np.ndarray | None) -> Mapping[int, np.ndarray]:
+            clips = sharding.put_batch((blur, voxels), self._mesh, parts)
+            return sharding.own_clips(self._forward(self.state.best_params, *clips))
+
+        return validate(
+            *(restore, self._inputs.val_set),
+            frames=self._inputs.val_set.restored_frames(self._config.validation.frames),
+            batch_size=parts,
+            rows=sharding.host_rows(self._mesh, parts),
+            most=self._config.validation.sequences,
+            pictures=pictures,
+            lpips=self._lpips,
+            sum_over_hosts=hosts.sum_over_hosts,
+            stop=stop,
+            task="validating" if hosts.is_first() else "",
+        )

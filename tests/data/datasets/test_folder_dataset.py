@@ -1,0 +1,208 @@
+"""Tests of reading data sets from disk: clips, what is dropped, and what is an error."""
+
+import logging
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from spikejax.data.datasets.folder_dataset import FolderDataset
+from spikejax.data.datasets.voxel_statistics import (
+    SpikeStatistics,
+    measure_statistics,
+    read_statistics,
+    write_statistics,
+)
+from spikejax.data.spikes.stream_files import StreamConfig, read_dat, write_config, write_dat
+from spikejax.data.spikes.voxels import voxelise
+from spikejax.errors import InputError
+from spikejax.io.box import Box
+from spikejax.io.frame_source import read_picture, write_picture
+
+HEIGHT, WIDTH = 16, 24  # of what make_root writes
+MakeRoot = Callable[..., Path]
+
+
+@pytest.mark.parametrize("ratio", [1, 2])
+def test_clips_are_what_the_files_say(make_root: MakeRoot, tmp_path: Path, ratio: int) -> None:
+    """Catches frames of the wrong window, another range or colour order, and voxels that are not standardised."""
+    root = make_root(tmp_path, ratio=ratio)
+    dataset = FolderDataset(root, "train", frames=3, bins=3)
+    assert len(dataset) == 3 and dataset.sequences() == [("s00", 4), ("s01", 3)]
+    statistics = dataset.statistics
+    assert statistics is not None
+    for index, (sequence, start) in enumerate([("s00", 0), ("s00", 1), ("s01", 0)]):
+        clip = dataset[index]
+        assert clip["name"] == f"{sequence}/{start:06d}"
+        folder = root / "train" / sequence
+        for offset in range(3):
+            stem = f"{start + offset:06d}"
+            for key in ("blur", "sharp"):
+                picture = read_picture(folder / key / f"{stem}.png")
+                np.testing.assert_allclose(clip[key][offset], picture / 255, atol=1e-6)
+            spikes = read_dat(folder / "spike" / f"{stem}.dat", height=HEIGHT // ratio, width=WIDTH // ratio)
+            expected = (np.log1p(voxelise(spikes, 3).astype(np.float64)) - statistics.mean) / statistics.std
+            np.testing.assert_allclose(clip["voxels"][offset], expected, atol=1e-5)
+        assert all(clip[key].dtype == np.float32 for key in ("blur", "sharp", "voxels"))
+    whole = dataset.read_sequence("s00")
+    assert whole["blur"].shape == (4, HEIGHT, WIDTH, 3) and whole["name"] == "s00"
+    np.testing.assert_array_equal(whole["voxels"][1:], dataset[1]["voxels"])
+    with pytest.raises(IndexError):
+        dataset[3]
+
+
+@pytest.mark.parametrize("ratio", [1, 2])
+def test_boxes_are_joint(make_root: MakeRoot, tmp_path: Path, ratio: int) -> None:
+    """Catches voxels of another part than the picture's."""
+    dataset = FolderDataset(make_root(tmp_path, ratio=ratio), "train", frames=2, bins=3)
+    whole, part = dataset[0], dataset.read(0, Box(4, 10, 8, 6))
+    for key in ("blur", "sharp"):
+        np.testing.assert_array_equal(part[key], whole[key][:, 4:12, 10:16])
+    voxels = whole["voxels"][:, 4 // ratio : 12 // ratio, 10 // ratio : 16 // ratio]
+    np.testing.assert_array_equal(part["voxels"], voxels)
+
+
+def test_without_spikes(make_root: MakeRoot, tmp_path: Path) -> None:
+    """Catches the backbone alone needing spike files or statistics."""
+    root = make_root(tmp_path)
+    (root / "statistics.json").unlink()
+    for folder in root.glob("train/*/spike"):
+        shutil.rmtree(folder)
+    assert set(FolderDataset(root, "train", frames=2, bins=None)[0]) == {"blur", "sharp", "name"}
+
+
+def test_given_statistics_take_the_place_of_the_files(make_root: MakeRoot, tmp_path: Path) -> None:
+    """Catches validation with statistics other than the checkpoint's."""
+    dataset = FolderDataset(
+        make_root(tmp_path, split="val"), "val", frames=2, bins=3, statistics=SpikeStatistics(3, 0.5, 2.0, 1)
+    )
+    lowest = dataset.read_sequence("s00")["voxels"].min()
+    assert lowest == pytest.approx((0 - 0.5) / 2)
+
+
+def test_voxel_cache_is_read(make_root: MakeRoot, tmp_path: Path) -> None:
+    """Catches a cache that is ignored, transposed wrongly, or used for another number of bins."""
+    root = make_root(tmp_path, lengths=(2,))
+    plain = FolderDataset(root, "train", frames=2, bins=3)[0]["voxels"]
+    cache = root / "train" / "s00" / "spike_vox"
+    cache.mkdir()
+    for stem in ("000000", "000001"):
+        counts = voxelise(read_dat(root / f"train/s00/spike/{stem}.dat", height=HEIGHT, width=WIDTH), 3)
+        np.save(cache / f"{stem}.npy", np.moveaxis(counts, -1, 0))
+    dataset = FolderDataset(root, "train", frames=2, bins=3)
+    np.testing.assert_array_equal(dataset[0]["voxels"], plain)
+    np.testing.assert_array_equal(dataset.read(0, Box(2, 3, 4, 5))["voxels"], plain[:, 2:6, 3:8])
+    np.save(cache / "000001.npy", np.moveaxis(counts + 1, -1, 0))
+    assert (FolderDataset(root, "train", frames=2, bins=3)[0]["voxels"][1] > plain[1]).all()
+    np.save(cache / "000001.npy", np.zeros((5, HEIGHT, WIDTH), np.float32))
+    np.testing.assert_array_equal(FolderDataset(root, "train", frames=2, bins=3)[0]["voxels"], plain)
+    (cache / "000001.npy").write_text("damaged")
+    with pytest.raises(InputError, match=r"damaged.*000001\.npy"):
+        FolderDataset(root, "train", frames=2, bins=3)[0]
+
+
+def test_one_stream_for_a_sequence(make_root: MakeRoot, tmp_path: Path) -> None:
+    """Catches windows of a sequence's single stream that are cut at the wrong steps."""
+    root = make_root(tmp_path, lengths=(3,))
+    expected = FolderDataset(root, "train", frames=3, bins=3)[0]["voxels"]
+    folder = root / "train" / "s00" / "spike"
+    files = sorted(folder.glob("*.dat"))
+    stream = np.concatenate([read_dat(file, height=HEIGHT, width=WIDTH) for file in files])
+    for file in files:
+        file.unlink()
+    write_dat(folder / "all.dat", stream)
+    write_config(folder, StreamConfig(HEIGHT, WIDTH, "all.dat"))
+    np.testing.assert_array_equal(FolderDataset(root, "train", frames=3, bins=3)[0]["voxels"], expected)
+    # The statistics are of the windows, too.
+    assert measure_statistics(root, bins=3) == read_statistics(root, bins=3)
+    write_dat(folder / "all.dat", stream[:-1])
+    with pytest.raises(InputError, match="12 to 18 as the alignment log says, found 17"):
+        FolderDataset(root, "train", frames=3, bins=3)
+
+
+def test_misaligned_frames_are_dropped_and_logged(
+    make_root: MakeRoot, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Catches windows across a gap, and frames left out without a word."""
+    root = make_root(tmp_path, lengths=(6, 3, 3))
+    (root / "train/s00/spike/000002.dat").unlink()
+    (root / "train/s01/sharp/000001.png").unlink()
+    with caplog.at_level(logging.WARNING):
+        dataset = FolderDataset(root, "train", frames=2, bins=3)
+    assert dataset.sequences() == [("s00@000000", 2), ("s00@000003", 3), ("s02", 3)]
+    names = [dataset[index]["name"] for index in range(len(dataset))]
+    assert [name.split("/")[1] for name in names] == ["000000", "000003", "000004", "000000", "000001"]
+    dropped = [(row.sequence, row.frame) for row in dataset.dropped]
+    assert dropped == [("s00", "000002"), ("s01", "000001"), ("s01", "000000"), ("s01", "000002")]
+    assert "spikes of the frame" in dataset.dropped[0].reason and "sharp picture" in dataset.dropped[1].reason
+    assert "4 frames or sequences" in caplog.text and "000002" in caplog.text
+
+
+def test_disagreeing_sequences_are_dropped(make_root: MakeRoot, tmp_path: Path) -> None:
+    """Catches sharp pictures of another size, small pictures and sequences without spikes that reach training."""
+    root = make_root(tmp_path, lengths=(2, 2, 2, 2))
+    for picture in (root / "train/s00/sharp").iterdir():
+        write_picture(picture, np.zeros((8, 8, 3), np.uint8))
+    shutil.rmtree(root / "train/s01/spike")
+    shutil.rmtree(root / "train/s02/sharp")
+    dataset = FolderDataset(root, "train", frames=2, bins=3, crop=16)
+    assert dataset.sequences() == [("s03", 2)]
+    assert [(row.sequence, row.frame) for row in dataset.dropped] == [("s00", "*"), ("s01", "*"), ("s02", "*")]
+    with pytest.raises(InputError, match=r"none in .*train.*4 dropped"):
+        FolderDataset(root, "train", frames=2, bins=3, crop=17)
+
+
+def truncate(root: Path) -> None:
+    """Cuts a spike file short."""
+    path = root / "train/s00/spike/000001.dat"
+    path.write_bytes(path.read_bytes()[:-5])
+
+
+def shorten(root: Path) -> None:
+    """Leaves whole frames, but fewer than the window has."""
+    path = root / "train/s00/spike/000001.dat"
+    path.write_bytes(path.read_bytes()[: 5 * HEIGHT * WIDTH // 8])
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (truncate, r"48 bytes \(16x24\), found 283 bytes.*000001\.dat"),
+        (shorten, r"expected 6 spike frames as the alignment log says, found 5.*000001\.dat"),
+        (
+            lambda root: write_config(root / "train/s00/spike", StreamConfig(12, 24)),
+            r"16x24 .*found 12x24.*config\.yaml",
+        ),
+        (
+            lambda root: write_picture(root / "train/s00/blur/000001.png", np.zeros((8, 8, 3), np.uint8)),
+            r"000001\.png",
+        ),
+        (
+            lambda root: (root / "train/alignment.csv").write_text("sequence,frame\n"),
+            r"expected columns .*alignment\.csv",
+        ),
+        (lambda root: (root / "train/s00/blur/000000.png").write_text("no picture"), r"decode .*000000\.png"),
+        (lambda root: shutil.rmtree(root / "train"), "expected sequences as .*train"),
+        (lambda root: [path.unlink() for path in root.glob("train/s00/blur/*")], "found none in folder .*blur"),
+    ],
+)
+def test_damage_is_one_clear_error(
+    make_root: MakeRoot, tmp_path: Path, damage: Callable[[Path], object], message: str
+) -> None:
+    """Catches damaged or contradictory files that are used, or that end in something else than an InputError."""
+    root = make_root(tmp_path, lengths=(3,))
+    damage(root)
+    with pytest.raises(InputError, match=message) as caught:
+        FolderDataset(root, "train", frames=2, bins=3)[0]
+    assert "\n" not in str(caught.value)
+
+
+def test_fewer_steps_than_bins_is_said(make_root: MakeRoot, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Catches bins that are always empty without a word."""
+    root = make_root(tmp_path)
+    write_statistics(root, bins=12)
+    with caplog.at_level(logging.WARNING):
+        FolderDataset(root, "train", frames=2, bins=12)
+    assert "6 spike frames per window are fewer than 12 bins" in caplog.text

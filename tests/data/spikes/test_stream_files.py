@@ -1,0 +1,173 @@
+"""Tests of spike files."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from spikejax.data.spikes.stream_files import (
+    StreamConfig,
+    count_frames,
+    read_config,
+    read_dat,
+    read_spikes,
+    write_config,
+    write_dat,
+)
+from spikejax.errors import InputError
+from spikejax.io.box import Box
+
+REAL = Path(__file__).parents[1] / "real"
+
+
+def random_spikes(*shape: int, seed: int = 0) -> np.ndarray:
+    """0 and 1 with even odds."""
+    return np.random.default_rng(seed).integers(0, 2, shape).astype(np.uint8)
+
+
+def test_real_stream_correlates_with_its_picture() -> None:
+    """Catches a wrong bit order, pixel order or row order: without the flip the correlation is about -0.1."""
+    spikes = read_dat(REAL / "frames_131_to_170.dat", height=250, width=400)
+    picture = np.asarray(Image.open(REAL / "sharp_151.png").convert("L")).astype(np.float64)
+    rate = spikes.mean(axis=0)
+    assert spikes.shape == (40, 250, 400)
+    assert np.corrcoef(rate.ravel(), picture.ravel())[0, 1] > 0.98
+    assert np.corrcoef(rate[::-1].ravel(), picture.ravel())[0, 1] < 0.2
+
+
+@pytest.mark.parametrize(("height", "width"), [(4, 16), (5, 24), (8, 3), (2, 12)])
+def test_bits_lie_where_the_format_says(tmp_path: Path, height: int, width: int) -> None:
+    """Catches any difference from a bit-by-bit reading of the format, also where rows do not start at bytes."""
+    content = np.random.default_rng(1).bytes(3 * height * width // 8)
+    path = tmp_path / "a.dat"
+    path.write_bytes(content)
+    expected = np.zeros((3, height, width), np.uint8)
+    for frame in range(3):
+        for row in range(height):
+            for column in range(width):
+                pixel = row * width + column
+                byte = content[frame * height * width // 8 + pixel // 8]
+                expected[frame, height - 1 - row, column] = (byte >> (pixel % 8)) & 1
+    np.testing.assert_array_equal(read_dat(path, height=height, width=width), expected)
+    write_dat(tmp_path / "b.dat", expected)
+    assert (tmp_path / "b.dat").read_bytes() == content
+
+
+@pytest.mark.parametrize(
+    ("shape", "stored_width"),
+    [((3, 6, 8), None), ((1, 8, 5), None), ((2, 4, 400), 416), ((2, 10, 400), None), ((2, 1000, 1000), None)],
+)
+def test_round_trip(tmp_path: Path, shape: tuple[int, ...], stored_width: int | None) -> None:
+    """Catches a writer and a reader that disagree, in every known layout."""
+    spikes = random_spikes(*shape)
+    path = tmp_path / "a.dat"
+    write_dat(path, spikes, stored_width=stored_width)
+    read = read_dat(path, height=shape[1], width=shape[2], stored_width=stored_width)
+    np.testing.assert_array_equal(read, spikes)
+    assert read.flags.c_contiguous and read.dtype == np.uint8
+
+
+def test_padding_columns_are_dropped(tmp_path: Path) -> None:
+    """Catches the wrong columns of the two cameras that store more than they see."""
+    stored = random_spikes(2, 250, 416)
+    write_dat(tmp_path / "head.dat", stored)
+    np.testing.assert_array_equal(read_dat(tmp_path / "head.dat", height=250, width=400), stored[..., :400])
+    stored = random_spikes(1, 1000, 1024)
+    write_dat(tmp_path / "large.dat", stored)
+    expected = np.concatenate([stored[..., :500], stored[..., 512:1012]], axis=-1)
+    np.testing.assert_array_equal(read_dat(tmp_path / "large.dat", height=1000, width=1000), expected)
+
+
+def test_ambiguous_sizes(tmp_path: Path) -> None:
+    """Catches a guess that changes: 26 plain frames are 25 padded ones; 125 camera frames are 128 plain ones."""
+    path = tmp_path / "a.dat"
+    path.write_bytes(bytes(26 * 12_500))
+    assert count_frames(path, height=250, width=400) == 26
+    assert count_frames(path, height=250, width=400, stored_width=416) == 25
+    path.write_bytes(bytes(128_000))
+    assert count_frames(path, height=1000, width=1000) == 1
+
+
+@pytest.mark.parametrize(("height", "width"), [(12, 16), (8, 13)])
+def test_boxes_and_windows_are_parts_of_the_whole(tmp_path: Path, height: int, width: int) -> None:
+    """Catches a part that is read from the wrong rows (they are stored upside down), columns or frames."""
+    spikes = random_spikes(7, height, width)
+    path = tmp_path / "a.dat"
+    write_dat(path, spikes)
+    box = Box(top=2, left=5, height=4, width=7)
+    read = read_dat(path, height=height, width=width, box=box, window=(2, 6))
+    np.testing.assert_array_equal(read, spikes[2:6, 2:6, 5:12])
+    with pytest.raises(InputError, match="at least 8 spike frames .*, found 7"):
+        read_dat(path, height=height, width=width, window=(5, 8))
+
+
+def test_errors_say_what_is_wrong(tmp_path: Path) -> None:
+    """Catches messages without the file, its size and the frame's, and damage that passes silently."""
+    path = tmp_path / "cut.dat"
+    path.write_bytes(bytes(100))
+    with pytest.raises(InputError, match=r"32 bytes \(16x16\), found 100 bytes = 3.12 frames.*cut\.dat"):
+        read_dat(path, height=16, width=16)
+    path.write_bytes(b"")
+    with pytest.raises(InputError, match=r"empty.*cut\.dat"):
+        read_dat(path, height=16, width=16)
+    with pytest.raises(InputError, match=r"found none.*absent\.dat"):
+        read_dat(tmp_path / "absent.dat", height=16, width=16)
+    with pytest.raises(InputError, match="multiple of 8, found 3x3"):
+        write_dat(path, random_spikes(1, 3, 3))
+    with pytest.raises(InputError, match="0 and 1, found 2"):
+        write_dat(path, np.full((1, 8, 8), 2, np.uint8))
+    with pytest.raises(InputError, match="stored width"):
+        write_dat(path, random_spikes(1, 8, 8), stored_width=16)
+    assert [file.name for file in tmp_path.iterdir()] == ["cut.dat"]
+
+
+@pytest.mark.parametrize("kind", [bool, np.uint8, np.float32])
+def test_numpy_files(tmp_path: Path, kind: type) -> None:
+    """Catches arrays that are flipped as if they were `.dat`, and types that are not converted."""
+    spikes = random_spikes(3, 4, 5)
+    np.save(tmp_path / "a.npy", spikes.astype(kind))
+    np.savez_compressed(tmp_path / "a.npz", spikes.astype(kind))
+    for name in ("a.npy", "a.npz"):
+        read = read_spikes(tmp_path / name, height=4, width=5)
+        assert read.dtype == np.uint8
+        np.testing.assert_array_equal(read, spikes)
+
+
+def test_bad_numpy_files(tmp_path: Path) -> None:
+    """Catches other sizes, other values, several arrays and damage that pass silently or end in a traceback."""
+    np.save(tmp_path / "size.npy", random_spikes(3, 4, 5))
+    np.save(tmp_path / "flat.npy", random_spikes(4, 5))
+    np.save(tmp_path / "values.npy", np.full((2, 4, 4), 3))
+    np.savez(tmp_path / "two.npz", a=random_spikes(1, 2, 2), b=random_spikes(1, 2, 2))
+    (tmp_path / "text.npy").write_text("no array")
+    (tmp_path / "cut.npz").write_bytes(b"PK\x03\x04 cut")
+    (tmp_path / "a.txt").write_text("")
+    for name, message in {
+        "size.npy": "of 4x4, found 4x5",
+        "flat.npy": r"\(steps, height, width\), found \(4, 5\)",
+        "values.npy": "other values",
+        "two.npz": r"one array of spikes, found 2 \(a, b\)",
+        "text.npy": "damaged",
+        "cut.npz": "damaged",
+        "absent.npy": "found none",
+        "a.txt": "found .txt",
+    }.items():
+        with pytest.raises(InputError, match=message + ".*" + name):
+            read_spikes(tmp_path / name, height=4, width=4)
+
+
+def test_config_says_the_size(tmp_path: Path) -> None:
+    """Catches height and width exchanged, and configs that are accepted without them."""
+    write_config(tmp_path, StreamConfig(height=6, width=8, filename="stream.dat"))
+    assert read_config(tmp_path) == StreamConfig(6, 8, "stream.dat")
+    spikes = random_spikes(2, 6, 8)
+    write_dat(tmp_path / "stream.dat", spikes)
+    np.testing.assert_array_equal(read_spikes(tmp_path / "stream.dat"), spikes)
+    for text in ("spike_h: 6", "spike_h: 6\nspike_w: wide", "- 1", "a: [", "spike_h: 0\nspike_w: 8"):
+        (tmp_path / "config.yaml").write_text(text)
+        with pytest.raises(InputError, match=r"config\.yaml"):
+            read_config(tmp_path)
+    (tmp_path / "config.yaml").unlink()
+    with pytest.raises(InputError, match="found none"):
+        read_spikes(tmp_path / "stream.dat")

@@ -1,0 +1,171 @@
+"""Weights outside of training runs: round trips, and files that are not what they should be."""
+
+import json
+import shutil
+from pathlib import Path
+
+import jax
+import ml_dtypes
+import numpy as np
+import pytest
+from flax import nnx
+from safetensors.numpy import save_file
+
+from spikejax.errors import InputError
+from spikejax.io.weights import Weights, flatten_params, nest_params, read_weights, write_weights
+from spikejax.models.restorer import build_restorer
+
+# Where a part of a damaged folder cannot be read, orbax does not wait for the other parts; their errors come too late.
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+
+STATISTICS = {"mean": 0.25, "std": 1.5, "bins": 4}
+PARAMS = {
+    "levels": {
+        index: {
+            "kernel": np.arange(6, dtype=np.float32).reshape(2, 3).T + index,
+            "bias": np.zeros(2, ml_dtypes.bfloat16),
+        }
+        for index in range(11)
+    },
+    "norm": {"scale": np.ones(3, np.float16)},
+}
+WEIGHTS = Weights("restorer", {"vrt": {"window": [6, 8, 8]}, "remat": "none"}, PARAMS, STATISTICS)
+
+
+@pytest.fixture(params=["weights.safetensors", "weights"])
+def target(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """A file's name and a folder's, in a folder that does not exist yet."""
+    return tmp_path / "new" / request.param
+
+
+def test_names_and_nesting_are_inverse() -> None:
+    """Catches entries of lists that come back as text, or in another order."""
+    named = flatten_params(PARAMS)
+    assert "levels.10.kernel" in named
+    assert jax.tree.structure(nest_params(named)) == jax.tree.structure(PARAMS)
+
+
+def test_round_trip(target: Path) -> None:
+    """Catches a changed bit, dtype, key or description, and arrays written in the order of their memory."""
+    write_weights(target, WEIGHTS)
+    found = read_weights(target)
+    assert (found.kind, found.model, found.statistics) == (WEIGHTS.kind, WEIGHTS.model, WEIGHTS.statistics)
+    assert jax.tree.structure(found.params) == jax.tree.structure(PARAMS)
+    for ours, theirs in zip(jax.tree.leaves(found.params), jax.tree.leaves(PARAMS), strict=True):
+        assert isinstance(ours, np.ndarray)
+        assert ours.dtype == theirs.dtype
+        np.testing.assert_array_equal(ours, theirs)
+    assert [path.name for path in target.parent.iterdir()] == [target.name]  # nothing temporary is left
+
+
+def test_a_network_is_built_from_what_was_read(target: Path, tiny_model_section: dict) -> None:
+    """Catches keys or a model section that nnx.merge or build_restorer do not take."""
+
+    def abstract(section: dict) -> tuple[nnx.GraphDef, dict]:
+        graphdef, state = nnx.split(nnx.eval_shape(lambda: build_restorer(section, rngs=nnx.Rngs(0))))
+        return graphdef, nnx.to_pure_dict(state)
+
+    _, shapes = abstract(tiny_model_section)
+    params = jax.tree.map(lambda leaf: np.full(leaf.shape, leaf.size, leaf.dtype), shapes)
+    write_weights(target, Weights("restorer", tiny_model_section, params))
+    found = read_weights(target)
+    graphdef, shapes = abstract(found.model)
+    assert jax.tree.structure(found.params) == jax.tree.structure(shapes)
+    kernel = nnx.merge(graphdef, found.params).vrt.conv_first.kernel[...]
+    np.testing.assert_array_equal(kernel, params["vrt"]["conv_first"]["kernel"])
+
+
+@pytest.fixture
+def tiny_model_section() -> dict:
+    """The model section of a configuration, as JSON gives it back."""
+    vrt = dict(window=[2, 4, 4], depths=[1] * 8, dims=[4] * 8, heads=[1] * 8, independent=[7], deformable_groups=2)
+    return dict(vrt=vrt, spike=dict(fusion="none"), compute_dtype="float32", remat="none")
+
+
+def test_what_exists_is_kept(target: Path) -> None:
+    """Catches weights overwritten without having been asked to, and an overwriting that does not happen."""
+    write_weights(target, WEIGHTS)
+    other = Weights("spynet", None, {"scale": np.zeros(2, np.float32)})
+    with pytest.raises(InputError, match="exists already"):
+        write_weights(target, other)
+    assert read_weights(target).kind == "restorer"
+    write_weights(target, other, replace=True)
+    assert read_weights(target).kind == "spynet"
+
+
+def test_a_folder_of_something_else_is_kept(tmp_path: Path) -> None:
+    """Catches a data set deleted by `replace`."""
+    (tmp_path / "data.txt").write_text("mine")
+    with pytest.raises(InputError, match="something else"):
+        write_weights(tmp_path, WEIGHTS, replace=True)
+    assert (tmp_path / "data.txt").read_text() == "mine"
+
+
+def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
+    """Catches a traceback where the file system refuses."""
+    (tmp_path / "file").write_text("")
+    for name in ("weights.safetensors", "weights"):
+        with pytest.raises(InputError, match="cannot write weights to .*file"):
+            write_weights(tmp_path / "file" / name, WEIGHTS)
+
+
+def test_nothing_there(target: Path) -> None:
+    """Catches a message that does not name the path."""
+    with pytest.raises(InputError, match=f"found nothing: .*{target.name}"):
+        read_weights(target)
+
+
+@pytest.mark.parametrize("kept", [0, 5, 200, -1])
+def test_truncated_file(tmp_path: Path, kept: int) -> None:
+    """Catches a file that was cut off in its header or its arrays and is read all the same."""
+    path = tmp_path / "weights.safetensors"
+    write_weights(path, WEIGHTS)
+    path.write_bytes(path.read_bytes()[:kept])
+    with pytest.raises(InputError, match="weights.safetensors is not a whole"):
+        read_weights(path)
+
+
+@pytest.mark.parametrize("damage", ["params", "params/manifest.ocdbt", "params/_METADATA", "weights.json", "cut"])
+def test_damaged_folder(tmp_path: Path, damage: str) -> None:
+    """Catches a traceback of orbax, or parameters quietly missing, where a part of the folder is gone."""
+    path = tmp_path / "weights"
+    write_weights(path, WEIGHTS)
+    if damage == "cut":
+        for file in (path / "params").glob("**/d/*"):
+            file.write_bytes(file.read_bytes()[:40])
+    elif (path / damage).is_dir():
+        shutil.rmtree(path / damage)
+    else:
+        (path / damage).unlink()
+    with pytest.raises(InputError, match=f"{path}"):
+        read_weights(path)
+
+
+def test_foreign_files(tmp_path: Path) -> None:
+    """Catches arrays of another program taken for ours, and a message that does not say what to do."""
+    path = tmp_path / "foreign.safetensors"
+    save_file({"conv.weight": np.zeros(3, np.float32)}, path)
+    with pytest.raises(InputError, match="python -m convert to-jax"):
+        read_weights(path)
+    (tmp_path / "weights.pth").write_bytes(b"PK")
+    with pytest.raises(InputError, match="python -m convert to-jax"):
+        read_weights(tmp_path / "weights.pth")
+    with pytest.raises(InputError, match="got .*weights.npz"):
+        write_weights(tmp_path / "weights.npz", WEIGHTS)
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"format": 2}, "has the format 2"),
+        ({"kind": "resnet"}, "weights of 'resnet'"),
+        ({"more": 1}, "does not describe"),
+    ],
+)
+def test_description_of_another_version(tmp_path: Path, change: dict, told: str) -> None:
+    """Catches a newer or foreign description that is half understood."""
+    path = tmp_path / "weights.safetensors"
+    description = {"format": 1, "kind": "spynet", "model": None, "statistics": None, **change}
+    save_file({"scale": np.zeros(3, np.float32)}, path, metadata={"spikejax": json.dumps(description)})
+    with pytest.raises(InputError, match=told):
+        read_weights(path)

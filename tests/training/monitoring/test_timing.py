@@ -1,0 +1,53 @@
+"""Where the time goes, and operations counted by hand."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from spikejax.hardware.chips import CHIPS
+from spikejax.training.monitoring.provenance import versions
+from spikejax.training.monitoring.timing import TimeSplit, Utilisation
+
+
+def test_time_is_split_into_all_of_it() -> None:
+    """Catches time that is counted twice or not at all, and parts that are not begun anew."""
+    now = [0.0]
+    times = TimeSplit(clock=lambda: now[0])
+    with times.spent_on("data"):
+        now[0] += 1.0
+    now[0] += 6.0
+    with times.spent_on("saving"):
+        now[0] += 3.0
+    for _ in range(2):
+        times.count()
+    assert times.take() == {"data": 0.5, "saving": 1.5, "validation": 0.0, "computing": 3.0}
+    for _ in range(4):
+        times.count()
+    now[0] += 4.0
+    assert times.take()["computing"] == 1.0
+    assert times.take() == {}
+
+
+def test_utilisation(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Catches the backward pass left out, and a peak of one device for all."""
+    mesh = jax.make_mesh((1,), ("data",))
+    batch = {"blur": jax.ShapeDtypeStruct((4, 4), jnp.float32)}
+
+    def forward(params: Any, blur: Any, voxels: Any) -> Any:
+        return blur @ params
+
+    spent = {"data": 0.5, "computing": 1.5, "saving": 9.0}
+    params = jax.ShapeDtypeStruct((4, 4), jnp.float32)
+    assert Utilisation(forward, params, batch, mesh)(spent) == {}
+    monkeypatch.setattr("spikejax.training.monitoring.timing.chip_of", lambda _: CHIPS["v5e"])
+    mfu = 3 * 128 / (197e12 * 2)
+    assert Utilisation(forward, params, batch, mesh)(spent) == {"model_flop_utilisation": pytest.approx(mfu)}
+
+
+def test_versions_name_what_ran() -> None:
+    """Catches a record that cannot tell which code made a run."""
+    found = versions()
+    assert found["jax"] == jax.__version__
+    assert {"python", "devices", "numpy"} <= found.keys()
