@@ -86,7 +86,7 @@ def imports(path: Path, name: str) -> Iterator[str]:
                 # These two packages have another name where they are installed (spikejax.convert, spikejax.configs).
                 assert name.split(".")[0] in ("convert", "configs") and node.level == 1, f"{name} imports relatively"
                 base = ".".join(filter(None, (name.split(".")[0], base)))
-            # `from spikejax.data import dat` imports the module spikejax.data.spikes.stream_files.
+            # `from spikejax.io import box` imports the module spikejax.io.box.
             yield from (f"{base}.{alias.name}" for alias in node.names)
 
 

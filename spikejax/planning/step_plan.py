@@ -110,7 +110,7 @@ def plan_step(config: ConfigDict, topology: Topology, *, build: Build = build_re
     train_step: Any = program.train_step(loss)
     forward: Any = program.forward()
     batch = _abstract_batch(config, program.network.spike_bins, sharding.batch_sharding(mesh))
-    forward_traced = forward.trace(abstract.params, batch["blur"], batch.get("voxels"))
+    forward_traced = forward.trace(abstract.params, batch["input"], batch.get("voxels"))
     recon = jax.tree.leaves(forward_traced.out_info)[0]
     batch["sharp"] = jax.ShapeDtypeStruct(recon.shape, jnp.float32, sharding=sharding.batch_sharding(mesh))
     traced = train_step.trace(abstract, batch)
@@ -151,7 +151,7 @@ def _abstract_batch(config: ConfigDict, bins: int | None, place: jax.sharding.Sh
     """The batch without the sharp clips, and with spikes at the resolution of the pictures."""
     shape = (config.data.batch_size, config.data.frames, config.data.crop, config.data.crop)
     vrt = config.model.vrt
-    channels = {"blur": vrt.input_channels + vrt.noise_map} | ({} if bins is None else {"voxels": bins})
+    channels = {"input": vrt.input_channels + vrt.noise_map} | ({} if bins is None else {"voxels": bins})
     return {
         name: jax.ShapeDtypeStruct((*shape, count), jnp.float32, sharding=place) for name, count in channels.items()
     }

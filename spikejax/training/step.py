@@ -167,10 +167,10 @@ def make_train_step(
     def loss_and_gradient(params: Any, batch: Batch, key: Array) -> tuple[Array, Any]:
         def loss_of(params: Any) -> Float[Array, ""]:
             params = jax.tree.map(lambda leaf, still: jax.lax.stop_gradient(leaf) if still else leaf, params, frozen)
-            recon = nnx.merge(network.graph, params)(batch["blur"], batch.get("voxels"), key=key)
+            recon = nnx.merge(network.graph, params)(batch["input"], batch.get("voxels"), key=key)
             if recon.shape != batch["sharp"].shape:  # a loss would broadcast, and teach something else
                 raise InputError(
-                    f"the network makes clips {recon.shape} of an input {batch['blur'].shape}, expected those of the "
+                    f"the network makes clips {recon.shape} of an input {batch['input'].shape}, expected those of the "
                     f"sharp clips, {batch['sharp'].shape} (batch, frames, rows, columns, channels)"
                 )
             return loss(recon, batch["sharp"])

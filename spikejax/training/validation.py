@@ -42,7 +42,7 @@ class Sequences(Protocol):
         """Height, width, and picture size over spike size of a window."""
 
     def read_sequence(self, name: str, start: int = 0, stop: int | None = None) -> dict[str, Any]:
-        """Frames of a sequence: "blur", "sharp" and, with spikes, "voxels"."""
+        """Frames of a sequence: "input", "sharp" and, with spikes, "voxels"."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,7 +109,7 @@ def validate(
         if stop():
             return None
         loaded = {row: _read(dataset, batch[min(row, len(batch) - 1)]) for row in own_rows}
-        blur, voxels = (_stack([clip.get(kind) for clip in loaded.values()]) for kind in ("blur", "voxels"))
+        blur, voxels = (_stack([clip.get(kind) for clip in loaded.values()]) for kind in ("input", "voxels"))
         for row, recon in restore(blur, voxels).items():
             if row >= len(batch):
                 continue  # a repetition
@@ -119,7 +119,7 @@ def validate(
                 raise InputError(
                     f"the network makes clips {recon.shape}, expected those of the sharp ones, {sharp.shape}"
                 )
-            kinds = (without_network(loaded[row]["blur"], sharp), recon, sharp)
+            kinds = (without_network(loaded[row]["input"], sharp), recon, sharp)
             blur8, recon8, sharp8 = (metrics.to_uint8(np.asarray(kind[: clip.counted], np.float32)) for kind in kinds)
             table[clip.row : clip.row + clip.counted] = _measure(blur8, recon8, sharp8, columns, lpips)
             frame = middle[clip.name] - clip.start

@@ -144,7 +144,7 @@ def tiny_batch() -> dict[str, np.ndarray]:
     rng = np.random.default_rng(0)
     blur = rng.uniform(0.2, 0.8, (8, 2, 8, 8, 3)).astype(np.float32)
     voxels = rng.normal(size=(8, 2, 8, 8, 4)).astype(np.float32)
-    return {"blur": blur, "voxels": voxels, "sharp": blur + 0.1 * np.tanh(voxels[..., :3])}
+    return {"input": blur, "voxels": voxels, "sharp": blur + 0.1 * np.tanh(voxels[..., :3])}
 
 
 @pytest.fixture

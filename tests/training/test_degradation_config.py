@@ -168,7 +168,7 @@ def test_a_clip_of_another_shape_is_refused(root: Path) -> None:
     groups = len(config.model.vrt.depths)
     config.model.vrt.depths, config.model.vrt.dims = (1,) * groups, (8,) * groups
     config.model.vrt.heads = (1,) * groups
-    batch = {key: jax.ShapeDtypeStruct((2, 4, 16, 16, 3), jnp.float32) for key in ("blur", "sharp")}
+    batch = {key: jax.ShapeDtypeStruct((2, 4, 16, 16, 3), jnp.float32) for key in ("input", "sharp")}
     with pytest.raises(InputError, match=r"makes clips \(2, 1, 16, 16, 3\) .* expected .* \(2, 4, 16, 16, 3\)"):
         traced_step(config, batch)
 

@@ -55,7 +55,7 @@ def run(
 ) -> tuple[list, TrainState]:
     """Losses of `steps` updates on one batch, on all devices, and the state after them."""
     train_step, state = compiled(network, config, seed=seed)
-    placed = sharding.put_batch(batch, sharding.make_mesh(config.mesh.to_dict()), len(batch["blur"]))
+    placed = sharding.put_batch(batch, sharding.make_mesh(config.mesh.to_dict()), len(batch["input"]))
     losses = []
     for _ in range(steps):
         state, figures = train_step(state, placed)
@@ -130,8 +130,8 @@ def test_parameters_that_begin_as_zero(network: NetworkDescription, config: Conf
     config.training.start_at_zero = r"^last\."
     _, state = run(network, config, batch, steps=0)
     forward = make_forward(network, sharding.make_mesh(config.mesh.to_dict()))
-    recon = forward(state.params, jnp.asarray(batch["blur"]), jnp.asarray(batch["voxels"]))
-    np.testing.assert_array_equal(recon, batch["blur"])
+    recon = forward(state.params, jnp.asarray(batch["input"]), jnp.asarray(batch["voxels"]))
+    np.testing.assert_array_equal(recon, batch["input"])
     assert float(jnp.abs(state.params["first"]["kernel"]).min()) > 0
 
 
@@ -160,10 +160,10 @@ def test_forward_is_deterministic_and_serves_every_size(
     mesh = sharding.make_mesh(config.mesh.to_dict())
     _, state = run(network, config, batch, steps=1)
     forward: Any = make_forward(network, mesh)
-    first = forward(state.params, jnp.asarray(batch["blur"]), jnp.asarray(batch["voxels"]))
-    second = forward(state.params, jnp.asarray(batch["blur"]), jnp.asarray(batch["voxels"]))
+    first = forward(state.params, jnp.asarray(batch["input"]), jnp.asarray(batch["voxels"]))
+    second = forward(state.params, jnp.asarray(batch["input"]), jnp.asarray(batch["voxels"]))
     np.testing.assert_array_equal(first, second)
-    small = forward(state.params, jnp.asarray(batch["blur"][:, :, :4]), jnp.asarray(batch["voxels"][:, :, :4]))
+    small = forward(state.params, jnp.asarray(batch["input"][:, :, :4]), jnp.asarray(batch["voxels"][:, :, :4]))
     np.testing.assert_allclose(small[:, :, :3], first[:, :, :3], atol=1e-6)  # the last row sees the new border
     assert forward._cache_size() == 2
 

@@ -94,7 +94,7 @@ def test_two_hosts_are_one(tmp_path: Path, root: Path, build: Build) -> None:
 
 JOIN = """
 from spikejax.cli import run
-from spikejax import hosts
+from spikejax.distributed import hosts
 run(lambda arguments: hosts.join("127.0.0.1:1", 2, 1, wait_seconds=2, heartbeat_seconds=10))
 """
 

@@ -21,11 +21,11 @@ class Memory:
             rng = np.random.default_rng(number)
             blur, sharp = rng.uniform(size=(2, *size, 3)).astype(np.float32)
             voxels = rng.normal(size=(*size, 4)).astype(np.float32)
-            self.contents["abcdefg"[number]] = {"blur": blur, "sharp": sharp, "voxels": voxels}
+            self.contents["abcdefg"[number]] = {"input": blur, "sharp": sharp, "voxels": voxels}
 
     def sequences(self) -> list[tuple[str, int]]:
         """See `FolderDataset`."""
-        return [(name, len(clip["blur"])) for name, clip in self.contents.items()]
+        return [(name, len(clip["input"])) for name, clip in self.contents.items()]
 
     def first_windows(self) -> list[int]:
         """See `FolderDataset`."""
@@ -33,7 +33,7 @@ class Memory:
 
     def size(self, index: int) -> tuple[int, int, int]:
         """See `FolderDataset`."""
-        height, width = list(self.contents.values())[index]["blur"].shape[1:3]
+        height, width = list(self.contents.values())[index]["input"].shape[1:3]
         return height, width, 1
 
     def read_sequence(self, name: str, start: int = 0, stop: int | None = None) -> dict[str, Any]:
@@ -59,7 +59,7 @@ def expected(of: str, metric: Callable[[np.ndarray, np.ndarray], float]) -> list
     """A metric of every frame, by sequence."""
     figures = []
     for clip in DATA.contents.values():
-        kinds = clip | {"recon": brighten(clip["blur"], clip["voxels"])}
+        kinds = clip | {"blur": clip["input"], "recon": brighten(clip["input"], clip["voxels"])}
         pairs = zip(metrics.to_uint8(kinds[of]), metrics.to_uint8(clip["sharp"]), strict=True)
         figures.append([metric(*pair) for pair in pairs])
     return figures
@@ -130,9 +130,9 @@ def test_pictures_are_blur_recon_sharp_of_the_first_sequences() -> None:
     assert found is not None and list(found.pictures) == ["a"]
     blur, recon, sharp = np.split(found.pictures["a"], 3, axis=1)
     clip = DATA.contents["a"]
-    np.testing.assert_array_equal(blur, metrics.to_uint8(clip["blur"][2]))
+    np.testing.assert_array_equal(blur, metrics.to_uint8(clip["input"][2]))
     np.testing.assert_array_equal(sharp, metrics.to_uint8(clip["sharp"][2]))
-    np.testing.assert_array_equal(recon, metrics.to_uint8(brighten(clip["blur"], clip["voxels"])[2]))
+    np.testing.assert_array_equal(recon, metrics.to_uint8(brighten(clip["input"], clip["voxels"])[2]))
 
 
 def test_lpips_is_a_mean_like_the_others() -> None:

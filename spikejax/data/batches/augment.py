@@ -61,7 +61,7 @@ def augment(sample: Mapping[str, Clip], augmentation: Augmentation) -> dict[str,
     """The sample mirrored, turned and played as told; arrays are contiguous.
 
     Args:
-        sample: "blur" and "sharp" [t, h, w, c], and perhaps "voxels" [t, h', w', k].
+        sample: "input" and "sharp" [t, h, w, c], and perhaps "voxels" [t, h', w', k].
         augmentation: what to do to all of them.
     """
     result = {key: _move(clip, augmentation) for key, clip in sample.items()}

@@ -1,7 +1,7 @@
 """Clips of a data set, whatever it is kept in: blurry frames, sharp frames and voxels of consecutive frames.
 
-Every window of consecutive usable frames is a sample. Sizes are those of the sharp pictures; "blur", the input of the
-network, may be smaller or made of them (see `degradation`). As stored a clip is 8-bit pictures and whole counts; as the
+Every window of consecutive usable frames is a sample. Sizes are those of the sharp pictures; "input", which the
+network takes, may be smaller or made of them (see `degradation`). As stored a clip is 8-bit pictures and whole counts; as the
 network takes it pictures are float32 in [0, 1] and voxels are standardised. The former is a quarter of the size, so
 that cropping, turning and batching come before `finish`.
 """
@@ -90,7 +90,7 @@ class ClipDataset(abc.ABC, Generic[RunT]):
 
     @abc.abstractmethod
     def _read_frames(self, run: RunT, start: int, stop: int, box: Box) -> dict[str, np.ndarray]:
-        """Frames [start, stop) of a run within a box, as stored; "blur" only if the degradation reads it."""
+        """Frames [start, stop) of a run within a box, as stored; "input" only if the degradation reads it."""
 
     def __len__(self) -> int:
         """Number of windows."""
@@ -136,7 +136,7 @@ class ClipDataset(abc.ABC, Generic[RunT]):
             box: read only this part of the sharp pictures, and of all else what corresponds; on the `grid`.
 
         Returns:
-            "blur" and "sharp" [t, h, w, 3] float32 in [0, 1] (for a degradation of the shapes that it names); "voxels"
+            "input" and "sharp" [t, h, w, 3] float32 in [0, 1] (for a degradation of the shapes that it names); "voxels"
             [t, h', w', k] float32, standardised, unless the data set is read without spikes; "name", of the sequence
             and the first frame.
         """
@@ -146,7 +146,7 @@ class ClipDataset(abc.ABC, Generic[RunT]):
     def read_stored(
         self, index: int, box: Box | None = None, rng: np.random.Generator | None = None
     ) -> dict[str, np.ndarray]:
-        """The same clip as stored: "blur" and "sharp" of 0 to 255, "voxels" whole counts; without a name.
+        """The same clip as stored: "input" and "sharp" of 0 to 255, "voxels" whole counts; without a name.
 
         Args:
             index: of the window.
@@ -158,7 +158,7 @@ class ClipDataset(abc.ABC, Generic[RunT]):
 
     def finish(self, stored: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """A stored clip, or a batch of them, as the network takes it; see `read`."""
-        finished = {key: stored[key].astype(np.float32) / np.float32(255) for key in ("blur", "sharp")}
+        finished = {key: stored[key].astype(np.float32) / np.float32(255) for key in ("input", "sharp")}
         if "voxels" in stored:
             assert self.statistics is not None
             mean, std = self.statistics.mean, self.statistics.std

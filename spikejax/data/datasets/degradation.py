@@ -57,9 +57,9 @@ class Degradation:
         return 2 * frames - 1 if self.kind == "interpolation" else frames
 
     def shapes(self, frames: int, height: int, width: int) -> dict[str, tuple[int, int, int, int]]:
-        """The shapes of "blur" and "sharp" for an input of this size."""
+        """The shapes of "input" and "sharp" for an input of this size."""
         return {
-            "blur": (frames, height, width, 4 if self.kind == "noise" else 3),
+            "input": (frames, height, width, 4 if self.kind == "noise" else 3),
             "sharp": (1 if self.kind == "interpolation" else frames, height * self.scale, width * self.scale, 3),
         }
 
@@ -76,7 +76,7 @@ class Degradation:
     def apply(
         self, stored: Mapping[str, Clip], *, inner: Box, generators: Sequence[np.random.Generator]
     ) -> dict[str, Clip]:
-        """The clip with its input "blur", made of "sharp" unless it was read.
+        """The clip with its "input", made of "sharp" unless it was read.
 
         Args:
             stored: the clip as stored; the sharp pictures with their `surroundings`.
@@ -88,14 +88,14 @@ class Degradation:
         sharp = stored["sharp"]
         clip = {**stored, "sharp": sharp[(slice(None), *inner.slices)]}
         if self.kind in _SHRINKING:
-            clip["blur"] = shrink(sharp, self.scale, kind=self.kind)[(slice(None), *(inner // self.scale).slices)]
+            clip["input"] = shrink(sharp, self.scale, kind=self.kind)[(slice(None), *(inner // self.scale).slices)]
         elif self.kind == "noise":
             low, high = self.sigma
             sigma = low if low == high else generators[0].uniform(low, high)
-            clip["blur"] = add_noise(sharp, sigma, generators)
+            clip["input"] = add_noise(sharp, sigma, generators)
         else:
             middle = len(sharp) // 2
-            clip |= {"blur": sharp[::2], "sharp": sharp[middle : middle + 1]}
+            clip |= {"input": sharp[::2], "sharp": sharp[middle : middle + 1]}
         return clip
 
 

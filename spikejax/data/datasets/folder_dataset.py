@@ -95,7 +95,7 @@ class FolderDataset(ClipDataset[FrameRun]):
         clip = {"sharp": self._read_pictures([frame.sharp for frame in frames], run.arrays.sharp, frames, size, box)}
         if self.degradation.reads_input:
             paths, smaller = [frame.blur for frame in frames], (run.height // scale, run.width // scale)
-            clip["blur"] = self._read_pictures(paths, run.arrays.blur, frames, smaller, box // scale)
+            clip["input"] = self._read_pictures(paths, run.arrays.blur, frames, smaller, box // scale)
         if self._bins is not None:
             clip["voxels"] = self._read_counts(frames, run, self._bins, box // run.ratio)
         return clip

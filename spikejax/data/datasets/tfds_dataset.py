@@ -82,8 +82,9 @@ class TfdsDataset(ClipDataset[ShardRun]):
 
     def _read_frames(self, run: ShardRun, start: int, stop: int, box: Box) -> dict[str, np.ndarray]:
         records = self._records.__getitems__(range(run.first + start, run.first + stop))
-        pictures = ("blur", "sharp") if self.degradation.reads_input else ("sharp",)
-        clip = {key: np.stack([record[key][box.slices] for record in records]) for key in pictures}
+        # Shards call the input what the folders do.
+        pictures = {"input": "blur", "sharp": "sharp"} if self.degradation.reads_input else {"sharp": "sharp"}
+        clip = {key: np.stack([record[feature][box.slices] for record in records]) for key, feature in pictures.items()}
         if self._bins is not None:
             part = (box // run.ratio).slices
             clip["voxels"] = np.stack([record["voxels"][part] for record in records])

@@ -65,7 +65,7 @@ class Utilisation:
         chip = chip_of(mesh.devices.flat[0])
         self._least_seconds = None  # of an update, at the peak
         if chip is not None:
-            traced = jax.make_jaxpr(forward)(params, batch["blur"], batch.get("voxels"))
+            traced = jax.make_jaxpr(forward)(params, batch["input"], batch.get("voxels"))
             flops = BACKWARD_AND_FORWARD * count_flops(traced, platform=chip.platform)
             self._least_seconds = flops / (chip.bfloat16_flops * mesh.devices.size)
 

@@ -17,7 +17,7 @@ def index_clip() -> dict[str, np.ndarray]:
     """A clip whose values say where they come from, the same in all three arrays: time, row, column."""
     time, row, column = np.meshgrid(np.arange(3), np.arange(4), np.arange(4), indexing="ij")
     clip = np.stack([time, row, column], axis=-1).astype(np.float32)
-    return {"blur": clip, "sharp": clip.copy(), "voxels": clip.copy()}
+    return {"input": clip, "sharp": clip.copy(), "voxels": clip.copy()}
 
 
 @pytest.mark.parametrize("turns", range(4))
@@ -27,12 +27,12 @@ def test_all_three_move_together(turns: int, rows: bool, columns: bool) -> None:
     """Catches a flip or turn of one array alone, of the wrong axes, or of time."""
     moved = augment(index_clip(), Augmentation(flip_rows=rows, flip_columns=columns, quarter_turns=turns))
     for time in range(3):
-        expected = index_clip()["blur"][time]
+        expected = index_clip()["input"][time]
         expected = expected[::-1] if rows else expected
         expected = expected[:, ::-1] if columns else expected
         for _ in range(turns):
             expected = expected.transpose(1, 0, 2)[::-1]
-        for key in ("blur", "sharp", "voxels"):
+        for key in ("input", "sharp", "voxels"):
             np.testing.assert_array_equal(moved[key][time], expected)
             assert moved[key].flags.c_contiguous
 
@@ -41,7 +41,7 @@ def test_reversed_time_reverses_the_bins_too() -> None:
     """Catches bins that still run forward in a clip that is played backwards."""
     clip = index_clip()
     moved = augment(clip, Augmentation(reverse_time=True))
-    np.testing.assert_array_equal(moved["blur"], clip["blur"][::-1])
+    np.testing.assert_array_equal(moved["input"], clip["input"][::-1])
     np.testing.assert_array_equal(moved["sharp"], clip["sharp"][::-1])
     np.testing.assert_array_equal(moved["voxels"], clip["voxels"][::-1, ..., ::-1])
 
@@ -69,18 +69,18 @@ def test_batches_are_parts_of_the_clips(dataset: FolderDataset) -> None:
     """Catches pictures, sharp pictures and voxels of different places, and a crop that never moves."""
     loader = train_loader(dataset, batch_size=7, workers=0, flips=False, rotate=False, **OPTIONS)
     batch = next(loader)
-    assert batch["blur"].shape == (7, 2, 8, 8, 3) and batch["voxels"].shape == (7, 2, 4, 4, 3)
-    assert set(batch) == {"blur", "sharp", "voxels"}
+    assert batch["input"].shape == (7, 2, 8, 8, 3) and batch["voxels"].shape == (7, 2, 4, 4, 3)
+    assert set(batch) == {"input", "sharp", "voxels"}
     height, width, _ = dataset.size(0)
     clips = [dataset[index] for index in range(7)]
     places = []
-    for blur, sharp, voxels in zip(batch["blur"], batch["sharp"], batch["voxels"], strict=True):
+    for blur, sharp, voxels in zip(batch["input"], batch["sharp"], batch["voxels"], strict=True):
         (found,) = [
             (index, top, left)
             for index in range(7)
             for top in range(height - 7)
             for left in range(width - 7)
-            if np.array_equal(clips[index]["blur"][:, top : top + 8, left : left + 8], blur)
+            if np.array_equal(clips[index]["input"][:, top : top + 8, left : left + 8], blur)
         ]
         index, top, left = found
         places.append(found)
@@ -109,9 +109,9 @@ def test_epochs_and_seeds_differ(dataset: FolderDataset) -> None:
     """Catches an epoch that repeats the one before, and a seed without effect."""
     loader = train_loader(dataset, batch_size=7, workers=0, **OPTIONS)
     first, second = next(loader), next(loader)
-    assert not np.array_equal(first["blur"], second["blur"])
+    assert not np.array_equal(first["input"], second["input"])
     other = train_loader(dataset, batch_size=7, workers=0, crop=8, seed=4)
-    assert not np.array_equal(first["blur"], next(other)["blur"])
+    assert not np.array_equal(first["input"], next(other)["input"])
 
 
 def test_a_window_is_cut_and_turned_anew_in_every_epoch(make_root: Callable[..., Path], tmp_path: Path) -> None:
@@ -119,7 +119,7 @@ def test_a_window_is_cut_and_turned_anew_in_every_epoch(make_root: Callable[...,
     only = FolderDataset(make_root(tmp_path, lengths=(2,)), "train", frames=2, bins=None)
     assert len(only) == 1
     loader = train_loader(only, batch_size=1, workers=0, **OPTIONS)
-    assert len({next(loader)["blur"].tobytes() for _ in range(20)}) > 15
+    assert len({next(loader)["input"].tobytes() for _ in range(20)}) > 15
 
 
 @pytest.mark.parametrize("workers", [0, 2])
@@ -160,11 +160,11 @@ def test_position_is_that_of_any_number_of_hosts(dataset: FolderDataset) -> None
             next(part)
     states = [part.get_state() for part in four]
     assert all(state == states[0] for state in states)
-    expected = np.concatenate([next(part)["blur"] for part in four])
+    expected = np.concatenate([next(part)["input"] for part in four])
     two = [train_loader(dataset, batch_size=4, workers=0, shard_index=n, shard_count=2, **OPTIONS) for n in range(2)]
     for part in two:
         part.set_state(states[0])
-    np.testing.assert_array_equal(np.concatenate([next(part)["blur"] for part in two]), expected)
+    np.testing.assert_array_equal(np.concatenate([next(part)["input"] for part in two]), expected)
 
 
 def test_every_sample_once_an_epoch(dataset: FolderDataset, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -204,7 +204,7 @@ def test_threshold_is_drawn_anew_for_every_sample(dataset: FolderDataset) -> Non
         next(train_loader(dataset, batch_size=7, workers=0, threshold_factor=factor, **OPTIONS))
         for factor in (1.0, 4.0)
     )
-    np.testing.assert_array_equal(raised["blur"], plain["blur"])
+    np.testing.assert_array_equal(raised["input"], plain["input"])
     axes = (1, 2, 3, 4)
     lower = raised["voxels"].sum(axis=axes) / plain["voxels"].sum(axis=axes)
     assert (raised["voxels"] <= plain["voxels"]).all() and len(set(lower)) == 7

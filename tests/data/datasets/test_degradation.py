@@ -74,10 +74,10 @@ def test_a_crop_is_a_part_of_the_whole(make_pictures: Callable[..., Path], tmp_p
     dataset = FolderDataset(root, "train", frames=2, bins=None, degradation=Degradation(kind, 4))
     whole, part = dataset.read_stored(0), dataset.read_stored(0, box)
     assert dataset.size(0) == (48, 64, 1)  # 66 is not a multiple
-    assert whole["sharp"].shape == (2, 48, 64, 3) and whole["blur"].shape == (2, 12, 16, 3)
-    np.testing.assert_array_equal(whole["blur"], shrink(whole["sharp"], 4, kind=kind))
+    assert whole["sharp"].shape == (2, 48, 64, 3) and whole["input"].shape == (2, 12, 16, 3)
+    np.testing.assert_array_equal(whole["input"], shrink(whole["sharp"], 4, kind=kind))
     np.testing.assert_array_equal(part["sharp"], whole["sharp"][(slice(None), *box.slices)])
-    np.testing.assert_array_equal(part["blur"], whole["blur"][(slice(None), *(box // 4).slices)])
+    np.testing.assert_array_equal(part["input"], whole["input"][(slice(None), *(box // 4).slices)])
 
 
 @pytest.fixture
@@ -110,11 +110,11 @@ def test_small_pictures_are_read_at_the_same_place(make_pictures: Callable[..., 
     loader = train_loader(dataset, batch_size=4, crop=3, seed=1, workers=0, reverse_time=True)
     for _ in range(3):
         batch = next(loader)
-        assert batch["blur"].shape == (4, 2, 3, 3, 3) and batch["sharp"].shape == (4, 2, 12, 12, 3)
+        assert batch["input"].shape == (4, 2, 3, 3, 3) and batch["sharp"].shape == (4, 2, 12, 12, 3)
         corners = [
             batch["sharp"][:, :, row::4, column::4] for row in (0, 3) for column in (0, 3)
         ]  # whichever was the upper left one before turning
-        same = [np.abs(1 - batch["blur"] - corner).max(axis=(1, 2, 3, 4)) < 1e-6 for corner in corners]
+        same = [np.abs(1 - batch["input"] - corner).max(axis=(1, 2, 3, 4)) < 1e-6 for corner in corners]
         assert np.any(same, axis=0).all()
     with pytest.raises(InputError, match="blurry pictures of 6x8, sharp ones of 24x32, expected 2 times as large"):
         FolderDataset(root, "train", frames=2, bins=None, degradation=Degradation(scale=2))
@@ -125,11 +125,11 @@ def test_noise_of_a_frame_does_not_depend_on_its_clip(make_pictures: Callable[..
     root = make_pictures(tmp_path, frames=4, blurry=False)
     dataset = FolderDataset(root, "train", frames=2, bins=None, degradation=Degradation("noise", sigma=(10.0, 10.0)))
     whole, part = dataset.read_sequence("s0"), dataset.read_sequence("s0", 1, 3)
-    np.testing.assert_array_equal(whole["blur"][1:3], part["blur"])
-    np.testing.assert_allclose(whole["blur"][..., 3], 10 / 255, rtol=1e-6)
-    noise = whole["blur"][..., :3] - whole["sharp"]
+    np.testing.assert_array_equal(whole["input"][1:3], part["input"])
+    np.testing.assert_allclose(whole["input"][..., 3], 10 / 255, rtol=1e-6)
+    noise = whole["input"][..., :3] - whole["sharp"]
     other = dataset.read_sequence("s1")
-    noises = [*noise, *(other["blur"][..., :3] - other["sharp"])]
+    noises = [*noise, *(other["input"][..., :3] - other["sharp"])]
     assert len({frame.tobytes() for frame in noises}) == 8
     assert abs(np.std(noises) * 255 - 10) < 0.3
 
@@ -146,8 +146,8 @@ def test_noise_is_a_function_of_seed_and_position(make_pictures: Callable[..., P
     continued = train_loader(dataset, batch_size=2, crop=8, seed=1, workers=0)
     continued.set_state(state)
     halves += [next(continued) for _ in range(3)]
-    blur = np.concatenate([batch["blur"] for batch in batches])
-    np.testing.assert_array_equal(blur, np.concatenate([half["blur"] for half in halves]))
+    blur = np.concatenate([batch["input"] for batch in batches])
+    np.testing.assert_array_equal(blur, np.concatenate([half["input"] for half in halves]))
     levels = 255 * blur[..., 3]
     assert levels.min() >= 0 and levels.max() <= 50 and len(np.unique(levels)) == len(blur)  # one for each clip
     sharp = np.concatenate([batch["sharp"] for batch in batches])
@@ -161,13 +161,13 @@ def test_the_middle_frame_is_sought(make_pictures: Callable[..., Path], tmp_path
     frames = [read_picture(root / "train" / "s0" / "sharp" / f"{number:06d}.png") for number in range(10)]
     assert len(dataset) == 2 * 4
     clip = dataset.read_stored(1)
-    np.testing.assert_array_equal(clip["blur"], [frames[number] for number in (1, 3, 5, 7)])
+    np.testing.assert_array_equal(clip["input"], [frames[number] for number in (1, 3, 5, 7)])
     np.testing.assert_array_equal(clip["sharp"], [frames[4]])
     assert (dataset.sequences(), dataset.restored_frames(4)) == ([("s0", 2), ("s1", 2)], 1)
     restored = dataset.read_sequence("s0", 1, 2)
     np.testing.assert_array_equal(restored["sharp"] * np.float32(255), [frames[5]])
-    np.testing.assert_array_equal(restored["blur"] * np.float32(255), [frames[number] for number in (2, 4, 6, 8)])
-    assert INTERPOLATION.shapes(4, 16, 24) == {"blur": (4, 16, 24, 3), "sharp": (1, 16, 24, 3)}
+    np.testing.assert_array_equal(restored["input"] * np.float32(255), [frames[number] for number in (2, 4, 6, 8)])
+    assert INTERPOLATION.shapes(4, 16, 24) == {"input": (4, 16, 24, 3), "sharp": (1, 16, 24, 3)}
 
 
 def test_what_one_sees_without_a_network() -> None:

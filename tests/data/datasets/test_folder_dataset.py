@@ -39,15 +39,15 @@ def test_clips_are_what_the_files_say(make_root: MakeRoot, tmp_path: Path, ratio
         folder = root / "train" / sequence
         for offset in range(3):
             stem = f"{start + offset:06d}"
-            for key in ("blur", "sharp"):
-                picture = read_picture(folder / key / f"{stem}.png")
+            for key, part in (("input", "blur"), ("sharp", "sharp")):
+                picture = read_picture(folder / part / f"{stem}.png")
                 np.testing.assert_allclose(clip[key][offset], picture / 255, atol=1e-6)
             spikes = read_dat(folder / "spike" / f"{stem}.dat", height=HEIGHT // ratio, width=WIDTH // ratio)
             expected = (np.log1p(voxelise(spikes, 3).astype(np.float64)) - statistics.mean) / statistics.std
             np.testing.assert_allclose(clip["voxels"][offset], expected, atol=1e-5)
-        assert all(clip[key].dtype == np.float32 for key in ("blur", "sharp", "voxels"))
+        assert all(clip[key].dtype == np.float32 for key in ("input", "sharp", "voxels"))
     whole = dataset.read_sequence("s00")
-    assert whole["blur"].shape == (4, HEIGHT, WIDTH, 3) and whole["name"] == "s00"
+    assert whole["input"].shape == (4, HEIGHT, WIDTH, 3) and whole["name"] == "s00"
     np.testing.assert_array_equal(whole["voxels"][1:], dataset[1]["voxels"])
     with pytest.raises(IndexError):
         dataset[3]
@@ -58,7 +58,7 @@ def test_boxes_are_joint(make_root: MakeRoot, tmp_path: Path, ratio: int) -> Non
     """Catches voxels of another part than the picture's."""
     dataset = FolderDataset(make_root(tmp_path, ratio=ratio), "train", frames=2, bins=3)
     whole, part = dataset[0], dataset.read(0, Box(4, 10, 8, 6))
-    for key in ("blur", "sharp"):
+    for key in ("input", "sharp"):
         np.testing.assert_array_equal(part[key], whole[key][:, 4:12, 10:16])
     voxels = whole["voxels"][:, 4 // ratio : 12 // ratio, 10 // ratio : 16 // ratio]
     np.testing.assert_array_equal(part["voxels"], voxels)
@@ -70,7 +70,7 @@ def test_without_spikes(make_root: MakeRoot, tmp_path: Path) -> None:
     (root / "statistics.json").unlink()
     for folder in root.glob("train/*/spike"):
         shutil.rmtree(folder)
-    assert set(FolderDataset(root, "train", frames=2, bins=None)[0]) == {"blur", "sharp", "name"}
+    assert set(FolderDataset(root, "train", frames=2, bins=None)[0]) == {"input", "sharp", "name"}
 
 
 def test_given_statistics_take_the_place_of_the_files(make_root: MakeRoot, tmp_path: Path) -> None:

@@ -59,7 +59,7 @@ def test_training_gets_the_same_batches(roots: tuple[Path, Path], tmp_path: Path
     assert inputs[0].statistics == inputs[1].statistics and inputs[0].statistics is not None
     for _ in range(4):
         one, other = (next(source.loader) for source in inputs)
-        for key in ("blur", "sharp", "voxels"):
+        for key in ("input", "sharp", "voxels"):
             np.testing.assert_array_equal(one[key], other[key])
     whole = [source.val_set.read_sequence("s00") for source in inputs]
     np.testing.assert_array_equal(whole[0]["voxels"], whole[1]["voxels"])
@@ -79,8 +79,8 @@ def test_tfds_reads_them(roots: tuple[Path, Path], tmp_path: Path) -> None:
         stored = dataset.read_run(run, number, number + 1)
         for found in (example, record):
             assert found["sequence"].decode() == run.name and found["frame"].decode() == run.stems[number]
-            for key in ("blur", "sharp", "voxels"):
-                np.testing.assert_array_equal(found[key], stored[key][0])
+            for feature, key in (("blur", "input"), ("sharp", "sharp"), ("voxels", "voxels")):
+                np.testing.assert_array_equal(found[feature], stored[key][0])
 
 
 @pytest.mark.parametrize(

@@ -33,7 +33,7 @@ def test_time_is_split_into_all_of_it() -> None:
 def test_utilisation(monkeypatch: pytest.MonkeyPatch) -> None:
     """Catches the backward pass left out, and a peak of one device for all."""
     mesh = jax.make_mesh((1,), ("data",))
-    batch = {"blur": jax.ShapeDtypeStruct((4, 4), jnp.float32)}
+    batch = {"input": jax.ShapeDtypeStruct((4, 4), jnp.float32)}
 
     def forward(params: Any, blur: Any, voxels: Any) -> Any:
         return blur @ params
