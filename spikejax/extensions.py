@@ -1,0 +1,84 @@
+"""Choices by name, of the package's own tables and of the user's code.
+
+A table (of fusions, losses, metrics, data sets, codecs, mesh layouts) is a literal dict in the file that owns it. Where a
+configuration or an argument takes the name of an entry, it takes `FILE.py:NAME` or `MODULE:NAME` as well: the entry is
+then what that file or module calls NAME. Nothing is registered, so nothing is left behind.
+
+Such a name is code. It is followed where the user wrote it (a configuration file, the command line), and never because a
+workdir or a file of weights that somebody gave away contains it: what reads those asks `is_code` and refuses.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import importlib.util
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any, TypeVar
+
+from spikejax.errors import InputError
+
+Entry = TypeVar("Entry")
+
+
+def is_code(name: str) -> bool:
+    """Whether a name stands for the user's code (`FILE.py:NAME` or `MODULE:NAME`) and not for an entry of a table."""
+    source, colon, entry = name.rpartition(":")
+    return bool(colon and source and entry.isidentifier())
+
+
+def find_entry(table: Mapping[str, Entry], name: str, *, key: str, kind: Any = object) -> Entry:
+    """The entry called `name`, of the table or of the user's code.
+
+    Args:
+        table: the package's own entries.
+        name: a key of `table`, or `FILE.py:NAME` or `MODULE:NAME`.
+        key: what the name was given for, such as "model.spike.fusion", for messages.
+        kind: the class that an entry of the user's must be an instance of (any that can be called, say: `Callable`).
+
+    Raises:
+        InputError: there is no such entry, file or module, it cannot be run, or it is of another kind.
+    """
+    if name in table:
+        return table[name]
+    if not is_code(name):
+        nearest = difflib.get_close_matches(name, table, 1, 0.5)
+        hint = f"; did you mean {nearest[0]!r}?" if nearest else ""
+        raise InputError(f"{key}: expected one of {', '.join(table)} or FILE.py:NAME, found {name!r}{hint}")
+    source, _, entry_name = name.rpartition(":")
+    module = _run_file(Path(source), key) if source.endswith(".py") else _import_module(source, key)
+    if not hasattr(module, entry_name):
+        raise InputError(f"{key}: expected {entry_name} to be defined, found no such name: {source}")
+    entry = getattr(module, entry_name)
+    if not isinstance(entry, kind):
+        expected = getattr(kind, "__name__", str(kind))
+        raise InputError(f"{key}: expected {expected}, found {type(entry).__name__}: {name}")
+    return entry
+
+
+def _run_file(path: Path, key: str) -> ModuleType:
+    """The module of a file, run anew and not kept among the imported modules."""
+    if not path.is_file():
+        raise InputError(f"{key}: expected a Python file, found none: {path}")
+    spec = importlib.util.spec_from_file_location(f"spikejax_extension_{path.stem}", path)
+    assert spec is not None and spec.loader is not None, path
+    module = importlib.util.module_from_spec(spec)
+    # Dataclasses and pickles look their module up by name while the file runs.
+    sys.modules[spec.name] = module
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:  # whatever the user's file does wrong, it is the user's file
+        raise InputError(f"{key}: {type(error).__name__}: {' '.join(str(error).split())}: {path}") from error
+    finally:
+        sys.modules.pop(spec.name, None)
+    return module
+
+
+def _import_module(name: str, key: str) -> ModuleType:
+    try:
+        return importlib.import_module(name)
+    except Exception as error:
+        raise InputError(f"{key}: {type(error).__name__}: {' '.join(str(error).split())}: {name}") from error
