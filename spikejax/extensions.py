@@ -1,11 +1,11 @@
 """Choices by name, of the package's own tables and of the user's code.
 
-A table (of fusions, losses, metrics, data sets, codecs, mesh layouts) is a literal dict in the file that owns it. Where a
-configuration or an argument takes the name of an entry, it takes `FILE.py:NAME` or `MODULE:NAME` as well: the entry is
-then what that file or module calls NAME. Nothing is registered, so nothing is left behind.
+A table (of fusions, losses, metrics, data sets, codecs, mesh layouts) is a literal dict in the file that owns it.
+Where a configuration or an argument takes the name of an entry, it takes `FILE.py:NAME` or `MODULE:NAME` as well: the
+entry is then what that file or module calls NAME. Nothing is registered, so nothing is left behind.
 
-Such a name is code. It is followed where the user wrote it (a configuration file, the command line), and never because a
-workdir or a file of weights that somebody gave away contains it: what reads those asks `is_code` and refuses.
+Such a name is code. It is followed where the user wrote it (a configuration file, the command line), and never because
+a workdir or a file of weights that somebody gave away contains it: what reads those asks `is_code` and refuses.
 """
 
 from __future__ import annotations

@@ -38,7 +38,7 @@ def test_entries_of_a_table_and_of_a_file(tmp_path: Path) -> None:
     [
         (
             "concta",
-            "model.fusion: expected one of concat, cross_attention or FILE.py:NAME, found 'concta'; did you mean",
+            "model.fusion: expected one of concat, cross_attention or FILE.py:NAME, found 'concta'; did",
         ),
         ("nowhere.py:TOY", "model.fusion: expected a Python file, found none: nowhere.py"),
         ("no.such.module:TOY", "model.fusion: ModuleNotFoundError: No module named 'no'"),

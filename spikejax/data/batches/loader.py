@@ -61,8 +61,8 @@ def train_loader(
         shard_count: their number; it must divide the batch size. Host i makes the i-th part of every batch.
 
     Returns:
-        An iterator over {"input", "sharp": float32 [b, t, crop, crop, 3], "voxels": float32 [b, t, h', w', k]}, the last
-        only if the data set is read with spikes; b is batch_size / shard_count. What a degradation makes has the
+        An iterator over {"input", "sharp": float32 [b, t, crop, crop, 3], "voxels": float32 [b, t, h', w', k]}, the
+        last only if the data set is read with spikes; b is batch_size / shard_count. What a degradation makes has the
         shapes that it names.
 
     Raises:

@@ -1,9 +1,9 @@
 """Clips of a data set, whatever it is kept in: blurry frames, sharp frames and voxels of consecutive frames.
 
 Every window of consecutive usable frames is a sample. Sizes are those of the sharp pictures; "input", which the
-network takes, may be smaller or made of them (see `degradation`). As stored a clip is 8-bit pictures and whole counts; as the
-network takes it pictures are float32 in [0, 1] and voxels are standardised. The former is a quarter of the size, so
-that cropping, turning and batching come before `finish`.
+network takes, may be smaller or made of them (see `degradation`). As stored a clip is 8-bit pictures and whole counts;
+as the network takes it pictures are float32 in [0, 1] and voxels are standardised. The former is a quarter of the size,
+so that cropping, turning and batching come before `finish`.
 """
 
 from __future__ import annotations
