@@ -12,12 +12,20 @@ ROOT = Path(__file__).parents[1]
 PACKAGES = ("spikejax", "convert", "configs")
 # A module may import what stands in its row, and everybody the roots. Entry points (spikejax/NAME.py that are not named
 # here) may import everything but each other.
-ROOTS = {"spikejax", "spikejax.errors", "spikejax.cli", "spikejax.progress", "spikejax.extensions"}
+ROOTS = {
+    "spikejax",
+    "spikejax.errors",
+    "spikejax.cli",
+    "spikejax.progress",
+    "spikejax.extensions",
+    "spikejax.installed",
+}
 ALLOWED = {
     "spikejax.errors": set(),
     "spikejax.extensions": set(),
     "spikejax.cli": set(),
     "spikejax.progress": set(),
+    "spikejax.installed": set(),
     # The ground floor.
     "spikejax.io": set(),
     "spikejax.hardware": set(),

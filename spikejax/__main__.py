@@ -1,0 +1,66 @@
+"""All commands by one name: spikejax COMMAND ..., which is `python -m spikejax.COMMAND ...`."""
+
+import difflib
+from collections.abc import Sequence
+from importlib import import_module
+from typing import NoReturn
+
+import spikejax
+from spikejax import installed
+from spikejax.cli import run
+from spikejax.errors import InputError
+
+COMMANDS = {
+    "train": "train a network; started again, it continues",
+    "restore": "restore a video, or a folder of pictures, with a trained network",
+    "evaluate": "measure a trained network on a split of a data set",
+    "prepare": "turn published data into a data set, and check it",
+    "simulate": "make a data set of blurry pictures and spikes from sharp videos or pictures",
+    "view": "show what is in a spike file or a data set",
+    "report": "make a page that compares restored videos",
+    "plan": "say what a training step takes on a topology that need not be here",
+    "convert": "take over weights of PyTorch programs, give them back, list a file's arrays",
+}
+
+
+def main() -> NoReturn:
+    """Runs the command that the command line names, and ends the process as `spikejax.cli.run` does."""
+    run(_dispatch)
+
+
+def _dispatch(arguments: Sequence[str]) -> None:
+    if not arguments:
+        raise InputError("expected a command (spikejax --help lists them), found none")
+    command, *rest = arguments
+    if command in ("-h", "--help"):
+        print(_help())
+    elif command == "--version":
+        print(f"spikejax {spikejax.__version__}")
+    elif command == "convert":
+        installed.load_module("convert.__main__").main(rest)
+    elif command in COMMANDS:
+        import_module(f"spikejax.{command}").main(rest)
+    else:
+        nearest = difflib.get_close_matches(command, COMMANDS, 1)
+        hint = f"; did you mean {nearest[0]!r}?" if nearest else ""
+        raise InputError(f"expected a command, one of {', '.join(COMMANDS)}, found {command!r}{hint}")
+
+
+def _help() -> str:
+    width = max(map(len, COMMANDS))
+    lines = [f"  {command:{width}}  {line}" for command, line in COMMANDS.items()]
+    return "\n".join(
+        [
+            "usage: spikejax COMMAND ...",
+            "       spikejax COMMAND --help | --help | --version",
+            "",
+            str(spikejax.__doc__),
+            "",
+            "commands:",
+            *lines,
+        ]
+    )
+
+
+if __name__ == "__main__":
+    main()
