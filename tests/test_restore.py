@@ -152,7 +152,7 @@ def test_lpips_that_cannot_be_measured(inputs: Path, monkeypatch: pytest.MonkeyP
         assert a.shape == b.shape == (HEIGHT, WIDTH, 3)
         raise too_small
 
-    monkeypatch.setattr(restore, "_lpips", lambda path: refuse)
+    monkeypatch.setattr(restore, "_measures", lambda options: {"refuse": refuse})
     with pytest.raises(InputError, match="at least 31x31"):
         restore.main(arguments(inputs, *more, spikes=False))
     assert not (inputs / "out").exists()

@@ -14,7 +14,6 @@ from spikejax.errors import InputError
 from spikejax.io.weights import Weights, flatten_params, nest_params, read_weights
 from spikejax.models.lpips import LPIPS, Backbone
 from spikejax.models.vgg import VGG, Name
-from spikejax.quality.metrics import Distance
 
 
 def load_vgg(path: str | Path, name: Name, *, layers: tuple[str, ...] = ("relu3_3",)) -> VGG:
@@ -47,7 +46,7 @@ def load_lpips(path: str | Path) -> LPIPS:
     return _fill(lambda: LPIPS(kinds[weights.kind], rngs=nnx.Rngs(0)), weights, path)
 
 
-def lpips_distance(network: LPIPS) -> Distance:
+def lpips_distance(network: LPIPS) -> Callable[[UInt8[np.ndarray, "h w 3"], UInt8[np.ndarray, "h w 3"]], float]:
     """Returns LPIPS as a function of two 8-bit pictures; it is compiled once for each size of pictures."""
     graph, params = nnx.split(network)
 
