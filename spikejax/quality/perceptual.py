@@ -11,7 +11,7 @@ from flax import nnx
 from jaxtyping import Float, UInt8
 
 from spikejax.errors import InputError
-from spikejax.io.weights import Weights, flatten_params, nest_params, read_weights
+from spikejax.io.weights import MismatchError, Weights, compare, flatten_params, nest_params, read_weights
 from spikejax.models.lpips import LPIPS, Backbone
 from spikejax.models.vgg import VGG, Name
 
@@ -64,11 +64,8 @@ def lpips_distance(network: LPIPS) -> Callable[[UInt8[np.ndarray, "h w 3"], UInt
 def _fill(make: Callable[[], Any], weights: Weights, path: str | Path) -> Any:
     """The network that `make` makes, with those of the weights that have a place in it."""
     graph, state = nnx.split(nnx.eval_shape(make))
-    found = flatten_params(weights.params)
+    given = flatten_params(weights.params)
     wanted = flatten_params(nnx.to_pure_dict(state))
-    wrong = [name for name, shape in wanted.items() if name not in found or found[name].shape != shape.shape]
-    if wrong:
-        raise InputError(
-            f"expected weights of {weights.kind}, found none of the right shape for {', '.join(wrong)}: {path}"
-        )
-    return nnx.merge(graph, nest_params({name: jnp.asarray(found[name], jnp.float32) for name in wanted}))
+    if problems := [problem for problem in compare(given, wanted) if problem.kind != "unexpected"]:
+        raise MismatchError(f"weights of {weights.kind}", problems, path)
+    return nnx.merge(graph, nest_params({name: jnp.asarray(given[name], jnp.float32) for name in wanted}))
