@@ -6,7 +6,6 @@ Nothing is computed and no weights are made: the network is evaluated abstractly
 features of a scale do not fit together, one line names the scale and both sizes, and the exit code is 2.
 """
 
-import argparse
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -14,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from spikejax.cli import run
+from spikejax.cli import add_words, extent, make_parser, run
 from spikejax.config.files import OVERRIDE_PREFIX, load_config, parse_with_overrides
 from spikejax.errors import InputError
 from spikejax.models.fusion import SpikeFusion, encoder_scale
@@ -116,20 +115,26 @@ def main(arguments: Sequence[str]) -> None:
     Args:
         arguments: what follows the program's name.
     """
-    parser = argparse.ArgumentParser(
+    parser = make_parser(
+        "scripts/validate_model_shapes.py",
         description="Prints every scale's shapes through a network, and its parameters by part.",
         epilog=f"{OVERRIDE_PREFIX}KEY=VALUE changes a value of the configuration.",
-        allow_abbrev=False,
     )
     parser.add_argument("--config", required=True, metavar="FILE[:NAME]", help="such as configs/vrt.py:006")
-    parser.add_argument(
-        "--size", type=_size, metavar="FRAMES,HEIGHT,WIDTH", help="of the clip (default: the training clip's)"
+    add_words(
+        parser,
+        "--size",
+        read=extent,
+        metavar="FRAMES,HEIGHT,WIDTH",
+        help="of the clip (default: the training clip's)",
     )
     options, overrides = parse_with_overrides(parser, arguments)
     config = load_config(options.config, overrides)
     frames, height, width = options.size or (config.data.frames, config.data.crop, config.data.crop)
     if frames < MIN_FRAMES or min(height, width) < MIN_SIDE:
-        raise InputError(f"--size: expected at least {MIN_FRAMES},{MIN_SIDE},{MIN_SIDE}, got {frames},{height},{width}")
+        raise InputError(
+            f"--size: expected at least {MIN_FRAMES},{MIN_SIDE},{MIN_SIDE}, found {frames},{height},{width}"
+        )
 
     model = nnx.eval_shape(lambda: build_restorer(config.model, rngs=nnx.Rngs(0)))
     stages, restored = trace(model, frames, height, width)
@@ -139,14 +144,6 @@ def main(arguments: Sequence[str]) -> None:
     print("\n".join(_shape_table(stages)))
     print(f"{'result':12}{_times(restored)}\n")
     print("\n".join(_count_table(count_parameters(model))))
-
-
-def _size(text: str) -> tuple[int, int, int]:
-    parts = text.split(",")
-    if len(parts) != 3 or not all(part.isdecimal() for part in parts):
-        raise argparse.ArgumentTypeError(f"expected FRAMES,HEIGHT,WIDTH, got {text!r}")
-    frames, height, width = map(int, parts)
-    return frames, height, width
 
 
 def _shape_table(stages: dict[int, dict[str, Shape]]) -> Iterator[str]:

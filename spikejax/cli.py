@@ -1,17 +1,24 @@
-"""What entry points share: how they end (exit codes, and what is printed when it went wrong), and a type of argument.
+"""What the commands share: how they end, and how their arguments are read.
 
-0: done. 2: the user's input is wrong (one line on stderr, as argparse does it, and what takes a list below it). 3:
-parts of the input were damaged, the rest is done (one line). 130: interrupted with Ctrl-C. 141: the reader of our
-standard output has gone away (`... | head`). With SPIKEJAX_TRACEBACK=1 in the environment the traceback of an input
+Exit codes. 0: done. 2: the user's input is wrong (one line on stderr, as argparse does it, and what takes a list below
+it). 3: parts of the input were damaged, the rest is done (one line). 130: interrupted with Ctrl-C. 141: the reader of
+our standard output has gone away (`... | head`). With SPIKEJAX_TRACEBACK=1 in the environment the traceback of an input
 error is printed too.
+
+Arguments. One function reads each kind of value, in every command: `size` (two numbers), `extent` (three),
+`byte_count`, `whole_number_from`, `number_from`. Several numbers may come as 250x400, as 250,400 or as words, 250 400.
 """
 
+from __future__ import annotations
+
 import argparse
+import math
 import os
+import re
 import sys
 import traceback
 from collections.abc import Callable, Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from spikejax.errors import DamagedInput, InputError
 
@@ -19,6 +26,10 @@ EXIT_INPUT_ERROR = 2
 EXIT_DAMAGED_INPUT = 3
 EXIT_INTERRUPTED = 130
 EXIT_BROKEN_PIPE = 141
+_BYTES = {"M": 2**20, "G": 2**30}
+
+
+# ---- How a command ends ----
 
 
 def run(main: Callable[[Sequence[str]], None]) -> NoReturn:
@@ -40,31 +51,6 @@ def run(main: Callable[[Sequence[str]], None]) -> NoReturn:
         sys.stderr.flush()
         os._exit(code)
     sys.exit(code)
-
-
-def positive_count(text: str) -> int:
-    """Returns the number, at least 1, that an argument says: a `type` for argparse."""
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"expected a whole number from 1, found {text!r}")
-    return int(text)
-
-
-def add_hosts(parser: argparse.ArgumentParser) -> None:
-    """Adds the flags of a program that runs on many hosts; `spikejax.distributed.hosts.join_as` does what they say."""
-    many = parser.add_argument_group("many hosts (found by the scheduler's environment unless given)")
-    many.add_argument("--coordinator", metavar="HOST:PORT", help="address of process 0")
-    many.add_argument(
-        "--num-processes", type=int, metavar="N", help="number of processes; 1 = alone, whatever is found"
-    )
-    many.add_argument("--process-id", type=int, metavar="I", help="number of this process, from 0")
-    many.add_argument("--wait-seconds", type=int, default=300, metavar="S", help="for the others to come (%(default)s)")
-    many.add_argument(
-        "--heartbeat-seconds",
-        type=int,
-        default=100,
-        metavar="S",
-        help="after which a silent host is dead (%(default)s)",
-    )
 
 
 def _is_one_of_many() -> bool:
@@ -95,3 +81,145 @@ def _exit_code(main: Callable[[Sequence[str]], None], arguments: Sequence[str]) 
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_BROKEN_PIPE
     return 0
+
+
+# ---- How arguments are read ----
+
+
+def make_parser(command: str, *, description: str, epilog: str | None = None) -> argparse.ArgumentParser:
+    """An empty parser of `python -m spikejax.COMMAND`, or of a script by its path; options cannot be abbreviated."""
+    return argparse.ArgumentParser(
+        prog=f"python {command}" if command.endswith(".py") else f"python -m spikejax.{command}",
+        description=description,
+        epilog=epilog,
+        formatter_class=_HelpFormatter,
+        allow_abbrev=False,
+    )
+
+
+def add_words(
+    parser: argparse.ArgumentParser | argparse._ArgumentGroup,
+    name: str,
+    *,
+    read: Callable[[str], Any],
+    metavar: str,
+    help: str,  # noqa: A002, as argparse calls it
+) -> None:
+    """Adds an option whose value may be several words: `--tile 40 128 128` is the same as `--tile 40,128,128`.
+
+    Args:
+        parser: what the option is added to.
+        name: such as "--tile".
+        read: makes the value of the words, joined by spaces; raises `ArgumentTypeError` for a wrong one.
+        metavar: the value in the help.
+        help: the option in the help.
+    """
+    parser.add_argument(name, action=_Words, read=read, nargs="+", metavar=metavar, help=help)
+
+
+def add_overwrite(parser: argparse.ArgumentParser | argparse._ArgumentGroup, target: str) -> None:
+    """Adds `--overwrite`, which replaces the target ("the output of an earlier run", say) where there is one."""
+    parser.add_argument("--overwrite", action="store_true", help=f"replace {target}, if there is one")
+
+
+def size(text: str) -> tuple[int, int]:
+    """The height and width that an argument says: 250x400, 250,400 or 250 400."""
+    height, width = _whole_numbers(text, "HEIGHTxWIDTH such as 250x400", count=2, smallest=1)
+    return height, width
+
+
+def extent(text: str) -> tuple[int, int, int]:
+    """The frames, height and width that an argument says: 40,128,128 or 40 128 128 or 40x128x128."""
+    frames, height, width = _whole_numbers(text, "FRAMES,HEIGHT,WIDTH such as 12,256,256", count=3, smallest=0)
+    return frames, height, width
+
+
+def byte_count(text: str) -> int:
+    """The number of bytes that an argument says, in MiB or GiB: 500M, 6G."""
+    number, unit = text[:-1], text[-1:].upper()
+    if not number.isdecimal() or unit not in _BYTES:
+        raise argparse.ArgumentTypeError(f"expected a number of MiB or GiB such as 500M or 6G, found {text!r}")
+    return int(number) * _BYTES[unit]
+
+
+def whole_number_from(smallest: int) -> Callable[[str], int]:
+    """A `type` for argparse: the whole number, at least `smallest`, that an argument says."""
+
+    def read(text: str) -> int:
+        if not text.isdecimal() or int(text) < smallest:
+            raise argparse.ArgumentTypeError(f"expected a whole number from {smallest}, found {text!r}")
+        return int(text)
+
+    return read
+
+
+positive_count = whole_number_from(1)
+
+
+def number_from(smallest: float) -> Callable[[str], float]:
+    """A `type` for argparse: the finite number, at least `smallest`, that an argument says."""
+
+    def read(text: str) -> float:
+        try:
+            number = float(text)
+        except ValueError:
+            number = math.nan
+        if not smallest <= number < math.inf:
+            raise argparse.ArgumentTypeError(f"expected a number from {smallest:g}, found {text!r}")
+        return number
+
+    return read
+
+
+def add_hosts(parser: argparse.ArgumentParser) -> None:
+    """Adds the flags of a program that runs on many hosts; `spikejax.distributed.hosts.join_as` does what they say."""
+    many = parser.add_argument_group("many hosts (found by the scheduler's environment unless given)")
+    many.add_argument("--coordinator", metavar="HOST:PORT", help="address of process 0")
+    many.add_argument(
+        "--num-processes", type=int, metavar="N", help="number of processes; 1 = alone, whatever is found"
+    )
+    many.add_argument("--process-id", type=int, metavar="I", help="number of this process, from 0")
+    many.add_argument("--wait-seconds", type=int, default=300, metavar="S", help="for the others to come (%(default)s)")
+    many.add_argument(
+        "--heartbeat-seconds",
+        type=int,
+        default=100,
+        metavar="S",
+        help="after which a silent host is dead (%(default)s)",
+    )
+
+
+def _whole_numbers(text: str, expected: str, *, count: int, smallest: int) -> list[int]:
+    parts = re.split(r"\s*[x,\s]\s*", text.strip())
+    if len(parts) != count or not all(part.isdecimal() and int(part) >= smallest for part in parts):
+        raise argparse.ArgumentTypeError(f"expected {expected}, found {text!r}")
+    return [int(part) for part in parts]
+
+
+class _Words(argparse.Action):
+    """An option whose words are joined by spaces before they are read."""
+
+    def __init__(self, option_strings: Sequence[str], dest: str, *, read: Callable[[str], Any], **rest: Any) -> None:
+        super().__init__(option_strings, dest, **rest)
+        self.read = read
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: str | Sequence[Any] | None,
+        option_string: str | None = None,
+    ) -> None:
+        try:
+            setattr(namespace, self.dest, self.read(" ".join(values or ())))
+        except argparse.ArgumentTypeError as error:
+            raise argparse.ArgumentError(self, str(error)) from error
+
+
+class _HelpFormatter(argparse.HelpFormatter):
+    """Shows the value of an option of several words as one."""
+
+    def _format_args(self, action: argparse.Action, default_metavar: Any) -> str:
+        if isinstance(action, _Words):
+            return str(action.metavar)
+        return super()._format_args(action, default_metavar)

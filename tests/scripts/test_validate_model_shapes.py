@@ -70,7 +70,7 @@ def test_concatenation_comes_without_temporal_attention(
         (["--config.model.spike.channels=96,96,64,96"], "1/4 (stage 3): the spike branch has 64 channels, VRT has 96"),
         (["--config.model.vrt.dims=96,96,96,48,96,96,96" + ",120" * 4], "(stage 4): the spike branch has 96 channels"),
         (["--config.model.spike.channels=96,96"], "spike.channels needs an entry for each of the stages (1, 2, 3, 4)"),
-        (["--size", "1,64,64"], "--size: expected at least 2,16,16, got 1,64,64"),
+        (["--size", "1,64,64"], "--size: expected at least 2,16,16, found 1,64,64"),
     ],
 )  # fmt: skip
 def test_what_does_not_fit_is_named(main: Callable[[Sequence[str]], None], arguments: list[str], told: str) -> None:
@@ -83,6 +83,6 @@ def test_what_does_not_fit_is_named(main: Callable[[Sequence[str]], None], argum
 def test_size_that_is_none(main: Callable[[Sequence[str]], None], capsys: pytest.CaptureFixture[str]) -> None:
     """Catches a traceback for a mistyped size."""
     with pytest.raises(SystemExit) as caught:
-        main(["--config", "configs/vrt.py:006", "--size", "6x64x64"])
+        main(["--config", "configs/vrt.py:006", "--size", "6,64"])
     assert caught.value.code == 2
-    assert "expected FRAMES,HEIGHT,WIDTH, got '6x64x64'" in capsys.readouterr().err
+    assert "expected FRAMES,HEIGHT,WIDTH such as 12,256,256, found '6,64'" in capsys.readouterr().err
