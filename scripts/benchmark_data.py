@@ -26,8 +26,9 @@ from configs import quickstart
 from spikejax.data.batches.loader import train_loader
 from spikejax.data.datasets.folder_dataset import FolderDataset
 from spikejax.data.datasets.voxel_statistics import ensure_statistics
+from spikejax.data.simulation.camera_settings import SensorNoise
 from spikejax.data.simulation.moving_photographs import write_moving_photographs
-from spikejax.data.simulation.spike_camera import SensorNoise, SpikeCamera
+from spikejax.data.simulation.spike_camera import SpikeCamera
 from spikejax.data.spikes.stream_files import read_packed
 from spikejax.data.spikes.voxels import voxelise_packed
 from spikejax.training import loop

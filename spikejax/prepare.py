@@ -8,42 +8,48 @@ from __future__ import annotations
 
 import argparse
 import os
-import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from spikejax.cli import positive_count, run
-from spikejax.data.datasets.layout import SPLITS
-from spikejax.data.datasets.voxel_statistics import TRAINING_SPLIT
-from spikejax.data.preparation.frame_selection import Rules
-from spikejax.data.preparation.prepare import LAYOUTS, PrepareSettings, prepare
-from spikejax.data.preparation.published_layouts import GOPRO_BLURS
-from spikejax.data.preparation.verify import check_root
+from spikejax.cli import add_words, make_parser, positive_count, run, size
+from spikejax.data.datasets.layout import SPLITS, TRAINING_SPLIT
 from spikejax.errors import InputError
+
+if TYPE_CHECKING:
+    from spikejax.data.preparation.prepare import PrepareSettings
 
 
 def main(arguments: Sequence[str]) -> None:
     """Prepares or checks a data set as the command line says."""
-    options = _parser().parse_args(arguments)
+    options = build_parser().parse_args(arguments)
+    # Only now: they import compilers and decoders, and a mistake in the arguments should show at once.
+    from spikejax.data.preparation.prepare import LAYOUTS, prepare
+    from spikejax.data.preparation.verify import check_root
+
     root = Path(options.output)
     if options.check_only:
         print(check_root(root, workers=options.workers))
         return
     if options.source is not None:
-        if options.layout is None:
-            raise InputError(f"expected --layout {', '.join(LAYOUTS)} with --source, found none")
-        prepare(Path(options.source), root, _settings(options), workers=options.workers, note=_note)
+        if options.layout not in LAYOUTS:
+            raise InputError(f"expected --layout {', '.join(LAYOUTS)} with --source, found {options.layout or 'none'}")
+        prepare(Path(options.source), root, _settings(options), workers=options.workers, note=_print_note)
     elif options.tfds is None:
         raise InputError("expected --source, or --check-only or --tfds for a data set that is there, found none")
     if options.tfds is not None:
         from spikejax.data.datasets.tfds_builder import write_tfds  # only here: it takes seconds to import
 
-        _note(f"TFDS shards: {write_tfds(root, options.tfds, bins=options.bins, file_format=options.tfds_format)}")
+        shards = write_tfds(root, options.tfds, bins=options.bins, file_format=options.tfds_format)
+        _print_note(f"TFDS shards: {shards}")
     print(root)
 
 
 def _settings(options: argparse.Namespace) -> PrepareSettings:
+    from spikejax.data.preparation.frame_selection import Rules
+    from spikejax.data.preparation.prepare import PrepareSettings
+
     if options.blur is not None and options.layout != "gopro":
         raise InputError(f"expected --blur with --layout gopro only, found it with {options.layout}")
     return PrepareSettings(
@@ -57,61 +63,53 @@ def _settings(options: argparse.Namespace) -> PrepareSettings:
     )
 
 
-def _note(text: str) -> None:
+def _print_note(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m spikejax.prepare",
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of the command line."""
+    parser = make_parser(
+        "prepare",
         description="Checks, aligns and counts a published data set with spikes, and writes one that is read fast.",
     )
-    files = parser.add_argument_group("files")
-    files.add_argument("--layout", choices=LAYOUTS, help="how the published data set is arranged")
-    files.add_argument("--source", metavar="DIR", help="the published data set; it is only read")
-    files.add_argument("--output", required=True, metavar="ROOT", help="data set to write, or to continue or check")
-    files.add_argument("--check-only", action="store_true", help="verify ROOT, all of its content, and write nothing")
-    files.add_argument("--tfds", metavar="DIR", help="write TFDS shards of ROOT to DIR as well")
-    files.add_argument(
-        "--tfds-format",
-        choices=("array_record", "tfrecord"),
-        default="array_record",
-        help="array_record for tfds.data_source and training here, tfrecord for tfds.load (default: array_record)",
-    )
-    files.add_argument("--link", action="store_true", help="hard links instead of copies of unchanged files")
-    files.add_argument(
-        "--no-picture-tiles",
-        action="store_true",
-        help="keep pictures as PNG alone: less than half the disk, several times slower to read crops of",
-    )
-    frames = parser.add_argument_group("frames")
-    frames.add_argument(
-        "--bins", type=positive_count, default=32, metavar="K", help="time bins of the voxels (default: 32)"
-    )
-    frames.add_argument("--blur", choices=GOPRO_BLURS, help="which blurry pictures of GoPro, where both are there")
-    frames.add_argument(
-        "--split",
-        choices=SPLITS,
-        default=TRAINING_SPLIT,
-        help="of plain folders without folders train and val (default: train)",
-    )
-    frames.add_argument("--spike-size", type=_size, metavar="HxW", help="of the spikes, where no config.yaml says it")
-    frames.add_argument("--grey", action="store_true", help="take grey pictures, too")
-    frames.add_argument(
-        "--crop", type=positive_count, default=1, metavar="N", help="leave out pictures with a side below N pixels"
-    )
-    workers = os.cpu_count() or 1
+    add = parser.add_argument_group("files").add_argument
+    add("--layout", metavar="NAME", help="how the published data set is arranged: gopro, x4k or folders")
+    add("--source", metavar="DIR", help="the published data set; it is only read")
+    add("--output", required=True, metavar="ROOT", help="the data set to write, to continue or to check")
+    add("--check-only", action="store_true", help="verify all that is in ROOT, and write nothing")
+    add("--tfds", metavar="DIR", help="write TFDS shards of ROOT to DIR as well")
+    add(
+        "--tfds-format", choices=("array_record", "tfrecord"), default="array_record",
+        help="array_record for tfds.data_source and training here, tfrecord for tfds.load (default: %(default)s)",
+    )  # fmt: skip
+    add("--link", action="store_true", help="make hard links of unchanged files instead of copies")
+    add(
+        "--no-picture-tiles", action="store_true",
+        help="keep pictures as PNG alone: less than half the disk use, but reading crops is several times slower",
+    )  # fmt: skip
+    group = parser.add_argument_group("frames")
+    add = group.add_argument
+    add("--bins", type=positive_count, default=32, metavar="K", help="time bins of the voxels (default: %(default)s)")
+    add("--blur", choices=("blur", "blur_gamma"), help="which blurry pictures of GoPro to take, where both are there")
+    add(
+        "--split", choices=SPLITS, default=TRAINING_SPLIT,
+        help="split of the sequences of a --layout folders without folders train and val (default: %(default)s)",
+    )  # fmt: skip
+    add_words(
+        group, "--spike-size", read=size, metavar="HEIGHTxWIDTH",
+        help="size of the spikes, where no config.yaml beside them says it",
+    )  # fmt: skip
+    add("--grey", action="store_true", help="take grey pictures, too")
+    add(
+        "--crop", type=positive_count, default=1, metavar="N",
+        help="leave out pictures with a side of less than N pixels",
+    )  # fmt: skip
     parser.add_argument(
-        "--workers", type=positive_count, default=workers, metavar="N", help=f"processes (default: {workers}, the CPUs)"
-    )
+        "--workers", type=positive_count, default=os.cpu_count() or 1, metavar="N",
+        help="number of processes (default: %(default)s, one for each CPU)",
+    )  # fmt: skip
     return parser
-
-
-def _size(text: str) -> tuple[int, int]:
-    match = re.fullmatch(r"(\d+)x(\d+)", text)
-    if match is None or 0 in (size := (int(match[1]), int(match[2]))):
-        raise argparse.ArgumentTypeError(f"expected HEIGHTxWIDTH such as 360x640, found {text!r}")
-    return size
 
 
 if __name__ == "__main__":

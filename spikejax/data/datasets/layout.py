@@ -30,6 +30,7 @@ from spikejax.io.json_files import read_json, write_json
 
 FORMAT = 1
 SPLITS = ("train", "val")
+TRAINING_SPLIT = SPLITS[0]
 BLUR, SHARP, SPIKE, SPIKE_VOXELS = "blur", "sharp", "spike", "spike_vox"
 # The same as arrays in tiles.
 VOXEL_ARRAY, BLUR_ARRAY, SHARP_ARRAY = "spike_vox.zarr", "blur.zarr", "sharp.zarr"

@@ -14,12 +14,11 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Int
 
-from spikejax.data.datasets.layout import STATISTICS
+from spikejax.data.datasets.layout import STATISTICS, TRAINING_SPLIT
 from spikejax.data.datasets.usable_frames import Scan
 from spikejax.errors import InputError
 from spikejax.io.json_files import read_json, write_json
 
-TRAINING_SPLIT = "train"
 # Below this the spikes say nothing (nearly all counts are equal), and dividing by it would only amplify rounding.
 _SMALLEST_STD = 1e-6
 

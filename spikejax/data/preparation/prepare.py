@@ -22,6 +22,7 @@ from spikejax.data.datasets.layout import (
     DESCRIPTION,
     SPIKE,
     STATISTICS,
+    TRAINING_SPLIT,
     UNFINISHED,
     VOXEL_ARRAY,
     AlignedFrame,
@@ -33,7 +34,7 @@ from spikejax.data.datasets.layout import (
     write_dropped,
     write_origins,
 )
-from spikejax.data.datasets.voxel_statistics import TRAINING_SPLIT, add_histograms, statistics_of
+from spikejax.data.datasets.voxel_statistics import add_histograms, statistics_of
 from spikejax.data.preparation.frame_job import FrameJob, do_frame, expected_sizes
 from spikejax.data.preparation.frame_selection import FrameKey, PlannedFrame, Rules, Selection, select
 from spikejax.data.preparation.journal import Journal, Record, fingerprint, is_record_of

@@ -9,9 +9,16 @@ from pathlib import Path
 import numpy as np
 
 from spikejax.data.datasets.folder_dataset import as_counts
-from spikejax.data.datasets.layout import ALIGNMENT, SPLITS, STATISTICS, read_alignment, read_description
+from spikejax.data.datasets.layout import (
+    ALIGNMENT,
+    SPLITS,
+    STATISTICS,
+    TRAINING_SPLIT,
+    read_alignment,
+    read_description,
+)
 from spikejax.data.datasets.usable_frames import FrameFiles, FrameRun, Scan
-from spikejax.data.datasets.voxel_statistics import TRAINING_SPLIT, add_histograms, read_statistics, statistics_of
+from spikejax.data.datasets.voxel_statistics import add_histograms, read_statistics, statistics_of
 from spikejax.data.preparation.workers import run_parallel
 from spikejax.data.spikes.stream_files import read_dat
 from spikejax.data.spikes.voxels import voxelise

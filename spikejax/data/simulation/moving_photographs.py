@@ -32,9 +32,10 @@ from spikejax.data.datasets.layout import (
     write_dropped,
 )
 from spikejax.data.datasets.voxel_statistics import ensure_statistics
+from spikejax.data.simulation.camera_settings import CameraSettings
 from spikejax.data.simulation.motion import Motion, random_motion
 from spikejax.data.simulation.photographs import PHOTOGRAPHS, load_photograph, shrink_detail
-from spikejax.data.simulation.rig import CameraSettings, Exposure, Rig
+from spikejax.data.simulation.rig import Exposure, Rig
 from spikejax.data.simulation.write_sequence import write_sequence
 from spikejax.errors import InputError
 from spikejax.io.atomic import atomic_directory

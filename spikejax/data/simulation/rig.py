@@ -9,42 +9,9 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 
 from spikejax.data.light import luminance, to_display
-from spikejax.data.simulation.spike_camera import Reset, SensorNoise, SpikeCamera
+from spikejax.data.simulation.camera_settings import CameraSettings
+from spikejax.data.simulation.spike_camera import SpikeCamera
 from spikejax.errors import InputError
-
-
-@dataclass(frozen=True)
-class CameraSettings:
-    """How light becomes a blurry picture and spikes.
-
-    Attributes:
-        steps_per_frame: steps of the spike camera in one exposure; the exposures follow each other without a gap.
-        gain: charge per step at light 1.
-        theta: threshold. At 1 a white pixel fires at every step and photographs fire at about a quarter of them, the
-            rate of real streams (0.29 in the one the tests hold); the published simulators' 2 halves it.
-        reset: what firing does to the charge, see `SpikeCamera`.
-        spike_scale: pictures are this many times as high and wide as the spikes.
-        noise: imperfections of the spike camera.
-    """
-
-    steps_per_frame: int = 64
-    gain: float = 1.0
-    theta: float = 1.0
-    reset: Reset = "subtract"
-    spike_scale: int = 1
-    noise: SensorNoise = SensorNoise()
-
-    def __post_init__(self) -> None:
-        """Raises `InputError` for values without a meaning."""
-        if self.steps_per_frame < 1 or self.spike_scale < 1:
-            raise InputError(
-                "expected at least 1 step per frame and a spike scale of at least 1, "
-                f"found {self.steps_per_frame} and {self.spike_scale}"
-            )
-        if not 0 < self.gain <= self.theta:
-            raise InputError(
-                f"expected 0 < gain <= theta (else bright pixels saturate), found {self.gain} and {self.theta}"
-            )
 
 
 @dataclass(frozen=True)

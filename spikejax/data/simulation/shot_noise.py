@@ -11,13 +11,11 @@ from jaxtyping import Float64, UInt32
 from spikejax.data.simulation.camera_kernels import MOST_SLOTS, PoissonTables, fill_alias_tables
 
 _COARSE_LEVELS, _FINE_LEVELS = 256, 64
-# A table has a slot for every outcome within 6 standard deviations.
-LARGEST_MEAN = 100_000.0
 
 
 @functools.lru_cache(maxsize=8)
 def poisson_tables(mean: float) -> PoissonTables:
-    """Tables for means up to `mean`, at most LARGEST_MEAN; see `kernels.expose`."""
+    """Tables for means up to `mean`, at most `camera_settings.LARGEST_MEAN`; see `kernels.expose`."""
     fine_mean = mean / _COARSE_LEVELS / _FINE_LEVELS
     coarse, first = _alias_tables(np.arange(_COARSE_LEVELS + 1) * (mean / _COARSE_LEVELS))
     fine, zeros = _alias_tables(np.arange(_FINE_LEVELS) * fine_mean, from_zero=True)

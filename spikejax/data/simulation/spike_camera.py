@@ -7,49 +7,13 @@ averages the light over its exposure and applies the display gamma. Light is lin
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from jaxtyping import Float32, UInt8
 
 from spikejax.data.simulation.camera_kernels import expose
-from spikejax.data.simulation.shot_noise import LARGEST_MEAN, poisson_tables
-from spikejax.errors import InputError
-
-Reset = Literal["subtract", "zero"]
-
-
-@dataclass(frozen=True)
-class SensorNoise:
-    """Optional imperfections of the spike camera; zero switches each off.
-
-    Attributes:
-        shot_photons: photons a pixel collects in one step at light 1; the light becomes Poisson distributed with that
-            scale. At most 100,000.
-        threshold_variation: standard deviation of the pixels' thresholds, relative to theta; fixed over time.
-        dark_rate: mean number of spikes a step that a pixel adds in the dark, by a current of its own; below 1.
-        dark_variation: standard deviation of the pixels' dark rates, relative to their mean; fixed over time. Rates are
-            gamma distributed: most pixels are near the mean, a few are far above it.
-    """
-
-    shot_photons: float = 0.0
-    threshold_variation: float = 0.0
-    dark_rate: float = 0.0
-    dark_variation: float = 0.0
-
-    def __post_init__(self) -> None:
-        """Raises `InputError` for values without a meaning."""
-        if not (0 <= self.shot_photons <= LARGEST_MEAN and 0 <= self.dark_rate < 1):
-            raise InputError(
-                f"expected 0 to {LARGEST_MEAN:,.0f} photons and a dark rate from 0 to below 1, "
-                f"found {self.shot_photons} and {self.dark_rate}"
-            )
-        if not (0 <= self.threshold_variation < 1 and 0 <= self.dark_variation < math.inf):
-            raise InputError(
-                "expected a variation of the thresholds from 0 to below 1 and of the dark rates from 0, "
-                f"found {self.threshold_variation} and {self.dark_variation}"
-            )
+from spikejax.data.simulation.camera_settings import Reset, SensorNoise
+from spikejax.data.simulation.shot_noise import poisson_tables
 
 
 class SpikeCamera:

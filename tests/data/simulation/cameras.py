@@ -4,7 +4,8 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 
 from spikejax.data.light import to_display
-from spikejax.data.simulation.spike_camera import Reset, SensorNoise, SpikeCamera
+from spikejax.data.simulation.camera_settings import Reset, SensorNoise
+from spikejax.data.simulation.spike_camera import SpikeCamera
 
 
 def simulate_spikes(

@@ -11,10 +11,11 @@ import pytest
 from spikejax.data.datasets.layout import read_alignment, sequence_names
 from spikejax.data.datasets.voxel_statistics import ensure_statistics, measure_statistics, read_statistics
 from spikejax.data.light import luminance, to_display
+from spikejax.data.simulation.camera_settings import CameraSettings
 from spikejax.data.simulation.motion import random_motion
 from spikejax.data.simulation.moving_photographs import SceneSettings, make_scene, write_moving_photographs
 from spikejax.data.simulation.photographs import PHOTOGRAPHS
-from spikejax.data.simulation.rig import CameraSettings, Rig, to_picture
+from spikejax.data.simulation.rig import Rig, to_picture
 from spikejax.data.spikes.stream_files import read_config, read_dat
 from spikejax.data.spikes.voxels import voxelise
 from spikejax.errors import InputError

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from spikejax.data.light import luminance, to_display, to_linear
-from spikejax.data.simulation.spike_camera import SensorNoise, SpikeCamera
+from spikejax.data.simulation.camera_settings import SensorNoise
+from spikejax.data.simulation.spike_camera import SpikeCamera
 from spikejax.errors import InputError
 from tests.data.simulation.cameras import blur, simulate_spikes
 
