@@ -34,7 +34,7 @@ ALLOWED = {
     "spikejax.config": {"spikejax.io"},
     "spikejax.data": {"spikejax.io"},
     "spikejax.quality": {"spikejax.io", "spikejax.models"},
-    "spikejax.reports": {"spikejax.io", "spikejax.quality"},
+    "spikejax.reports": {"spikejax.data", "spikejax.io", "spikejax.quality"},
     "spikejax.training": {
         "spikejax.config",
         "spikejax.data",

@@ -1,14 +1,17 @@
-"""Labelled pictures side by side: a row is what belongs to one instant, a sheet is rows below each other."""
+"""Labelled pictures side by side: a row shows what belongs to one instant, and a sheet is rows below each other."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import cv2
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Float32, UInt8
 from PIL import Image, ImageDraw, ImageFont
+
+from spikejax.data.light import to_display
+from spikejax.quality.metrics import to_uint8
 
 _GAP = 6
 _TEXT_SIZE = 13
@@ -19,7 +22,7 @@ Picture = UInt8[np.ndarray, "_ _ 3"]
 
 
 @dataclass(frozen=True)
-class Row:
+class SheetRow:
     """What belongs to one instant.
 
     Attributes:
@@ -33,7 +36,32 @@ class Row:
     warning: str = ""
 
 
-def draw_sheet(rows: Sequence[Row], *, panel_width: int | None = None) -> Picture:
+@dataclass(frozen=True)
+class RowStream:
+    """Rows to show, made when they are asked for.
+
+    Attributes:
+        count: number of rows.
+        rows: the rows.
+        of_one_size: whether all of them are, as a video needs.
+    """
+
+    count: int
+    rows: Iterator[SheetRow]
+    of_one_size: bool = True
+
+
+def evenly_spread(count: int, limit: int) -> list[int]:
+    """At most `limit` of the numbers below `count`, at equal distances."""
+    return [round(number) for number in np.linspace(0, count - 1, min(count, limit))]
+
+
+def rate_picture(rate: Float32[np.ndarray, "h w"], brightness: float) -> Picture:
+    """Rates of spikes as a grey picture; a rate of 1 / brightness is white."""
+    return to_uint8(to_display(np.repeat(rate[..., None] * np.float32(brightness), 3, axis=-1)))
+
+
+def draw_sheet(rows: Sequence[SheetRow], *, panel_width: int | None = None) -> Picture:
     """The rows below each other, with their titles and labels.
 
     Args:
@@ -52,7 +80,7 @@ def _pad(picture: Picture, width: int) -> Picture:
     return filled
 
 
-def _draw_row(row: Row, panel_width: int | None) -> Picture:
+def _draw_row(row: SheetRow, panel_width: int | None) -> Picture:
     tallest = max(row.panels.values(), key=lambda picture: picture.shape[1])
     width = panel_width or tallest.shape[1]
     height = max(1, round(tallest.shape[0] * width / tallest.shape[1]))
