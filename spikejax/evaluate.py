@@ -27,8 +27,9 @@ from spikejax.data.datasets.folder_dataset import FolderDataset
 from spikejax.data.datasets.layout import SPLITS
 from spikejax.data.datasets.voxel_statistics import statistics_from
 from spikejax.errors import InputError
+from spikejax.extensions import is_code
 from spikejax.io.atomic import atomic_directory, refuse_existing
-from spikejax.quality.metrics import Distance
+from spikejax.quality.metrics import METRICS, STANDARD, Distance, open_metrics
 from spikejax.training.degradation_config import degradation_of
 from spikejax.training.validation import Restore, validate
 
@@ -63,13 +64,14 @@ def main(arguments: Sequence[str]) -> None:
     root = _data_root(options, trained.config, workdir)
     dataset = _open_split(root, options.split, trained, workdir)
     frames = options.frames or trained.config.validation.frames
+    metrics = _metrics(options, trained.config)
     found = measure_split(
         trained.restore,
         dataset,
         frames=dataset.restored_frames(frames),
         batch_size=trained.batch_size,
         most=options.sequences,
-        lpips=_lpips(options.lpips or trained.config.validation.lpips_weights_file),
+        metrics=metrics,
     )
     header = {
         "workdir": str(workdir),
@@ -82,7 +84,7 @@ def main(arguments: Sequence[str]) -> None:
     total = write_report(output, found, header=header, overwrite=options.overwrite)
     count = sum(len(clip) for clip in found.values())
     print(f"{trained.checkpoint} on {count} frames of {len(found)} sequences: {output}")
-    for name in (name.removesuffix("_blur") for name in total if name.endswith("_blur")):
+    for name in metrics:
         print(f"{name:<7} {total[f'{name}_blur']:8.4f} -> {total[f'{name}_recon']:8.4f}")
 
 
@@ -93,7 +95,7 @@ def measure_split(
     frames: int,
     batch_size: int = 1,
     most: int = 0,
-    lpips: Distance | None = None,
+    metrics: Mapping[str, Distance] = STANDARD,
 ) -> dict[str, list[dict[str, float]]]:
     """Returns the figures of every frame, by sequence.
 
@@ -103,9 +105,11 @@ def measure_split(
         frames: frames the network sees at once.
         batch_size: clips at once.
         most: how many sequences are used, from the first; 0 = all.
-        lpips: measured as well, if given.
+        metrics: what is measured, by name.
     """
-    found = validate(restore, dataset, frames=frames, batch_size=batch_size, most=most, lpips=lpips, task="evaluating")
+    found = validate(
+        restore, dataset, frames=frames, batch_size=batch_size, most=most, measures=metrics, task="evaluating"
+    )
     assert found is not None  # nobody asked it to stop
     return found.frames
 
@@ -166,6 +170,12 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "--lpips", metavar="FILE", help="converted weights of LPIPS, to measure it as well (default: as validation)"
     )
+    parser.add_argument(
+        "--metrics",
+        nargs="+",
+        metavar="NAME",
+        help=f"of {', '.join(METRICS)}, or FILE.py:NAME (default: as validation)",
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace the figures of an earlier evaluation")
     options = parser.parse_args(arguments)
     if options.sequences < 0:
@@ -214,11 +224,19 @@ def _load(workdir: Path, *, which: str | None) -> Trained:
     return Trained(config, checkpoint, statistics, restore, network.spike_bins, batch_size)
 
 
-def _lpips(path: str) -> Distance | None:
-    """LPIPS by the weights of a file; None without one."""
-    from spikejax.quality.perceptual import load_lpips, lpips_distance
+def _metrics(options: argparse.Namespace, config: ConfigDict) -> dict[str, Distance]:
+    """What is measured: what the command line names, or else what validation in training measures.
 
-    return lpips_distance(load_lpips(path)) if path else None
+    The workdir may come from somebody else, so code that its configuration names is not run.
+    """
+    names = options.metrics
+    if names is None:
+        names = [name for name in config.validation.metrics if not is_code(name)]
+        for name in config.validation.metrics:
+            if is_code(name):
+                print(f"without {name}, which is code and comes with the workdir; --metrics takes its name")
+    weights = {"lpips": options.lpips or config.validation.lpips_weights_file}
+    return open_metrics(names, key="--metrics", weights=weights)
 
 
 def _open_split(root: Path, split: str, trained: Trained, workdir: Path) -> FolderDataset:

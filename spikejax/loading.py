@@ -15,7 +15,7 @@ from spikejax.errors import InputError
 from spikejax.inference.network_traits import traits_of
 from spikejax.inference.tiling import Extent
 from spikejax.inference.video_restorer import VideoRestorer
-from spikejax.io.weights import flatten_params, read_weights
+from spikejax.io.weights import MismatchError, compare, flatten_params, read_weights
 from spikejax.models.restorer import Restorer, build_restorer
 from spikejax.training.checkpoint import CONFIG_FILE, load_for_inference
 from spikejax.training.step import describe_network
@@ -54,7 +54,8 @@ def _restorer(
 ) -> VideoRestorer:
     fields = {**model} if dtype is None else {**model, "compute_dtype": dtype}
     network = describe_network(lambda: build_restorer(fields, rngs=nnx.Rngs(0)))
-    _check_same(path, flatten_params(params), flatten_params(network.shapes))
+    if problems := compare(flatten_params(params), flatten_params(network.shapes)):
+        raise MismatchError("the parameters that the network has", problems, path)
     restorer: Restorer = nnx.merge(network.graph, jax.device_put(params))
     bins = restorer.spike_bins
     return VideoRestorer(
@@ -67,12 +68,3 @@ def _restorer(
         overlap=Extent(*own["overlap"]) if own else None,
         name=str(path),
     )
-
-
-def _check_same(path: Path, found: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
-    for name in sorted(found.keys() | wanted.keys()):
-        shapes = [tuple(named[name].shape) if name in named else "none" for named in (wanted, found)]
-        if shapes[0] != shapes[1]:
-            raise InputError(
-                f"expected the parameters that the network has, {name}: {shapes[0]}, found {shapes[1]}: {path}"
-            )

@@ -29,16 +29,16 @@ from spikejax.inference.tiling import Extent
 from spikejax.io.frame_source import FrameSource, open_frames
 from spikejax.io.json_files import read_json
 from spikejax.io.video_writer import DEFAULT_RATE, VideoSettings
+from spikejax.quality.metrics import AFTER, BEFORE, Distance, describe, measured_metrics, open_metrics
 
 if TYPE_CHECKING:
     from spikejax.inference.restore_job import Job, Report
     from spikejax.inference.restored_stream import Settings
     from spikejax.inference.video_restorer import VideoRestorer
-    from spikejax.quality.metrics import Distance
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-# What a figure's name ends in, in words.
-_WHEN = {"blur": "before", "recon": "after"}
+# What a score's name ends in, in words.
+_WHEN = {BEFORE: "before", AFTER: "after"}
 # The options that name what is read.
 _READ = ("input", "spikes", "spike_windows", "sharp", "network", "lpips")
 
@@ -67,9 +67,9 @@ def main(arguments: Sequence[str]) -> None:
 
     hosts.join_as(options)
     with hosts.failing_together():
-        lpips = _lpips(options.lpips)
+        measures = _measures(options)
         restorer = _load(options)
-        job = _job(options, restorer, frames, sharp, lpips)
+        job = _job(options, restorer, frames, sharp, measures)
         check_sharp(restorer, job)
         description = _describe(options, restorer, frames)
     hosts.check_same(json.dumps(description), "options, network and input")
@@ -189,11 +189,13 @@ def _video_source(options: argparse.Namespace, frames: FrameSource, times: int) 
 
 
 def _summary(means: Mapping[str, float]) -> Iterator[str]:
-    """A line for each of the figures that papers state, if there are any."""
-    for name, unit, digits in (("psnr", " dB", 2), ("ssim", "", 4), ("lpips", "", 4)):
-        found = [(means[f"{name}_{of}"], when) for of, when in _WHEN.items() if f"{name}_{of}" in means]
-        if found:
-            yield f"{name.upper()} " + ", ".join(f"{value:.{digits}f}{unit} {when}" for value, when in found)
+    """A line for each of the metrics that papers state, if there are any."""
+    for name in measured_metrics(means):
+        metric = describe(name)
+        values = [(means[f"{name}_{end}"], when) for end, when in _WHEN.items() if f"{name}_{end}" in means]
+        if metric.headline:
+            stated = (f"{metric.text(value)}{metric.unit_text} {when}" for value, when in values)
+            yield f"{metric.title} {', '.join(stated)}"
 
 
 def _load(options: argparse.Namespace) -> VideoRestorer:
@@ -207,10 +209,9 @@ def _load(options: argparse.Namespace) -> VideoRestorer:
     return load(options.network, dtype=options.dtype)
 
 
-def _lpips(path: str | None) -> Distance | None:
-    from spikejax.quality.perceptual import load_lpips, lpips_distance
-
-    return None if path is None else lpips_distance(load_lpips(path))
+def _measures(options: argparse.Namespace) -> dict[str, Distance]:
+    weights = {} if options.lpips is None else {"lpips": options.lpips}
+    return open_metrics(options.metrics, key="--metrics", weights=weights)
 
 
 def _job(
@@ -218,7 +219,7 @@ def _job(
     restorer: VideoRestorer,
     frames: FrameSource,
     sharp: FrameSource | None,
-    lpips: Distance | None,
+    measures: Mapping[str, Distance],
 ) -> Job:
     from spikejax.inference.restore_job import Job
     from spikejax.inference.voxel_source import VoxelSource
@@ -226,13 +227,13 @@ def _job(
     settings = _settings(options, restorer)
     restorer.check_spikes(options.spikes is not None)
     if restorer.task.bins is None:
-        return Job(frames, settings, sharp=sharp, lpips=lpips)
+        return Job(frames, settings, sharp=sharp, measures=measures)
     spikes = VoxelSource(
         options.spikes, frames, bins=restorer.task.bins, size=options.spike_size, windows=options.spike_windows
     )
     for note in spikes.notes:
         print(f"spikejax: note: {note}", file=sys.stderr)
-    return Job(frames, settings, spikes=spikes, sharp=sharp, lpips=lpips)
+    return Job(frames, settings, spikes=spikes, sharp=sharp, measures=measures)
 
 
 def _settings(options: argparse.Namespace, restorer: VideoRestorer) -> Settings:
@@ -260,8 +261,8 @@ def _settings(options: argparse.Namespace, restorer: VideoRestorer) -> Settings:
 def _describe(options: argparse.Namespace, restorer: VideoRestorer, frames: FrameSource) -> dict[str, Any]:
     """What decides the restored frames: a run that resumes must have the same."""
     decisive = (
-        "input", "spikes", "spike_windows", "spike_size", "sharp", "lpips", "tile", "overlap", "sigma", "rate",
-        "ensemble", "dtype", "video", "codec", "quality", "pixel_format",
+        "input", "spikes", "spike_windows", "spike_size", "sharp", "lpips", "metrics", "tile", "overlap", "sigma",
+        "rate", "ensemble", "dtype", "video", "codec", "quality", "pixel_format",
     )  # fmt: skip
     values = {name: getattr(options, name) for name in decisive}
     stated = {name: value if isinstance(value, str) or value is None else str(value) for name, value in values.items()}

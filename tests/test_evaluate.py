@@ -110,7 +110,7 @@ def test_every_frame_and_sequence_has_its_line(tmp_path: Path, root: Path) -> No
     assert figures["frames"][names[1]][2]["psnr_y_blur"] == found[names[1]][2]["psnr_y_blur"]
 
 
-def test_lpips_has_columns_of_its_own(root: Path) -> None:
+def test_a_metric_has_columns_of_its_own(root: Path) -> None:
     """Catches a metric that compares the wrong pictures, or a frame with another's value."""
 
     def brightness(picture: np.ndarray, sharp: np.ndarray) -> float:
@@ -120,11 +120,11 @@ def test_lpips_has_columns_of_its_own(root: Path) -> None:
         return dict(enumerate(0 * blur))
 
     dataset = FolderDataset(root, "val", frames=2, bins=None)
-    found = evaluate.measure_split(darken, dataset, frames=3, most=1, lpips=brightness)
+    found = evaluate.measure_split(darken, dataset, frames=3, most=1, metrics={"brightness": brightness})
     ((name, frames),) = found.items()
     sharp = metrics.to_uint8(dataset.read_sequence(name)["sharp"])
-    assert [frame["lpips_recon"] for frame in frames] == pytest.approx(-sharp.mean(axis=(1, 2, 3)))
-    assert frames[0]["lpips_blur"] != frames[0]["lpips_recon"]
+    assert [frame["brightness_recon"] for frame in frames] == pytest.approx(-sharp.mean(axis=(1, 2, 3)))
+    assert frames[0]["brightness_blur"] != frames[0]["brightness_recon"]
 
 
 def test_output_that_is_something_else(tmp_path: Path) -> None:

@@ -152,7 +152,7 @@ def test_lpips_that_cannot_be_measured(inputs: Path, monkeypatch: pytest.MonkeyP
         assert a.shape == b.shape == (HEIGHT, WIDTH, 3)
         raise too_small
 
-    monkeypatch.setattr(restore, "_lpips", lambda path: refuse)
+    monkeypatch.setattr(restore, "_measures", lambda options: {"refuse": refuse})
     with pytest.raises(InputError, match="at least 31x31"):
         restore.main(arguments(inputs, *more, spikes=False))
     assert not (inputs / "out").exists()
@@ -495,7 +495,7 @@ def test_a_checkpoint_of_another_network(inputs: Path) -> None:
     """Catches parameters of one network poured into another."""
     save_random_network(inputs / "work", tiny_config())
     save_config(tiny_config(heads=1, bins=BINS + 1), inputs / "work" / "config.json")
-    with pytest.raises(InputError, match="checkpoint of another network"):
+    with pytest.raises(InputError, match="expected a checkpoint of this network, found "):
         restore.main(arguments(inputs))
     assert not (inputs / "out").exists()
 

@@ -39,6 +39,7 @@ def get_config() -> ConfigDict:
                 sequences=0,  # how many of the validation split are used, from the first; 0 = all
                 noise_sigma=30.0,  # of 255, standard deviation of the noise (data.degradation="noise")
                 pictures=2,  # sequences of which the middle frame is written as blur | recon | sharp
+                metrics=("psnr", "psnr_y", "ssim", "ssim_y", "lpips"),  # what is measured; or FILE.py:NAME
                 lpips_weights_file="",  # converted weights of LPIPS, by AlexNet or VGG; "" = it is not measured
                 pictures_every=10_000,  # updates; a multiple of `every`; also after the last one
             ),

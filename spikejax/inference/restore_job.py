@@ -9,8 +9,8 @@ from __future__ import annotations
 import math
 import sys
 import time
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, TextIO
 
 import cv2
@@ -44,14 +44,14 @@ class Job:
         spikes: of the frames, if the network takes spikes.
         sharp: the true frames, to measure against; as many and as large as the restored ones.
         settings: how.
-        lpips: measured as well, if there are sharp frames.
+        measures: what is measured if there are sharp frames, by name.
     """
 
     frames: FrameSource
     settings: Settings
     spikes: VoxelSource | None = None
     sharp: FrameSource | None = None
-    lpips: metrics.Distance | None = None
+    measures: Mapping[str, metrics.Distance] = field(default_factory=lambda: metrics.STANDARD)
 
 
 @dataclass(frozen=True)
@@ -75,8 +75,7 @@ class Report:
         peak_device_bytes: the same of the accelerator; None on a CPU, where it is part of the host's.
         program_bytes: what the compiler says that the network needs on a device.
         damage: what of the input did not decode, in words; None if all did.
-        scores: if there are sharp frames, the figures of each: PSNR (dB) and SSIM, of RGB and of Y, and LPIPS if asked
-            for, before (`psnr_blur`, ...) and after (`psnr_recon`, ...).
+        scores: if there are sharp frames, the metrics of each, before (`psnr_blur`, ...) and after (`psnr_recon`, ...).
     """
 
     frames: int
@@ -122,7 +121,7 @@ def restored_count(restorer: VideoRestorer, frames: FrameSource, settings: Setti
 
 
 def check_sharp(restorer: VideoRestorer, job: Job) -> None:
-    """Raises InputError unless there are as many sharp frames as restored ones, of their size, and LPIPS takes them."""
+    """Raises InputError unless the sharp frames are like the restored ones in number and size, and can be measured."""
     if job.sharp is None:
         return
     count = restored_count(restorer, job.frames, job.settings, exact=True)
@@ -134,9 +133,8 @@ def check_sharp(restorer: VideoRestorer, job: Job) -> None:
             f"expected sharp frames like the restored ones ({expected}, height x width), "
             f"found {found}: {job.sharp.path}"
         )
-    if job.lpips is not None:
-        black = np.zeros((job.sharp.height, job.sharp.width, 3), np.uint8)
-        job.lpips(black, black)  # raises where it cannot see such small pictures; else it is compiled from now on
+    black = np.zeros((job.sharp.height, job.sharp.width, 3), np.uint8)
+    metrics.measure(black, black, job.measures)  # raises where pictures are too small; LPIPS is compiled from now on
 
 
 def restore_job(restorer: VideoRestorer, job: Job, output: Output, *, log: TextIO | None = None) -> Report:
@@ -250,7 +248,7 @@ class _Writer:
 
     def __init__(self, job: Job, output: Output, dtype: np.dtype, progress: Progress) -> None:
         self._output, self._dtype, self._progress = output, dtype, progress
-        self._lpips = job.lpips
+        self._measures = job.measures
         self._sharp = None if job.sharp is None else job.sharp.read(output.done)
 
     def write(self, restored: Restored) -> None:
@@ -269,7 +267,8 @@ class _Writer:
 
     def _scores(self, before: Num[np.ndarray, "h w 3"] | None, recon: Picture, sharp: Picture) -> dict[str, float]:
         if before is None:
-            return {f"{name}_recon": value for name, value in metrics.measure(recon, sharp, lpips=self._lpips).items()}
+            after = metrics.measure(recon, sharp, self._measures)
+            return {f"{name}_{metrics.AFTER}": value for name, value in after.items()}
         # What a larger picture is compared with is the usual enlargement.
         blur = cv2.resize(_as_uint8(before), sharp.shape[1::-1], interpolation=cv2.INTER_CUBIC)
-        return metrics.compare(blur, recon, sharp, lpips=self._lpips)
+        return metrics.compare(blur, recon, sharp, self._measures)

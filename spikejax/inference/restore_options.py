@@ -9,6 +9,7 @@ from spikejax.cli import add_hosts
 from spikejax.inference.resumable_output import METRICS_FILE
 from spikejax.inference.tiling import UNLIMITED, Extent
 from spikejax.io.video_writer import CODECS
+from spikejax.quality.metrics import METRICS
 
 _UNITS = {"M": 2**20, "G": 2**30}
 
@@ -73,6 +74,13 @@ def _add_paths(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument("--sharp", metavar="PATH", help="the true frames to measure against, like --input")
     parser.add_argument("--lpips", metavar="FILE", help="converted weights of LPIPS, to measure it as well")
+    parser.add_argument(
+        "--metrics",
+        nargs="+",
+        default=list(METRICS),
+        metavar="NAME",
+        help=f"what to measure with --sharp: of {', '.join(METRICS)}, or FILE.py:NAME (default: all)",
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace the output of an earlier run")
     parser.add_argument("--resume", action="store_true", help="go on with a run that was stopped, if there is one")
 

@@ -8,11 +8,14 @@ Parameters keep the names that configurations and messages use, such as "vrt.spy
 Readers of this module need neither PyTorch nor TensorFlow.
 """
 
+import difflib
+import heapq
 import json
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import numpy as np
@@ -73,6 +76,110 @@ def nest_params(named: Mapping[str, Any]) -> dict[str, Any]:
             place = place.setdefault(parent, {})
         place[last] = leaf
     return nested
+
+
+Kind = Literal["unexpected", "missing", "shape", "dtype"]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A parameter that is not as a network has it.
+
+    Attributes:
+        name: dotted.
+        kind: what is wrong with it; "dtype" is a whole number for a real one or the other way round, since real numbers
+            of all widths are converted.
+        expected: its shape or dtype in the network.
+        found: its own.
+        nearest: of an unexpected or a missing one, the name of the other kind and of this shape that is most like it;
+            "" if none is.
+    """
+
+    name: str
+    kind: Kind
+    expected: str
+    found: str
+    nearest: str = ""
+
+    def __str__(self) -> str:
+        hint = f" (nearest: {self.nearest})" if self.nearest else ""
+        return f"{self.name}: expected {self.expected}, found {self.found}{hint}"
+
+
+class MismatchError(InputError):
+    """Parameters that do not fit a network; `details` lists them.
+
+    Attributes:
+        problems: all of them.
+    """
+
+    def __init__(self, expected: str, problems: Iterable[Problem], path: Any = None):
+        """Counts the problems.
+
+        Args:
+            expected: what the parameters should be, such as "the parameters of vgg16".
+            problems: what is wrong.
+            path: where they come from, None if the caller says.
+        """
+        self.problems = tuple(problems)
+        counts = Counter(_KIND_NAMES.get(problem.kind, problem.kind) for problem in self.problems)
+        listed = ", ".join(f"{count} {name}" for name, count in counts.items())
+        super().__init__(f"expected {expected}, found {listed}" + (f": {path}" if path is not None else ""))
+        hidden = len(self.problems) - _LISTED_PROBLEMS
+        more = (f"and {hidden} more",) if hidden > 0 else ()
+        self.details = (*map(str, self.problems[:_LISTED_PROBLEMS]), *more)
+        for detail in self.details:
+            self.add_note(f"  {detail}")
+
+
+def compare(given: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[Problem]:
+    """What keeps parameters from being those of a network, if anything.
+
+    Args:
+        given: {dotted name: what has a shape and a dtype}.
+        wanted: likewise, of the network.
+    """
+    unexpected = {name: tuple(leaf.shape) for name, leaf in given.items() if name not in wanted}
+    missing = {name: tuple(leaf.shape) for name, leaf in wanted.items() if name not in given}
+    near_unexpected, near_missing = _nearest_names(unexpected, missing), _nearest_names(missing, unexpected)
+    both = [(name, given[name], leaf) for name, leaf in wanted.items() if name in given]
+    return [
+        *(Problem(name, "unexpected", "none", str(shape), near_unexpected[name]) for name, shape in unexpected.items()),
+        *(Problem(name, "missing", str(shape), "none", near_missing[name]) for name, shape in missing.items()),
+        *(
+            Problem(name, "shape", str(tuple(leaf.shape)), str(tuple(own.shape)))
+            for name, own, leaf in both
+            if tuple(own.shape) != tuple(leaf.shape)
+        ),
+        *(
+            Problem(name, "dtype", str(np.dtype(leaf.dtype)), str(np.dtype(own.dtype)))
+            for name, own, leaf in both
+            if _is_real(own.dtype) != _is_real(leaf.dtype)
+        ),
+    ]
+
+
+_LISTED_PROBLEMS = 20
+_KIND_NAMES = {"shape": "of another shape", "dtype": "of another dtype"}
+_SHORTLIST = 10  # names that are compared letter by letter
+
+
+def _is_real(dtype: Any) -> bool:
+    return bool(jax.dtypes.issubdtype(dtype, np.floating))
+
+
+def _nearest_names(names: Mapping[str, tuple], others: Mapping[str, tuple]) -> dict[str, str]:
+    """For each name the one among `others` of its shape that is most like it, "" if none is."""
+    parts_by_shape: dict[tuple, dict[str, set[str]]] = {}
+    for other, shape in others.items():
+        parts_by_shape.setdefault(shape, {})[other] = set(other.split("."))
+    nearest = {}
+    for name, shape in names.items():
+        parts, candidates = set(name.split(".")), parts_by_shape.get(shape, {})
+        # Comparing letters takes long; shared parts of the names leave a few.
+        likely = heapq.nlargest(_SHORTLIST, candidates, key=lambda other: len(parts & candidates[other]))
+        nearest[name] = next(iter(difflib.get_close_matches(name, likely, n=1)), "")
+    return nearest
 
 
 def write_weights(path: str | Path, weights: Weights, *, replace: bool = False) -> None:

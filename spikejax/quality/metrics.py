@@ -1,7 +1,10 @@
-"""PSNR and SSIM of pictures, as the evaluation published with VRT computes them, and a place for a learned distance.
+"""What restored pictures are measured by: a table of metrics, and PSNR and SSIM as the published evaluation has them.
 
 Pictures are uint8 RGB [h,w,3]: what is compared is what a file would hold. The `_y` variants compare the luma of YCbCr
 (BT.601, 16 to 235, not rounded) on the same scale of 255. Of a clip one reports the mean over its frames.
+
+To add a metric: an entry of METRICS, which validation, evaluating, restoring and reports take all names from; or one of
+your own without touching this file, `validation.metrics = ("psnr", "my_metrics.py:CONTRAST")` or `--metrics`.
 
 References:
     Wang et al., Image quality assessment: from error visibility to structural similarity, 2004.
@@ -9,15 +12,23 @@ References:
 
 from __future__ import annotations
 
+import dataclasses
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Literal
 
-import cv2
 import numpy as np
 from jaxtyping import Float, Float64, UInt8
 
-# A learned distance of two pictures, such as LPIPS (spikejax.quality.perceptual.lpips_distance).
-Distance = Callable[[UInt8[np.ndarray, "h w 3"], UInt8[np.ndarray, "h w 3"]], float]
+from spikejax.errors import InputError
+from spikejax.extensions import find_entry, is_code
+
+Picture = UInt8[np.ndarray, "h w 3"]
+# (a picture, the true one) -> how near they are
+Distance = Callable[[Picture, Picture], float]
+
+# How the name of a score ends in every file: the metric of the frame before restoring ("psnr_blur"), and after.
+BEFORE, AFTER = "blur", "recon"
 
 _PEAK = 255.0
 _WINDOW = 11
@@ -33,67 +44,154 @@ def to_uint8(picture: Float[np.ndarray, "*shape"]) -> UInt8[np.ndarray, "*shape"
     return np.rint(np.clip(picture, 0.0, 1.0) * 255.0).astype(np.uint8)
 
 
-def luma(picture: UInt8[np.ndarray, "h w 3"]) -> Float64[np.ndarray, "h w"]:
+def luma(picture: Picture) -> Float64[np.ndarray, "h w"]:
     """The Y of YCbCr, in [16, 235], as MATLAB's rgb2ycbcr defines it but not rounded."""
     return picture @ _LUMA + 16.0
 
 
-def psnr(a: UInt8[np.ndarray, "h w 3"], b: UInt8[np.ndarray, "h w 3"]) -> float:
+def psnr(a: Picture, b: Picture) -> float:
     """Peak signal-to-noise ratio in dB over all channels at once; infinite for equal pictures."""
     return _psnr(a.astype(np.float64), b.astype(np.float64))
 
 
-def psnr_y(a: UInt8[np.ndarray, "h w 3"], b: UInt8[np.ndarray, "h w 3"]) -> float:
+def psnr_y(a: Picture, b: Picture) -> float:
     """Peak signal-to-noise ratio in dB of the luma; infinite for equal pictures."""
     return _psnr(luma(a), luma(b))
 
 
-def ssim(a: UInt8[np.ndarray, "h w 3"], b: UInt8[np.ndarray, "h w 3"]) -> float:
-    """Structural similarity: 11x11 Gaussian window (sigma 1.5) where it lies inside, mean over places and channels.
+def ssim(a: Picture, b: Picture) -> float:
+    """Structural similarity: 11x11 Gaussian window (sigma 1.5) where it lies inside, mean over positions and channels.
 
     Raises:
-        ValueError: a side is shorter than the window.
+        InputError: a side is shorter than the window.
     """
     return _ssim(a.astype(np.float64), b.astype(np.float64))
 
 
-def ssim_y(a: UInt8[np.ndarray, "h w 3"], b: UInt8[np.ndarray, "h w 3"]) -> float:
+def ssim_y(a: Picture, b: Picture) -> float:
     """Structural similarity of the luma, see `ssim`."""
     return _ssim(luma(a), luma(b))
 
 
-def measure(
-    picture: UInt8[np.ndarray, "h w 3"], reference: UInt8[np.ndarray, "h w 3"], *, lpips: Distance | None = None
-) -> dict[str, float]:
-    """All figures of a picture: psnr, psnr_y (dB), ssim, ssim_y, and lpips where the distance is given."""
-    luma_picture, luma_reference = luma(picture), luma(reference)
-    return {
-        "psnr": psnr(picture, reference),
-        "psnr_y": _psnr(luma_picture, luma_reference),
-        "ssim": ssim(picture, reference),
-        "ssim_y": _ssim(luma_picture, luma_reference),
-    } | ({} if lpips is None else {"lpips": lpips(picture, reference)})
+@dataclasses.dataclass(frozen=True)
+class Metric:
+    """One way of saying how near a picture is to the true one.
+
+    Attributes:
+        title: what papers call it.
+        better: which values are better.
+        digits: decimals that are worth stating.
+        unit: of the values; "" = none.
+        headline: whether summaries of one line and charts show it.
+        distance: computes it.
+        load: for a metric with weights, in place of `distance`: the path of their file -> what computes it.
+    """
+
+    title: str
+    better: Literal["higher", "lower"] = "higher"
+    digits: int = 4
+    unit: str = ""
+    headline: bool = True
+    distance: Distance | None = None
+    load: Callable[[str], Distance] | None = None
+
+    def text(self, value: float | None) -> str:
+        """A value as it is stated, without its unit; None, in files, is an infinite one."""
+        return "infinite" if value is None else f"{value:.{self.digits}f}"
+
+    @property
+    def unit_text(self) -> str:
+        """What follows the value: the unit behind a space, or nothing."""
+        return f" {self.unit}" if self.unit else ""
 
 
-def compare(
-    blur: UInt8[np.ndarray, "h w 3"],
-    recon: UInt8[np.ndarray, "h w 3"],
-    sharp: UInt8[np.ndarray, "h w 3"],
+def _load_lpips(path: str) -> Distance:
+    # Only now: it imports JAX, which reading a report or a configuration need not wait for.
+    from spikejax.quality.perceptual import load_lpips, lpips_distance
+
+    return lpips_distance(load_lpips(path))
+
+
+METRICS: dict[str, Metric] = {
+    "psnr": Metric("PSNR", digits=2, unit="dB", distance=psnr),
+    "psnr_y": Metric("PSNR Y", digits=2, unit="dB", headline=False, distance=psnr_y),
+    "ssim": Metric("SSIM", distance=ssim),
+    "ssim_y": Metric("SSIM Y", headline=False, distance=ssim_y),
+    "lpips": Metric("LPIPS", better="lower", load=_load_lpips),
+}
+# What is measured where nobody says otherwise: all that takes no weights.
+STANDARD: dict[str, Distance] = {name: entry.distance for name, entry in METRICS.items() if entry.distance}
+
+
+def open_metrics(
+    names: Iterable[str],
     *,
-    lpips: Distance | None = None,
-) -> dict[str, float]:
-    """The figures of a frame before and after restoring: psnr_blur, ..., psnr_recon, ..., against the sharp frame."""
+    key: str,
+    weights: Mapping[str, str] | None = None,
+    without_weights: Callable[[str], None] = lambda title: None,
+) -> dict[str, Distance]:
+    """What computes each metric, by the name that its scores have in files.
+
+    Args:
+        names: entries of METRICS, or `FILE.py:NAME`, which stands for a `Metric` and is called NAME in files.
+        key: where the names were given, for messages.
+        weights: files of those metrics that take weights, by name; "" = none.
+        without_weights: told the title of a metric that is left out for want of weights.
+
+    Raises:
+        InputError: there is no such metric, two have one name, or the weights cannot be read.
+    """
+    opened: dict[str, Distance] = {}
+    for name in names:
+        metric = find_entry(METRICS, name, key=key, kind=Metric)
+        short = name.rpartition(":")[2]
+        if short in opened or (is_code(name) and short in METRICS):
+            raise InputError(f"{key}: expected metrics of different names, found {short} twice: {name}")
+        if metric.distance is not None:
+            opened[short] = metric.distance
+        elif metric.load is None:
+            raise InputError(f"{key}: expected a metric with `distance` or `load`, found neither: {name}")
+        elif path := (weights or {}).get(short):
+            opened[short] = metric.load(path)
+        else:
+            without_weights(metric.title)
+    return opened
+
+
+def describe(name: str) -> Metric:
+    """The metric called `name` in a file; of one that is not in METRICS its name and values are all that is known."""
+    return METRICS.get(name) or Metric(name.replace("_", " ").upper())
+
+
+def score_names(metrics: Iterable[str]) -> list[str]:
+    """The names of a frame's scores, in the order of every table: all metrics before restoring, then all after."""
+    return [f"{name}_{when}" for when in (BEFORE, AFTER) for name in metrics]
+
+
+def measured_metrics(scores: Mapping[str, Any]) -> list[str]:
+    """The metrics that there are scores of, among whatever else `scores` holds, in their order."""
+    split = (name.rpartition("_") for name in scores)
+    return list(dict.fromkeys(metric for metric, _, when in split if metric and when in (BEFORE, AFTER)))
+
+
+def measure(picture: Picture, reference: Picture, metrics: Mapping[str, Distance]) -> dict[str, float]:
+    """Every metric of a picture, by its name."""
+    return {name: distance(picture, reference) for name, distance in metrics.items()}
+
+
+def compare(blur: Picture, recon: Picture, sharp: Picture, metrics: Mapping[str, Distance]) -> dict[str, float]:
+    """The scores of a frame before and after restoring: psnr_blur, ..., psnr_recon, ..., against the sharp frame."""
     return {
-        f"{name}_{of}": value
-        for of, picture in (("blur", blur), ("recon", recon))
-        for name, value in measure(picture, sharp, lpips=lpips).items()
+        f"{name}_{when}": value
+        for when, picture in ((BEFORE, blur), (AFTER, recon))
+        for name, value in measure(picture, sharp, metrics).items()
     }
 
 
 def _check_same_shape(a: np.ndarray, b: np.ndarray) -> None:
-    # Broadcasting would give a figure that looks like one.
+    # Broadcasting would give a value that looks like a distance.
     if a.shape != b.shape:
-        raise ValueError(f"expected two pictures of one shape, got {a.shape} and {b.shape}")
+        raise ValueError(f"expected two pictures of one shape, found {a.shape} and {b.shape}")
 
 
 def _psnr(a: Float64[np.ndarray, "*shape"], b: Float64[np.ndarray, "*shape"]) -> float:
@@ -105,7 +203,7 @@ def _psnr(a: Float64[np.ndarray, "*shape"], b: Float64[np.ndarray, "*shape"]) ->
 def _ssim(a: Float64[np.ndarray, "h w *c"], b: Float64[np.ndarray, "h w *c"]) -> float:
     _check_same_shape(a, b)
     if min(a.shape[:2]) < _WINDOW:
-        raise ValueError(f"expected pictures of at least {_WINDOW}x{_WINDOW} for SSIM, got {a.shape[0]}x{a.shape[1]}")
+        raise InputError(f"expected pictures of at least {_WINDOW}x{_WINDOW} for SSIM, found {a.shape[0]}x{a.shape[1]}")
     mean_a, mean_b = _window_mean(a), _window_mean(b)
     variance_a = _window_mean(a * a) - mean_a**2
     variance_b = _window_mean(b * b) - mean_b**2
@@ -117,7 +215,10 @@ def _ssim(a: Float64[np.ndarray, "h w *c"], b: Float64[np.ndarray, "h w *c"]) ->
 
 
 def _window_mean(values: Float64[np.ndarray, "h w *c"]) -> Float64[np.ndarray, "h2 w2 *c"]:
-    """The Gaussian-weighted mean around every place whose window lies inside."""
+    """The Gaussian-weighted mean around every pixel whose window lies inside."""
+    # Only now: names and units of metrics are wanted where nothing is measured.
+    import cv2
+
     kernel = cv2.getGaussianKernel(_WINDOW, _SIGMA, cv2.CV_64F)
     border = _WINDOW // 2
     return cv2.sepFilter2D(values, cv2.CV_64F, kernel, kernel)[border:-border, border:-border]

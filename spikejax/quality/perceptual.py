@@ -11,10 +11,9 @@ from flax import nnx
 from jaxtyping import Float, UInt8
 
 from spikejax.errors import InputError
-from spikejax.io.weights import Weights, flatten_params, nest_params, read_weights
+from spikejax.io.weights import MismatchError, Weights, compare, flatten_params, nest_params, read_weights
 from spikejax.models.lpips import LPIPS, Backbone
 from spikejax.models.vgg import VGG, Name
-from spikejax.quality.metrics import Distance
 
 
 def load_vgg(path: str | Path, name: Name, *, layers: tuple[str, ...] = ("relu3_3",)) -> VGG:
@@ -47,7 +46,7 @@ def load_lpips(path: str | Path) -> LPIPS:
     return _fill(lambda: LPIPS(kinds[weights.kind], rngs=nnx.Rngs(0)), weights, path)
 
 
-def lpips_distance(network: LPIPS) -> Distance:
+def lpips_distance(network: LPIPS) -> Callable[[UInt8[np.ndarray, "h w 3"], UInt8[np.ndarray, "h w 3"]], float]:
     """Returns LPIPS as a function of two 8-bit pictures; it is compiled once for each size of pictures."""
     graph, params = nnx.split(network)
 
@@ -65,11 +64,8 @@ def lpips_distance(network: LPIPS) -> Distance:
 def _fill(make: Callable[[], Any], weights: Weights, path: str | Path) -> Any:
     """The network that `make` makes, with those of the weights that have a place in it."""
     graph, state = nnx.split(nnx.eval_shape(make))
-    found = flatten_params(weights.params)
+    given = flatten_params(weights.params)
     wanted = flatten_params(nnx.to_pure_dict(state))
-    wrong = [name for name, shape in wanted.items() if name not in found or found[name].shape != shape.shape]
-    if wrong:
-        raise InputError(
-            f"expected weights of {weights.kind}, found none of the right shape for {', '.join(wrong)}: {path}"
-        )
-    return nnx.merge(graph, nest_params({name: jnp.asarray(found[name], jnp.float32) for name in wanted}))
+    if problems := [problem for problem in compare(given, wanted) if problem.kind != "unexpected"]:
+        raise MismatchError(f"weights of {weights.kind}", problems, path)
+    return nnx.merge(graph, nest_params({name: jnp.asarray(given[name], jnp.float32) for name in wanted}))

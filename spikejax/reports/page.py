@@ -14,6 +14,7 @@ from typing import Any
 
 from PIL import Image
 
+from spikejax.quality.metrics import AFTER, BEFORE, describe, measured_metrics
 from spikejax.reports.chart import line_chart
 from spikejax.reports.gather import CloseUp, Picture, Shown
 
@@ -71,9 +72,6 @@ th:first-child, td:first-child { text-align: left; } thead th { position: sticky
 summary { cursor: pointer; padding: 6px 0; } .warn { border-left: 4px solid var(--before); padding-left: 12px; }
 """
 
-# The figures that are stated in words: their digits and unit.
-_FIGURES = {"psnr": (2, " dB"), "ssim": (4, ""), "lpips": (4, "")}
-
 _SCRIPT = """
 for (const input of document.querySelectorAll(".compare input")) {
   const show = () => {
@@ -109,8 +107,7 @@ def render(
         f'<div class="frames">{"".join(_comparison(frame, per_frame) for frame in shown)}</div>',
         "<h2>Looked at closely</h2>",
         f'<div class="places">{"".join(_closeup(place) for place in places)}</div>',
-        _over_time(per_frame, "psnr", title="PSNR over time", unit="dB"),
-        _over_time(per_frame, "lpips", title="LPIPS over time, lower is better"),
+        *(_over_time(per_frame, metric) for metric in _headlines(metrics)),
         _tables(metrics, per_frame),
     ]
     policy = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
@@ -136,16 +133,20 @@ def _facts(metrics: Mapping[str, Any]) -> str:
         ("Time a frame", f"{metrics['seconds_per_frame']:.3g} s"),
         ("Memory", f"{metrics['peak_host_bytes'] / 2**30:.2f} GiB"),
     ]
-    measured = [(figure.upper(), _change(metrics, figure)) for figure in _FIGURES]
-    facts = [(name, text) for name, text in measured if text] + facts
+    facts = [(describe(metric).title, _change(metrics, metric)) for metric in _headlines(metrics)] + facts
     return f'<dl class="facts">{"".join(f"<div><dt>{name}</dt><dd>{value}</dd></div>" for name, value in facts)}</dl>'
 
 
-def _change(scores: Mapping[str, Any], figure: str) -> str:
-    """A figure before and after, as far as it was measured."""
-    digits, unit = _FIGURES[figure]
-    found = [scores[f"{figure}_{of}"] for of in ("blur", "recon") if f"{figure}_{of}" in scores]
-    return " → ".join(_number(value, digits) for value in found) + unit if found else ""
+def _headlines(scores: Mapping[str, Any]) -> list[str]:
+    """The measured metrics that papers state."""
+    return [metric for metric in measured_metrics(scores) if describe(metric).headline]
+
+
+def _change(scores: Mapping[str, Any], metric: str) -> str:
+    """A metric before and after, as far as it was measured."""
+    names = [f"{metric}_{when}" for when in (BEFORE, AFTER)]
+    shown = describe(metric)
+    return " → ".join(shown.text(scores[name]) for name in names if name in scores) + shown.unit_text
 
 
 def _number(value: float | None, digits: int) -> str:
@@ -156,9 +157,8 @@ def _comparison(frame: Shown, per_frame: Sequence[Mapping[str, Any]]) -> str:
     name = f"Frame {frame.number}" + (f" ({escape(frame.name)})" if frame.name else "")
     scores = per_frame[frame.number] if frame.number < len(per_frame) else {}
     parts = [f"<b>{name}</b>"]
-    for figure in _FIGURES:
-        if change := _change(scores, figure):
-            parts.append(f'<span class="soft">{figure.upper()} {change}</span>')
+    for metric in _headlines(scores):
+        parts.append(f'<span class="soft">{escape(describe(metric).title)} {_change(scores, metric)}</span>')
     height, width = frame.after.shape[:2]
     size = f'width="{width}" height="{height}"'
     return (
@@ -189,10 +189,12 @@ def _closeup(place: CloseUp) -> str:
     )
 
 
-def _over_time(per_frame: Sequence[Mapping[str, Any]], figure: str, *, title: str, unit: str = "") -> str:
+def _over_time(per_frame: Sequence[Mapping[str, Any]], metric: str) -> str:
+    shown = describe(metric)
+    title, unit = f"{shown.title} over time{', lower is better' if shown.better == 'lower' else ''}", shown.unit
     lines = [
-        (label, style, [scores.get(f"{figure}_{of}") for scores in per_frame])
-        for label, style, of in (("before", "before", "blur"), ("restored", "after", "recon"))
+        (label, style, [scores.get(f"{metric}_{when}") for scores in per_frame])
+        for label, style, when in (("before", "before", BEFORE), ("restored", "after", AFTER))
     ]
     chart = line_chart(lines, unit=unit, title=title)
     if not chart:
@@ -236,8 +238,8 @@ def _tables(metrics: Mapping[str, Any], per_frame: Sequence[Mapping[str, Any]]) 
 
 
 def _readable(name: str) -> str:
-    figure, _, of = name.rpartition("_")
-    return f"{figure.replace('_y', ' Y').upper()} {'before' if of == 'blur' else 'after'}" if figure else name
+    metric, _, when = name.rpartition("_")
+    return f"{describe(metric).title} {'before' if when == BEFORE else 'after'}" if metric else name
 
 
 def _embed(picture: Picture, *, lossless: bool = False) -> str:

@@ -29,7 +29,7 @@ from spikejax.config.files import differences, read_saved_config, save_config
 from spikejax.distributed import hosts
 from spikejax.errors import InputError
 from spikejax.io.json_files import read_json, write_json
-from spikejax.io.weights import flatten_params
+from spikejax.io.weights import MismatchError, compare, flatten_params
 from spikejax.models.restorer import build_restorer
 from spikejax.training import checkpoint_integrity
 from spikejax.training.monitoring.pending_metrics import NotFinite
@@ -360,25 +360,16 @@ def _validated_item(metadata: Any) -> str:
 
 
 def _check_same(path: Path, of: str, metadata: Any, wanted_tree: Any) -> None:
-    """Raises InputError if a checkpoint's arrays are not those wanted, by name and shape."""
-    saved, wanted = _shapes(metadata.tree), _shapes(wanted_tree)
-    wrong = [
-        f"{name}: {saved.get(name, 'absent')} in the checkpoint, {wanted.get(name, 'absent')} in the {of}"
-        for name in sorted(saved.keys() | wanted.keys())
-        if saved.get(name) != wanted.get(name)
-    ]
-    if wrong:
-        more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
-        raise InputError(f"{path} is a checkpoint of another {of}: {wrong[0]}{more}")
+    """Raises InputError if a checkpoint's arrays are not those wanted."""
+    if problems := compare(_named(metadata.tree), _named(wanted_tree)):
+        raise MismatchError(f"a checkpoint of this {of}", problems, path)
 
 
-def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:
+def _named(tree: Any) -> dict[str, Any]:
     # Orbax turns the numbers of a list's entries into strings; joined names are the same for both.
     leaves = jax.tree_util.tree_leaves_with_path(tree, is_leaf=lambda node: hasattr(node, "shape"))
     return {
-        jax.tree_util.keystr(path, simple=True, separator="."): tuple(leaf.shape)
-        for path, leaf in leaves
-        if hasattr(leaf, "shape")
+        jax.tree_util.keystr(path, simple=True, separator="."): leaf for path, leaf in leaves if hasattr(leaf, "shape")
     }
 
 

@@ -6,10 +6,9 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from spikejax.errors import InputError
-from spikejax.io.weights import flatten_params, parameter_name, read_weights
+from spikejax.io.weights import MismatchError, compare, flatten_params, parameter_name, read_weights
 from spikejax.training.checkpoint import CONFIG_FILE, Checkpoints, read_params
 from spikejax.training.program import Program
 from spikejax.training.step import TrainState
@@ -66,7 +65,8 @@ def start_from(state: TrainState, path: str | Path) -> tuple[TrainState, list[st
             raise InputError(f"training.start_from: expected the weights of a restorer, found {weights.kind}: {path}")
         given = flatten_params(weights.params)
     wanted = flatten_params(state.params)
-    _check(given, wanted, path)
+    if problems := [problem for problem in compare(given, wanted) if problem.kind != "missing"]:
+        raise MismatchError("training.start_from to hold parameters that the network has", problems, path)
 
     def begin(path: jax.tree_util.KeyPath, leaf: jax.Array) -> jax.Array:
         if parameter_name(path) not in given:
@@ -89,15 +89,3 @@ def parts(names: Any, *, all_names: Any) -> list[str]:
         beginnings = (".".join(entries[:length]) for length in range(1, len(entries) + 1))
         found.add(next(begin for begin in beginnings if not any(other.startswith(begin + ".") for other in rest)))
     return sorted(found)
-
-
-def _check(given: dict[str, np.ndarray], wanted: dict[str, Any], path: Path) -> None:
-    extra = given.keys() - wanted.keys()
-    wrong = [f"{part} is not in the network" for part in parts(extra, all_names=given)] + [
-        f"{name} is {given[name].shape}, expected {wanted[name].shape}"
-        for name in sorted(given.keys() & wanted.keys())
-        if given[name].shape != wanted[name].shape
-    ]
-    if wrong:
-        more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
-        raise InputError(f"training.start_from: {path} is of another network: {wrong[0]}{more}")

@@ -16,7 +16,7 @@ from spikejax.training.checkpoint_integrity import full_disk_explained
 from spikejax.training.initial_state import begin
 from spikejax.training.inputs import data_root, open_inputs
 from spikejax.training.monitoring.console import Terminal, summary
-from spikejax.training.objective import make_distance, make_loss
+from spikejax.training.objective import make_loss, make_metrics
 from spikejax.training.program import describe_program
 from spikejax.training.signals import StopRequest
 from spikejax.training.step import Build
@@ -58,7 +58,7 @@ def train(
     program = describe_program(config, build=build)
     terminal.note(f"network: {program.network.size:,} parameters, on {sharding.describe(program.mesh)}")
     loss = make_loss(config.loss, note=terminal.note)
-    lpips = make_distance(validation, note=terminal.note)
+    metrics = make_metrics(validation, note=terminal.note)
     for change in changes:
         terminal.note(f"changed configuration: {change}")
 
@@ -72,7 +72,7 @@ def train(
     step, state = begin(program, checkpoints, inputs.loader, note=terminal.note)
 
     # ---- Updates ----
-    run = Trainer(program, inputs, checkpoints, terminal, step=step, state=state, loss=loss, lpips=lpips)
+    run = Trainer(program, inputs, checkpoints, terminal, step=step, state=state, loss=loss, metrics=metrics)
     with StopRequest() as stop, contextlib.closing(run.writer):
         if run.step < training.steps:
             terminal.note("compiling the training step ...")

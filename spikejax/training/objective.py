@@ -7,11 +7,13 @@ from ml_collections import ConfigDict
 
 from spikejax.errors import InputError
 from spikejax.quality.losses import charbonnier, perceptual
-from spikejax.quality.metrics import Distance
-from spikejax.quality.perceptual import load_lpips, load_vgg, lpips_distance
+from spikejax.quality.metrics import Distance, open_metrics
+from spikejax.quality.perceptual import load_vgg
 from spikejax.training.step import Loss
 
 NETWORKS = ("vgg19", "vgg16")
+# The metric that the best checkpoint is chosen by.
+BEST_BY = "psnr"
 
 
 def make_loss(config: ConfigDict, *, note: Callable[[str], None]) -> Loss:
@@ -46,20 +48,28 @@ def make_loss(config: ConfigDict, *, note: Callable[[str], None]) -> Loss:
     return loss
 
 
-def make_distance(config: ConfigDict, *, note: Callable[[str], None]) -> Distance | None:
-    """Returns LPIPS where there are weights for it.
+def make_metrics(config: ConfigDict, *, note: Callable[[str], None]) -> dict[str, Distance]:
+    """What each metric of a validation is computed by; one that takes weights is left out where there are none.
 
     Args:
         config: the `validation` section.
-        note: told, in one line, if there are none.
+        note: told, in one line, what is left out.
 
     Raises:
-        InputError: the weights cannot be read.
+        InputError: there is no such metric, PSNR is not among them, or weights cannot be read.
     """
-    if config.lpips_weights_file:
-        return lpips_distance(load_lpips(config.lpips_weights_file))
-    note(
-        "validation: without LPIPS, validation.lpips_weights_file names no weights "
-        "(python -m convert to-jax makes them)"
-    )
-    return None
+
+    def left_out(title: str) -> None:
+        note(
+            f"validation: without {title}, validation.{title.lower()}_weights_file names no weights "
+            "(python -m convert to-jax makes them)"
+        )
+
+    weights = {"lpips": config.lpips_weights_file}
+    metrics = open_metrics(config.metrics, key="validation.metrics", weights=weights, without_weights=left_out)
+    if BEST_BY not in metrics:
+        raise InputError(
+            f'validation.metrics: expected "{BEST_BY}" among them, which chooses the best checkpoint, '
+            f"found {', '.join(config.metrics) or 'none'}"
+        )
+    return metrics

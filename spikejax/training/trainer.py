@@ -33,7 +33,7 @@ class Trainer:
         step: int,
         state: TrainState,
         loss: Loss,
-        lpips: Distance | None,
+        metrics: Mapping[str, Distance],
     ) -> None:
         """Writes what the run is to its logs; computes nothing.
 
@@ -45,11 +45,11 @@ class Trainer:
             step: updates done.
             state: after those.
             loss: to minimise.
-            lpips: measured in validations, if given.
+            metrics: measured in validations, by name.
         """
         self.step, self.state = step, state
         self._config, self._mesh = program.config, program.mesh
-        self._schedule, self._lpips = program.schedule, lpips
+        self._schedule, self._metrics = program.schedule, metrics
         self._inputs, self._checkpoints, self._terminal = inputs, checkpoints, terminal
         self._train_step, self._forward = program.train_step(loss), program.forward()
         training, workdir = self._config.training, checkpoints.folder.parent
@@ -144,7 +144,7 @@ class Trainer:
             rows=sharding.host_rows(self._mesh, parts),
             most=self._config.validation.sequences,
             pictures=pictures,
-            lpips=self._lpips,
+            measures=self._metrics,
             sum_over_hosts=hosts.sum_over_hosts,
             stop=stop,
             task="validating" if hosts.is_first() else "",

@@ -25,7 +25,6 @@ from spikejax.quality import metrics
 # (this host's rows of the batch: blur [b,t,h,w,3], voxels [b,t,h',w',k] or None) -> restored clips [t,h,w,3] by their
 # row in the whole batch; over all hosts every row once
 Restore = Callable[[np.ndarray, np.ndarray | None], Mapping[int, np.ndarray]]
-_FIGURES = ("psnr", "psnr_y", "ssim", "ssim_y")
 
 
 @runtime_checkable
@@ -74,7 +73,7 @@ def validate(
     rows: range | None = None,
     most: int = 0,
     pictures: int = 0,
-    lpips: metrics.Distance | None = None,
+    measures: Mapping[str, metrics.Distance] = metrics.STANDARD,
     sum_over_hosts: Callable[[np.ndarray], np.ndarray] = lambda array: array,
     stop: Callable[[], bool] = lambda: False,
     task: str = "",
@@ -89,7 +88,7 @@ def validate(
         rows: the rows of a batch that this host gives to `restore`; None = all.
         most: how many sequences are used, from the first; 0 = all.
         pictures: from how many sequences, the first ones, a picture is kept.
-        lpips: measured as well, if given: lpips_blur and lpips_recon.
+        measures: what is measured, by name.
         sum_over_hosts: adds up an array of every host.
         stop: asked before each batch, on all hosts alike; once it says so the validation ends and returns None.
         task: under which progress is shown on the terminal; "" = it is not.
@@ -97,8 +96,7 @@ def validate(
     sequences = dataset.sequences()[: most or None]
     if not sequences:
         raise ValueError("validation needs at least one sequence, got none")
-    figures = (*_FIGURES, "lpips") if lpips else _FIGURES
-    columns = [f"{name}_{of}" for of in ("blur", "recon") for name in figures]
+    columns = metrics.score_names(measures)
     table = np.zeros((sum(length for _, length in sequences), len(columns) + 1))  # the last column counts
     kept = _blank_pictures(dataset, sequences[:pictures])
     middle = {name: length // 2 for name, length in sequences}
@@ -121,7 +119,7 @@ def validate(
                 )
             kinds = (without_network(loaded[row]["input"], sharp), recon, sharp)
             blur8, recon8, sharp8 = (metrics.to_uint8(np.asarray(kind[: clip.counted], np.float32)) for kind in kinds)
-            table[clip.row : clip.row + clip.counted] = _measure(blur8, recon8, sharp8, columns, lpips)
+            table[clip.row : clip.row + clip.counted] = _measure(blur8, recon8, sharp8, columns, measures)
             frame = middle[clip.name] - clip.start
             if clip.name in kept and 0 <= frame < clip.counted:
                 kept[clip.name] = np.concatenate([blur8[frame], recon8[frame], sharp8[frame]], axis=1)
@@ -170,10 +168,10 @@ def _measure(
     recon: UInt8[np.ndarray, "t h w 3"],
     sharp: UInt8[np.ndarray, "t h w 3"],
     columns: list[str],
-    lpips: metrics.Distance | None,
+    measures: Mapping[str, metrics.Distance],
 ) -> Float[np.ndarray, "t figures"]:
     """Returns a row per frame: the figures and a 1 that counts it."""
-    found = [metrics.compare(*frame, lpips=lpips) for frame in zip(blur, recon, sharp, strict=True)]
+    found = [metrics.compare(*frame, measures) for frame in zip(blur, recon, sharp, strict=True)]
     return np.asarray([[*(scores[name] for name in columns), 1.0] for scores in found])
 
 

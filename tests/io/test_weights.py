@@ -12,7 +12,15 @@ from flax import nnx
 from safetensors.numpy import save_file
 
 from spikejax.errors import InputError
-from spikejax.io.weights import Weights, flatten_params, nest_params, read_weights, write_weights
+from spikejax.io.weights import (
+    MismatchError,
+    Weights,
+    compare,
+    flatten_params,
+    nest_params,
+    read_weights,
+    write_weights,
+)
 from spikejax.models.restorer import build_restorer
 
 # Where a part of a damaged folder cannot be read, orbax does not wait for the other parts; their errors come too late.
@@ -169,3 +177,43 @@ def test_description_of_another_version(tmp_path: Path, change: dict, told: str)
     save_file({"scale": np.zeros(3, np.float32)}, path, metadata={"spikejax": json.dumps(description)})
     with pytest.raises(InputError, match=told):
         read_weights(path)
+
+
+def test_all_that_does_not_fit_is_listed() -> None:
+    """Catches a comparison that stops at the first difference, takes counts for numbers, or names no neighbour."""
+    wanted = {
+        "a.kernel": np.zeros((2, 3), np.float32),
+        "b.0.scale": jax.ShapeDtypeStruct((4,), ml_dtypes.bfloat16),
+        "b.1.scale": jax.ShapeDtypeStruct((4,), np.float32),
+        "c": np.zeros(1, np.int32),
+        "d": np.zeros(1, np.int32),
+    }
+    given = {
+        "a.kernel": np.zeros((3, 2), np.float32),
+        "b.0.scale": np.zeros(4, np.float16),
+        "b.1.scala": np.zeros(4, np.float32),
+        "c": np.zeros(1, np.float32),
+        "d": np.zeros(1, np.int64),
+    }
+    problems = compare(given, wanted)
+    assert [str(problem) for problem in problems] == [
+        "b.1.scala: expected none, found (4,) (nearest: b.1.scale)",
+        "b.1.scale: expected (4,), found none (nearest: b.1.scala)",
+        "a.kernel: expected (2, 3), found (3, 2)",
+        "c: expected int32, found float32",
+    ]
+    error = MismatchError("the parameters of x", problems, "a/file")
+    assert str(error) == (
+        "expected the parameters of x, found 1 unexpected, 1 missing, 1 of another shape, 1 of another dtype: a/file"
+    )
+    assert error.details == tuple(map(str, problems))
+    assert compare(wanted, wanted) == []
+
+
+def test_a_long_list_is_cut() -> None:
+    """Catches a screen full of names, and a list that is cut without a word."""
+    wanted = {f"layers.{index}": np.zeros(1) for index in range(33)}
+    details = MismatchError("x", compare({}, wanted)).details
+    assert details[0] == "layers.0: expected (1,), found none"
+    assert (len(details), details[-1]) == (21, "and 13 more")
+    assert len(MismatchError("x", compare(dict(list(wanted.items())[:13]), wanted)).details) == 20

@@ -1,4 +1,7 @@
 import math
+import subprocess
+import sys
+from pathlib import Path
 
 import jaxtyping
 import numpy as np
@@ -6,6 +9,7 @@ import pytest
 from skimage import color, data
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
+from spikejax.errors import InputError
 from spikejax.quality import metrics
 
 
@@ -49,16 +53,17 @@ def test_measure_names_every_metric(pictures: tuple[np.ndarray, np.ndarray]) -> 
     """Catches a figure written under another's name."""
     sharp, noisy = pictures
     expected = {name: getattr(metrics, name)(noisy, sharp) for name in ("psnr", "psnr_y", "ssim", "ssim_y")}
-    assert metrics.measure(noisy, sharp) == expected
+    assert metrics.measure(noisy, sharp, metrics.STANDARD) == expected
 
 
 def test_compare_tells_before_from_after(pictures: tuple[np.ndarray, np.ndarray]) -> None:
     """Catches the blurred frame's figures under the restored one's name."""
     sharp, noisy = pictures
-    scores = metrics.compare(noisy, sharp, sharp)
+    scores = metrics.compare(noisy, sharp, sharp, metrics.STANDARD)
     assert scores["psnr_recon"] == math.inf
     assert scores["psnr_blur"] == metrics.psnr(noisy, sharp)
-    assert len(scores) == 8
+    assert list(scores) == metrics.score_names(["psnr", "psnr_y", "ssim", "ssim_y"])
+    assert metrics.measured_metrics(scores | {"frames": 3}) == ["psnr", "psnr_y", "ssim", "ssim_y"]
 
 
 def test_equal_pictures(pictures: tuple[np.ndarray, np.ndarray]) -> None:
@@ -90,5 +95,69 @@ def test_pictures_of_different_sizes_are_refused(monkeypatch: pytest.MonkeyPatch
 def test_pictures_smaller_than_the_window_are_refused() -> None:
     """Catches an SSIM of nothing, which would be NaN."""
     small = np.zeros((10, 20, 3), np.uint8)
-    with pytest.raises(ValueError, match="at least 11x11"):
+    with pytest.raises(InputError, match="at least 11x11"):
         metrics.ssim(small, small)
+
+
+MINE = """
+from spikejax.quality.metrics import Metric
+
+def of_green(a, b):
+    return float(abs(a[..., 1] * 1.0 - b[..., 1]).mean())
+
+GREEN = Metric("Green", better="lower", unit="levels", distance=of_green)
+PSNR = psnr = Metric("another", distance=lambda a, b: 0.0)
+EMPTY = Metric("no way to compute it")
+WEIGHED = Metric("weighed", load=lambda path: lambda a, b: float(len(path)))
+"""
+
+
+@pytest.fixture
+def mine(tmp_path: Path) -> str:
+    """A user's file of metrics."""
+    (tmp_path / "mine.py").write_text(MINE)
+    return str(tmp_path / "mine.py")
+
+
+def test_metrics_are_opened_by_name(mine: str, pictures: tuple[np.ndarray, np.ndarray]) -> None:
+    """Catches a user's metric under its file's name, in another order than asked for, or left in the table."""
+    sharp, noisy = pictures
+    opened = metrics.open_metrics([f"{mine}:GREEN", "ssim"], key="--metrics")
+    scores = metrics.compare(noisy, sharp, sharp, opened)
+    assert list(scores) == ["GREEN_blur", "ssim_blur", "GREEN_recon", "ssim_recon"]
+    assert scores["GREEN_blur"] == np.abs(noisy[..., 1].astype(float) - sharp[..., 1]).mean()
+    assert metrics.describe("GREEN").title == "GREEN" and "GREEN" not in metrics.METRICS
+
+
+def test_metrics_with_weights(mine: str) -> None:
+    """Catches a metric that is dropped without a word, and weights that are given to another one."""
+    left_out: list[str] = []
+    names = ["lpips", f"{mine}:WEIGHED"]
+    opened = metrics.open_metrics(
+        names, key="k", weights={"lpips": "", "WEIGHED": "1234"}, without_weights=left_out.append
+    )
+    assert list(opened) == ["WEIGHED"] and left_out == ["LPIPS"]
+    assert opened["WEIGHED"](np.zeros((1, 1, 3), np.uint8), np.zeros((1, 1, 3), np.uint8)) == 4.0
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (["psnr", "sim"], "--metrics: expected one of psnr, .*found 'sim'; did you mean 'ssim'"),
+        (["psnr", "psnr"], "--metrics: expected metrics of different names, found psnr twice"),
+        (["MINE:psnr"], "--metrics: expected metrics of different names, found psnr twice"),
+        (["MINE:EMPTY"], "--metrics: expected a metric with `distance` or `load`, found neither"),
+        (["MINE:MINE"], "--metrics: expected MINE to be defined"),
+    ],
+)
+def test_metrics_that_cannot_be(names: list[str], message: str, mine: str) -> None:
+    """Catches a score of one metric under another's name, and a table with an empty column."""
+    with pytest.raises(InputError, match=message):
+        metrics.open_metrics([name.replace("MINE:", f"{mine}:") for name in names], key="--metrics")
+
+
+def test_naming_metrics_imports_nothing_heavy() -> None:
+    """Catches `--help`, reports and configurations that wait for OpenCV or JAX because they name metrics."""
+    program = "import sys, spikejax.quality.metrics; print({'cv2', 'jax', 'flax'} & {*sys.modules})"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"

@@ -125,7 +125,7 @@ def test_another_optimizer_is_refused(
     checkpoints.save_last(3, state, {})
     checkpoints.wait()
     other = abstract_state(network, optax.sgd(1.0, momentum=0.9), sharding.make_mesh(config.mesh.to_dict()))
-    with pytest.raises(InputError, match="is a checkpoint of another optimizer: "):
+    with pytest.raises(InputError, match="expected a checkpoint of this optimizer, found "):
         checkpoints.restore_last(other)
     checkpoints.close()
 

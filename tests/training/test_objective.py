@@ -16,7 +16,7 @@ from spikejax.models.vgg import VGG
 from spikejax.quality.losses import charbonnier, perceptual
 from spikejax.quality.perceptual import load_vgg
 from spikejax.training.loop import train
-from spikejax.training.objective import make_distance, make_loss
+from spikejax.training.objective import make_loss, make_metrics
 from spikejax.training.step import Build
 from tests.models.parameters import build_random
 
@@ -55,7 +55,7 @@ def test_without_weights_the_terms_are_left_out_with_a_message(config: ConfigDic
     loss = make_loss(config.loss, note=notes.append)
     a, b = (jnp.asarray(x) for x in np.random.default_rng(0).uniform(size=(2, 1, 2, 8, 8, 3)).astype(np.float32))
     assert float(loss(a, b)) == float(charbonnier(a, b, epsilon=1e-3))
-    assert make_distance(config.validation, note=notes.append) is None
+    assert list(make_metrics(config.validation, note=notes.append)) == ["psnr", "psnr_y", "ssim", "ssim_y"]
     assert ["loss.perceptual_weights_file names no weights of vgg19" in notes[0], len(notes)] == [True, 2]
     assert "validation.lpips_weights_file names no weights" in notes[1]
     config.loss.perceptual_weight = 0.0
@@ -74,16 +74,24 @@ def test_wrong_weights_stop(config: ConfigDict, vgg_file: str) -> None:
         make_loss(config.loss, note=print)
     config.validation.lpips_weights_file = vgg_file
     with pytest.raises(InputError, match="expected weights of lpips_alex or lpips_vgg, got vgg19"):
-        make_distance(config.validation, note=print)
+        make_metrics(config.validation, note=print)
 
 
-def test_distance_by_weights(config: ConfigDict, tmp_path: Path) -> None:
+def test_metric_by_weights(config: ConfigDict, tmp_path: Path) -> None:
     """Catches LPIPS that is configured and not measured."""
     network = build_random(lambda rngs: LPIPS("alex", rngs=rngs), size=0.05)
     config.validation.lpips_weights_file = write(tmp_path / "alex.safetensors", "lpips_alex", network)
-    distance = make_distance(config.validation, note=print)
-    assert distance is not None
-    assert distance(np.zeros((32, 32, 3), np.uint8), np.full((32, 32, 3), 255, np.uint8)) != 0
+    config.validation.metrics = ("lpips", "psnr")
+    metrics = make_metrics(config.validation, note=print)
+    assert list(metrics) == ["lpips", "psnr"]
+    assert metrics["lpips"](np.zeros((32, 32, 3), np.uint8), np.full((32, 32, 3), 255, np.uint8)) != 0
+
+
+def test_the_metric_of_the_best_checkpoint_is_measured(config: ConfigDict) -> None:
+    """Catches a run that trains for a day and cannot say which checkpoint is the best."""
+    config.validation.metrics = ("ssim",)
+    with pytest.raises(InputError, match='validation.metrics: expected "psnr" among them, .*found ssim'):
+        make_metrics(config.validation, note=print)
 
 
 def test_a_run_with_both(config: ConfigDict, tmp_path: Path, vgg_file: str, build: Build) -> None:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 
 from spikejax.progress import Pace
+from spikejax.quality.metrics import AFTER, BEFORE, describe, measured_metrics
 
 
 class Terminal:
@@ -49,9 +50,11 @@ class Terminal:
 
 
 def summary(scores: Mapping[str, float]) -> str:
-    """Returns a validation's scores before and after."""
-    gain = scores["psnr_recon"] - scores["psnr_blur"]
-    return (
-        f"PSNR {scores['psnr_blur']:.2f} -> {scores['psnr_recon']:.2f} dB ({gain:+.2f}), "
-        f"SSIM {scores['ssim_blur']:.4f} -> {scores['ssim_recon']:.4f}"
-    )
+    """A validation's scores before and after, with the gain in those that have a unit."""
+    parts = []
+    for name in measured_metrics(scores):
+        metric, before, after = describe(name), scores[f"{name}_{BEFORE}"], scores[f"{name}_{AFTER}"]
+        if metric.headline:
+            gain = f" ({after - before:+.{metric.digits}f})" if metric.unit else ""
+            parts.append(f"{metric.title} {metric.text(before)} -> {metric.text(after)}{metric.unit_text}{gain}")
+    return ", ".join(parts)
