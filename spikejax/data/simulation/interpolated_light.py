@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from jaxtyping import Float32, UInt8
 
-from spikejax.data.light import to_linear
+from spikejax.data.light import picture_light
 
 Light = Float32[np.ndarray, "h w 3"]
 Flow = Float32[np.ndarray, "h w 2"]
@@ -69,7 +69,7 @@ class Interpolator:
         frame = next(self._frames, None)
         if frame is None:
             raise EndOfFrames
-        return self._prepare(to_linear(frame.astype(np.float32) / np.float32(255)))
+        return self._prepare(picture_light(frame))
 
 
 def _between(before: Light, after: Light, flow_forward: Flow, flow_backward: Flow, share: float) -> Light:

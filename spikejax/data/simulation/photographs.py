@@ -13,7 +13,7 @@ import skimage.data
 import skimage.io  # noqa: F401  # what `skimage.data` would import at its first use, in several threads at once
 from jaxtyping import Float32
 
-from spikejax.data.light import to_linear
+from spikejax.data.light import picture_light
 
 # A photograph belongs to one split, so that validation never sees a texture that training has seen. Colourful ones on
 # both sides; the ones with little texture at any scale (retina, hubble_deep_field, moon) are left out.
@@ -33,7 +33,7 @@ def load_photograph(name: str) -> Float32[np.ndarray, "h w 3"]:
     display = np.asarray(loaded[0] if isinstance(loaded, tuple) else loaded)  # a stereo pair: the left picture
     if display.ndim == 2:
         display = np.repeat(display[..., None], 3, axis=-1)
-    return to_linear(display[..., :3].astype(np.float32) / np.float32(255))
+    return picture_light(np.ascontiguousarray(display[..., :3]))
 
 
 def shrink_detail(linear: Float32[np.ndarray, "h w 3"], scale: float) -> Float32[np.ndarray, "h w 3"]:

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from jaxtyping import Float32, UInt8
 
-from spikejax.data.light import luminance, to_linear
+from spikejax.data.light import luminance, picture_light
 
 # Edges are compared after smoothing, in pixels of the spikes: a rate of few spikes is full of steps.
 _SMOOTHING = 1.0
@@ -22,7 +22,7 @@ def grey_light(
     picture: UInt8[np.ndarray, "h w 3"], size: tuple[int, int] | None = None
 ) -> Float32[np.ndarray, "hs ws"]:
     """Linear grey light of an 8-bit picture, at (height, width) `size` if that is given."""
-    light = luminance(to_linear(picture.astype(np.float32) / np.float32(255)))
+    light = luminance(picture_light(picture))
     if size is None or light.shape == size:
         return light
     return cv2.resize(light, size[::-1], interpolation=cv2.INTER_AREA)
