@@ -91,7 +91,7 @@ def test_prepared_clips_are_those_of_the_plain_files(tmp_path: Path) -> None:
         for part in (None, box):
             one, other = fast.read(index, part), plain.read(index, part)
             assert one.keys() == other.keys() and one["voxels"].dtype == np.float32
-            for key in ("blur", "sharp", "voxels"):
+            for key in ("input", "sharp", "voxels"):
                 np.testing.assert_array_equal(one[key], other[key])
     assert fast.read(0, box)["voxels"].shape == (3, 4, 3, 4)
     # Another number of bins is counted from the streams.

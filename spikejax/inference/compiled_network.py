@@ -20,6 +20,7 @@ from flax import nnx
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Float, Float32, Num
 
+from spikejax.data.spikes.voxels import standardise
 from spikejax.errors import InputError
 
 # A tile's frames, uint8 or uint16 of their whole range or float32 in [0, 1], and its counts if the network takes any.
@@ -123,7 +124,7 @@ class CompiledNetwork:
                 rows = NamedSharding(mesh, PartitionSpec(None, None, _SPACE))
                 clip = jax.lax.with_sharding_constraint(clip, rows)
             noise = jnp.broadcast_to(level, (*clip.shape[:-1], *level.shape))
-            voxels = None if counts is None else (jnp.log1p(counts.astype(jnp.float32)) - moments[0]) / moments[1]
+            voxels = None if counts is None else standardise(jnp, counts, mean=moments[0], std=moments[1])
             recon = nnx.merge(graphdef, params)(jnp.concatenate([clip, noise], axis=-1), voxels, key=None)
             return recon.astype(jnp.float32)
 

@@ -13,7 +13,7 @@ from flax import nnx
 from jaxtyping import Num
 
 from spikejax.data.datasets.voxel_statistics import SpikeStatistics
-from spikejax.data.spikes.voxels import voxelise
+from spikejax.data.spikes.voxels import voxelise, whole_counts
 from spikejax.errors import InputError
 from spikejax.inference.clip_blending import Sample
 from spikejax.inference.compiled_network import use_devices
@@ -206,19 +206,16 @@ def _counted(window: Any, bins: int) -> Num[np.ndarray, "h w k"]:
     spikes = np.asarray(window)
     if spikes.ndim != 3:
         raise InputError(f"expected the spikes of each frame as [s,h,w], got an array of shape {spikes.shape}")
-    # Eight bits where nothing could count further.
-    return voxelise(spikes.astype(np.uint8), bins).astype(np.uint8 if len(spikes) <= 255 else np.uint16)
+    return voxelise(spikes.astype(np.uint8), bins)
 
 
 def _with_counts(frame: Num[np.ndarray, "h w 3"], window: Any, bins: int) -> Sample:
     counts = np.asarray(window)
-    whole = counts if counts.dtype == np.uint8 else counts.astype(np.uint16)
     ratio = frame.shape[0] // max(1, counts.shape[0])
     if counts.ndim != 3 or counts.shape != (frame.shape[0] // ratio, frame.shape[1] // ratio, bins):
         raise InputError(
             f"expected counts [h,w,{bins}] of the frames' size or a whole part of it, got {counts.shape} "
             f"for frames of {frame.shape[0]}x{frame.shape[1]}"
         )
-    if not np.array_equal(whole, counts):
-        raise InputError("expected counts of spikes: whole numbers from 0 to 65535")
-    return Sample(frame, whole)
+    # One type for all frames of a clip, whatever the largest count of each is.
+    return Sample(frame, whole_counts(counts, np.uint8 if counts.dtype == np.uint8 else np.uint16))

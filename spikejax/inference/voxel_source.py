@@ -11,15 +11,14 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float32, Real, UInt8, UInt16
+from jaxtyping import Float32, Real
 
 from spikejax.data.datasets.frame_spikes import FrameSpikes
 from spikejax.data.spikes.stream_files import count_frames, read_config
+from spikejax.data.spikes.voxels import Counts, CountType, whole_counts
 from spikejax.errors import InputError
 from spikejax.io.frame_source import FrameSource, natural_key
 from spikejax.io.tiled_arrays import FrameArray, open_frames_array
-
-Counts = UInt8[np.ndarray, "h w k"] | UInt16[np.ndarray, "h w k"]
 
 _CountReader = Callable[[], Real[np.ndarray, "h w k"]]
 
@@ -55,7 +54,7 @@ class VoxelSource:
         Raises:
             InputError: a file is missing, damaged, or of another size or length than the frames.
         """
-        self._dtype: type[np.uint8] | type[np.uint16] = np.uint16
+        self._dtype: CountType = np.uint16
         self._readers: Sequence[_CountReader]
         self.notes: list[str] = []
         path = Path(path)
@@ -89,7 +88,7 @@ class VoxelSource:
             InputError: a file is damaged, or holds no whole numbers of spikes.
         """
         for read in self._readers[start:]:
-            yield _as_whole(read(), self._dtype)
+            yield whole_counts(read(), self._dtype)
 
     def _read_windows(
         self, path: Path, frames: FrameSource, height: int, width: int, bins: int, windows: str | Path | None
@@ -127,13 +126,6 @@ def _array_of_counts(path: Path, frames: FrameSource, bins: int) -> FrameArray:
 
 def _read_array(array: FrameArray, number: int) -> Counts:
     return array.read(number, number + 1)[0]
-
-
-def _as_whole(counts: Real[np.ndarray, "h w k"], dtype: type[np.uint8] | type[np.uint16]) -> Counts:
-    whole = counts.astype(dtype, copy=False)
-    if not np.array_equal(whole, counts):
-        raise InputError("expected voxels that are counts of spikes: whole numbers from 0 to 65535")
-    return whole
 
 
 def _logged_windows(log: str | Path, stream: Path, frames: FrameSource, total: int) -> list[tuple[int, int]]:

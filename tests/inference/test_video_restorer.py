@@ -122,7 +122,7 @@ def test_spikes_reach_the_network(as_counts: bool) -> None:
     counts = np.stack([voxelise(window, 4) for window in spikes])
     restorer = restorer_of(Voxels(), NetworkTraits(bins=4))
     restored = restorer.restore(CLIP, counts=counts) if as_counts else restorer.restore(CLIP, spikes)
-    expected = standardise(counts, mean=0.3, std=0.5).sum(axis=-1)
+    expected = standardise(np, counts, mean=0.3, std=0.5).sum(axis=-1)
     np.testing.assert_allclose(restored[..., 0], expected.repeat(2, 1).repeat(2, 2), rtol=1e-5, atol=1e-5)
 
 

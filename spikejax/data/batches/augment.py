@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Shaped
 
+from spikejax.data.spikes.voxels import reverse_time
 from spikejax.io.box import Box
 
 Clip = Shaped[np.ndarray, "_t _h _w _c"]
@@ -64,16 +65,19 @@ def augment(sample: Mapping[str, Clip], augmentation: Augmentation) -> dict[str,
         sample: "input" and "sharp" [t, h, w, c], and perhaps "voxels" [t, h', w', k].
         augmentation: what to do to all of them.
     """
-    result = {key: _move(clip, augmentation) for key, clip in sample.items()}
-    if augmentation.reverse_time and "voxels" in result:
-        result["voxels"] = result["voxels"][..., ::-1]
-    return {key: np.ascontiguousarray(clip) for key, clip in result.items()}
+    result = {}
+    for key, clip in sample.items():
+        clip = _move(clip, augmentation)
+        if augmentation.reverse_time:
+            clip = reverse_time(clip) if key == "voxels" else clip[::-1]
+        result[key] = np.ascontiguousarray(clip)
+    return result
 
 
 def _move(clip: Clip, augmentation: Augmentation) -> Clip:
+    """The clip mirrored and turned."""
     if augmentation.flip_rows:
         clip = clip[:, ::-1]
     if augmentation.flip_columns:
         clip = clip[:, :, ::-1]
-    clip = np.rot90(clip, augmentation.quarter_turns, axes=(1, 2))
-    return clip[::-1] if augmentation.reverse_time else clip
+    return np.rot90(clip, augmentation.quarter_turns, axes=(1, 2))

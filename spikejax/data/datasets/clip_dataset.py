@@ -162,7 +162,7 @@ class ClipDataset(abc.ABC, Generic[RunT]):
         if "voxels" in stored:
             assert self.statistics is not None
             mean, std = self.statistics.mean, self.statistics.std
-            finished["voxels"] = standardise(stored["voxels"], mean=mean, std=std)
+            finished["voxels"] = standardise(np, stored["voxels"], mean=mean, std=std)
         return finished
 
     def sequences(self) -> list[tuple[str, int]]:

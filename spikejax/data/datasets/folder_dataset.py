@@ -121,16 +121,7 @@ class FolderDataset(ClipDataset[FrameRun]):
             if array.shape[-1] == bins:
                 return array.read(frames[0].number, frames[-1].number + 1, box)
         spikes = [frame.spikes for frame in frames if frame.spikes is not None]
-        return as_counts(np.stack([source.counts(bins, box) for source in spikes]))
-
-
-def as_counts(counts: np.ndarray) -> Integer[np.ndarray, "*shape"]:
-    """Counts as the smallest whole numbers; raises `InputError` if they are none, or larger than 65535."""
-    largest = counts.max(initial=0)
-    whole = counts.astype(np.uint8 if largest <= np.iinfo(np.uint8).max else np.uint16)
-    if not np.array_equal(whole, counts):
-        raise InputError(f"expected counts of spikes, whole numbers from 0 to 65535, found others (up to {largest})")
-    return whole
+        return np.stack([source.counts(bins, box) for source in spikes])
 
 
 class _PictureCache:

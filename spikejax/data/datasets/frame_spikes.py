@@ -6,11 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float32, Real
 
 from spikejax.data.datasets.layout import SPIKE, SPIKE_VOXELS
 from spikejax.data.spikes.stream_files import PackedSpikes, StreamConfig, count_frames, read_config, read_packed
-from spikejax.data.spikes.voxels import voxelise_packed
+from spikejax.data.spikes.voxels import Counts, voxelise_packed, whole_counts
 from spikejax.errors import InputError
 from spikejax.io.box import Box
 
@@ -38,7 +37,7 @@ class FrameSpikes:
         """Number of spike frames in the window."""
         return self.window[1] - self.window[0]
 
-    def counts(self, bins: int, box: Box | None = None) -> Real[np.ndarray, "h w k"]:
+    def counts(self, bins: int, box: Box | None = None) -> Counts:
         """Spikes per pixel and time bin [h, w, k], in a box or everywhere; from the cache if it has as many bins."""
         cached = self._cached_counts(bins, box or Box(0, 0, self.height, self.width))
         if cached is not None:
@@ -49,7 +48,7 @@ class FrameSpikes:
         """The spikes of the window."""
         return read_packed(self.path, height=self.height, width=self.width, window=self.window)
 
-    def _cached_counts(self, bins: int, box: Box) -> Float32[np.ndarray, "h w k"] | None:
+    def _cached_counts(self, bins: int, box: Box) -> Counts | None:
         if self.cache is None:
             return None
         try:
@@ -62,7 +61,7 @@ class FrameSpikes:
             raise InputError(f"expected {expected}, found {counts.dtype} {counts.shape}: {self.cache}")
         if len(counts) != bins:
             return None
-        return np.ascontiguousarray(np.moveaxis(counts[:, *box.slices], 0, -1))
+        return np.ascontiguousarray(np.moveaxis(whole_counts(counts[:, *box.slices], source=self.cache), 0, -1))
 
 
 def find_spike_size(sequence: Path, height: int, width: int) -> StreamConfig:

@@ -56,7 +56,7 @@ def measure_statistics(root: AnyPath, *, bins: int) -> SpikeStatistics:
         for frame in run.frames:
             assert frame.spikes is not None
             counts = frame.spikes.counts(bins)
-            histogram = add_histograms(histogram, np.bincount(counts.astype(np.int64).ravel()))
+            histogram = add_histograms(histogram, np.bincount(counts.ravel()))
             windows += 1
     return statistics_of(histogram, bins=bins, windows=windows, source=str(root))
 

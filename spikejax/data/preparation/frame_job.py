@@ -7,23 +7,26 @@ import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import cv2
 import numpy as np
 from jaxtyping import UInt8
 
-from spikejax.data.datasets.folder_dataset import as_counts
 from spikejax.data.datasets.layout import BLUR, BLUR_ARRAY, SHARP, SHARP_ARRAY, SPIKE, VOXEL_ARRAY
-from spikejax.data.light import luminance, to_linear
 from spikejax.data.preparation.frame_selection import PlannedFrame, PlannedSequence, picture_header
 from spikejax.data.preparation.journal import Record, fingerprint
-from spikejax.data.spikes.stream_files import read_dat, read_spikes, stored_width_of, write_dat
-from spikejax.data.spikes.voxels import voxelise
+from spikejax.data.spikes.agreement import correlation, grey_light
+from spikejax.data.spikes.stream_files import (
+    PackedSpikes,
+    pack,
+    read_packed,
+    read_spikes,
+    stored_width_of,
+    write_packed,
+)
+from spikejax.data.spikes.voxels import Counts, voxelise_packed
 from spikejax.errors import InputError
 from spikejax.io.atomic import atomic_write
 from spikejax.io.frame_source import read_picture, write_picture
 from spikejax.io.tiled_arrays import compressed_size, create_frames, frame_file
-
-_LIGHT = to_linear(np.arange(256, dtype=np.float32) / np.float32(255))
 
 
 @dataclass(frozen=True)
@@ -65,12 +68,25 @@ class FrameJob:
 
 @dataclass(frozen=True)
 class FrameContent:
-    """What is in a frame's files."""
+    """What is in a frame's files.
 
-    spikes: UInt8[np.ndarray, "s h w"]
-    counts: np.ndarray  # [h, w, k], whole numbers
+    Attributes:
+        stream: the spikes of the exposure, as in the file.
+        counts: the same counted in bins [h, w, k].
+        blur: the blurry picture.
+        sharp: the sharp one.
+    """
+
+    stream: PackedSpikes
+    counts: Counts
     blur: UInt8[np.ndarray, "h2 w2 3"]
     sharp: UInt8[np.ndarray, "h2 w2 3"]
+
+    @property
+    def alignment(self) -> float:
+        """Correlation of the spikes' rate with the light of the blurry picture: near 1 where both show the same."""
+        rate = self.counts.sum(axis=-1, dtype=np.float32) / np.float32(len(self.stream.frames))
+        return correlation(grey_light(self.blur, rate.shape), rate)
 
 
 def do_frame(job: FrameJob) -> Record:
@@ -94,10 +110,10 @@ def do_frame(job: FrameJob) -> Record:
     _write(job, content)
     return replace(
         record,
-        spikes=int(content.spikes.sum()),
+        spikes=int(content.counts.sum()),
         histogram=tuple(np.bincount(content.counts.ravel()).tolist()),
         same=np.array_equal(content.blur, content.sharp),
-        alignment=_alignment(content),
+        alignment=content.alignment,
     )
 
 
@@ -110,15 +126,15 @@ def read_content(job: FrameJob) -> FrameContent:
     frame = job.frame
     height, width = job.sequence.spike_size
     if frame.stream.suffix == ".dat":
-        spikes = read_dat(frame.stream, height=height, width=width, window=frame.window)
+        stream = read_packed(frame.stream, height=height, width=width, window=frame.window)
     else:
-        spikes = read_spikes(frame.stream, height=height, width=width)[slice(*frame.window)]
-    lowest, highest = int(spikes.min()), int(spikes.max())
-    if lowest == highest:
-        every = f"every pixel of steps {frame.window[0]} to {frame.window[1] - 1}"
-        raise InputError(f"expected spikes at some times and not at others, found {lowest} at {every}: {frame.stream}")
-    counts = as_counts(voxelise(spikes, job.bins))
-    return FrameContent(spikes, counts, read_picture(frame.blur), read_picture(frame.sharp))
+        stream = pack(read_spikes(frame.stream, height=height, width=width)[slice(*frame.window)])
+    counts = voxelise_packed(stream, job.bins)
+    total = int(counts.sum())
+    if total in (0, frame.steps * height * width):
+        every = f"{min(total, 1)} at every pixel of steps {frame.window[0]} to {frame.window[1] - 1}"
+        raise InputError(f"expected spikes at some times and not at others, found {every}: {frame.stream}")
+    return FrameContent(stream, counts, read_picture(frame.blur), read_picture(frame.sharp))
 
 
 def expected_sizes(job: FrameJob) -> dict[str, int]:
@@ -134,7 +150,9 @@ def expected_sizes(job: FrameJob) -> dict[str, int]:
         sizes["pictures in tiles"] = compressed_size(content.blur) + compressed_size(content.sharp)
     if not job.link:
         pictures = sum(path.stat().st_size for path in (frame.blur, frame.sharp))
-        sizes["copies of pictures and streams"] = pictures + content.spikes.size // 8
+        sizes["copies of pictures and streams"] = (
+            pictures + frame.steps * content.stream.height * content.stream.width // 8
+        )
     return sizes
 
 
@@ -150,7 +168,7 @@ def _write(job: FrameJob, content: FrameContent) -> None:
     if _is_whole_file(job):
         _place(frame.stream, job.path(SPIKE, ".dat"), link=job.link)
     else:
-        write_dat(job.path(SPIKE, ".dat"), content.spikes)
+        write_packed(job.path(SPIKE, ".dat"), content.stream)
     frames = len(job.sequence.frames)
     largest = max(-(-planned.steps // job.bins) for planned in job.sequence.frames)
     voxels = create_frames(job.folder / VOXEL_ARRAY, (frames, *content.counts.shape), largest=largest)
@@ -177,14 +195,3 @@ def _place(source: Path, target: Path, *, link: bool) -> None:
             except OSError:  # another file system, or one without hard links
                 pass
         shutil.copyfile(source, temporary)
-
-
-def _alignment(content: FrameContent) -> float:
-    """Correlation of the spikes' rate with the light of the blurry picture: near 1 where both show the same."""
-    height, width = content.spikes.shape[1:]
-    small = cv2.resize(content.blur, (width, height), interpolation=cv2.INTER_AREA)
-    light = luminance(_LIGHT[small])
-    rate = content.spikes.mean(axis=0, dtype=np.float32)
-    light, rate = light - light.mean(), rate - rate.mean()
-    scale = float(np.sqrt((light**2).sum() * (rate**2).sum()))
-    return float((light * rate).sum()) / scale if scale > 0 else 0.0

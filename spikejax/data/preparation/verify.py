@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 
-from spikejax.data.datasets.folder_dataset import as_counts
 from spikejax.data.datasets.layout import (
     ALIGNMENT,
     SPLITS,
@@ -20,8 +19,7 @@ from spikejax.data.datasets.layout import (
 from spikejax.data.datasets.usable_frames import FrameFiles, FrameRun, Scan
 from spikejax.data.datasets.voxel_statistics import add_histograms, read_statistics, statistics_of
 from spikejax.data.preparation.workers import run_parallel
-from spikejax.data.spikes.stream_files import read_dat
-from spikejax.data.spikes.voxels import voxelise
+from spikejax.data.spikes.voxels import voxelise_packed
 from spikejax.errors import InputError
 from spikejax.io.frame_source import read_picture
 from spikejax.io.json_files import read_json
@@ -150,17 +148,15 @@ def _check_spikes(check: FrameCheck, problems: list[str]) -> list[int]:
     """The histogram of the counts."""
     spikes, arrays = check.frame.spikes, check.run.arrays
     assert spikes is not None
-    steps = read_dat(spikes.path, height=spikes.height, width=spikes.width, window=spikes.window)
-    if steps.min() == steps.max():
-        problems.append(
-            f"expected spikes at some times and not at others, found {steps.max()} everywhere: {spikes.path}"
-        )
-    total = int(steps.sum())
+    counts = voxelise_packed(spikes.read(), check.bins or 1)
+    total = int(counts.sum())
+    if total in (0, spikes.steps * spikes.height * spikes.width):
+        everywhere = f"{min(total, 1)} everywhere"
+        problems.append(f"expected spikes at some times and not at others, found {everywhere}: {spikes.path}")
     if check.logged is not None and total != check.logged:
         problems.append(f"expected {check.logged} spikes as the alignment log says, found {total}: {spikes.path}")
     if check.bins is None:
         return []
-    counts = as_counts(voxelise(steps, check.bins))
     caches = [arrays.voxels] if arrays.voxels is not None else [spikes.cache] if spikes.cache is not None else []
     for cache in caches:
         stored = spikes.counts(check.bins) if cache is spikes.cache else _stored(cache, check.frame)

@@ -62,8 +62,8 @@ class PackedSpikes:
     width: int
     stored_width: int
 
-    def places(self, box: Box | None = None) -> tuple[Int64[np.ndarray, " h"], Int64[np.ndarray, " w"]]:
-        """Where the pixels are: the number of each row's first one within a frame, and the columns after that."""
+    def pixels(self, box: Box | None = None) -> tuple[Int64[np.ndarray, " h"], Int64[np.ndarray, " w"]]:
+        """The number, within a frame, of the first pixel of each row, and the columns counted from there."""
         part = box or Box(0, 0, self.height, self.width)
         kept = _PADDED_COLUMNS.get((self.width, self.stored_width), (slice(0, self.width),))
         columns = np.concatenate([np.arange(columns.start, columns.stop) for columns in kept])
@@ -72,7 +72,7 @@ class PackedSpikes:
 
     def unpack(self, box: Box | None = None) -> UInt8[np.ndarray, "s h w"]:
         """0 or 1, row 0 at the top; only a part of the picture if `box` says so."""
-        rows, columns = self.places(box)
+        rows, columns = self.pixels(box)
         if self.stored_width % 8 == 0:  # rows start at bytes, and those outside the box need not be unpacked
             stored = self.frames.reshape(len(self.frames), self.height, -1)[:, rows // self.stored_width]
             spikes = np.unpackbits(stored, axis=-1, bitorder="little")
@@ -189,9 +189,24 @@ def write_dat(path: AnyPath, spikes: UInt8[np.ndarray, "s h w"], *, stored_width
             stored[..., kept] = spikes[..., start : start + kept.stop - kept.start]
             start += kept.stop - kept.start
         spikes = stored
-    packed = np.packbits(spikes[:, ::-1].reshape(steps, -1), axis=-1, bitorder="little")
     with atomic_write(path) as temporary:
-        packed.tofile(temporary)
+        pack(spikes).frames.tofile(temporary)
+
+
+def write_packed(path: AnyPath, packed: PackedSpikes) -> None:
+    """Writes a stream as `write_dat` does; its bytes are copied unless there are padding columns on either side."""
+    if not packed.stored_width == packed.width == _stored_widths(packed.height, packed.width)[0]:
+        return write_dat(path, packed.unpack())
+    _frame_bytes(packed.height, packed.width)
+    with atomic_write(path) as temporary:
+        packed.frames.tofile(temporary)
+
+
+def pack(spikes: UInt8[np.ndarray, "s h w"]) -> PackedSpikes:
+    """Spikes of 0 and 1, row 0 at the top, as a file has them, without padding columns."""
+    steps, height, width = spikes.shape
+    frames = np.packbits(spikes[:, ::-1].reshape(steps, -1), axis=-1, bitorder="little")
+    return PackedSpikes(frames, height, width, width)
 
 
 def read_spikes(

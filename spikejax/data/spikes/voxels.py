@@ -1,21 +1,32 @@
-"""Voxels, the network's input: the spikes of an exposure window counted in equal time bins, and standardised."""
+"""Counts of spikes, and voxels: all that is known of their numbers has its place here.
+
+The spikes of an exposure window are counted per pixel in equal time bins. Counts [h, w, k], or [t, h, w, k] of several
+frames, are whole numbers from 0 to 65535, uint8 where they fit and else uint16, wherever they are kept or sent. The
+network takes voxels: the counts' logarithms, standardised; NumPy and JAX make them by the same formula.
+"""
 
 from __future__ import annotations
 
-import cv2
-import numpy as np
-from jaxtyping import Float32, Real, UInt8, UInt16
+from types import ModuleType
+from typing import Any
 
-from spikejax.data.spikes.count_kernel import count_packed
-from spikejax.data.spikes.stream_files import PackedSpikes
+import numpy as np
+from jaxtyping import Float, Float32, Integer, Real, Shaped, UInt8, UInt16
+
+from spikejax.data.spikes.stream_files import PackedSpikes, pack
+from spikejax.errors import InputError
 from spikejax.io.box import Box
 
-# The most spikes that are counted in a byte.
-_BYTE = 255
+Counts = UInt8[np.ndarray, "*shape"] | UInt16[np.ndarray, "*shape"]
+CountType = type[np.uint8] | type[np.uint16]
+
+# The largest number of spikes that is counted in a byte.
+_BYTE = int(np.iinfo(np.uint8).max)
+_LARGEST = int(np.iinfo(np.uint16).max)
 
 
-def voxelise(spikes: UInt8[np.ndarray, "s h w"], bins: int) -> Float32[np.ndarray, "h w k"]:
-    """Counts of spikes per pixel in `bins` equal time bins of the stream's window.
+def voxelise(spikes: UInt8[np.ndarray, "s h w"], bins: int) -> Counts:
+    """Counts of spikes per pixel in `bins` equal time bins of the stream's window, [h, w, k].
 
     A step belongs to the bin its middle lies in, so every spike is counted exactly once, also where the number of steps
     is not a multiple of the number of bins. With fewer steps than bins some bins are empty by construction.
@@ -23,28 +34,27 @@ def voxelise(spikes: UInt8[np.ndarray, "s h w"], bins: int) -> Float32[np.ndarra
     Args:
         spikes: 0 or 1; exactly the window's steps: what lies outside is the caller's to leave out.
         bins: number of time bins.
+
+    Returns:
+        8 bits a count, or 16 if a bin has more than 255 steps.
     """
-    steps, height, width = spikes.shape
     # Packing first is faster than adding whole frames: what is counted then fits into the processor's caches.
-    frames = np.packbits(spikes[:, ::-1].reshape(steps, -1), axis=-1, bitorder="little")
-    return voxelise_packed(PackedSpikes(frames, height, width, width), bins).astype(np.float32)
+    return voxelise_packed(pack(spikes), bins)
 
 
-def voxelise_packed(
-    packed: PackedSpikes, bins: int, box: Box | None = None
-) -> UInt8[np.ndarray, "h w k"] | UInt16[np.ndarray, "h w k"]:
+def voxelise_packed(packed: PackedSpikes, bins: int, box: Box | None = None) -> Counts:
     """What `voxelise` counts, from spikes as they are in a file, without ever unpacking them.
 
     Args:
         packed: exactly the window's steps.
         bins: number of time bins.
         box: count only within this part of the picture.
-
-    Returns:
-        8 bits a count, or 16 if a bin has more than 255 steps.
     """
+    # Here and not above: numba takes a second to import, and what only standardises counts does without it.
+    from spikejax.data.spikes.count_kernel import count_packed
+
     starts = np.array(bin_starts(len(packed.frames), bins), np.int64)
-    rows, columns = packed.places(box)
+    rows, columns = packed.pixels(box)
     # Longer bins are counted in parts of equal number, some of them empty, that are added up in the end.
     parts = max(1, -(-int(np.diff(starts).max()) // _BYTE))
     ends = np.minimum(starts[:-1, None] + _BYTE * np.arange(parts), starts[1:, None])
@@ -61,24 +71,62 @@ def bin_starts(steps: int, bins: int) -> list[int]:
     return [max(0, -((bins - 2 * k * steps) // (2 * bins))) for k in range(bins + 1)]
 
 
-def standardise(counts: Real[np.ndarray, "*shape"], *, mean: float, std: float) -> Float32[np.ndarray, "*shape"]:
-    """(log1p(counts) - mean) / std, with the training split's statistics of log1p(counts).
+def whole_counts(counts: Real[np.ndarray, "*shape"], dtype: CountType | None = None, *, source: object = "") -> Counts:
+    """The same counts as unsigned whole numbers.
+
+    Args:
+        counts: of any numeric type, such as float32 from a file.
+        dtype: of the result; None = the smaller one that holds them all.
+        source: names them in errors.
 
     Raises:
-        ValueError: the counts are not whole numbers from 0 to 65535.
+        InputError: they are not whole numbers, or not from 0 to what the type holds.
     """
-    # There are few different counts: looking them up takes two thirds of the time of a logarithm for each, or a quarter
-    # of that of counts that come as float32 (5x256x256x32 counts: 8, 12 and 30 ms).
-    if counts.dtype == np.uint8 and counts.size:
-        table = _standardised(np.iinfo(np.uint8).max, mean, std)
-        return cv2.LUT(counts.reshape(len(counts), -1), table).reshape(counts.shape)
-    whole = counts.astype(np.uint16)
+    if counts.dtype == (np.uint8 if dtype is None else dtype):
+        return counts
+    if dtype is None:
+        dtype = np.uint8 if counts.max(initial=0) <= _BYTE else np.uint16
+    with np.errstate(invalid="ignore"):  # what is not finite is refused below
+        whole = counts.astype(dtype, copy=False)
     if not np.array_equal(whole, counts):
-        raise ValueError("expected counts of spikes: whole numbers from 0 to 65535")
-    return _standardised(int(whole.max(initial=0)), mean, std).take(whole)
+        largest = _BYTE if dtype == np.uint8 else _LARGEST
+        expected = f"expected counts of spikes, whole numbers from 0 to {largest}"
+        where = f": {source}" if source else ""
+        raise InputError(f"{expected}, found values from {counts.min():g} to {counts.max():g}{where}")
+    return whole
 
 
-def _standardised(largest: int, mean: float, std: float) -> Float32[np.ndarray, " n"]:
-    """The standardised values of the counts 0 to `largest`."""
-    values = np.arange(largest + 1, dtype=np.float32)
-    return (np.log1p(values) - np.float32(mean)) / np.float32(std)
+def standardise(
+    xp: ModuleType, counts: Integer[Any, "*shape"], *, mean: float | Float[Any, ""], std: float | Float[Any, ""]
+) -> Float32[Any, "*shape"]:
+    """The voxels (log1p(counts) - mean) / std, with the training split's statistics of log1p(counts).
+
+    Args:
+        xp: `numpy` or `jax.numpy`, whichever the counts are of.
+        counts: whole numbers from 0 to 65535, see `whole_counts`.
+        mean: of the logarithms; an argument of the compiled program with `jax.numpy`, so that one serves all networks.
+        std: likewise.
+    """
+    if xp is not np:
+        return _voxels_of(xp, counts, mean, std)
+    # There are few different counts: looking them up takes two thirds of the time of a logarithm for each (5x256x256x32
+    # counts of uint8: 8 and 12 ms).
+    if counts.dtype == np.uint8 and counts.size:
+        import cv2  # here for the same reason as numba above
+
+        table = _voxels_of(np, np.arange(_BYTE + 1), mean, std)
+        return cv2.LUT(counts.reshape(len(counts), -1), table).reshape(counts.shape)
+    return _voxels_of(np, np.arange(int(counts.max(initial=0)) + 1), mean, std).take(counts)
+
+
+def _voxels_of(
+    xp: ModuleType, counts: Integer[Any, "*shape"], mean: float | Float[Any, ""], std: float | Float[Any, ""]
+) -> Float32[Any, "*shape"]:
+    """The formula, in float32."""
+    mean, std = xp.asarray(mean, xp.float32), xp.asarray(std, xp.float32)
+    return (xp.log1p(counts.astype(xp.float32)) - mean) / std
+
+
+def reverse_time(voxels: Shaped[np.ndarray, "t h w k"]) -> Shaped[np.ndarray, "t h w k"]:
+    """Counts or voxels [t, h, w, k] of a clip played backwards: its frames, and the bins of each, in reverse order."""
+    return voxels[::-1, ..., ::-1]

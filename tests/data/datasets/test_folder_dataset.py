@@ -90,14 +90,17 @@ def test_voxel_cache_is_read(make_root: MakeRoot, tmp_path: Path) -> None:
     cache.mkdir()
     for stem in ("000000", "000001"):
         counts = voxelise(read_dat(root / f"train/s00/spike/{stem}.dat", height=HEIGHT, width=WIDTH), 3)
-        np.save(cache / f"{stem}.npy", np.moveaxis(counts, -1, 0))
+        np.save(cache / f"{stem}.npy", np.moveaxis(counts, -1, 0).astype(np.float32))
     dataset = FolderDataset(root, "train", frames=2, bins=3)
     np.testing.assert_array_equal(dataset[0]["voxels"], plain)
     np.testing.assert_array_equal(dataset.read(0, Box(2, 3, 4, 5))["voxels"], plain[:, 2:6, 3:8])
-    np.save(cache / "000001.npy", np.moveaxis(counts + 1, -1, 0))
+    np.save(cache / "000001.npy", np.moveaxis(counts + 1, -1, 0).astype(np.float32))
     assert (FolderDataset(root, "train", frames=2, bins=3)[0]["voxels"][1] > plain[1]).all()
     np.save(cache / "000001.npy", np.zeros((5, HEIGHT, WIDTH), np.float32))
     np.testing.assert_array_equal(FolderDataset(root, "train", frames=2, bins=3)[0]["voxels"], plain)
+    np.save(cache / "000001.npy", np.full((3, HEIGHT, WIDTH), 0.5, np.float32))
+    with pytest.raises(InputError, match=r"counts of spikes, whole numbers .*000001\.npy"):
+        FolderDataset(root, "train", frames=2, bins=3)[0]
     (cache / "000001.npy").write_text("damaged")
     with pytest.raises(InputError, match=r"damaged.*000001\.npy"):
         FolderDataset(root, "train", frames=2, bins=3)[0]

@@ -7,13 +7,16 @@ import pytest
 from PIL import Image
 
 from spikejax.data.spikes.stream_files import (
+    PackedSpikes,
     StreamConfig,
     count_frames,
+    pack,
     read_config,
     read_dat,
     read_spikes,
     write_config,
     write_dat,
+    write_packed,
 )
 from spikejax.errors import InputError
 from spikejax.io.box import Box
@@ -171,3 +174,25 @@ def test_config_says_the_size(tmp_path: Path) -> None:
     (tmp_path / "config.yaml").unlink()
     with pytest.raises(InputError, match="found none"):
         read_spikes(tmp_path / "stream.dat")
+
+
+@pytest.mark.parametrize(("height", "width", "stored_width"), [(6, 8, 8), (5, 400, 416), (1000, 1000, 1024)])
+@pytest.mark.parametrize("packed_again", [False, True])
+def test_packed_spikes_are_written_as_unpacked(
+    tmp_path: Path, height: int, width: int, stored_width: int, packed_again: bool
+) -> None:
+    """Catches rows upside down, padding columns that are kept or lost, and what stood in them."""
+    frames = np.random.default_rng(0).integers(0, 256, (2, height * stored_width // 8)).astype(np.uint8)
+    packed = PackedSpikes(frames, height, width, stored_width)
+    if packed_again:
+        packed = pack(packed.unpack())
+    write_packed(tmp_path / "packed.dat", packed)
+    write_dat(tmp_path / "unpacked.dat", packed.unpack())
+    assert (tmp_path / "packed.dat").read_bytes() == (tmp_path / "unpacked.dat").read_bytes()
+
+
+def test_packed_frames_of_odd_size_are_refused(tmp_path: Path) -> None:
+    """Catches a file that no reader takes: its frames do not end at bytes."""
+    with pytest.raises(InputError, match="multiple of 8, found 3x5"):
+        write_packed(tmp_path / "odd.dat", pack(np.zeros((2, 3, 5), np.uint8)))
+    assert not (tmp_path / "odd.dat").exists()

@@ -1,10 +1,16 @@
 """Tests of the voxeliser."""
 
+import subprocess
+import sys
+from types import ModuleType
+
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from spikejax.data.spikes.stream_files import PackedSpikes
-from spikejax.data.spikes.voxels import standardise, voxelise, voxelise_packed
+from spikejax.data.spikes.voxels import reverse_time, standardise, voxelise, voxelise_packed, whole_counts
+from spikejax.errors import InputError
 from spikejax.io.box import Box
 
 
@@ -12,22 +18,72 @@ from spikejax.io.box import Box
 def test_bins_are_equal_times(steps: int, bins: int) -> None:
     """Catches spikes lost, counted twice or piled into the first and last bin; 300 a bin overflow 8 bits."""
     spikes = (np.random.default_rng(steps).random((steps, 3, 4)) < 0.9).astype(np.uint8)
-    expected = np.zeros((3, 4, bins), np.float32)
+    expected = np.zeros((3, 4, bins), np.int64)
     for step in range(steps):
         expected[:, :, int((step + 0.5) * bins / steps)] += spikes[step]
     counts = voxelise(spikes, bins)
     np.testing.assert_array_equal(counts, expected)
-    assert counts.dtype == np.float32 and counts.sum() == spikes.sum()
+    assert counts.dtype == (np.uint16 if steps == 600 else np.uint8) and counts.sum() == spikes.sum()
 
 
-def test_standardise_is_the_formula() -> None:
-    """Catches log instead of log1p, exchanged statistics and a look-up that differs from the logarithm."""
-    counts = np.random.default_rng(0).integers(0, 300, (2, 3, 4)).astype(np.float32)
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16])
+@pytest.mark.parametrize("xp", [np, jnp])
+def test_standardise_is_the_formula(xp: ModuleType, kind: type) -> None:
+    """Catches log instead of log1p, exchanged statistics, and a device whose voxels are not those of training."""
+    counts = np.random.default_rng(0).integers(0, 256 if kind == np.uint8 else 65536, (2, 3, 4)).astype(kind)
     expected = (np.log(1 + counts.astype(np.float64)) - 0.3) / 0.7
-    np.testing.assert_allclose(standardise(counts, mean=0.3, std=0.7), expected, rtol=1e-5, atol=1e-6)
-    for wrong in (0.5, -1.0, 70_000.0):
-        with pytest.raises(ValueError, match="whole numbers"):
-            standardise(np.full(3, wrong, np.float32), mean=0.3, std=0.7)
+    voxels = standardise(xp, xp.asarray(counts), mean=0.3, std=0.7)
+    assert voxels.dtype == np.float32
+    np.testing.assert_allclose(voxels, expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16])
+def test_any_order_of_memory_is_standardised_alike(kind: type) -> None:
+    """Catches a look-up that takes one order of memory for another, and one that fails where there is nothing."""
+    counts = np.random.default_rng(0).integers(0, 200, (3, 4, 5)).astype(kind)
+    expected = np.moveaxis(standardise(np, counts, mean=0.3, std=0.7), 0, -1)
+    np.testing.assert_array_equal(standardise(np, np.moveaxis(counts, 0, -1), mean=0.3, std=0.7), expected)
+    assert standardise(np, counts[:0], mean=0.3, std=0.7).shape == (0, 4, 5)
+
+
+@pytest.mark.parametrize(
+    ("values", "dtype", "expected"),
+    [
+        ([0.0, 255.0], None, np.uint8),
+        ([0.0, 256.0], None, np.uint16),
+        ([3.0, 7.0], np.uint16, np.uint16),
+        ([0.0, 65535.0], np.uint16, np.uint16),
+    ],
+)
+def test_counts_become_whole_numbers(values: list[float], dtype: type | None, expected: type) -> None:
+    """Catches counts that wrap round, and a type that is not the one asked for or not the smaller one."""
+    whole = whole_counts(np.array(values, np.float32), dtype)
+    np.testing.assert_array_equal(whole, values)
+    assert whole.dtype == expected
+
+
+@pytest.mark.parametrize("wrong", [0.5, -1.0, 65536.0, np.nan, np.inf])
+@pytest.mark.parametrize("dtype", [None, np.uint8, np.uint16])
+def test_what_is_no_count_is_refused(wrong: float, dtype: type | None) -> None:
+    """Catches numbers that are no counts and reach the network as others, and a message without the file."""
+    with pytest.raises(InputError, match=r"expected counts of spikes, whole numbers .*: some/file\.npy") as caught:
+        whole_counts(np.array([1.0, wrong], np.float32), dtype, source="some/file.npy")
+    assert "\n" not in str(caught.value)
+
+
+def test_time_runs_backwards() -> None:
+    """Catches frames that are reversed while the bins within them still run forward, or the other way round."""
+    spikes = (np.random.default_rng(0).random((24, 2, 4)) < 0.4).astype(np.uint8)
+    forward = np.stack([voxelise(window, 4) for window in spikes.reshape(3, 8, 2, 4)])
+    backward = np.stack([voxelise(window, 4) for window in spikes[::-1].reshape(3, 8, 2, 4)])
+    np.testing.assert_array_equal(reverse_time(forward), backward)
+
+
+def test_standardising_needs_no_compiler_of_counts() -> None:
+    """Catches numba or OpenCV, seconds of importing, in what restores from counts that are there already."""
+    program = "import sys, spikejax.data.spikes.voxels; print({'numba', 'cv2', 'jax'} & {*sys.modules})"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"
 
 
 @pytest.mark.parametrize(
@@ -64,13 +120,3 @@ def test_full_and_empty_streams() -> None:
     for value in (0, 1):
         counts = voxelise(np.full((255, 3, 7), value, np.uint8), 1)
         np.testing.assert_array_equal(counts, 255 * value)
-
-
-@pytest.mark.parametrize("kind", [np.uint8, np.uint16])
-def test_whole_counts_are_standardised_alike(kind: type) -> None:
-    """Catches another result for small whole numbers, and an order of memory that is taken for another."""
-    counts = np.random.default_rng(0).integers(0, 200, (3, 4, 5)).astype(kind)
-    expected = standardise(counts.astype(np.float32), mean=0.3, std=0.7)
-    np.testing.assert_array_equal(standardise(counts, mean=0.3, std=0.7), expected)
-    turned = np.moveaxis(counts, 0, -1)
-    np.testing.assert_array_equal(standardise(turned, mean=0.3, std=0.7), np.moveaxis(expected, 0, -1))
