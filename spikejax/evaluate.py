@@ -29,6 +29,7 @@ from spikejax.data.datasets.voxel_statistics import statistics_from
 from spikejax.errors import InputError
 from spikejax.extensions import is_code
 from spikejax.io.atomic import atomic_directory, refuse_existing
+from spikejax.models.traits import NetworkTraits
 from spikejax.quality.metrics import METRICS, STANDARD, Distance, open_metrics
 from spikejax.training.degradation_config import degradation_of
 from spikejax.training.validation import Restore, validate
@@ -45,7 +46,7 @@ class Trained:
     checkpoint: str  # such as best_psnr/250
     statistics: Mapping[str, Any] | None  # of the voxels
     restore: Restore
-    spike_bins: int | None  # None = takes no spikes
+    traits: NetworkTraits  # of the network
     batch_size: int  # clips it takes at once
 
 
@@ -221,7 +222,7 @@ def _load(workdir: Path, *, which: str | None) -> Trained:
         return sharding.own_clips(forward(params, *sharding.put_batch((blur, voxels), mesh, batch_size)))
 
     checkpoint = checkpoint_for_inference(workdir, which=which)
-    return Trained(config, checkpoint, statistics, restore, network.spike_bins, batch_size)
+    return Trained(config, checkpoint, statistics, restore, network.traits, batch_size)
 
 
 def _metrics(options: argparse.Namespace, config: ConfigDict) -> dict[str, Distance]:
@@ -241,17 +242,15 @@ def _metrics(options: argparse.Namespace, config: ConfigDict) -> dict[str, Dista
 
 def _open_split(root: Path, split: str, trained: Trained, workdir: Path) -> FolderDataset:
     """The split, its voxels standardised as those that the network was trained with."""
-    statistics = None
-    if trained.spike_bins is not None:
+    statistics, bins = None, trained.traits.spike_bins
+    if bins is not None:
         if trained.statistics is None:
             raise InputError(f"expected the training statistics of the spikes, found none in {workdir}")
-        statistics = statistics_from(trained.statistics, bins=trained.spike_bins, source=str(workdir))
-    degradation = degradation_of(trained.config, validation=True)
+        statistics = statistics_from(trained.statistics, bins=bins, source=str(workdir))
+    degradation = degradation_of(trained.config, trained.traits, validation=True)
     # A network that interpolates takes as many frames as it was made for; another one any number.
     frames = 2 if degradation.kind != "interpolation" else trained.config.validation.frames
-    return FolderDataset(
-        *(root, split), frames=frames, bins=trained.spike_bins, statistics=statistics, degradation=degradation
-    )
+    return FolderDataset(*(root, split), frames=frames, bins=bins, statistics=statistics, degradation=degradation)
 
 
 def _data_root(options: argparse.Namespace, config: ConfigDict, workdir: Path) -> Path:

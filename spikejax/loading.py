@@ -12,11 +12,11 @@ from flax import nnx
 
 from spikejax.data.datasets.voxel_statistics import statistics_from
 from spikejax.errors import InputError
-from spikejax.inference.network_traits import traits_of
 from spikejax.inference.tiling import Extent
 from spikejax.inference.video_restorer import VideoRestorer
 from spikejax.io.weights import MismatchError, compare, flatten_params, read_weights
 from spikejax.models.restorer import Restorer, build_restorer
+from spikejax.models.traits import traits_of
 from spikejax.training.checkpoint import CONFIG_FILE, load_for_inference
 from spikejax.training.step import describe_network
 
@@ -57,10 +57,11 @@ def _restorer(
     if problems := compare(flatten_params(params), flatten_params(network.shapes)):
         raise MismatchError("the parameters that the network has", problems, path)
     restorer: Restorer = nnx.merge(network.graph, jax.device_put(params))
-    bins = restorer.spike_bins
+    traits = traits_of(restorer)
+    bins = traits.spike_bins
     return VideoRestorer(
         restorer,
-        traits_of(restorer),
+        traits,
         statistics=None
         if bins is None or statistics is None
         else statistics_from(statistics, bins=bins, source=str(path)),

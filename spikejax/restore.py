@@ -138,7 +138,7 @@ def _open(
     """Yields the output, which the first host writes; all hosts go on where that one's earlier run has stopped."""
     from spikejax.distributed import hosts
 
-    interpolates = restorer.task.interpolates
+    interpolates = restorer.traits.interpolates
     names = None if interpolates else job.frames.names
     source = _video_source(options, job.frames, 2**job.settings.passes if interpolates else 1)
     with ExitStack() as stack:
@@ -226,10 +226,10 @@ def _job(
 
     settings = _settings(options, restorer)
     restorer.check_spikes(options.spikes is not None)
-    if restorer.task.bins is None:
+    if restorer.traits.spike_bins is None:
         return Job(frames, settings, sharp=sharp, measures=measures)
     spikes = VoxelSource(
-        options.spikes, frames, bins=restorer.task.bins, size=options.spike_size, windows=options.spike_windows
+        options.spikes, frames, bins=restorer.traits.spike_bins, size=options.spike_size, windows=options.spike_windows
     )
     for note in spikes.notes:
         print(f"spikejax: note: {note}", file=sys.stderr)

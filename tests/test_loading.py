@@ -33,7 +33,7 @@ def test_a_file_of_weights(weights: Weights, tmp_path: Path) -> None:
     """Catches parameters, statistics or a dtype that do not arrive, and spikes of more frames than a window at once."""
     write_weights(tmp_path / "a.safetensors", weights)
     restorer = spikejax.load(tmp_path / "a.safetensors", dtype="bfloat16")
-    assert restorer.task.bins == BINS
+    assert restorer.traits.spike_bins == BINS
     assert (restorer.tile, restorer.overlap) == (Extent(2, 256, 256), Extent(1, 20, 20))
     loaded = restorer.params
     assert jax.tree.all(jax.tree.map(np.array_equal, loaded, weights.params))

@@ -23,7 +23,6 @@ from spikejax.data.datasets.voxel_statistics import SpikeStatistics
 from spikejax.data.spikes.stream_files import write_dat
 from spikejax.errors import InputError
 from spikejax.inference.compiled_network import ClipShape, CompiledNetwork
-from spikejax.inference.network_traits import NetworkTraits
 from spikejax.inference.tiling import Extent
 from spikejax.inference.video_restorer import VideoRestorer
 from spikejax.io.frame_source import open_frames, write_picture
@@ -31,6 +30,7 @@ from spikejax.io.video_writer import write_video
 from spikejax.io.weights import Weights, write_weights
 from spikejax.models.lpips import LPIPS
 from spikejax.models.restorer import build_restorer
+from spikejax.models.traits import NetworkTraits
 from spikejax.quality import metrics
 from spikejax.quality.perceptual import load_lpips, lpips_distance
 from spikejax.training.checkpoint import Checkpoints
@@ -73,7 +73,7 @@ def use(monkeypatch: pytest.MonkeyPatch, model: Brighten) -> None:
     statistics = SpikeStatistics(BINS, STATISTICS["mean"], STATISTICS["std"], windows=1)
     restorer = VideoRestorer(
         model,
-        NetworkTraits(bins=model.spike_bins),
+        NetworkTraits(spike_bins=model.spike_bins),
         statistics=statistics,
         tile=Extent(4, 24, 32),
         overlap=Extent(1, 8, 8),

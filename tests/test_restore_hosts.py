@@ -19,9 +19,9 @@ import pytest
 from spikejax import restore
 from spikejax.cli import run
 from spikejax.errors import InputError
-from spikejax.inference.network_traits import NetworkTraits
 from spikejax.inference.video_restorer import VideoRestorer
 from spikejax.io.frame_source import open_frames, write_picture
+from spikejax.models.traits import NetworkTraits
 from tests.inference.test_devices import Blur3D
 
 DEVICES, HEARTBEAT_SECONDS, FRAMES = 2, 10, 24

@@ -117,7 +117,7 @@ def _finite(figures: dict[str, float]) -> dict[str, float | None]:
 def restored_count(restorer: VideoRestorer, frames: FrameSource, settings: Settings, *, exact: bool) -> int | None:
     """How many frames come out; None if nothing says how many go in and `exact` does not ask to count them."""
     count = frames.count if exact else frames.expected_length
-    return None if count is None else restorer.task.length(count, passes=settings.passes)
+    return None if count is None else restorer.traits.restored_count(count, passes=settings.passes)
 
 
 def check_sharp(restorer: VideoRestorer, job: Job) -> None:
@@ -125,7 +125,7 @@ def check_sharp(restorer: VideoRestorer, job: Job) -> None:
     if job.sharp is None:
         return
     count = restored_count(restorer, job.frames, job.settings, exact=True)
-    scale = restorer.task.upscale
+    scale = restorer.traits.upscale
     expected = f"{count} frames of {job.frames.height * scale}x{job.frames.width * scale}"
     found = f"{job.sharp.count} frames of {job.sharp.height}x{job.sharp.width}"
     if found != expected:

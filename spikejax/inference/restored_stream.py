@@ -27,10 +27,9 @@ from spikejax.inference.clip_blending import (
 )
 from spikejax.inference.compiled_network import ClipShape, CompiledNetwork, Devices, use_devices
 from spikejax.inference.ensemble import choose_variants
-from spikejax.inference.network_traits import NetworkTraits
 from spikejax.inference.tile_search import available_bytes, largest_tile
-from spikejax.inference.tiling import UNLIMITED, Extent, tile_starts
-from spikejax.models.restorer import MIN_FRAMES, MIN_SIDE
+from spikejax.inference.tiling import UNLIMITED, Extent, smallest_tile, tile_starts
+from spikejax.models.traits import NetworkTraits
 
 # The sides of tiles that are chosen: the scales of the network divide them.
 _SIDE_MULTIPLE = 8
@@ -68,9 +67,9 @@ class Settings:
 class ClipNetwork:
     """A network, and the programs compiled of it so far."""
 
-    def __init__(self, model: nnx.Module, task: NetworkTraits, statistics: SpikeStatistics | None) -> None:
+    def __init__(self, model: nnx.Module, traits: NetworkTraits, statistics: SpikeStatistics | None) -> None:
         self.model = model
-        self.task = task
+        self.traits = traits
         self._moments = (0.0, 1.0) if statistics is None else (statistics.mean, statistics.std)
         self._programs: dict[tuple[ClipShape, float | None, Devices], CompiledNetwork] = {}
 
@@ -122,19 +121,19 @@ class RestoredStream:
         """
         self._network, self._settings = network, settings
         self._devices = settings.devices or use_devices()
-        task = network.task
-        task.check_sigma(settings.sigma)
-        tile, smallest = settings.tile, task.smallest_tile
-        if smallest.within(tile.or_all(smallest)) != smallest and not task.interpolates:
+        traits = network.traits
+        traits.check_sigma(settings.sigma)
+        tile, smallest = settings.tile, smallest_tile(traits)
+        if smallest.within(tile.or_all(smallest)) != smallest and not traits.interpolates:
             raise InputError(f"expected a --tile of at least {smallest}, found {tile}")
         samples = samples_from(0)
         head = list(islice(samples, self._head_length()))
-        _check_size(head, name)
+        _check_size(head, traits, name)
         length = len(head)
-        if task.upscale > 1 and length < task.window:
+        if traits.upscale > 1 and length < traits.window:
             # As the published evaluation fills the 7 frames of Vimeo up to the 8 of the window.
-            head += head[::-1][: task.window - length]
-        self._first = _floats(head[0]) if task.interpolates else head[0]
+            head += head[::-1][: traits.window - length]
+        self._first = _floats(head[0]) if traits.interpolates else head[0]
         self.dtype = head[0].frame.dtype
         self.devices = self._devices.mesh.size
         self.compile_seconds = 0.0
@@ -151,16 +150,16 @@ class RestoredStream:
 
     def _head_length(self) -> int | None:
         """How many samples tell all that has to be known before the first is restored; None = all of them."""
-        task = self._network.task
-        if task.interpolates:
-            return MIN_FRAMES
-        return max(self._settings.tile.frames, task.window) if self._settings.tile.frames else None
+        traits = self._network.traits
+        if traits.interpolates:
+            return traits.min_frames
+        return max(self._settings.tile.frames, traits.window) if self._settings.tile.frames else None
 
     def _make_plan(self, frames: int) -> ClipPlan:
-        task, settings = self._network.task, self._settings
+        traits, settings = self._network.traits, self._settings
         height, width = self._first.frame.shape[:2]
-        if task.interpolates:
-            frames = task.window
+        if traits.interpolates:
+            frames = traits.window
             settings = replace(settings, tile=replace(settings.tile, frames=frames))
             settings = replace(settings, overlap=replace(settings.overlap, frames=frames - 1))
         whole = Extent(frames, height, width)
@@ -182,7 +181,7 @@ class RestoredStream:
                 f"found {math.prod(tiles)} tiles of {tile} in a frame of {height}x{width}"
             )
         variants = choose_variants(settings.ensemble)
-        return ClipPlan(tile, overlap, upscale=task.upscale, variants=variants)
+        return ClipPlan(tile, overlap, upscale=traits.upscale, variants=variants)
 
     def _check_ratio(self, tile: Extent) -> None:
         """Raises InputError for spikes of half the resolution, and tiles that start or end inside their pixels."""
@@ -216,6 +215,7 @@ class RestoredStream:
             start=start,
             overlap=self._settings.overlap,
             multiple=math.lcm(_SIDE_MULTIPLE, self._ratio),
+            min_side=self._network.traits.min_side,
             # All hosts have to choose the same tile.
             available=int(hosts.gather(np.array([self._available_bytes(start.frames)])).min()),
             compiled_bytes=compiled_bytes,
@@ -232,7 +232,7 @@ class RestoredStream:
             return available_bytes(device, limit=self._settings.memory)
         # On the host, it shares with the samples of a clip that is blended, one that is restored, one that is cut and
         # one that is read, and with the float32 results of one and those that wait to be written.
-        held = 4 * self._first.frame.nbytes + 2 * 4 * self._first.frame.size * self._network.task.upscale**2
+        held = 4 * self._first.frame.nbytes + 2 * 4 * self._first.frame.size * self._network.traits.upscale**2
         if self._first.counts is not None:
             held += 4 * self._first.counts.nbytes
         return available_bytes(device, sharing=sharing, held=frames * held, limit=self._settings.memory)
@@ -258,14 +258,14 @@ class RestoredStream:
 
     def _start(self, done: int) -> int:
         """The first sample that is needed after so many restored frames."""
-        if not self._network.task.interpolates:
+        if not self._network.traits.interpolates:
             return self.plan.first_sample(done)
         for _ in range(self._settings.passes):
             done = first_interpolated(done, window=self.plan.tile.frames)
         return done
 
     def _restore(self, samples: Iterable[Sample], done: int, start: int) -> Iterator[Restored]:
-        if not self._network.task.interpolates:
+        if not self._network.traits.interpolates:
             return restore_stream(samples, self._restore_tiles, self.plan, skip=done - start)
         # What the later passes leave out, the earlier ones need not make.
         skips = [done]
@@ -278,13 +278,14 @@ class RestoredStream:
         return restored
 
 
-def _check_size(head: list[Sample], name: str) -> None:
-    if len(head) < MIN_FRAMES:
-        raise InputError(f"expected at least {MIN_FRAMES} frames, found {len(head)}: {name}")
+def _check_size(head: list[Sample], traits: NetworkTraits, name: str) -> None:
+    if len(head) < traits.min_frames:
+        raise InputError(f"expected at least {traits.min_frames} frames, found {len(head)}: {name}")
     height, width = head[0].frame.shape[:2]
-    if min(height, width) < MIN_SIDE:
+    smallest = traits.min_side
+    if min(height, width) < smallest:
         raise InputError(
-            f"expected frames of at least {MIN_SIDE}x{MIN_SIDE}, found {height}x{width} (height x width): {name}"
+            f"expected frames of at least {smallest}x{smallest}, found {height}x{width} (height x width): {name}"
         )
 
 

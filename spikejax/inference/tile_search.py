@@ -15,7 +15,6 @@ import jax
 
 from spikejax.errors import InputError
 from spikejax.inference.tiling import Extent
-from spikejax.models.restorer import MIN_SIDE as SMALLEST_SIDE
 
 # Left for what is not asked for: the allocator's gaps, other programs' growth.
 _SHARE = 0.9
@@ -91,6 +90,7 @@ def largest_tile(
     start: Extent,
     overlap: Extent,
     multiple: int,
+    min_side: int,
     available: int,
     compiled_bytes: Callable[[Extent], float],
 ) -> Extent:
@@ -104,6 +104,7 @@ def largest_tile(
         start: the first tile to try, within the frame; the result has as many frames.
         overlap: of neighbouring tiles.
         multiple: the sides of tiles smaller than the frame are multiples of it.
+        min_side: rows and columns of the smallest tile that the network takes.
         available: bytes a device can give.
         compiled_bytes: compiles the network for a tile and returns what a device needs to run it; infinity if the
             compiler says that the device cannot.
@@ -111,7 +112,7 @@ def largest_tile(
     Raises:
         InputError: not even the smallest tile fits.
     """
-    grids = list(_grids(frame, start.frames, overlap, multiple))
+    grids = list(_grids(frame, start.frames, overlap, multiple, min_side))
     measured: dict[int, float] = {}  # bytes by number of pixels
     untried = list(grids)
     best: _Grid | None = None
@@ -139,10 +140,10 @@ def largest_tile(
     return best.tile
 
 
-def _grids(frame: tuple[int, int], frames: int, overlap: Extent, multiple: int) -> Iterator[_Grid]:
+def _grids(frame: tuple[int, int], frames: int, overlap: Extent, multiple: int, min_side: int) -> Iterator[_Grid]:
     """Ways to cut a frame into tiles of nearly equal size, from the largest tiles to the smallest."""
     rows, columns = (
-        dict(_sides(length, over, multiple))
+        dict(_sides(length, over, multiple, min_side))
         for length, over in zip(frame, (overlap.height, overlap.width), strict=True)
     )
     grids = [
@@ -159,9 +160,9 @@ def _grids(frame: tuple[int, int], frames: int, overlap: Extent, multiple: int) 
             yield grid
 
 
-def _sides(length: int, overlap: int, multiple: int) -> Iterator[tuple[int, int]]:
+def _sides(length: int, overlap: int, multiple: int, min_side: int) -> Iterator[tuple[int, int]]:
     """The side of tiles that cover an axis, and their number, as dictionary items: the fewest for a side come last."""
-    smallest = max(SMALLEST_SIDE, overlap + 1)
+    smallest = max(min_side, overlap + 1)
     for count in range(_MOST_TILES_A_SIDE, 0, -1):
         side = -(-(length + (count - 1) * overlap) // count)
         side = min(length, -(-side // multiple) * multiple)

@@ -17,16 +17,16 @@ from spikejax.data.spikes.voxels import voxelise, whole_counts
 from spikejax.errors import InputError
 from spikejax.inference.clip_blending import Sample
 from spikejax.inference.compiled_network import use_devices
-from spikejax.inference.network_traits import NetworkTraits
 from spikejax.inference.restored_stream import ClipNetwork, RestoredStream, SamplesFrom, Settings, to_dtype
-from spikejax.inference.tiling import UNLIMITED, Extent
+from spikejax.inference.tiling import UNLIMITED, Extent, default_overlap, default_tile
+from spikejax.models.traits import NetworkTraits
 
 
 class VideoRestorer:
     """A trained network that restores clips of any size and length.
 
     Attributes:
-        task: what it does.
+        traits: what it does.
         name: where it came from.
         tile: frames, rows and columns it sees at once unless told otherwise; 0 = all there are.
         overlap: of neighbouring tiles, likewise.
@@ -35,7 +35,7 @@ class VideoRestorer:
     def __init__(
         self,
         model: nnx.Module,
-        task: NetworkTraits,
+        traits: NetworkTraits,
         *,
         statistics: SpikeStatistics | None = None,
         tile: Extent | None = None,
@@ -46,7 +46,7 @@ class VideoRestorer:
 
         Args:
             model: the network, called as model(clip, voxels, key=None).
-            task: what it does, see `task.describe`.
+            traits: what it does, see `spikejax.models.traits.traits_of`.
             statistics: of the spikes it was trained on, needed if it takes spikes.
             tile: its own; None = the published evaluation's for such a network.
             overlap: likewise.
@@ -55,12 +55,12 @@ class VideoRestorer:
         Raises:
             InputError: it takes spikes and there are no statistics.
         """
-        self._network = ClipNetwork(model, task, statistics)
-        self.task = task
+        self._network = ClipNetwork(model, traits, statistics)
+        self.traits = traits
         self.name = name
-        self.tile = tile or self.task.tile
-        self.overlap = overlap or self.task.overlap
-        if self.task.bins is not None and statistics is None:
+        self.tile = tile or default_tile(traits)
+        self.overlap = overlap or default_overlap(traits)
+        if self.traits.spike_bins is not None and statistics is None:
             raise InputError(f"expected the training statistics of the spikes, found none in {name}")
 
     def restore(
@@ -144,7 +144,7 @@ class VideoRestorer:
         """
         if rate is None:
             return 1
-        if not self.task.interpolates:
+        if not self.traits.interpolates:
             raise InputError(f"expected no rate, the network in {self.name} does not interpolate")
         if rate not in (2, 4, 8):
             raise InputError(f"expected 2, 4 or 8 times the rate, got {rate}")
@@ -152,7 +152,7 @@ class VideoRestorer:
 
     def check_spikes(self, given: bool) -> None:
         """Raises InputError if spikes are missing, or given to a network that takes none."""
-        if given != (self.task.bins is not None):
+        if given != (self.traits.spike_bins is not None):
             wanted, takes = ("no spikes", "takes none") if given else ("spikes", "needs them")
             raise InputError(f"expected {wanted}, the network in {self.name} {takes}")
 
@@ -163,7 +163,7 @@ class VideoRestorer:
 
     def fingerprint(self) -> str:
         """A checksum of the parameters and of how they are used: other networks have, almost surely, another."""
-        checksum = zlib.crc32(repr(self.task).encode())
+        checksum = zlib.crc32(repr(self.traits).encode())
         for leaf in jax.tree.leaves(self.params):
             checksum = zlib.crc32(np.asarray(leaf).tobytes(), checksum)
         return f"{checksum:08x}"
@@ -172,7 +172,7 @@ class VideoRestorer:
         if spikes is not None and counts is not None:
             raise InputError("expected spikes or counts of spikes, got both")
         self.check_spikes(spikes is not None or counts is not None)
-        bins = self.task.bins
+        bins = self.traits.spike_bins
         frames = (_as_frame(frame) for frame in clip)
         if bins is None:
             return (Sample(frame) for frame in frames)

@@ -60,16 +60,16 @@ class UpscalingHead(nnx.Module):
 
 
 class InterpolationHead(nnx.Module):
-    """The frames between all of a clip's frames (in the published network one, in the middle)."""
+    """The frame in the middle between all of a clip's frames."""
 
     def __init__(self, features: int, *, frames: int, channels: int, rngs: nnx.Rngs):
         self.frames = frames
         self.linear_fuse = Linear(features * frames, FUSED_FEATURES, rngs=rngs)
         self.conv_last = Conv2D(FUSED_FEATURES, channels, 7, padding=0, rngs=rngs)
 
-    def __call__(self, features: Float[Array, "b t h w i"]) -> Float[Array, "b t2 h w 3"]:
-        """The frames in between."""
+    def __call__(self, features: Float[Array, "b t h w i"]) -> Float[Array, "b 1 h w c"]:
+        """The frame in between."""
         x = rearrange(features, "b t h w c -> b h w (t c)")
         x = jax.nn.leaky_relu(self.linear_fuse(x), 0.2)
         x = jnp.pad(x, ((0, 0), (3, 3), (3, 3), (0, 0)), mode="reflect")
-        return rearrange(self.conv_last(x), "b h w (t c) -> b t h w c", c=3)
+        return self.conv_last(x)[:, jnp.newaxis]

@@ -16,6 +16,7 @@ from ml_collections import ConfigDict
 from spikejax.errors import InputError
 from spikejax.models.blocks import Remat
 from spikejax.models.fusion import SpikeBranch, SpikeBranchConfig
+from spikejax.models.traits import NetworkTraits
 from spikejax.models.vrt import STAGE_SCALES, VRT, VRTConfig
 
 MIN_SIDE = 16
@@ -49,9 +50,26 @@ class Restorer(nnx.Module):
             raise ValueError(f'compute_dtype must be "float32" or "bfloat16", not {compute_dtype!r}')
         if remat not in get_args(Remat):
             raise ValueError(f"remat must be one of {', '.join(get_args(Remat))}, not {remat!r}")
+        if spike is not None and not vrt.reach:
+            raise ValueError("a network that interpolates (vrt.warp_frames = 0) takes no spikes")
         self.compute_dtype = jnp.dtype(jnp.bfloat16) if compute_dtype == "bfloat16" else None
         self.vrt = VRT(vrt, compute_dtype=self.compute_dtype, remat=remat, rngs=rngs)
         self.spike_branch = None if spike is None else SpikeBranch(spike, vrt, remat=remat, rngs=rngs)
+
+    @property
+    def traits(self) -> NetworkTraits:
+        """What the network does to a clip."""
+        config = self.vrt.config
+        return NetworkTraits(
+            upscale=config.upscale,
+            interpolates=config.reach == 0,
+            noise_level=config.noise_map,
+            window=config.window[0],
+            spike_bins=self.spike_bins,
+            picture_channels=config.input_channels,
+            min_frames=MIN_FRAMES,
+            min_side=MIN_SIDE,
+        )
 
     @property
     def needs_spikes(self) -> bool:

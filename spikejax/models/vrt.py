@@ -75,6 +75,11 @@ class VRTConfig:
             )
         if self.warp_frames % 2 or not 0 <= self.warp_frames <= 6:
             raise ValueError(f"warp_frames must be 0, 2, 4 or 6, not {self.warp_frames}")
+        if self.output_channels != self.input_channels:
+            raise ValueError(
+                f"output_channels must be input_channels, {self.input_channels}, not {self.output_channels}: what is "
+                "restored is a picture of the same kind"
+            )
         for stage, (features, heads) in enumerate(zip(self.dims, self.heads, strict=True), 1):
             if features % heads or features % 4:
                 raise ValueError(f"dims of stage {stage}, {features}, must be a multiple of 4 and of its {heads} heads")

@@ -13,6 +13,7 @@ from ml_collections import ConfigDict
 from spikejax.distributed import sharding
 from spikejax.hardware.flops import BACKWARD_AND_FORWARD, count_flops
 from spikejax.models.restorer import build_restorer
+from spikejax.models.traits import NetworkTraits
 from spikejax.planning.hlo import parse
 from spikejax.planning.topology import Topology
 from spikejax.planning.traffic import Traffic, measure_traffic
@@ -109,7 +110,7 @@ def plan_step(config: ConfigDict, topology: Topology, *, build: Build = build_re
 
     train_step: Any = program.train_step(loss)
     forward: Any = program.forward()
-    batch = _abstract_batch(config, program.network.spike_bins, sharding.batch_sharding(mesh))
+    batch = _abstract_batch(config, program.network.traits, sharding.batch_sharding(mesh))
     forward_traced = forward.trace(abstract.params, batch["input"], batch.get("voxels"))
     recon = jax.tree.leaves(forward_traced.out_info)[0]
     batch["sharp"] = jax.ShapeDtypeStruct(recon.shape, jnp.float32, sharding=sharding.batch_sharding(mesh))
@@ -147,11 +148,12 @@ def plan_step(config: ConfigDict, topology: Topology, *, build: Build = build_re
     )
 
 
-def _abstract_batch(config: ConfigDict, bins: int | None, place: jax.sharding.Sharding) -> dict[str, Any]:
+def _abstract_batch(config: ConfigDict, traits: NetworkTraits, place: jax.sharding.Sharding) -> dict[str, Any]:
     """The batch without the sharp clips, and with spikes at the resolution of the pictures."""
     shape = (config.data.batch_size, config.data.frames, config.data.crop, config.data.crop)
-    vrt = config.model.vrt
-    channels = {"input": vrt.input_channels + vrt.noise_map} | ({} if bins is None else {"voxels": bins})
+    channels = {"input": traits.input_channels}
+    if traits.spike_bins is not None:
+        channels["voxels"] = traits.spike_bins
     return {
         name: jax.ShapeDtypeStruct((*shape, count), jnp.float32, sharding=place) for name, count in channels.items()
     }

@@ -17,6 +17,7 @@ from spikejax.data.datasets.voxel_statistics import SpikeStatistics, ensure_stat
 from spikejax.data.simulation.moving_photographs import write_moving_photographs
 from spikejax.distributed import hosts, sharding
 from spikejax.errors import InputError
+from spikejax.models.traits import NetworkTraits
 from spikejax.training.degradation_config import degradation_of
 
 
@@ -62,20 +63,20 @@ def data_root(config: ConfigDict, workdir: Path) -> Path:
     return Path(root) if root else workdir / "data"
 
 
-def open_inputs(config: ConfigDict, root: Path, *, spike_bins: int | None, mesh: Mesh | None = None) -> Inputs:
+def open_inputs(config: ConfigDict, root: Path, *, traits: NetworkTraits, mesh: Mesh | None = None) -> Inputs:
     """Returns the data of a run, of which each host reads its part; the embedded data set is written if need be.
 
     Args:
         config: see `spikejax.config.defaults`.
         root: folder of the data set, see `data_root`; all hosts see the same.
-        spike_bins: time bins of the voxels that the network takes; None = it takes none.
+        traits: of the network.
         mesh: says which clips of a batch this host's devices hold; None = all.
 
     Raises:
         InputError: the data set is missing, damaged or does not fit the configuration.
     """
-    data = config.data
-    training, validation = degradation_of(config), degradation_of(config, validation=True)
+    data, spike_bins = config.data, traits.spike_bins
+    training, validation = (degradation_of(config, traits, validation=validation) for validation in (False, True))
     shards = data.source == "tfds"
     statistics: SpikeStatistics | None = None
     with hosts.first_host_first("preparing the data"):  # what the first host writes the others read

@@ -63,7 +63,7 @@ def train(
         terminal.note(f"changed configuration: {change}")
 
     # ---- Data: this host's part ----
-    inputs = open_inputs(config, root, spike_bins=program.network.spike_bins, mesh=program.mesh)
+    inputs = open_inputs(config, root, traits=program.network.traits, mesh=program.mesh)
     terminal.note(f"data: {inputs.describe()}")
 
     # ---- State: from the last checkpoint, or fresh, or from other weights ----

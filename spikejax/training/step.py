@@ -18,6 +18,7 @@ from jaxtyping import Array, Float
 
 from spikejax.distributed import sharding
 from spikejax.errors import InputError
+from spikejax.models.traits import NetworkTraits, traits_of
 
 # (the `model` part of the configuration as a dict, *, rngs) -> network, as spikejax.models.restorer.build_restorer
 Build = Callable[..., nnx.Module]
@@ -52,7 +53,7 @@ class NetworkDescription:
     graph: nnx.GraphDef  # with params: nnx.merge(graph, params)
     shapes: Any  # nested dict of ShapeDtypeStructs
     axes: Any  # the same dict with each parameter's logical dimension names
-    spike_bins: int | None  # time bins of the voxels it takes; None = takes no spikes
+    traits: NetworkTraits  # what it does to a clip
 
     @property
     def size(self) -> int:
@@ -70,7 +71,7 @@ def describe_network(build: Callable[[], nnx.Module]) -> NetworkDescription:
         graph=graph,
         shapes=nnx.to_pure_dict(state),
         axes=nnx.to_pure_dict(axes),
-        spike_bins=model.spike_bins if model.needs_spikes else None,
+        traits=traits_of(model),
     )
 
 

@@ -13,9 +13,9 @@ from flax import nnx
 
 from spikejax.errors import InputError
 from spikejax.inference.compiled_network import use_devices
-from spikejax.inference.network_traits import NetworkTraits
 from spikejax.inference.tiling import Extent
 from spikejax.inference.video_restorer import VideoRestorer
+from spikejax.models.traits import NetworkTraits
 
 DEVICES = 8
 

@@ -18,7 +18,13 @@ def choose(available: int, needed: Callable[[Extent], float], multiple: int = 8)
         return needed(tile)
 
     tile = largest_tile(
-        FRAME, start=START, overlap=OVERLAP, multiple=multiple, available=available, compiled_bytes=compiled_bytes
+        FRAME,
+        start=START,
+        overlap=OVERLAP,
+        multiple=multiple,
+        min_side=16,
+        available=available,
+        compiled_bytes=compiled_bytes,
     )
     return tile, compiled
 

@@ -11,9 +11,9 @@ from flax import nnx
 from spikejax.data.datasets.voxel_statistics import SpikeStatistics
 from spikejax.data.spikes.voxels import standardise, voxelise
 from spikejax.errors import InputError
-from spikejax.inference.network_traits import NetworkTraits
 from spikejax.inference.tiling import Extent
 from spikejax.inference.video_restorer import VideoRestorer
+from spikejax.models.traits import NetworkTraits
 
 TILE, OVERLAP = Extent(4, 24, 32), Extent(1, 8, 8)
 CLIP = np.random.default_rng(0).random((7, 40, 56, 3), np.float32)
@@ -56,10 +56,10 @@ class Voxels(nnx.Module):
         return jnp.broadcast_to(total.repeat(2, 2).repeat(2, 3), clip.shape)
 
 
-def restorer_of(model: nnx.Module, task: NetworkTraits) -> VideoRestorer:
+def restorer_of(model: nnx.Module, traits: NetworkTraits) -> VideoRestorer:
     """With small tiles."""
     statistics = SpikeStatistics(bins=4, mean=0.3, std=0.5, windows=1)
-    return VideoRestorer(model, task, statistics=statistics, tile=TILE, overlap=OVERLAP)
+    return VideoRestorer(model, traits, statistics=statistics, tile=TILE, overlap=OVERLAP)
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32", "float64", "bfloat16"])
@@ -120,7 +120,7 @@ def test_spikes_reach_the_network(as_counts: bool) -> None:
     """Catches other statistics or bins than the training's, of the device's own logarithm too."""
     spikes = (np.random.default_rng(1).random((7, 12, 20, 28)) < 0.4).astype(np.uint8)
     counts = np.stack([voxelise(window, 4) for window in spikes])
-    restorer = restorer_of(Voxels(), NetworkTraits(bins=4))
+    restorer = restorer_of(Voxels(), NetworkTraits(spike_bins=4))
     restored = restorer.restore(CLIP, counts=counts) if as_counts else restorer.restore(CLIP, spikes)
     expected = standardise(np, counts, mean=0.3, std=0.5).sum(axis=-1)
     np.testing.assert_allclose(restored[..., 0], expected.repeat(2, 1).repeat(2, 2), rtol=1e-5, atol=1e-5)
@@ -157,7 +157,7 @@ def test_clips_that_do_not_fit(clip: np.ndarray, spikes: np.ndarray | None, mess
 def test_spikes_that_do_not_fit(spikes: np.ndarray | None, message: str) -> None:
     """Catches spikes of other frames or another camera."""
     with pytest.raises(InputError, match=message):
-        restorer_of(Voxels(), NetworkTraits(bins=4)).restore(CLIP, spikes)
+        restorer_of(Voxels(), NetworkTraits(spike_bins=4)).restore(CLIP, spikes)
 
 
 @pytest.mark.parametrize(

@@ -58,17 +58,17 @@ def test_enlarged_picture_is_shuffled_and_added(scale: int, factors: tuple[int, 
     np.testing.assert_allclose(answer[0], x, atol=1e-10)
 
 
-def test_frames_in_between() -> None:
+def test_the_frame_in_between() -> None:
     """Catches frames joined channel by channel, another padding than reflection, or zeros around the picture."""
     features = normal(1, 2, 5, 6, 4)
     with jax.enable_x64(True):
-        head = build_random(lambda rngs: InterpolationHead(4, frames=2, channels=6, rngs=rngs))
+        head = build_random(lambda rngs: InterpolationHead(4, frames=2, channels=3, rngs=rngs))
         answer = np.asarray(jax.jit(head)(jnp.asarray(features)))
     joined = np.concatenate([features[0, 0], features[0, 1]], axis=-1)
     fused = leaky_relu(linear(head.linear_fuse, joined), 0.2)
     padded = np.pad(fused, ((3, 3), (3, 3), (0, 0)), mode="reflect")
     pictures = convolve(head.conv_last, padded[np.newaxis])[0, 3:-3, 3:-3]
-    np.testing.assert_allclose(answer[0], np.stack([pictures[..., :3], pictures[..., 3:]]), atol=1e-11)
+    np.testing.assert_allclose(answer[0], pictures[np.newaxis], atol=1e-11)
 
 
 def test_any_size_is_enlarged() -> None:

@@ -127,6 +127,8 @@ def test_spikes_that_nobody_asked_for_are_refused(vrt: Restorer) -> None:
         ("spike.channels", (96, 96, 96, 32), "scale 1/8 .stage 4.: the spike branch has 32 channels, VRT has 96"),
         # What type checking refuses first in the tests is named as well.
         ("spike.fusion", "addition", "addition"),
+        ("vrt.warp_frames", 0, "a network that interpolates .vrt.warp_frames = 0. takes no spikes"),
+        ("vrt.output_channels", 1, "output_channels must be input_channels, 3, not 1"),
         ("vrt.warp_frames", 3, "warp_frames must be 0, 2, 4 or 6, not 3"),
         ("compute_dtype", "float16", "float16"),
         ("remat", "some", "some"),

@@ -138,7 +138,7 @@ def test_parameters_that_begin_as_zero(network: NetworkDescription, config: Conf
 def test_description_costs_nothing_and_knows_the_network(network: NetworkDescription) -> None:
     """Catches sizes or names of dimensions that are not those of the parameters."""
     assert network.size == (7 * 16 + 16) + 2 * (16 * 16 + 16) + 9 * 16 * 16 + (16 * 3 + 3)
-    assert network.spike_bins == 4
+    assert network.traits.spike_bins == 4
     assert all(isinstance(leaf, jax.ShapeDtypeStruct) for leaf in jax.tree.leaves(network.shapes))
     assert network.axes["first"]["kernel"] == ("features_in", "features_out")
 

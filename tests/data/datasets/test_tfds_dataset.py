@@ -12,6 +12,7 @@ from spikejax.data.datasets.layout import write_dropped
 from spikejax.data.datasets.tfds_builder import write_tfds
 from spikejax.data.datasets.tfds_dataset import TfdsDataset
 from spikejax.errors import InputError
+from spikejax.models.traits import NetworkTraits
 from spikejax.training.inputs import data_root, open_inputs
 from tests.data.conftest import write_root
 
@@ -55,7 +56,7 @@ def test_training_gets_the_same_batches(roots: tuple[Path, Path], tmp_path: Path
     inputs = []
     for source, root in zip(("folder", "tfds"), roots, strict=True):
         config.data.source, config.data.root = source, str(root)
-        inputs.append(open_inputs(config, data_root(config, tmp_path), spike_bins=3))
+        inputs.append(open_inputs(config, data_root(config, tmp_path), traits=NetworkTraits(spike_bins=3)))
     assert inputs[0].statistics == inputs[1].statistics and inputs[0].statistics is not None
     for _ in range(4):
         one, other = (next(source.loader) for source in inputs)
