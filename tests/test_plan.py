@@ -12,8 +12,9 @@ from ml_collections import ConfigDict
 from spikejax import plan
 from spikejax.cli import run
 from spikejax.errors import InputError
-from spikejax.planning import step_plan
+from spikejax.planning import printed_plans
 from spikejax.planning.plan_text import WIDTH
+from spikejax.planning.step_plan import StepPlan, plan_step
 from spikejax.planning.topology import Topology
 from tests.training.conftest import build_stand_in
 
@@ -29,19 +30,19 @@ def get_config():
 def arguments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """A small configuration on the devices that there are."""
     monkeypatch.setenv("JAX_PLATFORMS", "cpu")
-    monkeypatch.setattr(step_plan, "plan_step", functools.partial(step_plan.plan_step, build=build_stand_in))
+    monkeypatch.setattr(printed_plans, "plan_step", functools.partial(plan_step, build=build_stand_in))
     (tmp_path / "config.py").write_text(CONFIG)
     return ["--config", str(tmp_path / "config.py"), "--topology", f"cpu:{jax.device_count()}"]
 
 
 def cramp(monkeypatch: pytest.MonkeyPatch, available: int) -> None:
     """Gives the devices less memory than they have."""
-    planned = step_plan.plan_step
+    roomy = printed_plans.plan_step
 
-    def cramped(config: ConfigDict, topology: Topology) -> step_plan.StepPlan:
-        return dataclasses.replace(planned(config, topology), available=available)
+    def cramped(config: ConfigDict, topology: Topology) -> StepPlan:
+        return dataclasses.replace(roomy(config, topology), available=available)
 
-    monkeypatch.setattr(step_plan, "plan_step", cramped)
+    monkeypatch.setattr(printed_plans, "plan_step", cramped)
 
 
 def test_plan_of_a_batch(arguments: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
@@ -99,7 +100,7 @@ def test_wrong_input(arguments: list[str], more: list[str], told: str) -> None:
 def test_nothing_fits(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """Catches a search that goes on for ever, or ends without a word."""
     cramp(monkeypatch, 10)
-    with pytest.raises(InputError, match="nothing fits cpu:"):
+    with pytest.raises(InputError, match="expected a batch that fits cpu:"):
         plan.main([*arguments, "--config.data.batch_size=1"])
 
 
