@@ -28,7 +28,8 @@ from spikejax.inference.resumable_output import Output, Target, VideoSource, Wri
 from spikejax.inference.tiling import Extent
 from spikejax.io.frame_source import FrameSource, open_frames
 from spikejax.io.json_files import read_json
-from spikejax.io.video_writer import DEFAULT_RATE, VideoSettings
+from spikejax.io.video_codecs import VideoSettings
+from spikejax.io.video_writer import DEFAULT_RATE
 from spikejax.quality.metrics import AFTER, BEFORE, Distance, describe, measured_metrics, open_metrics
 
 if TYPE_CHECKING:

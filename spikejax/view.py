@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from spikejax.cli import add_overwrite, add_words, make_parser, number_from, positive_count, run, size
 from spikejax.errors import InputError
 from spikejax.io.atomic import atomic_write
+from spikejax.io.video_codecs import VIDEO_SUFFIXES
 from spikejax.progress import with_progress
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ def main(arguments: Sequence[str]) -> None:
     options = build_parser().parse_args(arguments)
     # Only now: they import compilers and decoders, and a mistake in the arguments should show at once.
     from spikejax.io.pictures import write_picture
-    from spikejax.io.video_writer import VIDEO_SUFFIXES, write_video
+    from spikejax.io.video_writer import write_video
     from spikejax.reports.contact_sheet import draw_sheet
 
     output = Path(options.output)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from spikejax.cli import add_hosts
 from spikejax.inference.resumable_output import METRICS_FILE
 from spikejax.inference.tiling import UNLIMITED, Extent
-from spikejax.io.video_writer import CODECS
+from spikejax.io.video_codecs import CODECS
 from spikejax.quality.metrics import METRICS
 
 _UNITS = {"M": 2**20, "G": 2**30}

@@ -27,7 +27,8 @@ from spikejax.inference.tiling import Extent
 from spikejax.io.atomic import atomic_write, move_folder
 from spikejax.io.json_files import read_json, write_json
 from spikejax.io.pictures import Frame, read_frame, write_picture
-from spikejax.io.video_writer import VideoSettings, VideoWriter, is_video_name
+from spikejax.io.video_codecs import VideoSettings, is_video_name
+from spikejax.io.video_writer import VideoWriter
 
 METRICS_FILE = "metrics.json"
 _FRAMES, _RUN, _PLAN, _SCORES = "frames", "run.json", "plan.json", "scores.jsonl"

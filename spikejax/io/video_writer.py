@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -20,95 +19,14 @@ from av.video.reformatter import ColorRange, Colorspace
 from spikejax.errors import InputError
 from spikejax.io.atomic import atomic_write
 from spikejax.io.pictures import Frame
+from spikejax.io.video_codecs import VideoSettings
 
-# Containers that we write.
-VIDEO_SUFFIXES = frozenset({".mkv", ".mov", ".mp4"})
 DEFAULT_RATE = Fraction(25)
 # Sound that these containers hold and players play; Matroska holds any.
 _PLAYED_SOUND = {
     ".mp4": frozenset({"aac", "ac3", "alac", "eac3", "flac", "mp3", "opus"}),
     ".mov": frozenset({"aac", "ac3", "alac", "eac3", "mp3", "pcm_s16le", "pcm_s24le"}),
 }
-
-
-@dataclass(frozen=True)
-class Codec:
-    """A way to write a video.
-
-    Attributes:
-        encoder: its name in FFmpeg.
-        name: of the stream it writes, in FFmpeg.
-        formats: the usual pixel format for 8 and for more bits; those halve the resolution of colour.
-        odd_formats: the same for frames of an odd height or width, which cannot be halved; empty if there are none.
-        quality: the constant rate factor (0 is best) if nobody asks for another, None for a codec without one.
-        options: what else the encoder is told.
-    """
-
-    encoder: str
-    name: str
-    formats: tuple[str, str]
-    odd_formats: tuple[str, ...] = ()
-    quality: int | None = None
-    options: tuple[tuple[str, str], ...] = ()
-
-
-# The factors are those at which a loss is not visible: what restoring gained is not to be lost again in the file.
-CODECS = {
-    "h264": Codec("libx264", "h264", ("yuv420p", "yuv420p10le"), ("yuv444p", "yuv444p10le"), 12),
-    "h265": Codec(
-        "libx265", "hevc", ("yuv420p", "yuv420p10le"), ("yuv444p", "yuv444p10le"), 14,
-        (("x265-params", "log-level=error"), ("tag", "hvc1")),
-    ),
-    "av1": Codec("libsvtav1", "av1", ("yuv420p", "yuv420p10le"), (), 18),
-    "vp9": Codec("libvpx-vp9", "vp9", ("yuv420p", "yuv420p"), ("yuv444p", "yuv444p"), 16, (("b", "0"),)),
-    "ffv1": Codec("ffv1", "ffv1", ("bgr0", "gbrp16le"), ("bgr0", "gbrp16le")),
-    "prores": Codec("prores_ks", "prores", ("yuv422p10le", "yuv422p10le"), (), None, (("profile", "3"),)),
-}  # fmt: skip
-
-
-@dataclass(frozen=True)
-class VideoSettings:
-    """How a video is written.
-
-    Attributes:
-        codec: a key of `CODECS`.
-        quality: constant rate factor, 0 is best; None for the codec's own.
-        pixel_format: FFmpeg's name of it; None for the codec's usual one at the frames' depth.
-    """
-
-    codec: str = "h264"
-    quality: int | None = None
-    pixel_format: str | None = None
-
-    def check(self, path: Path) -> None:
-        """Raises InputError unless such a video can be written to a file of that name."""
-        codec = CODECS.get(self.codec)
-        if codec is None:
-            raise InputError(f"expected a codec ({', '.join(CODECS)}), got {self.codec!r}")
-        if self.quality is not None and (codec.quality is None or not 0 <= self.quality <= 63):
-            wanted = "no quality, it has none" if codec.quality is None else "a quality from 0 (best) to 63"
-            raise InputError(f"expected {wanted} for {self.codec}, got {self.quality}")
-        formats = [known.name for known in av.Codec(codec.encoder, "w").video_formats or ()]
-        if self.pixel_format is not None and self.pixel_format not in formats:
-            raise InputError(
-                f"expected a pixel format of {self.codec} ({', '.join(formats)}), got {self.pixel_format!r}"
-            )
-        if self.codec == "ffv1" and path.suffix == ".mp4" or self.codec == "prores" and path.suffix != ".mov":
-            raise InputError(f"expected .mkv for ffv1 and .mov for prores, got {path.name} for {self.codec}")
-
-    def format_for(self, height: int, width: int, *, bits: int) -> str:
-        """The pixel format for frames of that size and depth; raises `InputError` if there is none."""
-        codec = CODECS[self.codec]
-        odd = height % 2 or width % 2
-        if self.pixel_format is not None:
-            if odd and ("420" in self.pixel_format or "422" in self.pixel_format and width % 2):
-                raise InputError(
-                    f"expected an even height and width for pixel format {self.pixel_format}, found {height}x{width}"
-                )
-            return self.pixel_format
-        if odd and not codec.odd_formats:
-            raise InputError(f"expected an even height and width for codec {self.codec}, found {height}x{width}")
-        return (codec.odd_formats if odd else codec.formats)[bits > 8]
 
 
 class VideoWriter:
@@ -176,7 +94,7 @@ class VideoWriter:
         return self._last
 
     def _start(self, frame: Frame) -> None:
-        codec = CODECS[self._settings.codec]
+        codec = self._settings.chosen_codec
         height, width = frame.shape[:2]
         bits = 8 if frame.dtype == np.uint8 else 16
         pixel_format = self._settings.format_for(height, width, bits=bits)
@@ -303,18 +221,6 @@ class _EncodedTrack:
                 yield from self._stream.encode(resampled)
         if packet.dts is None:
             yield from self._stream.encode(None)
-
-
-def is_video_name(path: str | os.PathLike[str]) -> bool:
-    """Whether an output of this name is a video and not a folder of pictures.
-
-    Raises:
-        InputError: the suffix is of another kind of file.
-    """
-    suffix = Path(path).suffix.lower()
-    if suffix and suffix not in VIDEO_SUFFIXES:
-        raise InputError(f"expected a folder (no suffix) or a video ({', '.join(sorted(VIDEO_SUFFIXES))}): {path}")
-    return bool(suffix)
 
 
 def write_video(
