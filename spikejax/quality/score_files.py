@@ -1,0 +1,91 @@
+"""Files of scores: metrics.json of restoring and of evaluating, and the tables beside the latter."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from spikejax.errors import InputError
+from spikejax.io.atomic import atomic_directory, refuse_existing
+from spikejax.io.video_codecs import is_video_name
+
+METRICS_FILE = "metrics.json"
+Scores = Mapping[str, float]
+
+
+def metrics_path(output: Path) -> Path:
+    """The file of scores of a restored folder (in it) or video (beside it)."""
+    return output.with_name(f"{output.stem}.{METRICS_FILE}") if is_video_name(output) else output / METRICS_FILE
+
+
+def finite_scores(scores: Scores) -> dict[str, float | None]:
+    """The scores as JSON can hold them: an infinite PSNR, which equal pictures have, is None."""
+    return {name: value if math.isfinite(value) else None for name, value in scores.items()}
+
+
+def mean_scores(scores: Sequence[Scores]) -> dict[str, float]:
+    """Each metric's mean over the frames or clips that have it."""
+    names = dict.fromkeys(name for frame in scores for name in frame)
+    return {name: float(np.mean([frame[name] for frame in scores if name in frame])) for name in names}
+
+
+def check_score_folder(output: Path, *, overwrite: bool) -> None:
+    """Raises InputError, before any work, if the output would destroy something else than earlier scores."""
+    refuse_existing(output, replace=overwrite)
+    if output.is_dir() and any(output.iterdir()) and not (output / METRICS_FILE).is_file():
+        raise InputError(f"expected an earlier evaluation to replace, found no {METRICS_FILE} in {output}")
+
+
+def write_score_folder(
+    output: Path, frames: Mapping[str, Sequence[Scores]], *, header: Mapping[str, Any], overwrite: bool = False
+) -> dict[str, float]:
+    """Writes metrics.json and three tables, all or nothing; returns the total.
+
+    metrics.json holds the header, the total, and the scores of every clip and frame; frames.csv has a line for each
+    frame, clips.csv one for each sequence, the mean over its frames, and total.csv the mean over the sequences.
+
+    Args:
+        output: the folder.
+        frames: the scores of every frame, by sequence.
+        header: what else metrics.json says.
+        overwrite: whether earlier scores are replaced.
+    """
+    clips = {name: mean_scores(scores) for name, scores in frames.items()}
+    total = mean_scores(list(clips.values()))
+    content = {
+        **header,
+        "total": finite_scores(total),
+        "clips": {name: {"frames": len(frames[name]), **finite_scores(scores)} for name, scores in clips.items()},
+        "frames": {name: [finite_scores(frame) for frame in scores] for name, scores in frames.items()},
+    }
+    counts = {"sequences": len(frames), "frames": sum(map(len, frames.values()))}
+    with atomic_directory(output, replace=overwrite) as folder:
+        (folder / METRICS_FILE).write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+        _write_csv(
+            folder / "frames.csv",
+            (
+                {"sequence": name, "frame": number, **frame}
+                for name, scores in frames.items()
+                for number, frame in enumerate(scores)
+            ),
+        )
+        _write_csv(
+            folder / "clips.csv",
+            ({"sequence": name, "frames": len(frames[name]), **scores} for name, scores in clips.items()),
+        )
+        _write_csv(folder / "total.csv", [{**counts, **total}])
+    return total
+
+
+def _write_csv(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    rows = list(rows)
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
