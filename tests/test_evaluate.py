@@ -1,8 +1,6 @@
 """Figures of a checkpoint: the same as validation's, whole, and in files that others can read."""
 
-import csv
 import json
-import math
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +15,6 @@ from spikejax.data.datasets.folder_dataset import FolderDataset
 from spikejax.data.simulation.moving_photographs import write_moving_photographs
 from spikejax.distributed.sharding import make_mesh
 from spikejax.errors import InputError
-from spikejax.quality import metrics
 from spikejax.training.checkpoint import Checkpoints
 from spikejax.training.optimizer import make_optimizer
 from spikejax.training.step import abstract_state, create_state, describe_network
@@ -36,16 +33,11 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def copy(blur: np.ndarray, voxels: np.ndarray | None) -> dict[int, np.ndarray]:
-    """A network that leaves everything as it is."""
-    return dict(enumerate(blur))
-
-
 def test_a_checkpoint_measures_as_in_training(
     tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Catches other weights, statistics, clips or means than those of training's own validation."""
-    monkeypatch.setattr("spikejax.models.restorer.build_restorer", build_stand_in)
+    monkeypatch.setattr("spikejax.training.measure_split.build_restorer", build_stand_in)
     config = tiny_config()
     config.data.source, config.data.root = "folder", str(root)
     network = describe_network(lambda: build_stand_in(config.model.to_dict(), rngs=nnx.Rngs(3)))
@@ -78,53 +70,6 @@ def test_a_checkpoint_measures_as_in_training(
 def everywhere(shapes: Any, *, value: bool) -> Any:
     """The same tree with `value` everywhere."""
     return jax.tree.map(lambda _: value, shapes)
-
-
-def test_every_frame_and_sequence_has_its_line(tmp_path: Path, root: Path) -> None:
-    """Catches frames out of order, a mean over all frames at once, an infinity that JSON cannot hold."""
-    found = evaluate.measure_split(copy, FolderDataset(root, "val", frames=2, bins=None), frames=2)
-    names = list(found)
-    assert [len(clip) for clip in found.values()] == [3, 3]
-    found[names[0]] = found[names[0]][:1]  # so that means over frames and over sequences differ
-    found[names[0]][0]["psnr_recon"] = math.inf
-    total = evaluate.write_report(tmp_path / "out", found, header={"split": "val"})
-
-    with (tmp_path / "out" / "frames.csv").open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    assert [(row["sequence"], row["frame"]) for row in rows] == [(names[0], "0")] + [
-        (names[1], str(n)) for n in range(3)
-    ]
-    assert rows[0]["psnr_recon"] == "inf"
-    assert float(rows[1]["ssim_blur"]) == found[names[1]][0]["ssim_blur"]
-    with (tmp_path / "out" / "clips.csv").open(newline="") as file:
-        clips = list(csv.DictReader(file))
-    mean = np.mean([frame["psnr_blur"] for frame in found[names[1]]])
-    assert [clip["frames"] for clip in clips] == ["1", "3"]
-    assert float(clips[1]["psnr_blur"]) == pytest.approx(mean)
-    assert total["psnr_blur"] == pytest.approx((found[names[0]][0]["psnr_blur"] + mean) / 2)
-    with (tmp_path / "out" / "total.csv").open(newline="") as file:
-        (line,) = csv.DictReader(file)
-    assert (line["sequences"], line["frames"], line["psnr_recon"]) == ("2", "4", "inf")
-    figures = json.loads((tmp_path / "out" / "metrics.json").read_text())
-    assert figures["total"]["psnr_recon"] is None
-    assert figures["frames"][names[1]][2]["psnr_y_blur"] == found[names[1]][2]["psnr_y_blur"]
-
-
-def test_a_metric_has_columns_of_its_own(root: Path) -> None:
-    """Catches a metric that compares the wrong pictures, or a frame with another's value."""
-
-    def brightness(picture: np.ndarray, sharp: np.ndarray) -> float:
-        return float(picture.mean() - sharp.mean())
-
-    def darken(blur: np.ndarray, voxels: np.ndarray | None) -> dict[int, np.ndarray]:
-        return dict(enumerate(0 * blur))
-
-    dataset = FolderDataset(root, "val", frames=2, bins=None)
-    found = evaluate.measure_split(darken, dataset, frames=3, most=1, metrics={"brightness": brightness})
-    ((name, frames),) = found.items()
-    sharp = metrics.to_uint8(dataset.read_sequence(name)["sharp"])
-    assert [frame["brightness_recon"] for frame in frames] == pytest.approx(-sharp.mean(axis=(1, 2, 3)))
-    assert frames[0]["brightness_blur"] != frames[0]["brightness_recon"]
 
 
 def test_output_that_is_something_else(tmp_path: Path) -> None:

@@ -1,0 +1,115 @@
+"""A trained network on a split of a data set, measured as validation in training does it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from flax import nnx
+from ml_collections import ConfigDict
+
+from spikejax.data.datasets.folder_dataset import FolderDataset
+from spikejax.data.datasets.voxel_statistics import statistics_from
+from spikejax.distributed import sharding
+from spikejax.errors import InputError
+from spikejax.models.restorer import build_restorer
+from spikejax.models.traits import NetworkTraits
+from spikejax.quality.metrics import STANDARD, Distance
+from spikejax.training.checkpoint import checkpoint_for_inference, load_for_inference
+from spikejax.training.degradation_config import degradation_of
+from spikejax.training.step import describe_network, make_forward
+from spikejax.training.validation import Restore, validate
+
+
+@dataclass(frozen=True)
+class TrainedNetwork:
+    """A trained network and what it was trained with.
+
+    Attributes:
+        workdir: where it was trained.
+        config: of its training.
+        checkpoint: which one it is, such as "best_psnr/250".
+        statistics: of the voxels it was trained with, if there were any.
+        restore: runs it on all devices.
+        traits: what it does to a clip.
+        batch_size: clips it takes at once.
+    """
+
+    workdir: Path
+    config: ConfigDict
+    checkpoint: str
+    statistics: Mapping[str, Any] | None
+    restore: Restore
+    traits: NetworkTraits
+    batch_size: int
+
+
+def load_on_all_devices(workdir: Path, *, which: str | None = None) -> TrainedNetwork:
+    """The trained network of a workdir, with a copy of its parameters on every device.
+
+    Args:
+        workdir: where it was trained.
+        which: "best_psnr" or "last"; None = the best if there is one, else the last.
+
+    Raises:
+        InputError: there is no such checkpoint, or it is damaged.
+    """
+    config, params, statistics = load_for_inference(workdir, which=which, build=build_restorer)
+    mesh = sharding.make_mesh({"data": -1, "fsdp": 1})
+    network = describe_network(lambda: build_restorer(config.model.to_dict(), rngs=nnx.Rngs(0)))
+    params = jax.device_put(params, sharding.replicated(mesh))
+    forward = make_forward(network, mesh)
+    batch_size = sharding.batch_parts(mesh)
+
+    def restore(clips: np.ndarray, voxels: np.ndarray | None) -> Mapping[int, np.ndarray]:
+        return sharding.own_clips(forward(params, *sharding.put_batch((clips, voxels), mesh, batch_size)))
+
+    checkpoint = checkpoint_for_inference(workdir, which=which)
+    return TrainedNetwork(workdir, config, checkpoint, statistics, restore, network.traits, batch_size)
+
+
+def open_split(trained: TrainedNetwork, root: Path, split: str) -> FolderDataset:
+    """A split of a data set, its voxels standardised as those that the network was trained with.
+
+    Raises:
+        InputError: there is no such split, or the network takes spikes and has no statistics.
+    """
+    statistics, bins = None, trained.traits.spike_bins
+    if bins is not None:
+        if trained.statistics is None:
+            raise InputError(f"expected the training statistics of the spikes, found none in {trained.workdir}")
+        statistics = statistics_from(trained.statistics, bins=bins, source=str(trained.workdir))
+    degradation = degradation_of(trained.config, trained.traits, validation=True)
+    # A network that interpolates takes as many frames as it was made for; another one any number.
+    frames = trained.config.validation.frames if degradation.kind == "interpolation" else 2
+    return FolderDataset(root, split, frames=frames, bins=bins, statistics=statistics, degradation=degradation)
+
+
+def measure_split(
+    restore: Restore,
+    dataset: FolderDataset,
+    *,
+    frames: int,
+    batch_size: int = 1,
+    limit: int = 0,
+    metrics: Mapping[str, Distance] = STANDARD,
+) -> dict[str, list[dict[str, float]]]:
+    """The scores of every frame, by sequence.
+
+    Args:
+        restore: the network.
+        dataset: the split.
+        frames: frames the network sees at once.
+        batch_size: clips at once.
+        limit: how many sequences are used, from the first; 0 = all.
+        metrics: what is measured, by name.
+    """
+    validation = validate(
+        restore, dataset, frames=frames, batch_size=batch_size, most=limit, measures=metrics, task="evaluating"
+    )
+    assert validation is not None  # nobody asked it to stop
+    return validation.frames

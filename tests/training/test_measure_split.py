@@ -1,0 +1,53 @@
+"""Measuring a split: every frame, and every metric in its column; tests/test_evaluate.py has the whole command."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from spikejax.data.datasets.folder_dataset import FolderDataset
+from spikejax.data.simulation.moving_photographs import write_moving_photographs
+from spikejax.quality import metrics
+from spikejax.training.measure_split import measure_split
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data set of two validation sequences of three frames."""
+    folder = tmp_path_factory.mktemp("data") / "scenes"
+    sizes: dict[str, Any] = dict(train_sequences=1, val_sequences=2, frames=3, height=32, width=40, max_motion=10.0)
+    write_moving_photographs(folder, seed=1, bins=4, progress=False, **sizes)
+    return folder
+
+
+def test_every_frame_has_scores(root: Path) -> None:
+    """Catches frames that are left out or counted twice where clips overlap, and those of another sequence."""
+
+    def keep(clips: np.ndarray, voxels: np.ndarray | None) -> dict[int, np.ndarray]:
+        return dict(enumerate(clips))
+
+    dataset = FolderDataset(root, "val", frames=2, bins=None)
+    scores = measure_split(keep, dataset, frames=2)
+    assert list(scores) == [name for name, _ in dataset.sequences()]
+    for name, frames in scores.items():
+        clip = dataset.read_sequence(name)
+        pairs = zip(metrics.to_uint8(clip["input"]), metrics.to_uint8(clip["sharp"]), strict=True)
+        assert [frame["psnr_recon"] for frame in frames] == pytest.approx([metrics.psnr(*pair) for pair in pairs])
+
+
+def test_a_metric_has_columns_of_its_own(root: Path) -> None:
+    """Catches a metric that compares the wrong pictures, or a frame with another's value."""
+
+    def brightness(picture: np.ndarray, sharp: np.ndarray) -> float:
+        return float(picture.mean() - sharp.mean())
+
+    def darken(blur: np.ndarray, voxels: np.ndarray | None) -> dict[int, np.ndarray]:
+        return dict(enumerate(0 * blur))
+
+    dataset = FolderDataset(root, "val", frames=2, bins=None)
+    scores = measure_split(darken, dataset, frames=3, limit=1, metrics={"brightness": brightness})
+    ((name, frames),) = scores.items()
+    sharp = metrics.to_uint8(dataset.read_sequence(name)["sharp"])
+    assert [frame["brightness_recon"] for frame in frames] == pytest.approx(-sharp.mean(axis=(1, 2, 3)))
+    assert frames[0]["brightness_blur"] != frames[0]["brightness_recon"]
