@@ -481,11 +481,11 @@ def test_the_readme_example(inputs: Path, monkeypatch: pytest.MonkeyPatch) -> No
     scene.mkdir(parents=True)
     for name in ("blur", "spike"):
         (inputs / name).rename(scene / name)
-    blocks = (root / "README.md").read_text(encoding="utf-8").split("```python\n")[1:]
+    blocks = (root / "docs" / "restoring.md").read_text(encoding="utf-8").split("```python\n")[1:]
     (example,) = (code for code in (block.partition("```")[0] for block in blocks) if "spikejax.load(" in code)
     monkeypatch.chdir(inputs)
     names: dict[str, Any] = {}
-    exec(compile(example, "README.md", "exec"), names)
+    exec(compile(example, "restoring.md", "exec"), names)
     assert names["restored"].shape == (FRAMES, HEIGHT, WIDTH, 3)
     assert names["restored"].dtype == np.uint8
     np.testing.assert_array_equal(np.stack(names["one_by_one"]), names["restored"])
