@@ -155,7 +155,7 @@ def _way_in(drawing: Drawing) -> None:
 
 def _way_down(drawing: Drawing) -> list[Point]:
     """Stages 1 to 4, each with its fusion; where the fused features leave each row."""
-    fused = []
+    fused: list[Point] = []
     for row, y in enumerate(ROWS):
         x = 385 + 66 * row
         drawing.box((x, y), STAGE, "vrt", [f"stage {row + 1}"])
