@@ -12,12 +12,12 @@ Every frame at full size, as validation in training does it: PSNR and SSIM of RG
 from __future__ import annotations
 
 import argparse
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from spikejax.cli import add_overwrite, make_parser, run, whole_number_from
+from spikejax.compile_cache import add_compile_cache, use_compile_cache
 from spikejax.data.datasets.layout import SPLITS
 from spikejax.extensions import is_code
 from spikejax.quality.metrics import METRICS, Distance, open_metrics
@@ -38,14 +38,10 @@ def main(arguments: Sequence[str]) -> None:
     check_score_folder(output, overwrite=options.overwrite)
 
     # Only now: JAX takes seconds to import, and a mistake in the arguments should show at once.
-    import jax
-
     from spikejax.training.inputs import data_root
     from spikejax.training.measure_split import load_on_all_devices, measure_split, open_split
 
-    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
-        # The next evaluation of pictures of the same size finds its program compiled.
-        jax.config.update("jax_compilation_cache_dir", str(workdir / "compiled"))
+    use_compile_cache(options.compile_cache, apart_from=workdir)
     trained = load_on_all_devices(workdir, which=options.which)
     root = Path(options.data) if options.data else data_root(trained.config, workdir)
     dataset = open_split(trained, root, options.split)
@@ -113,6 +109,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--metrics", nargs="+", metavar="NAME",
         help=f"what to measure: any of {', '.join(METRICS)}, or FILE.py:NAME (default: as validation)",
     )  # fmt: skip
+    add_compile_cache(parser)
     add_overwrite(parser, "the scores of an earlier evaluation")
     return parser
 

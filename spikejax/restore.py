@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from spikejax.cli import run
+from spikejax.compile_cache import use_compile_cache
 from spikejax.errors import DamagedInput, InputError
 from spikejax.inference.restore_options import parse
 from spikejax.inference.resumable_output import Output, Target, VideoSource, WrittenElsewhere, open_output
@@ -200,13 +201,9 @@ def _summary(means: Mapping[str, float]) -> Iterator[str]:
 
 
 def _load(options: argparse.Namespace) -> VideoRestorer:
-    import jax
-
     from spikejax.loading import load
 
-    if "JAX_COMPILATION_CACHE_DIR" not in os.environ and Path(options.network).is_dir():
-        # The next video of the same tile size finds its program compiled.
-        jax.config.update("jax_compilation_cache_dir", str(Path(options.network).absolute() / "compiled"))
+    use_compile_cache(options.compile_cache, apart_from=Path(options.network))
     return load(options.network, dtype=options.dtype)
 
 

@@ -9,12 +9,12 @@ On many hosts start the same command on each. Slurm, GKE (JobSet) and Cloud TPU 
 """
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from spikejax.cli import add_hosts, run
+from spikejax.compile_cache import add_compile_cache, use_compile_cache
 from spikejax.config.files import OVERRIDE_PREFIX, load_config, parse_with_overrides
 
 EXIT_NOT_FINITE = 4
@@ -40,20 +40,17 @@ def main(arguments: Sequence[str]) -> None:
         action="store_true",
         help="continue a run with another configuration; shows what changed",
     )
+    add_compile_cache(parser)
     add_hosts(parser)
     options, overrides = parse_with_overrides(parser, arguments)
     config = load_config(options.config, overrides)
 
     # Only now: they take seconds to import (TensorFlow writes the logs), and a mistake above should show at once.
-    import jax
-
     from spikejax.distributed import hosts
     from spikejax.training.loop import train
 
     workdir = Path(options.workdir).absolute()
-    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
-        # A run that is continued finds its programs compiled.
-        jax.config.update("jax_compilation_cache_dir", str(workdir / "compiled"))
+    use_compile_cache(options.compile_cache, apart_from=workdir)
     hosts.join_as(options)
     try:
         outcome = train(config, workdir, allow_config_changes=options.allow_config_changes)

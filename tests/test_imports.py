@@ -19,6 +19,7 @@ ROOTS = {
     "spikejax.progress",
     "spikejax.extensions",
     "spikejax.installed",
+    "spikejax.compile_cache",
 }
 ALLOWED = {
     "spikejax.errors": set(),
@@ -26,6 +27,7 @@ ALLOWED = {
     "spikejax.cli": set(),
     "spikejax.progress": set(),
     "spikejax.installed": set(),
+    "spikejax.compile_cache": set(),
     # The ground floor.
     "spikejax.io": set(),
     "spikejax.hardware": set(),

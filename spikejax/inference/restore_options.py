@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Sequence
 
 from spikejax.cli import add_hosts
+from spikejax.compile_cache import add_compile_cache
 from spikejax.inference.resumable_output import METRICS_FILE
 from spikejax.inference.tiling import UNLIMITED, Extent
 from spikejax.io.video_codecs import CODECS
@@ -109,6 +110,7 @@ def _add_quality(parser: argparse.ArgumentParser) -> None:
         help="the mean over mirrored (4 times the work) or also turned copies (8 times)",
     )  # fmt: skip
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), help="of features (default: as trained)")
+    add_compile_cache(parser)
 
 
 def _add_video(parser: argparse.ArgumentParser) -> None:

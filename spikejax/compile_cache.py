@@ -1,0 +1,84 @@
+"""Where compiled programs are kept between runs; the only place that decides it.
+
+What lies there is native code, which JAX loads and runs without asking where it came from. So it is kept in the user's
+own cache folder, never among files that people give to each other, such as a run's workdir or a folder of weights.
+"""
+
+import argparse
+import os
+import stat
+import sys
+from pathlib import Path
+
+from spikejax.errors import InputError
+
+_OWN_MODE = 0o700
+_OTHERS_MAY_WRITE = stat.S_IWGRP | stat.S_IWOTH
+
+
+def add_compile_cache(parser: argparse.ArgumentParser) -> None:
+    """Adds --compile-cache, which `use_compile_cache` takes."""
+    parser.add_argument(
+        "--compile-cache",
+        metavar="DIR",
+        help="keep compiled programs in DIR, which nobody else may write to: what lies there is run "
+        "(default: JAX_COMPILATION_CACHE_DIR, else spikejax/compiled in your cache folder)",
+    )
+
+
+def use_compile_cache(folder: str | None, *, apart_from: Path) -> None:
+    """Lets JAX find programs that an earlier run compiled, and keep those of this one.
+
+    If the user's own cache folder cannot be trusted or written to, one line says so and every program is compiled.
+
+    Args:
+        folder: what --compile-cache says. None: where JAX_COMPILATION_CACHE_DIR says (empty: nowhere), else the user's
+            own cache folder.
+        apart_from: the workdir or weights that are used, which the cache must not lie in.
+
+    Raises:
+        InputError: `folder` is within `apart_from`.
+    """
+    import jax  # after the command line has been read: it takes a second
+
+    if folder is not None:
+        chosen = Path(folder).absolute()
+        given = apart_from.resolve()
+        if given == chosen.resolve() or given in chosen.resolve().parents:
+            raise InputError(
+                f"expected --compile-cache outside of {apart_from}, since what lies in it is run, found {folder}"
+            )
+        jax.config.update("jax_compilation_cache_dir", str(chosen))
+    elif jax.config.values["jax_compilation_cache_dir"] is None:
+        try:
+            jax.config.update("jax_compilation_cache_dir", str(make_own_folder()))
+        except (InputError, OSError, RuntimeError) as error:
+            print(f"spikejax: compiled programs are not kept: {error}", file=sys.stderr)
+
+
+def make_own_folder() -> Path:
+    """The folder in the user's cache folder ($XDG_CACHE_HOME, else ~/.cache), made with mode 700 if there is none.
+
+    Raises:
+        InputError: the folder, or the one it lies in, is another user's, or others may write to it.
+        OSError: it cannot be made.
+        RuntimeError: there is no home folder.
+    """
+    named = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    # A relative path is to be ignored, says the XDG base directory specification.
+    base = named if named.is_absolute() else Path.home() / ".cache"
+    base.mkdir(mode=_OWN_MODE, parents=True, exist_ok=True)
+    own = base / "spikejax"
+    for folder in (own, own / "compiled"):
+        folder.mkdir(mode=_OWN_MODE, exist_ok=True)
+        _check_only_the_user_writes(folder)
+    return own / "compiled"
+
+
+def _check_only_the_user_writes(folder: Path) -> None:
+    status = folder.stat()
+    if status.st_uid != os.geteuid():
+        raise InputError(f"expected a folder of user {os.geteuid()}, found one of user {status.st_uid}: {folder}")
+    if status.st_mode & _OTHERS_MAY_WRITE:
+        mode = stat.S_IMODE(status.st_mode)
+        raise InputError(f"expected a folder that only its owner may write to, found mode {mode:o}: {folder}")

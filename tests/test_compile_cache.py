@@ -1,0 +1,222 @@
+"""Where compiled programs are kept: in the user's own folder, never in what somebody gave."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+from flax import nnx
+from PIL import Image
+
+from spikejax.compile_cache import make_own_folder, use_compile_cache
+from spikejax.config.files import load_config
+from spikejax.errors import InputError
+from spikejax.io.weights import Weights, write_weights
+from spikejax.models.restorer import build_restorer
+from tests.small_run import overrides
+
+ROOT = Path(__file__).parents[1]
+# Python runs this first: it keeps the path of whatever is opened or listed.
+_NOTES_WHAT_IS_OPENED = """
+import os, sys
+
+log = os.open(os.environ["OPENED_FILES"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+
+def note(event, arguments):
+    if event in ("open", "os.listdir", "os.scandir") and isinstance(arguments[0], str):
+        os.write(log, (os.path.abspath(arguments[0]) + chr(10)).encode())
+
+sys.addaudithook(note)
+"""
+
+
+@pytest.fixture
+def cache_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The user's cache folder; JAX keeps nothing until it is told where, and is as before afterwards."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    before = jax.config.jax_compilation_cache_dir
+    jax.config.update("jax_compilation_cache_dir", None)
+    yield tmp_path / "cache"
+    jax.config.update("jax_compilation_cache_dir", before)
+
+
+def test_the_users_own_folder(cache_home: Path, tmp_path: Path) -> None:
+    """Catches a cache in the workdir, and one that others may write native code to."""
+    before = os.umask(0)
+    try:
+        use_compile_cache(None, apart_from=tmp_path / "run")
+    finally:
+        os.umask(before)
+    folder = cache_home / "spikejax" / "compiled"
+    assert jax.config.jax_compilation_cache_dir == str(folder)
+    assert [path.stat().st_mode & 0o777 for path in (folder, folder.parent)] == [0o700, 0o700]
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("named", [None, "", "relative/cache"])
+def test_the_home_folder_has_it(named: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Catches a cache below the working directory, which may be what somebody gave."""
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    if named is not None:
+        monkeypatch.setenv("XDG_CACHE_HOME", named)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    assert make_own_folder() == tmp_path / "home" / ".cache" / "spikejax" / "compiled"
+    assert not (tmp_path / "relative").exists()
+
+
+@pytest.mark.parametrize("name", ["spikejax", "spikejax/compiled"])
+@pytest.mark.parametrize("mode", [0o770, 0o707, 0o1777], ids=oct)
+def test_a_folder_that_others_write_to_is_not_used(
+    name: str, mode: int, cache_home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Catches native code of another user, put into a folder that all may write to, being run."""
+    folder = cache_home / name
+    folder.mkdir(parents=True)
+    folder.chmod(mode)
+    use_compile_cache(None, apart_from=tmp_path / "run")
+    assert jax.config.jax_compilation_cache_dir is None
+    assert capsys.readouterr().err == (
+        "spikejax: compiled programs are not kept: expected a folder that only its owner may write to, "
+        f"found mode {mode:o}: {folder}\n"
+    )
+
+
+def test_another_users_folder_is_not_used(
+    cache_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Catches a folder that another user made first, where XDG_CACHE_HOME is one that all share."""
+    owner = os.geteuid()
+    (cache_home / "spikejax").mkdir(parents=True, mode=0o700)
+    monkeypatch.setattr(os, "geteuid", lambda: owner + 1)
+    use_compile_cache(None, apart_from=tmp_path / "run")
+    assert jax.config.jax_compilation_cache_dir is None
+    message = capsys.readouterr().err
+    assert f"expected a folder of user {owner + 1}, found one of user {owner}: {cache_home / 'spikejax'}\n" in message
+    assert message.count("\n") == 1
+
+
+def test_no_place_for_it_is_no_error(cache_home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Catches a command that cannot run where the home folder cannot be written to."""
+    cache_home.touch()
+    use_compile_cache(None, apart_from=tmp_path / "run")
+    assert jax.config.jax_compilation_cache_dir is None
+    message = capsys.readouterr().err
+    assert message.startswith("spikejax: compiled programs are not kept: ") and message.count("\n") == 1
+
+
+@pytest.mark.parametrize("named", ["/chosen/before", ""])
+def test_what_jax_was_told_stays(named: str, cache_home: Path, tmp_path: Path) -> None:
+    """Catches JAX_COMPILATION_CACHE_DIR (which JAX reads itself) overruled; empty, it keeps nothing."""
+    jax.config.update("jax_compilation_cache_dir", named)
+    use_compile_cache(None, apart_from=tmp_path / "run")
+    assert jax.config.jax_compilation_cache_dir == named
+    assert not cache_home.exists()
+
+
+def test_the_option_comes_first(cache_home: Path, tmp_path: Path) -> None:
+    """Catches --compile-cache ignored because the environment names a folder as well."""
+    jax.config.update("jax_compilation_cache_dir", "/chosen/before")
+    use_compile_cache(str(tmp_path / "mine"), apart_from=tmp_path / "run")
+    assert jax.config.jax_compilation_cache_dir == str(tmp_path / "mine")
+    assert not cache_home.exists()
+
+
+@pytest.mark.parametrize("name", ["run", "run/compiled", "link/compiled"])
+def test_the_option_cannot_name_the_workdir(name: str, cache_home: Path, tmp_path: Path) -> None:
+    """Catches native code that is given away, and run, with a workdir; through a link as well."""
+    (tmp_path / "run").mkdir()
+    (tmp_path / "link").symlink_to("run")
+    with pytest.raises(InputError, match="expected --compile-cache outside of .*run"):
+        use_compile_cache(str(tmp_path / name), apart_from=tmp_path / "run")
+    assert jax.config.jax_compilation_cache_dir is None
+
+
+@pytest.mark.slow
+def test_what_a_given_folder_holds_is_not_opened(tmp_path: Path) -> None:
+    """Catches a downloaded workdir, or folder of weights, that runs code through its compiled/.
+
+    The planted files have the names that the programs really have, so that a cache there would be read.
+    """
+    own_cache = tmp_path / "cache" / "spikejax" / "compiled"
+    own_cache.parent.mkdir(parents=True, mode=0o700)
+    # Programs that earlier tests compiled are found; the folder counts as the user's own, as it is.
+    own_cache.symlink_to(Path(os.environ["JAX_COMPILATION_CACHE_DIR"]).absolute())
+    workdir, weights = tmp_path / "run", tmp_path / "weights"
+    write_zeros(weights)
+    pictures = write_pictures(tmp_path / "pictures")
+    train = ["spikejax.train", "--config", str(ROOT / "configs" / "quickstart.py"), "--workdir", str(workdir)]
+    commands = [
+        [*train, *overrides(training__steps=4), "--allow-config-changes"],
+        ["spikejax.evaluate", "--workdir", str(workdir), "--output", str(tmp_path / "metrics")],
+        [
+            "spikejax.restore",
+            "--network",
+            str(weights),
+            "--input",
+            str(pictures),
+            "--output",
+            str(tmp_path / "restored"),
+        ],
+    ]
+    opened = watch_command(tmp_path, [*train, *overrides()])
+    assert any(path.startswith(f"{own_cache}/") for path in opened), "the watch does not see JAX's cache"
+    for folder in (workdir, weights):
+        (folder / "compiled").mkdir()
+        for path in own_cache.iterdir():
+            (folder / "compiled" / path.name).write_bytes(b"poison")
+    planted = contents(workdir / "compiled")
+
+    for command in commands:
+        opened = watch_command(tmp_path, command)
+        assert not [path for path in opened if path.startswith((f"{workdir}/compiled", f"{weights}/compiled"))]
+    assert contents(workdir / "compiled") == contents(weights / "compiled") == planted
+
+
+def watch_command(folder: Path, command: list[str]) -> list[str]:
+    """The paths that `python -m COMMAND` opened; its own cache folder is FOLDER/cache."""
+    hook = folder / "hook"
+    hook.mkdir(exist_ok=True)
+    (hook / "sitecustomize.py").write_text(_NOTES_WHAT_IS_OPENED)
+    log = folder / "opened.txt"
+    log.unlink(missing_ok=True)
+    variables = {name: value for name, value in os.environ.items() if name != "JAX_COMPILATION_CACHE_DIR"}
+    variables |= {
+        # Without XLA's own caches a program's name does not depend on the folder that it is kept in.
+        "JAX_PERSISTENT_CACHE_ENABLE_XLA_CACHES": "none",
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        "OPENED_FILES": str(log),
+        "PYTHONPATH": f"{hook}:{ROOT}",
+        "XDG_CACHE_HOME": str(folder / "cache"),
+    }
+    done = subprocess.run(
+        [sys.executable, "-m", *command], cwd=folder, env=variables, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, f"{command}: exit {done.returncode}\n{done.stdout}\n{done.stderr}"
+    return log.read_text().splitlines()
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """The files of a folder."""
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def write_zeros(folder: Path) -> None:
+    """Writes a folder of weights, all zero, of a small network without spikes."""
+    config = load_config(ROOT / "configs" / "quickstart.py", [*overrides(), "--config.model.spike.fusion=none"])
+    model = config.model.to_dict()
+    _, params = nnx.split(nnx.eval_shape(lambda: build_restorer(model, rngs=nnx.Rngs(0))))
+    zeros = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), nnx.to_pure_dict(params))
+    write_weights(folder, Weights("restorer", model, zeros), replace=False)
+
+
+def write_pictures(folder: Path) -> Path:
+    """`folder`, with two grey pictures in it."""
+    folder.mkdir()
+    for index in range(2):
+        Image.new("RGB", (16, 16), (40 * index, 90, 90)).save(folder / f"{index:06d}.png")
+    return folder
