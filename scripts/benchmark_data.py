@@ -24,6 +24,7 @@ import numpy as np
 
 from configs import quickstart
 from spikejax.data.batches.loader import train_loader
+from spikejax.data.datasets.clip_dataset import ClipSpec
 from spikejax.data.datasets.folder_dataset import FolderDataset
 from spikejax.data.datasets.voxel_statistics import ensure_statistics
 from spikejax.data.simulation.camera_settings import SensorNoise
@@ -102,7 +103,7 @@ def embedded(root: Path) -> Path:
 def clips_per_second(root: Path) -> float:
     """Clips that the loader delivers in the steady state."""
     ensure_statistics(root, bins=BINS)
-    dataset = FolderDataset(root, "train", frames=CLIP_FRAMES, bins=BINS, crop=CROP)
+    dataset = FolderDataset(root, "train", ClipSpec(frames=CLIP_FRAMES, bins=BINS, crop=CROP))
     loader = train_loader(dataset, batch_size=1, crop=CROP, seed=0, workers=WORKERS)
 
     def read() -> None:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from spikejax.cli import add_overwrite, make_parser, run, whole_number_from
 from spikejax.compile_cache import add_compile_cache, use_compile_cache
 from spikejax.data.datasets.layout import SPLITS
+from spikejax.errors import InputError
 from spikejax.extensions import is_code
 from spikejax.quality.metrics import METRICS, Distance, open_metrics
 from spikejax.quality.score_files import check_score_folder, write_score_folder
@@ -43,8 +44,13 @@ def main(arguments: Sequence[str]) -> None:
 
     use_compile_cache(options.compile_cache, apart_from=workdir)
     trained = load_on_all_devices(workdir, which=options.which)
+    source = "folder" if options.data else trained.config.data.source
+    if is_code(source):  # the workdir may come from somebody else
+        raise InputError(
+            f"expected --data ROOT, found data.source {source}, code that comes with the workdir: {workdir}"
+        )
     root = Path(options.data) if options.data else data_root(trained.config, workdir)
-    dataset = open_split(trained, root, options.split)
+    dataset = open_split(trained, root, options.split, source=source)
     frames = options.frames or trained.config.validation.frames
     metrics = _metrics(options, trained.config)
     scores = measure_split(

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import jax
@@ -11,6 +12,7 @@ import pytest
 from flax import nnx
 
 from spikejax import evaluate
+from spikejax.data.datasets.clip_dataset import ClipSpec
 from spikejax.data.datasets.folder_dataset import FolderDataset
 from spikejax.data.simulation.moving_photographs import write_moving_photographs
 from spikejax.distributed.sharding import make_mesh
@@ -57,7 +59,7 @@ def test_a_checkpoint_measures_as_in_training(
             enumerate(np.asarray(nnx.merge(network.graph, state.params)(jnp.asarray(blur), jnp.asarray(voxels))))
         )
 
-    dataset = FolderDataset(root, "val", frames=2, bins=BINS)
+    dataset = FolderDataset(root, "val", ClipSpec(2, BINS))
     validation = validate(restore, dataset, frames=config.validation.frames)
     assert validation is not None
     expected = validation.scores
@@ -70,6 +72,19 @@ def test_a_checkpoint_measures_as_in_training(
 def everywhere(shapes: Any, *, value: bool) -> Any:
     """The same tree with `value` everywhere."""
     return jax.tree.map(lambda _: value, shapes)
+
+
+def test_code_that_comes_with_a_workdir_is_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Catches a workdir from somebody else whose data set is code: it would run as soon as the run is evaluated."""
+    config = tiny_config()
+    config.data.source = f"{tmp_path / 'code.py'}:Data"
+    (tmp_path / "code.py").write_text(f"open({str(tmp_path / 'was_run')!r}, 'w')\n")
+    monkeypatch.setattr(
+        "spikejax.training.measure_split.load_on_all_devices", lambda workdir, which: SimpleNamespace(config=config)
+    )
+    with pytest.raises(InputError, match=r"expected --data ROOT, found data.source .*code\.py:Data"):
+        evaluate.main(["--workdir", str(tmp_path / "run"), "--output", str(tmp_path / "out")])
+    assert not (tmp_path / "was_run").exists()
 
 
 def test_output_that_is_something_else(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 import pytest
 
+from spikejax.data.datasets.clip_dataset import ClipSpec
 from spikejax.data.datasets.folder_dataset import FolderDataset
 from spikejax.data.datasets.layout import read_alignment, read_dropped, sequence_names
 from spikejax.data.datasets.voxel_statistics import read_statistics
@@ -83,9 +84,9 @@ def test_prepared_clips_are_those_of_the_plain_files(tmp_path: Path) -> None:
     """Catches tiles that differ from the pictures and streams, and crops of spikes off the pictures' grid."""
     root = tmp_path / "root"
     run(write_gopro(tmp_path / "source"), root)
-    fast = FolderDataset(root, "train", frames=3, bins=4)
+    fast = FolderDataset(root, "train", ClipSpec(frames=3, bins=4))
     shutil.copytree(root, tmp_path / "plain", ignore=shutil.ignore_patterns("*.zarr"))
-    plain = FolderDataset(tmp_path / "plain", "train", frames=3, bins=4)
+    plain = FolderDataset(tmp_path / "plain", "train", ClipSpec(frames=3, bins=4))
     box = Box(4, 10, 8, 6)
     for index in range(2):
         for part in (None, box):
@@ -97,7 +98,7 @@ def test_prepared_clips_are_those_of_the_plain_files(tmp_path: Path) -> None:
     # Another number of bins is counted from the streams.
     shutil.rmtree(tmp_path / "plain" / "val")
     (root / "statistics.json").write_text((root / "statistics.json").read_text().replace('"bins": 4', '"bins": 8'))
-    assert FolderDataset(root, "train", frames=3, bins=8)[0]["voxels"].shape[-1] == 8
+    assert FolderDataset(root, "train", ClipSpec(frames=3, bins=8))[0]["voxels"].shape[-1] == 8
 
 
 def test_which_blur_must_be_said(tmp_path: Path) -> None:
@@ -340,7 +341,7 @@ def test_a_full_disk_leaves_nothing_that_is_taken_for_whole(
         ) as caught:
             run(source, root)
     assert "\n" not in str(caught.value)
-    for use in (lambda: FolderDataset(root, "train", frames=1, bins=4), lambda: check(root)):
+    for use in (lambda: FolderDataset(root, "train", ClipSpec(frames=1, bins=4)), lambda: check(root)):
         with pytest.raises(InputError, match="preparation was interrupted"):
             use()
     run(source, root)
@@ -408,7 +409,7 @@ def test_spikes_that_are_all_alike(tmp_path: Path) -> None:
         run(source, root, bins=8)
     assert not (root / "statistics.json").exists()
     with pytest.raises(InputError, match="preparation was interrupted"):
-        FolderDataset(root, "train", frames=1, bins=8)
+        FolderDataset(root, "train", ClipSpec(frames=1, bins=8))
 
 
 def change_counts(root: Path) -> None:

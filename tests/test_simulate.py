@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from spikejax.data.datasets.clip_dataset import ClipSpec
 from spikejax.data.datasets.folder_dataset import FolderDataset
 from spikejax.data.datasets.layout import read_alignment
 from spikejax.data.light import luminance, to_display, to_linear
@@ -60,7 +61,7 @@ def test_sequence_can_be_trained_on(video: Path, tmp_path: Path) -> None:
     """Catches a layout that the data set does not read, and pictures, spikes and logs that do not belong together."""
     root = tmp_path / "data"
     run(video, root, "--sequence", "walk", "--bins", "4")
-    dataset = FolderDataset(root, "train", frames=2, bins=4)
+    dataset = FolderDataset(root, "train", ClipSpec(frames=2, bins=4))
     assert dataset.sequences() == [("walk", 2)] and dataset.dropped == ()
     folder = root / "train" / "walk"
     frames = moving_frames(12, pixels=2)

@@ -7,7 +7,6 @@ read by tensorstore, which works outside the interpreter's lock; any other zarr 
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from jaxtyping import Shaped
 
 from spikejax.errors import InputError
 from spikejax.io.box import Box
+from spikejax.io.paths import AnyPath
 
 # A random crop of 256x256 reads 20 to 25 tiles, 1.6 times its own pixels at most.
 _TILE = 64
@@ -33,8 +33,6 @@ _PICTURE_CODEC: Mapping[str, Any] = {
     "blocksize": 0,
 }
 _DTYPES = ("uint8", "uint16")
-
-AnyPath = str | os.PathLike[str]
 
 
 class FrameArray:

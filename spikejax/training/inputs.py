@@ -10,11 +10,9 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from spikejax.data.batches.loader import batch_names, train_loader
-from spikejax.data.datasets.clip_dataset import ClipDataset
-from spikejax.data.datasets.folder_dataset import FolderDataset
-from spikejax.data.datasets.tfds_dataset import TfdsDataset, shard_statistics
-from spikejax.data.datasets.voxel_statistics import SpikeStatistics, ensure_statistics
-from spikejax.data.simulation.moving_photographs import write_moving_photographs
+from spikejax.data.datasets.clip_dataset import ClipDataset, ClipSpec
+from spikejax.data.datasets.voxel_statistics import SpikeStatistics
+from spikejax.data.sources import find_dataset, open_dataset
 from spikejax.distributed import hosts, sharding
 from spikejax.errors import InputError
 from spikejax.models.traits import NetworkTraits
@@ -55,11 +53,9 @@ def data_root(config: ConfigDict, workdir: Path) -> Path:
     Raises:
         InputError: the source does not exist, or needs a folder that is not named.
     """
-    source, root = config.data.source, config.data.root
-    if source not in ("folder", "tfds", "moving_photographs"):
-        raise InputError(f'data.source: expected "folder" or "tfds" or "moving_photographs", got {source!r}')
-    if source != "moving_photographs" and not root:
-        raise InputError("data.root: expected the folder of the data set (--config.data.root=DIR), got nothing")
+    root = config.data.root
+    if find_dataset(config.data.source).needs_root and not root:
+        raise InputError("data.root: expected the folder of the data set (--config.data.root=DIR), found none")
     return Path(root) if root else workdir / "data"
 
 
@@ -77,16 +73,14 @@ def open_inputs(config: ConfigDict, root: Path, *, traits: NetworkTraits, mesh: 
     """
     data, spike_bins = config.data, traits.spike_bins
     training, validation = (degradation_of(config, traits, validation=validation) for validation in (False, True))
-    shards = data.source == "tfds"
+    kind = find_dataset(data.source)
     statistics: SpikeStatistics | None = None
     with hosts.first_host_first("preparing the data"):  # what the first host writes the others read
-        if data.source == "moving_photographs":
-            write_moving_photographs(root, seed=config.seed, bins=config.model.spike.bins, **data.scenes)
+        kind.make(root, bins=config.model.spike.bins, seed=config.seed, settings=data.scenes.to_dict())
         if spike_bins is not None:
-            statistics = (shard_statistics if shards else ensure_statistics)(root, bins=spike_bins)
-    kind = TfdsDataset if shards else FolderDataset
-    options = dict(frames=data.frames, bins=spike_bins, statistics=statistics)
-    train_set: ClipDataset = kind(root, "train", crop=data.crop, degradation=training, **options)
+            statistics = kind.training_statistics(root, bins=spike_bins)
+    spec = ClipSpec(data.frames, spike_bins, crop=data.crop, degradation=training, statistics=statistics)
+    train_set = open_dataset(kind, root, "train", spec)
     own = range(data.batch_size) if mesh is None else sharding.host_rows(mesh, data.batch_size)
     loader = train_loader(
         train_set,
@@ -106,6 +100,6 @@ def open_inputs(config: ConfigDict, root: Path, *, traits: NetworkTraits, mesh: 
             sharding.check_rows(
                 data.crop * training.scale // ratio, mesh, of=f"the spikes of crops of {data.crop} pixels"
             )
-    val_set: ClipDataset = kind(root, "val", degradation=validation, **options)
+    val_set = open_dataset(kind, root, "val", dataclasses.replace(spec, crop=None, degradation=validation))
     fields = None if statistics is None else dataclasses.asdict(statistics)
     return Inputs(root=root, train_set=train_set, val_set=val_set, loader=loader, statistics=fields)

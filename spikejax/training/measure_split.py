@@ -12,8 +12,9 @@ import numpy as np
 from flax import nnx
 from ml_collections import ConfigDict
 
-from spikejax.data.datasets.folder_dataset import FolderDataset
+from spikejax.data.datasets.clip_dataset import ClipDataset, ClipSpec
 from spikejax.data.datasets.voxel_statistics import statistics_from
+from spikejax.data.sources import open_dataset
 from spikejax.distributed import sharding
 from spikejax.errors import InputError
 from spikejax.models.restorer import build_restorer
@@ -72,8 +73,14 @@ def load_on_all_devices(workdir: Path, *, which: str | None = None) -> TrainedNe
     return TrainedNetwork(workdir, config, checkpoint, statistics, restore, network.traits, batch_size)
 
 
-def open_split(trained: TrainedNetwork, root: Path, split: str) -> FolderDataset:
+def open_split(trained: TrainedNetwork, root: Path, split: str, *, source: str = "folder") -> ClipDataset:
     """A split of a data set, its voxels standardised as those that the network was trained with.
+
+    Args:
+        trained: the network.
+        root: the data set.
+        split: "train" or "val".
+        source: its kind, see `spikejax.data.sources`.
 
     Raises:
         InputError: there is no such split, or the network takes spikes and has no statistics.
@@ -86,12 +93,13 @@ def open_split(trained: TrainedNetwork, root: Path, split: str) -> FolderDataset
     degradation = degradation_of(trained.config, trained.traits, validation=True)
     # A network that interpolates takes as many frames as it was made for; another one any number.
     frames = trained.config.validation.frames if degradation.kind == "interpolation" else 2
-    return FolderDataset(root, split, frames=frames, bins=bins, statistics=statistics, degradation=degradation)
+    spec = ClipSpec(frames, bins, degradation=degradation, statistics=statistics)
+    return open_dataset(source, root, split, spec)
 
 
 def measure_split(
     restore: Restore,
-    dataset: FolderDataset,
+    dataset: ClipDataset,
     *,
     frames: int,
     batch_size: int = 1,

@@ -20,6 +20,7 @@ from orbax.checkpoint.args import Composite, StandardRestore
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from spikejax import train as command
+from spikejax.data.datasets.clip_dataset import ClipSpec
 from spikejax.data.datasets.folder_dataset import FolderDataset
 from spikejax.errors import InputError
 from spikejax.io.frame_source import read_picture
@@ -119,8 +120,8 @@ def test_another_network_in_the_workdir(tmp_path: Path, run_config: ConfigDict, 
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        (lambda config: setattr(config.data, "root", ""), r"data.root: expected the folder .* got nothing"),
-        (lambda config: setattr(config.data, "source", "web"), 'data.source: expected "folder" or'),
+        (lambda config: setattr(config.data, "root", ""), r"data.root: expected the folder .* found none"),
+        (lambda config: setattr(config.data, "source", "web"), "data.source: expected one of folder, tfds"),
         (lambda config: setattr(config.data, "batch_size", 0), "data.batch_size: 0 is no multiple of 1"),
         (lambda config: setattr(config.mesh, "fsdp", 64), "mesh.fsdp: 64 does not divide"),
         (lambda config: setattr(config.data, "crop", 64), "crop"),
@@ -150,7 +151,7 @@ def test_loss_that_is_not_finite(tmp_path: Path, run_config: ConfigDict, build: 
     assert not list((tmp_path / "checkpoints" / "last").glob("[0-9]*"))
     facts = json.loads((tmp_path / "not_finite" / "0.json").read_text())
     assert facts["update"] == 1
-    dataset = FolderDataset(run_config.data.root, "train", frames=2, bins=4, crop=16)
+    dataset = FolderDataset(run_config.data.root, "train", ClipSpec(frames=2, bins=4, crop=16))
     assert len(facts["clips"]) == 2
     assert set(facts["clips"]) <= {dataset.window_name(window) for window in range(len(dataset))}
     assert (tmp_path / "not_finite" / "0" / "params").is_dir()

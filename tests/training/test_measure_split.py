@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from spikejax.data.datasets.clip_dataset import ClipSpec
 from spikejax.data.datasets.folder_dataset import FolderDataset
 from spikejax.data.simulation.moving_photographs import write_moving_photographs
 from spikejax.quality import metrics
@@ -27,7 +28,7 @@ def test_every_frame_has_scores(root: Path) -> None:
     def keep(clips: np.ndarray, voxels: np.ndarray | None) -> dict[int, np.ndarray]:
         return dict(enumerate(clips))
 
-    dataset = FolderDataset(root, "val", frames=2, bins=None)
+    dataset = FolderDataset(root, "val", ClipSpec(2))
     scores = measure_split(keep, dataset, frames=2)
     assert list(scores) == [name for name, _ in dataset.sequences()]
     for name, frames in scores.items():
@@ -45,7 +46,7 @@ def test_a_metric_has_columns_of_its_own(root: Path) -> None:
     def darken(blur: np.ndarray, voxels: np.ndarray | None) -> dict[int, np.ndarray]:
         return dict(enumerate(0 * blur))
 
-    dataset = FolderDataset(root, "val", frames=2, bins=None)
+    dataset = FolderDataset(root, "val", ClipSpec(2))
     scores = measure_split(darken, dataset, frames=3, limit=1, metrics={"brightness": brightness})
     ((name, frames),) = scores.items()
     sharp = metrics.to_uint8(dataset.read_sequence(name)["sharp"])

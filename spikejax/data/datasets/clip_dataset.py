@@ -4,6 +4,9 @@ Every window of consecutive usable frames is a sample. Sizes are those of the sh
 network takes, may be smaller or made of them (see `degradation`). As stored a clip is 8-bit pictures and whole counts;
 as the network takes it pictures are float32 in [0, 1] and voxels are standardised. The former is a quarter of the size,
 so that cropping, turning and batching come before `finish`.
+
+To add a kind of data set, derive a class from `ClipDataset` (its docstring says what it needs) and name it in
+`spikejax.data.sources.DATASETS`, or in the configuration as `data.source = "FILE.py:NAME"`.
 """
 
 from __future__ import annotations
@@ -14,15 +17,53 @@ import itertools
 import math
 import zlib
 from collections.abc import Mapping, Sequence
-from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
+from dataclasses import dataclass
+from typing import Any, ClassVar, Generic, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 
-from spikejax.data.datasets.degradation import Degradation
-from spikejax.data.datasets.voxel_statistics import SpikeStatistics
+from spikejax.data.datasets.degradation import AS_READ, Degradation
+from spikejax.data.datasets.layout import TRAINING_SPLIT, DroppedFrame
+from spikejax.data.datasets.voxel_statistics import SpikeStatistics, add_histograms, statistics_of
 from spikejax.data.spikes.voxels import standardise
 from spikejax.errors import InputError
 from spikejax.io.box import Box
+from spikejax.io.paths import AnyPath
+
+
+@dataclass(frozen=True)
+class ClipSpec:
+    """What is asked of a data set's clips.
+
+    Attributes:
+        frames: of the input of a clip.
+        bins: time bins of the voxels; None reads no spikes at all.
+        crop: side of the training crop of the input; sequences whose short side is below it are left out. None = all
+            are used.
+        degradation: how the input is made of the sharp pictures, which are all that is needed then; or that it is read.
+        statistics: what standardises the voxels, such as a checkpoint's; None for the data set's own.
+    """
+
+    frames: int
+    bins: int | None = None
+    crop: int | None = None
+    degradation: Degradation = AS_READ
+    statistics: SpikeStatistics | None = None
+
+    def __post_init__(self) -> None:
+        """Raises `InputError` unless there is at least a frame and a bin."""
+        if self.frames < 1 or (self.bins is not None and self.bins < 1):
+            raise InputError(f"expected at least 1 frame and 1 bin, found {self.frames} and {self.bins}")
+
+    @property
+    def span(self) -> int:
+        """Consecutive frames that a clip is made of."""
+        return self.degradation.span(self.frames)
+
+    @property
+    def smallest_side(self) -> int:
+        """Pixels that the sharp pictures' short side must have."""
+        return (self.crop or 1) * self.degradation.scale
 
 
 @runtime_checkable
@@ -56,41 +97,66 @@ RunT = TypeVar("RunT", bound=ClipRun)
 class ClipDataset(abc.ABC, Generic[RunT]):
     """The windows of consecutive frames of one split, in a fixed order.
 
+    A kind of data set is a subclass. It is opened as `Kind(root, split, spec)`: it finds the runs that the spec can be
+    met with, calls `super().__init__(runs, spec)`, and reads frames of them in `read_frames`. All else (cropping, made
+    inputs, standardising, the order of windows) is here. `training_statistics` and `make` may be replaced.
+
     Attributes:
+        needs_root: whether somebody has to name the folder of the data set.
+        spec: what was asked of the clips.
         statistics: what standardises the voxels; None if the data set is read without spikes.
         degradation: how the input is made, or that it is read.
+        dropped: what cannot be used, with the reasons.
     """
 
-    def __init__(
-        self,
-        runs: Sequence[RunT],
-        *,
-        frames: int,
-        bins: int | None,
-        statistics: SpikeStatistics | None,
-        degradation: Degradation,
-    ):
+    needs_root: ClassVar[bool] = True
+    dropped: tuple[DroppedFrame, ...] = ()
+
+    def __init__(self, runs: Sequence[RunT], spec: ClipSpec):
         """Counts the windows.
 
         Args:
-            runs: of at least `degradation.span(frames)` frames each.
-            frames: of the input of a sample.
-            bins: time bins of the voxels; None reads no spikes at all.
-            statistics: of the voxels, for as many bins.
-            degradation: how the input is made, or that it is read.
+            runs: of at least `spec.span` frames each.
+            spec: what is asked of the clips; with the statistics unless nothing will be standardised.
         """
-        self.statistics = statistics
-        self.degradation = degradation
-        self._frames = degradation.span(frames)
-        self._bins = bins
+        self.spec = spec
+        self.statistics = spec.statistics
+        self.degradation = spec.degradation
+        self._frames = spec.span
         self._runs = {run.name: run for run in runs}
         self._names = [run.name for run in runs]
         # Number of windows up to and including each run: finds a window's run without a list of all windows.
         self._ends = list(itertools.accumulate(len(run.stems) - self._frames + 1 for run in runs))
 
     @abc.abstractmethod
-    def _read_frames(self, run: RunT, start: int, stop: int, box: Box) -> dict[str, np.ndarray]:
-        """Frames [start, stop) of a run within a box, as stored; "input" only if the degradation reads it."""
+    def read_frames(self, run: RunT, start: int, stop: int, box: Box) -> dict[str, np.ndarray]:
+        """Frames [start, stop) of a run within a box of the sharp pictures, as stored.
+
+        Returns:
+            "sharp" uint8 [t, h, w, 3]; "input", likewise, if `degradation.reads_input`; "voxels" [t, h', w', k], counts
+            in uint8 or uint16, if `spec.bins` is given.
+        """
+
+    @classmethod
+    def make(cls, root: AnyPath, *, bins: int, seed: int, settings: Mapping[str, Any]) -> None:
+        """Makes the data set at `root`, where that is possible and it is not there; by default does nothing.
+
+        Args:
+            root: its folder.
+            bins: time bins of the voxels.
+            seed: of the run.
+            settings: `data.scenes` of the configuration.
+        """
+
+    @classmethod
+    def training_statistics(cls, root: AnyPath, *, bins: int) -> SpikeStatistics:
+        """The statistics of the training split's voxels; by default measured, frame by frame."""
+        kind: Any = cls  # its own constructor, see above
+        dataset: ClipDataset = kind(root, TRAINING_SPLIT, ClipSpec(1, bins))
+        histogram = np.zeros(0, np.int64)
+        for index in range(len(dataset)):
+            histogram = add_histograms(histogram, np.bincount(dataset.read_stored(index)["voxels"].ravel()))
+        return statistics_of(histogram, bins=bins, windows=len(dataset), source=str(root))
 
     def __len__(self) -> int:
         """Number of windows."""
@@ -107,7 +173,7 @@ class ClipDataset(abc.ABC, Generic[RunT]):
 
     def read_run(self, run: RunT, start: int, stop: int) -> dict[str, np.ndarray]:
         """Frames [start, stop) of one of `runs` at full size, as stored."""
-        return self._read_frames(run, start, stop, self._whole(run))
+        return self.read_frames(run, start, stop, self._whole(run))
 
     def first_windows(self) -> list[int]:
         """The first window of every sequence: windows of a sequence share their size."""
@@ -199,10 +265,10 @@ class ClipDataset(abc.ABC, Generic[RunT]):
     ) -> dict[str, np.ndarray]:
         """Frames [start, stop) of a run within a box, as stored, with an input if that has to be made."""
         if self.degradation.reads_input:
-            return self._read_frames(run, start, stop, box)
+            return self.read_frames(run, start, stop, box)
         whole = self._whole(run)
         around = self.degradation.surroundings(box, whole.height, whole.width)
-        stored = self._read_frames(run, start, stop, around)
+        stored = self.read_frames(run, start, stop, around)
         inner = Box(box.top - around.top, box.left - around.left, box.height, box.width)
         if "voxels" in stored:
             stored["voxels"] = stored["voxels"][(slice(None), *(inner // run.ratio).slices)]
@@ -221,9 +287,3 @@ class ClipDataset(abc.ABC, Generic[RunT]):
         number = bisect.bisect_right(self._ends, index)
         start = index - (self._ends[number - 1] if number else 0)
         return self._runs[self._names[number]], start
-
-
-def check_clip_size(frames: int, bins: int | None) -> None:
-    """Raises `InputError` unless there is at least a frame and a bin."""
-    if frames < 1 or (bins is not None and bins < 1):
-        raise InputError(f"expected at least 1 frame and 1 bin, found {frames} and {bins}")

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import logging
-import os
 import threading
 from collections import OrderedDict
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Integer, UInt8
 
-from spikejax.data.datasets.clip_dataset import ClipDataset, check_clip_size
-from spikejax.data.datasets.degradation import AS_READ, Degradation
+from spikejax.data.datasets.clip_dataset import ClipDataset, ClipSpec
 from spikejax.data.datasets.usable_frames import FrameFiles, FrameRun, Scan
-from spikejax.data.datasets.voxel_statistics import SpikeStatistics, read_statistics
+from spikejax.data.datasets.voxel_statistics import SpikeStatistics, ensure_statistics, read_statistics
 from spikejax.errors import InputError
 from spikejax.io.box import Box
 from spikejax.io.frame_source import read_picture
+from spikejax.io.paths import AnyPath
 from spikejax.io.tiled_arrays import open_frames_array
 
 _LOGGER = logging.getLogger(__name__)
@@ -25,79 +25,74 @@ _LOGGER = logging.getLogger(__name__)
 # share.
 _CACHE_BYTES = 256 * 2**20
 
-AnyPath = str | os.PathLike[str]
-
 
 class FolderDataset(ClipDataset[FrameRun]):
     """The windows of consecutive frames of one split, in a fixed order."""
 
-    def __init__(
-        self,
-        root: AnyPath,
-        split: str,
-        *,
-        frames: int,
-        bins: int | None,
-        crop: int | None = None,
-        statistics: SpikeStatistics | None = None,
-        degradation: Degradation = AS_READ,
-    ):
+    def __init__(self, root: AnyPath, split: str, spec: ClipSpec):
         """Scans the folder; says in the log what cannot be used (see `dropped`).
 
         Args:
             root: the data set.
             split: "train" or "val".
-            frames: of the input of a sample.
-            bins: time bins of the voxels; None reads no spikes at all.
-            crop: side of the training crop of the input; sequences whose short side is below it are dropped.
-            statistics: what standardises the voxels, such as a checkpoint's; None for ROOT/statistics.json.
-            degradation: how the input is made of the sharp pictures, which are all that is needed then; or that it is
-                read from blur/.
+            spec: what is asked of the clips; without statistics those in ROOT/statistics.json are taken.
 
         Raises:
             InputError: nothing can be used, a file is damaged, or the statistics are missing or for other bins.
         """
-        check_clip_size(frames, bins)
         scan = Scan(
-            *(root, split),
-            frames=degradation.span(frames),
-            spikes=bins is not None,
-            smallest_side=(crop or 1) * degradation.scale,
-            blurry=degradation.reads_input,
-            scale=degradation.scale,
+            root,
+            split,
+            frames=spec.span,
+            spikes=spec.bins is not None,
+            smallest_side=spec.smallest_side,
+            blurry=spec.degradation.reads_input,
+            scale=spec.degradation.scale,
         )
         self.dropped = tuple(scan.dropped)
-        if bins is not None and statistics is None:
-            statistics = read_statistics(root, bins=bins)
-        super().__init__(scan.runs, frames=frames, bins=bins, statistics=statistics, degradation=degradation)
+        if spec.bins is not None and spec.statistics is None:
+            spec = replace(spec, statistics=read_statistics(root, bins=spec.bins))
+        super().__init__(scan.runs, spec)
         self._pictures = _PictureCache(_CACHE_BYTES)
         self._report(Path(root) / split)
+
+    @classmethod
+    def training_statistics(cls, root: AnyPath, *, bins: int) -> SpikeStatistics:
+        """The statistics in ROOT/statistics.json; measured and written if they are not there for so many bins."""
+        return ensure_statistics(root, bins=bins)
 
     def _report(self, folder: Path) -> None:
         if self.dropped:
             first = self.dropped[0]
             _LOGGER.warning(
                 "%d frames or sequences of %s cannot be used; the first: %s %s: %s",
-                *(len(self.dropped), folder, first.sequence, first.frame, first.reason),
+                len(self.dropped),
+                folder,
+                first.sequence,
+                first.frame,
+                first.reason,
             )
-        if self._bins is not None:
+        if self.spec.bins is not None:
             spikes = next(iter(self._runs.values())).frames[0].spikes
             assert spikes is not None
-            if spikes.steps < self._bins:
+            if spikes.steps < self.spec.bins:
                 _LOGGER.warning(
                     "%d spike frames per window are fewer than %d bins: some bins are always empty (%s)",
-                    *(spikes.steps, self._bins, spikes.path),
+                    spikes.steps,
+                    self.spec.bins,
+                    spikes.path,
                 )
 
-    def _read_frames(self, run: FrameRun, start: int, stop: int, box: Box) -> dict[str, np.ndarray]:
+    def read_frames(self, run: FrameRun, start: int, stop: int, box: Box) -> dict[str, np.ndarray]:
+        """See `ClipDataset.read_frames`."""
         frames = run.frames[start:stop]
         size, scale = (run.height, run.width), self.degradation.scale
         clip = {"sharp": self._read_pictures([frame.sharp for frame in frames], run.arrays.sharp, frames, size, box)}
         if self.degradation.reads_input:
             paths, smaller = [frame.blur for frame in frames], (run.height // scale, run.width // scale)
             clip["input"] = self._read_pictures(paths, run.arrays.blur, frames, smaller, box // scale)
-        if self._bins is not None:
-            clip["voxels"] = self._read_counts(frames, run, self._bins, box // run.ratio)
+        if self.spec.bins is not None:
+            clip["voxels"] = self._read_counts(frames, run, self.spec.bins, box // run.ratio)
         return clip
 
     def _read_pictures(

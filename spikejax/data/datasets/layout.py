@@ -18,7 +18,6 @@ ROOT/UNFINISHED                              there while `spikejax.prepare` writ
 from __future__ import annotations
 
 import csv
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -27,6 +26,7 @@ from typing import Any, TypeVar
 from spikejax.errors import InputError
 from spikejax.io.atomic import atomic_write
 from spikejax.io.json_files import read_json, write_json
+from spikejax.io.paths import AnyPath
 
 FORMAT = 1
 SPLITS = ("train", "val")
@@ -36,8 +36,6 @@ BLUR, SHARP, SPIKE, SPIKE_VOXELS = "blur", "sharp", "spike", "spike_vox"
 VOXEL_ARRAY, BLUR_ARRAY, SHARP_ARRAY = "spike_vox.zarr", "blur.zarr", "sharp.zarr"
 DESCRIPTION, STATISTICS, ALIGNMENT, DROPPED = "dataset.json", "statistics.json", "alignment.csv", "dropped.csv"
 ORIGINS, UNFINISHED = "origins.csv", "UNFINISHED"
-
-AnyPath = str | os.PathLike[str]
 
 
 @dataclass(frozen=True)

@@ -18,12 +18,12 @@ from typing import Any
 import numpy as np
 import tensorflow_datasets as tfds
 
+from spikejax.data.datasets.clip_dataset import ClipSpec
 from spikejax.data.datasets.folder_dataset import FolderDataset
 from spikejax.data.datasets.layout import SPLITS
 from spikejax.data.datasets.voxel_statistics import read_statistics
 from spikejax.errors import InputError
-
-AnyPath = str | os.PathLike[str]
+from spikejax.io.paths import AnyPath
 
 
 class SpikeDeblurring(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: ignore[call-arg]
@@ -49,7 +49,7 @@ class SpikeDeblurring(tfds.core.GeneratorBasedBuilder, skip_registration=True): 
         """
         self._statistics = read_statistics(root, bins=bins)
         self._sets = {
-            split: FolderDataset(root, split, frames=1, bins=bins, statistics=self._statistics)
+            split: FolderDataset(root, split, ClipSpec(1, bins, statistics=self._statistics))
             for split in SPLITS
             if (Path(root) / split).is_dir()
         }

@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from spikejax.data.datasets.clip_dataset import ClipDataset, check_clip_size
-from spikejax.data.datasets.degradation import AS_READ, Degradation
+from spikejax.data.datasets.clip_dataset import ClipDataset, ClipSpec
 from spikejax.data.datasets.voxel_statistics import SpikeStatistics, statistics_from
 from spikejax.errors import InputError
 from spikejax.io.box import Box
+from spikejax.io.paths import AnyPath
 
-AnyPath = str | os.PathLike[str]
 NAME = "spike_deblurring"
 
 
 @dataclass(frozen=True)
 class ShardRun:
-    """Consecutive frames of a sequence, see `clips.ClipRun`; `first` is the record of the first one."""
+    """Consecutive frames of a sequence, see `ClipRun`; `first` is the record of the first one."""
 
     name: str
     first: int
@@ -35,66 +33,52 @@ class ShardRun:
 class TfdsDataset(ClipDataset[ShardRun]):
     """The windows of consecutive frames of one split, in the order of the folders."""
 
-    def __init__(
-        self,
-        data_dir: AnyPath,
-        split: str,
-        *,
-        frames: int,
-        bins: int | None,
-        crop: int | None = None,
-        statistics: SpikeStatistics | None = None,
-        degradation: Degradation = AS_READ,
-    ):
+    def __init__(self, data_dir: AnyPath, split: str, spec: ClipSpec):
         """Opens the shards; their records are read when they are asked for.
 
         Args:
             data_dir: where TFDS keeps its data sets, or the folder of the shards.
             split: "train" or "val".
-            frames: of the input of a sample; sequences with too few for it are left out.
-            bins: time bins of the voxels; None reads no spikes at all.
-            crop: side of the training crop of the input; sequences whose short side is below it are left out.
-            statistics: what standardises the voxels, such as a checkpoint's; None for those of the shards.
-            degradation: how the input is made of the sharp pictures, or that it is read.
+            spec: what is asked of the clips; without statistics those of the shards are taken. Sequences that are too
+                short or too small for it are left out.
 
         Raises:
             InputError: there are no shards, no such split, nothing that can be used, or voxels of other bins.
         """
-        check_clip_size(frames, bins)
-        if degradation.reads_input and degradation.scale > 1:
+        if spec.degradation.reads_input and spec.degradation.scale > 1:
             raise InputError(
                 f"expected an input made of the sharp pictures, shards have none that is smaller: {data_dir}"
             )
         builder = _open_builder(data_dir)
-        metadata = builder.info.metadata
         if split not in builder.info.splits:
             raise InputError(f"expected a split {split}, found {', '.join(builder.info.splits)}: {builder.data_path}")
-        if bins is not None and statistics is None:
-            statistics = shard_statistics(data_dir, bins=bins)
-        runs = _runs(metadata["runs"][split], spikes=bins is not None)
-        span, side = degradation.span(frames), (crop or 1) * degradation.scale
+        if spec.bins is not None and spec.statistics is None:
+            spec = replace(spec, statistics=self.training_statistics(data_dir, bins=spec.bins))
+        span, side = spec.span, spec.smallest_side
+        runs = _runs(builder.info.metadata["runs"][split], spikes=spec.bins is not None)
         usable = [run for run in runs if len(run.stems) >= span and min(run.height, run.width) >= side]
         if not usable:
             raise InputError(f"expected sequences of {span} frames and {side} pixels, found none: {builder.data_path}")
-        super().__init__(usable, frames=frames, bins=bins, statistics=statistics, degradation=degradation)
-        self._skipped = {} if bins is not None else {"voxels": _skip_decoding()}
-        self._records = builder.as_data_source(split=split, decoders=self._skipped or None)
+        super().__init__(usable, spec)
+        skipped = {} if spec.bins is not None else {"voxels": _skip_decoding()}
+        self._records = builder.as_data_source(split=split, decoders=skipped or None)
 
-    def _read_frames(self, run: ShardRun, start: int, stop: int, box: Box) -> dict[str, np.ndarray]:
+    @classmethod
+    def training_statistics(cls, root: AnyPath, *, bins: int) -> SpikeStatistics:
+        """The statistics that are kept with the shards; raises `InputError` if they are for other bins."""
+        builder = _open_builder(root)
+        return statistics_from(builder.info.metadata["statistics"], bins=bins, source=str(builder.data_path))
+
+    def read_frames(self, run: ShardRun, start: int, stop: int, box: Box) -> dict[str, np.ndarray]:
+        """See `ClipDataset.read_frames`."""
         records = self._records.__getitems__(range(run.first + start, run.first + stop))
         # Shards call the input what the folders do.
         pictures = {"input": "blur", "sharp": "sharp"} if self.degradation.reads_input else {"sharp": "sharp"}
         clip = {key: np.stack([record[feature][box.slices] for record in records]) for key, feature in pictures.items()}
-        if self._bins is not None:
+        if self.spec.bins is not None:
             part = (box // run.ratio).slices
             clip["voxels"] = np.stack([record["voxels"][part] for record in records])
         return clip
-
-
-def shard_statistics(data_dir: AnyPath, *, bins: int) -> SpikeStatistics:
-    """The statistics of the training split's voxels; raises `InputError` if they are for other bins."""
-    builder = _open_builder(data_dir)
-    return statistics_from(builder.info.metadata["statistics"], bins=bins, source=str(builder.data_path))
 
 
 def _open_builder(data_dir: AnyPath) -> Any:

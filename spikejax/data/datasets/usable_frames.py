@@ -7,7 +7,6 @@ comes alone.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,8 +28,7 @@ from spikejax.data.datasets.layout import (
 from spikejax.data.spikes.stream_files import StreamConfig
 from spikejax.errors import InputError
 from spikejax.io.frame_source import open_frames
-
-AnyPath = str | os.PathLike[str]
+from spikejax.io.paths import AnyPath
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,6 @@ Of log1p of the counts, over every pixel, bin and window. Validation data stay o
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,11 +17,10 @@ from spikejax.data.datasets.layout import STATISTICS, TRAINING_SPLIT
 from spikejax.data.datasets.usable_frames import Scan
 from spikejax.errors import InputError
 from spikejax.io.json_files import read_json, write_json
+from spikejax.io.paths import AnyPath
 
 # Below this the spikes say nothing (nearly all counts are equal), and dividing by it would only amplify rounding.
 _SMALLEST_STD = 1e-6
-
-AnyPath = str | os.PathLike[str]
 
 
 @dataclass(frozen=True)

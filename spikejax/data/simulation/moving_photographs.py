@@ -39,6 +39,7 @@ from spikejax.data.simulation.rig import Exposure, Rig
 from spikejax.data.simulation.write_sequence import write_sequence
 from spikejax.errors import InputError
 from spikejax.io.atomic import atomic_directory
+from spikejax.io.paths import AnyPath
 from spikejax.progress import Progress
 
 SOURCE = "moving photographs (scikit-image)"
@@ -49,8 +50,6 @@ _MOST_PIECES = 3
 _PHOTOGRAPH_SCALES = (1.2, 2.2)
 # The starting point is the most textured of a few: a plain wall or sky teaches nothing and hardly blurs.
 _STARTS_TRIED = 8
-
-AnyPath = str | os.PathLike[str]
 
 
 @dataclass(frozen=True)

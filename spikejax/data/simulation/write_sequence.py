@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from pathlib import Path
 
 from spikejax.data.datasets.layout import BLUR, SHARP, SPIKE, AlignedFrame
 from spikejax.data.simulation.rig import Exposure
 from spikejax.data.spikes.stream_files import StreamConfig, write_config, write_dat
+from spikejax.io.paths import AnyPath
 from spikejax.io.pictures import write_picture
-
-AnyPath = str | os.PathLike[str]
 
 
 def write_sequence(folder: AnyPath, name: str, exposures: Iterable[Exposure]) -> list[AlignedFrame]:

@@ -21,8 +21,7 @@ from jaxtyping import Int64, UInt8
 from spikejax.errors import InputError
 from spikejax.io.atomic import atomic_write
 from spikejax.io.box import Box
-
-AnyPath = str | os.PathLike[str]
+from spikejax.io.paths import AnyPath
 
 # Columns of the picture within the stored columns, by (picture width, stored width).
 _PADDED_COLUMNS: Mapping[tuple[int, int], tuple[slice, ...]] = {

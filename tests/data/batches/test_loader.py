@@ -9,6 +9,7 @@ import pytest
 
 from spikejax.data.batches.augment import Augmentation, augment, draw_augmentation, draw_box
 from spikejax.data.batches.loader import batch_names, train_loader
+from spikejax.data.datasets.clip_dataset import ClipSpec
 from spikejax.data.datasets.folder_dataset import FolderDataset
 from spikejax.errors import InputError
 
@@ -59,7 +60,7 @@ def test_draws_cover_what_is_allowed_and_no_more() -> None:
 @pytest.fixture
 def dataset(make_root: Callable[..., Path], tmp_path: Path) -> FolderDataset:
     """Seven windows of two frames; spikes at half the size."""
-    return FolderDataset(make_root(tmp_path, lengths=(4, 5), ratio=2), "train", frames=2, bins=3)
+    return FolderDataset(make_root(tmp_path, lengths=(4, 5), ratio=2), "train", ClipSpec(frames=2, bins=3))
 
 
 OPTIONS: dict[str, Any] = dict(crop=8, seed=3)
@@ -116,7 +117,7 @@ def test_epochs_and_seeds_differ(dataset: FolderDataset) -> None:
 
 def test_a_window_is_cut_and_turned_anew_in_every_epoch(make_root: Callable[..., Path], tmp_path: Path) -> None:
     """Catches augmentation that forgets the epoch: training would see the same few crops for ever."""
-    only = FolderDataset(make_root(tmp_path, lengths=(2,)), "train", frames=2, bins=None)
+    only = FolderDataset(make_root(tmp_path, lengths=(2,)), "train", ClipSpec(frames=2, bins=None))
     assert len(only) == 1
     loader = train_loader(only, batch_size=1, workers=0, **OPTIONS)
     assert len({next(loader)["input"].tobytes() for _ in range(20)}) > 15
@@ -191,7 +192,7 @@ def test_a_failing_worker_is_an_error_and_not_a_hang(
 
     loader = train_loader(dataset, batch_size=1, workers=workers, **OPTIONS)
     next(loader)
-    monkeypatch.setattr(dataset, "_read_frames", fail)
+    monkeypatch.setattr(dataset, "read_frames", fail)
     with pytest.raises(type(error)) as caught:
         for _ in range(20):  # some batches may be ready already
             next(loader)

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from spikejax.data.batches.loader import train_loader
+from spikejax.data.datasets.clip_dataset import ClipSpec
 from spikejax.data.datasets.degradation import Degradation, add_noise, shrink, without_network
 from spikejax.data.datasets.folder_dataset import FolderDataset
 from spikejax.errors import InputError
@@ -71,7 +72,7 @@ def test_noise_has_the_level_that_it_says() -> None:
 def test_a_crop_is_a_part_of_the_whole(make_pictures: Callable[..., Path], tmp_path: Path, kind: str, box: Box) -> None:
     """Catches an edge of the crop that is treated as the picture's, and crops that are not of the same place."""
     root = make_pictures(tmp_path, frames=2, size=(48, 66), blurry=False)
-    dataset = FolderDataset(root, "train", frames=2, bins=None, degradation=Degradation(kind, 4))
+    dataset = FolderDataset(root, "train", ClipSpec(frames=2, bins=None, degradation=Degradation(kind, 4)))
     whole, part = dataset.read_stored(0), dataset.read_stored(0, box)
     assert dataset.size(0) == (48, 64, 1)  # 66 is not a multiple
     assert whole["sharp"].shape == (2, 48, 64, 3) and whole["input"].shape == (2, 12, 16, 3)
@@ -106,7 +107,7 @@ def make_pictures() -> Callable[..., Path]:
 def test_small_pictures_are_read_at_the_same_place(make_pictures: Callable[..., Path], tmp_path: Path) -> None:
     """Catches crops of small and large pictures that lie elsewhere, and sizes that do not fit and are used."""
     root = make_pictures(tmp_path, frames=3, size=(24, 32), scale=4)
-    dataset = FolderDataset(root, "train", frames=2, bins=None, crop=3, degradation=Degradation(scale=4))
+    dataset = FolderDataset(root, "train", ClipSpec(frames=2, bins=None, crop=3, degradation=Degradation(scale=4)))
     loader = train_loader(dataset, batch_size=4, crop=3, seed=1, workers=0, reverse_time=True)
     for _ in range(3):
         batch = next(loader)
@@ -117,13 +118,15 @@ def test_small_pictures_are_read_at_the_same_place(make_pictures: Callable[..., 
         same = [np.abs(1 - batch["input"] - corner).max(axis=(1, 2, 3, 4)) < 1e-6 for corner in corners]
         assert np.any(same, axis=0).all()
     with pytest.raises(InputError, match="blurry pictures of 6x8, sharp ones of 24x32, expected 2 times as large"):
-        FolderDataset(root, "train", frames=2, bins=None, degradation=Degradation(scale=2))
+        FolderDataset(root, "train", ClipSpec(frames=2, bins=None, degradation=Degradation(scale=2)))
 
 
 def test_noise_of_a_frame_does_not_depend_on_its_clip(make_pictures: Callable[..., Path], tmp_path: Path) -> None:
     """Catches a validation that meets other noise each time, or all frames with the same noise."""
     root = make_pictures(tmp_path, frames=4, blurry=False)
-    dataset = FolderDataset(root, "train", frames=2, bins=None, degradation=Degradation("noise", sigma=(10.0, 10.0)))
+    dataset = FolderDataset(
+        root, "train", ClipSpec(frames=2, bins=None, degradation=Degradation("noise", sigma=(10.0, 10.0)))
+    )
     whole, part = dataset.read_sequence("s0"), dataset.read_sequence("s0", 1, 3)
     np.testing.assert_array_equal(whole["input"][1:3], part["input"])
     np.testing.assert_allclose(whole["input"][..., 3], 10 / 255, rtol=1e-6)
@@ -137,7 +140,7 @@ def test_noise_of_a_frame_does_not_depend_on_its_clip(make_pictures: Callable[..
 def test_noise_is_a_function_of_seed_and_position(make_pictures: Callable[..., Path], tmp_path: Path) -> None:
     """Catches noise that depends on threads or batches, is lost by continuing, or has one level for all clips."""
     root = make_pictures(tmp_path, frames=4, blurry=False)
-    dataset = FolderDataset(root, "train", frames=2, bins=None, degradation=NOISE)
+    dataset = FolderDataset(root, "train", ClipSpec(frames=2, bins=None, degradation=NOISE))
     one = train_loader(dataset, batch_size=4, crop=8, seed=1, workers=0)
     other = train_loader(dataset, batch_size=2, crop=8, seed=1, workers=2)
     batches = [next(one) for _ in range(3)]
@@ -157,7 +160,7 @@ def test_noise_is_a_function_of_seed_and_position(make_pictures: Callable[..., P
 def test_the_middle_frame_is_sought(make_pictures: Callable[..., Path], tmp_path: Path) -> None:
     """Catches the wrong frames of a clip of seven, and a sequence of which frames are left out or restored twice."""
     root = make_pictures(tmp_path, frames=10, blurry=False)
-    dataset = FolderDataset(root, "train", frames=4, bins=None, degradation=INTERPOLATION)
+    dataset = FolderDataset(root, "train", ClipSpec(frames=4, bins=None, degradation=INTERPOLATION))
     frames = [read_picture(root / "train" / "s0" / "sharp" / f"{number:06d}.png") for number in range(10)]
     assert len(dataset) == 2 * 4
     clip = dataset.read_stored(1)
@@ -186,8 +189,8 @@ def test_what_one_sees_without_a_network() -> None:
 def test_sharp_pictures_are_needed_and_crops_that_fit(make_pictures: Callable[..., Path], tmp_path: Path) -> None:
     """Catches a message that asks for blurry pictures, and a crop that is larger than the sharp ones."""
     with pytest.raises(InputError, match="SEQUENCE/sharp, found none"):
-        FolderDataset(tmp_path, "train", frames=2, bins=None, degradation=NOISE)
+        FolderDataset(tmp_path, "train", ClipSpec(frames=2, bins=None, degradation=NOISE))
     root = make_pictures(tmp_path, frames=2, blurry=False)
-    dataset = FolderDataset(root, "train", frames=2, bins=None, degradation=Degradation("bicubic", 4))
+    dataset = FolderDataset(root, "train", ClipSpec(frames=2, bins=None, degradation=Degradation("bicubic", 4)))
     with pytest.raises(InputError, match="found 6, times 4, the factor of super-resolution"):
         train_loader(dataset, batch_size=1, crop=6, seed=1, workers=0)

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from spikejax.data.datasets.clip_dataset import ClipSpec
 from spikejax.data.datasets.folder_dataset import FolderDataset
 from spikejax.data.datasets.voxel_statistics import (
     SpikeStatistics,
@@ -29,7 +30,7 @@ MakeRoot = Callable[..., Path]
 def test_clips_are_what_the_files_say(make_root: MakeRoot, tmp_path: Path, ratio: int) -> None:
     """Catches frames of the wrong window, another range or colour order, and voxels that are not standardised."""
     root = make_root(tmp_path, ratio=ratio)
-    dataset = FolderDataset(root, "train", frames=3, bins=3)
+    dataset = FolderDataset(root, "train", ClipSpec(frames=3, bins=3))
     assert len(dataset) == 3 and dataset.sequences() == [("s00", 4), ("s01", 3)]
     statistics = dataset.statistics
     assert statistics is not None
@@ -56,7 +57,7 @@ def test_clips_are_what_the_files_say(make_root: MakeRoot, tmp_path: Path, ratio
 @pytest.mark.parametrize("ratio", [1, 2])
 def test_boxes_are_joint(make_root: MakeRoot, tmp_path: Path, ratio: int) -> None:
     """Catches voxels of another part than the picture's."""
-    dataset = FolderDataset(make_root(tmp_path, ratio=ratio), "train", frames=2, bins=3)
+    dataset = FolderDataset(make_root(tmp_path, ratio=ratio), "train", ClipSpec(frames=2, bins=3))
     whole, part = dataset[0], dataset.read(0, Box(4, 10, 8, 6))
     for key in ("input", "sharp"):
         np.testing.assert_array_equal(part[key], whole[key][:, 4:12, 10:16])
@@ -70,13 +71,13 @@ def test_without_spikes(make_root: MakeRoot, tmp_path: Path) -> None:
     (root / "statistics.json").unlink()
     for folder in root.glob("train/*/spike"):
         shutil.rmtree(folder)
-    assert set(FolderDataset(root, "train", frames=2, bins=None)[0]) == {"input", "sharp", "name"}
+    assert set(FolderDataset(root, "train", ClipSpec(frames=2, bins=None))[0]) == {"input", "sharp", "name"}
 
 
 def test_given_statistics_take_the_place_of_the_files(make_root: MakeRoot, tmp_path: Path) -> None:
     """Catches validation with statistics other than the checkpoint's."""
     dataset = FolderDataset(
-        make_root(tmp_path, split="val"), "val", frames=2, bins=3, statistics=SpikeStatistics(3, 0.5, 2.0, 1)
+        make_root(tmp_path, split="val"), "val", ClipSpec(frames=2, bins=3, statistics=SpikeStatistics(3, 0.5, 2.0, 1))
     )
     lowest = dataset.read_sequence("s00")["voxels"].min()
     assert lowest == pytest.approx((0 - 0.5) / 2)
@@ -85,31 +86,31 @@ def test_given_statistics_take_the_place_of_the_files(make_root: MakeRoot, tmp_p
 def test_voxel_cache_is_read(make_root: MakeRoot, tmp_path: Path) -> None:
     """Catches a cache that is ignored, transposed wrongly, or used for another number of bins."""
     root = make_root(tmp_path, lengths=(2,))
-    plain = FolderDataset(root, "train", frames=2, bins=3)[0]["voxels"]
+    plain = FolderDataset(root, "train", ClipSpec(frames=2, bins=3))[0]["voxels"]
     cache = root / "train" / "s00" / "spike_vox"
     cache.mkdir()
     for stem in ("000000", "000001"):
         counts = voxelise(read_dat(root / f"train/s00/spike/{stem}.dat", height=HEIGHT, width=WIDTH), 3)
         np.save(cache / f"{stem}.npy", np.moveaxis(counts, -1, 0).astype(np.float32))
-    dataset = FolderDataset(root, "train", frames=2, bins=3)
+    dataset = FolderDataset(root, "train", ClipSpec(frames=2, bins=3))
     np.testing.assert_array_equal(dataset[0]["voxels"], plain)
     np.testing.assert_array_equal(dataset.read(0, Box(2, 3, 4, 5))["voxels"], plain[:, 2:6, 3:8])
     np.save(cache / "000001.npy", np.moveaxis(counts + 1, -1, 0).astype(np.float32))
-    assert (FolderDataset(root, "train", frames=2, bins=3)[0]["voxels"][1] > plain[1]).all()
+    assert (FolderDataset(root, "train", ClipSpec(frames=2, bins=3))[0]["voxels"][1] > plain[1]).all()
     np.save(cache / "000001.npy", np.zeros((5, HEIGHT, WIDTH), np.float32))
-    np.testing.assert_array_equal(FolderDataset(root, "train", frames=2, bins=3)[0]["voxels"], plain)
+    np.testing.assert_array_equal(FolderDataset(root, "train", ClipSpec(frames=2, bins=3))[0]["voxels"], plain)
     np.save(cache / "000001.npy", np.full((3, HEIGHT, WIDTH), 0.5, np.float32))
     with pytest.raises(InputError, match=r"counts of spikes, whole numbers .*000001\.npy"):
-        FolderDataset(root, "train", frames=2, bins=3)[0]
+        FolderDataset(root, "train", ClipSpec(frames=2, bins=3))[0]
     (cache / "000001.npy").write_text("damaged")
     with pytest.raises(InputError, match=r"damaged.*000001\.npy"):
-        FolderDataset(root, "train", frames=2, bins=3)[0]
+        FolderDataset(root, "train", ClipSpec(frames=2, bins=3))[0]
 
 
 def test_one_stream_for_a_sequence(make_root: MakeRoot, tmp_path: Path) -> None:
     """Catches windows of a sequence's single stream that are cut at the wrong steps."""
     root = make_root(tmp_path, lengths=(3,))
-    expected = FolderDataset(root, "train", frames=3, bins=3)[0]["voxels"]
+    expected = FolderDataset(root, "train", ClipSpec(frames=3, bins=3))[0]["voxels"]
     folder = root / "train" / "s00" / "spike"
     files = sorted(folder.glob("*.dat"))
     stream = np.concatenate([read_dat(file, height=HEIGHT, width=WIDTH) for file in files])
@@ -117,12 +118,12 @@ def test_one_stream_for_a_sequence(make_root: MakeRoot, tmp_path: Path) -> None:
         file.unlink()
     write_dat(folder / "all.dat", stream)
     write_config(folder, StreamConfig(HEIGHT, WIDTH, "all.dat"))
-    np.testing.assert_array_equal(FolderDataset(root, "train", frames=3, bins=3)[0]["voxels"], expected)
+    np.testing.assert_array_equal(FolderDataset(root, "train", ClipSpec(frames=3, bins=3))[0]["voxels"], expected)
     # The statistics are of the windows, too.
     assert measure_statistics(root, bins=3) == read_statistics(root, bins=3)
     write_dat(folder / "all.dat", stream[:-1])
     with pytest.raises(InputError, match="12 to 18 as the alignment log says, found 17"):
-        FolderDataset(root, "train", frames=3, bins=3)
+        FolderDataset(root, "train", ClipSpec(frames=3, bins=3))
 
 
 def test_misaligned_frames_are_dropped_and_logged(
@@ -133,7 +134,7 @@ def test_misaligned_frames_are_dropped_and_logged(
     (root / "train/s00/spike/000002.dat").unlink()
     (root / "train/s01/sharp/000001.png").unlink()
     with caplog.at_level(logging.WARNING):
-        dataset = FolderDataset(root, "train", frames=2, bins=3)
+        dataset = FolderDataset(root, "train", ClipSpec(frames=2, bins=3))
     assert dataset.sequences() == [("s00@000000", 2), ("s00@000003", 3), ("s02", 3)]
     names = [dataset[index]["name"] for index in range(len(dataset))]
     assert [name.split("/")[1] for name in names] == ["000000", "000003", "000004", "000000", "000001"]
@@ -150,11 +151,11 @@ def test_disagreeing_sequences_are_dropped(make_root: MakeRoot, tmp_path: Path) 
         write_picture(picture, np.zeros((8, 8, 3), np.uint8))
     shutil.rmtree(root / "train/s01/spike")
     shutil.rmtree(root / "train/s02/sharp")
-    dataset = FolderDataset(root, "train", frames=2, bins=3, crop=16)
+    dataset = FolderDataset(root, "train", ClipSpec(frames=2, bins=3, crop=16))
     assert dataset.sequences() == [("s03", 2)]
     assert [(row.sequence, row.frame) for row in dataset.dropped] == [("s00", "*"), ("s01", "*"), ("s02", "*")]
     with pytest.raises(InputError, match=r"none in .*train.*4 dropped"):
-        FolderDataset(root, "train", frames=2, bins=3, crop=17)
+        FolderDataset(root, "train", ClipSpec(frames=2, bins=3, crop=17))
 
 
 def truncate(root: Path) -> None:
@@ -198,7 +199,7 @@ def test_damage_is_one_clear_error(
     root = make_root(tmp_path, lengths=(3,))
     damage(root)
     with pytest.raises(InputError, match=message) as caught:
-        FolderDataset(root, "train", frames=2, bins=3)[0]
+        FolderDataset(root, "train", ClipSpec(frames=2, bins=3))[0]
     assert "\n" not in str(caught.value)
 
 
@@ -207,5 +208,5 @@ def test_fewer_steps_than_bins_is_said(make_root: MakeRoot, tmp_path: Path, capl
     root = make_root(tmp_path)
     write_statistics(root, bins=12)
     with caplog.at_level(logging.WARNING):
-        FolderDataset(root, "train", frames=2, bins=12)
+        FolderDataset(root, "train", ClipSpec(frames=2, bins=12))
     assert "6 spike frames per window are fewer than 12 bins" in caplog.text

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from spikejax.config import defaults
+from spikejax.data.datasets.clip_dataset import ClipSpec
 from spikejax.data.datasets.folder_dataset import FolderDataset
 from spikejax.data.datasets.layout import write_dropped
 from spikejax.data.datasets.tfds_builder import write_tfds
@@ -36,8 +37,8 @@ def roots(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 def test_clips_are_the_folders(roots: tuple[Path, Path], bins: int | None) -> None:
     """Catches frames out of order, windows across sequences or gaps, and pictures that were encoded with a loss."""
     for split in ("train", "val"):
-        folders = FolderDataset(roots[0], split, frames=2, bins=bins, crop=8)
-        shards = TfdsDataset(roots[1], split, frames=2, bins=bins, crop=8)
+        folders = FolderDataset(roots[0], split, ClipSpec(frames=2, bins=bins, crop=8))
+        shards = TfdsDataset(roots[1], split, ClipSpec(frames=2, bins=bins, crop=8))
         assert shards.statistics == folders.statistics and shards.sequences() == folders.sequences()
         assert [shards.size(index) for index in range(len(shards))] == [
             folders.size(index) for index in range(len(folders))
@@ -73,7 +74,7 @@ def test_tfds_reads_them(roots: tuple[Path, Path], tmp_path: Path) -> None:
     write_tfds(roots[0], tmp_path, bins=3, file_format="tfrecord")
     examples = list(tfds.as_numpy(tfds.load("spike_deblurring", data_dir=tmp_path, split="train")))
     records = tfds.data_source("spike_deblurring", data_dir=roots[1], split="train")
-    dataset = FolderDataset(roots[0], "train", frames=1, bins=3)
+    dataset = FolderDataset(roots[0], "train", ClipSpec(frames=1, bins=3))
     frames = [(run, number) for run in dataset.runs for number in range(len(run.frames))]
     assert len(examples) == len(records) == len(frames) == 9
     for example, record, (run, number) in zip(examples, records, frames, strict=True):
@@ -87,10 +88,10 @@ def test_tfds_reads_them(roots: tuple[Path, Path], tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("use", "message"),
     [
-        (lambda root, shards: TfdsDataset(shards, "train", frames=2, bins=4), "for 4 bins, found them for 3"),
-        (lambda root, shards: TfdsDataset(shards, "test", frames=2, bins=3), "split test, found train, val"),
-        (lambda root, shards: TfdsDataset(shards, "train", frames=9, bins=3), "sequences of 9 frames"),
-        (lambda root, shards: TfdsDataset(root, "train", frames=2, bins=3), "expected TFDS shards"),
+        (lambda root, shards: TfdsDataset(shards, "train", ClipSpec(frames=2, bins=4)), "for 4 bins, found them for 3"),
+        (lambda root, shards: TfdsDataset(shards, "test", ClipSpec(frames=2, bins=3)), "split test, found train, val"),
+        (lambda root, shards: TfdsDataset(shards, "train", ClipSpec(frames=9, bins=3)), "sequences of 9 frames"),
+        (lambda root, shards: TfdsDataset(root, "train", ClipSpec(frames=2, bins=3)), "expected TFDS shards"),
     ],
 )
 def test_bad_input(roots: tuple[Path, Path], use: Callable[[Path, Path], object], message: str) -> None:
