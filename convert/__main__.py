@@ -18,10 +18,10 @@ from spikejax.errors import InputError
 from spikejax.io.weights import check_target, flatten_params, read_weights, write_weights
 
 from .array_files import WRITTEN_SUFFIXES, read_all, read_arrays, write_arrays
-from .networks import get_network, network_names, network_of
+from .convertible_networks import get_network, network_names, network_of
 from .recognize import recognize
-from .table import table
-from .transfer import ConversionError, count_numbers
+from .table import format_table
+from .transfer import count_numbers
 
 _RECOGNIZE = ("auto", "any")
 _DTYPES = {"float32": np.float32, "float16": np.float16, "bfloat16": ml_dtypes.bfloat16}
@@ -47,7 +47,7 @@ def _parser() -> argparse.ArgumentParser:
         default="auto",
         choices=(*_RECOGNIZE, *network_names()),
         metavar="NAME",
-        help=f"one of {', '.join(network_names())}; auto (default) = the one that keys and shapes tell; "
+        help=f"one of {', '.join(network_names())}; auto (default) = the one that keys and shapes are those of; "
         "any = that, or a VRT of an architecture of its own",
     )
     to_jax.add_argument(
@@ -89,15 +89,14 @@ def _to_jax(options: argparse.Namespace) -> None:
     files = " and ".join(map(str, options.input))
     try:
         if options.network in _RECOGNIZE:
-            network, told = recognize(arrays, any_architecture=options.network == "any")
-            print(f"network: {told}")
+            network, description = recognize(arrays, any_architecture=options.network == "any")
+            print(f"network: {description}")
         else:
             network = get_network(options.network)
         weights = network.from_torch(arrays)
-    except ConversionError as error:
-        raise ConversionError(f"{files}: {error}", error.details) from error
     except InputError as error:
-        raise InputError(f"{files}: {error}") from error
+        error.args = (f"{error}: {files}",)
+        raise
     write_weights(options.output, weights, replace=options.overwrite)
     params = flatten_params(weights.params)
     print(f"{files}: {len(arrays):,} arrays -> {options.output}: {count_numbers(params):,} parameters, float32")
@@ -105,9 +104,9 @@ def _to_jax(options: argparse.Namespace) -> None:
 
 def _to_torch(options: argparse.Namespace) -> None:
     if options.output.suffix not in WRITTEN_SUFFIXES:
-        raise InputError(f"expected an output of the kind {', '.join(WRITTEN_SUFFIXES)}, got {options.output}")
+        raise InputError(f"expected an output of the kind {', '.join(WRITTEN_SUFFIXES)}, found {options.output}")
     if options.wrap is not None and options.output.suffix not in (".pth", ".pt"):
-        raise InputError(f"--wrap is for .pth and .pt files, got {options.output}")
+        raise InputError(f"--wrap: expected an output of the kind .pth or .pt, found {options.output}")
     _check_output(options.output, weights=False, overwrite=options.overwrite)
     weights = read_weights(options.input)
     state_dict = network_of(weights).to_torch(weights, dtype=np.dtype(_DTYPES[options.dtype]))
@@ -123,7 +122,7 @@ def _info(options: argparse.Namespace) -> None:
         arrays: Mapping[str, Any] = flatten_params(read_weights(options.file).params)
     else:
         arrays = read_arrays(options.file)
-    for line in table(arrays):
+    for line in format_table(arrays):
         print(line)
 
 

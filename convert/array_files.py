@@ -15,7 +15,7 @@ from spikejax.errors import InputError
 from spikejax.io.atomic import atomic_write
 
 from .pickles import load_pickle, unwrap
-from .stored_arrays import StoredArray
+from .stored_arrays import StoredArray, damaged_file
 from .torch_files import is_legacy, read_legacy, read_zip, write_torch
 
 # Where programs put a state dict beside other things; of several, the first of these. "params_ema" is the average over
@@ -31,7 +31,7 @@ _SAFETENSORS_DTYPES = {
 
 
 def read_arrays(path: Path) -> dict[str, StoredArray]:
-    """Returns the arrays of a `.pth`, `.pt`, `.ckpt`, `.safetensors` or `.npz` file, which is known by its content.
+    """The arrays of a `.pth`, `.pt`, `.ckpt`, `.safetensors` or `.npz` file, which is known by its content.
 
     Keys of nested dicts are joined by "."; a wrapper (`WRAPPERS`) and a prefix "module." that all keys have are
     removed.
@@ -44,7 +44,7 @@ def read_arrays(path: Path) -> dict[str, StoredArray]:
     except FileNotFoundError:
         raise InputError(f"expected a file of weights, found nothing: {path}") from None
     except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror or error}") from error
+        raise InputError(f"expected a file that can be read, found {error.strerror or error}: {path}") from error
     arrays = _flatten(_unwrap(value, path))
     if not arrays:
         keys = f", but a dict of {', '.join(map(str, list(value)[:8])) or 'nothing'}" if isinstance(value, dict) else ""
@@ -55,18 +55,18 @@ def read_arrays(path: Path) -> dict[str, StoredArray]:
 
 
 def read_all(paths: Sequence[Path]) -> dict[str, StoredArray]:
-    """Returns the arrays of several files together.
+    """The arrays of several files together.
 
     Raises:
         InputError: as `read_arrays`, or two files have the same key.
     """
     arrays: dict[str, StoredArray] = {}
     for path in paths:
-        found = read_arrays(path)
-        if both := sorted(arrays.keys() & found.keys()):
+        more_arrays = read_arrays(path)
+        if both := sorted(arrays.keys() & more_arrays.keys()):
             more = f" and {len(both) - 1} more" if len(both) > 1 else ""
-            raise InputError(f"{both[0]}{more} is in {path} and in a file before it")
-        arrays |= found
+            raise InputError(f"expected other arrays than in the files before it, found {both[0]}{more}: {path}")
+        arrays |= more_arrays
     return arrays
 
 
@@ -115,7 +115,7 @@ def _read_zip(path: Path) -> Any:
     except InputError:
         raise
     except (zipfile.BadZipFile, ValueError) as error:
-        raise InputError(f"{path} is damaged: {error}") from error
+        raise damaged_file(path, error) from error
     archive.close()
     return read_zip(path)
 
@@ -126,14 +126,14 @@ def _array_of_npz(path: Path, archive: zipfile.ZipFile, name: str) -> StoredArra
         header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
         shape, _, dtype = header(file)
     if dtype.kind not in "biuf":
-        raise InputError(f"{path} holds in {name} an array of {dtype}, not of numbers")
+        raise InputError(f"expected arrays of numbers, found {name} of {dtype}: {path}")
 
     def read() -> np.ndarray:
         try:
             with archive.open(name) as file:
                 return np.lib.format.read_array(file, allow_pickle=False)
         except (zipfile.BadZipFile, ValueError, EOFError, OSError) as error:
-            raise InputError(f"{path} is damaged: {name}: {error}") from error
+            raise damaged_file(path, f"{name}: {error}") from error
 
     return StoredArray(shape, dtype, read)
 
@@ -143,16 +143,17 @@ def _read_safetensors(path: Path) -> dict[str, StoredArray]:
         # Not mapped, since what is mapped counts as memory in use.
         file = safe_open(path, framework="numpy", backend="pread")
         arrays = {}
-        for name in file.keys():  # noqa: SIM118, it is no mapping
+        for name in file.keys():  # noqa: SIM118, it is not a mapping
             view = file.get_slice(name)
             dtype = _SAFETENSORS_DTYPES.get(view.get_dtype())
             if dtype is None:
-                raise InputError(f"{path} holds in {name} an array of {view.get_dtype()}, which is not supported")
+                known = ", ".join(_SAFETENSORS_DTYPES)
+                raise InputError(f"expected arrays of {known}, found {name} of {view.get_dtype()}: {path}")
             read = partial(file.get_tensor, name)
             arrays[name] = StoredArray(tuple(view.get_shape()), np.dtype(dtype), read)
         return arrays
     except SafetensorError as error:
-        raise InputError(f"{path} is damaged: {error}") from error
+        raise damaged_file(path, error) from error
 
 
 def _unwrap(value: Any, path: Path) -> Any:

@@ -49,7 +49,7 @@ def _vgg(names: tuple[str, ...]) -> TorchBackbone:
 
 @dataclass(frozen=True)
 class Perceptual:
-    """One of these networks.
+    """One of these networks, as PyTorch programs keep it.
 
     Attributes:
         kind: of `Weights`.
@@ -68,11 +68,11 @@ class Perceptual:
     @property
     def rules(self) -> tuple[Rule, ...]:
         """The rules of the parameters."""
-        prefix = "backbone/" if self.heads else ""
+        prefix = "backbone." if self.heads else ""
         rules: tuple[Rule, ...] = ()
         for index, number in enumerate(self.backbone.numbers):
-            rules += linear(f"{prefix}convolutions/{index}", self._module(number), CONV)
-        return (*rules, Rule("heads/{i}/kernel", "lin{i}.model.1.weight", _HEAD))
+            rules += linear(f"{prefix}convolutions.{index}", self._module(number), CONV)
+        return (*rules, Rule("heads.{i}.kernel", "lin{i}.model.1.weight", _HEAD))
 
     @property
     def buffers(self) -> dict[str, Buffer]:

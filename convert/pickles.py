@@ -18,7 +18,7 @@ import numpy as np
 
 from spikejax.errors import InputError
 
-from .stored_arrays import StoredArray, stored
+from .stored_arrays import StoredArray, damaged_file, stored
 
 STORAGE_DTYPES = {
     "DoubleStorage": np.dtype("<f8"),
@@ -32,7 +32,7 @@ STORAGE_DTYPES = {
     "ByteStorage": np.dtype("u1"),
     "BoolStorage": np.dtype("?"),
 }
-# What a pickle that is cut off or is none raises, whatever it happens to say.
+# What is raised by a pickle that is cut off and by what is not a pickle.
 _DAMAGE = (
     pickle.UnpicklingError, EOFError, ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError,
     MemoryError,
@@ -50,7 +50,7 @@ class Storage:
     Attributes:
         dtype: of one number.
         size: how many there are.
-        read: returns the numbers [start, stop).
+        read: reads the numbers [start, stop).
     """
 
     dtype: np.dtype
@@ -65,7 +65,7 @@ PersistentLoad = Callable[[tuple[Any, ...]], Storage]
 
 
 def load_pickle(file: BinaryFile, path: Any, persistent_load: PersistentLoad | None = None) -> Any:
-    """Returns what the pickle at the position of `file` holds, tensors and arrays as `StoredArray`.
+    """What the pickle at the position of `file` holds, tensors and arrays as `StoredArray`.
 
     Args:
         file: is read up to the end of the pickle.
@@ -81,7 +81,7 @@ def load_pickle(file: BinaryFile, path: Any, persistent_load: PersistentLoad | N
     except InputError:
         raise
     except _DAMAGE as error:
-        raise InputError(f"{path} is damaged, or no file of weights: {error or type(error).__name__}") from error
+        raise damaged_file(path, str(error) or type(error).__name__) from error
 
 
 class _Unpickler(pickle.Unpickler):
@@ -94,8 +94,8 @@ class _Unpickler(pickle.Unpickler):
             return _ALLOWED[module, name]
         except KeyError:
             raise RefusedError(
-                f"{self._path} is refused: it asks for {module}.{name}, and weights are made of tensors, dicts, lists, "
-                "numbers and strings alone; nothing of it was run"
+                "expected weights, which are tensors, dicts, lists, numbers and strings, found a pickle that asks "
+                f"for {module}.{name}, none of which was run: {self._path}"
             ) from None
 
     def persistent_load(self, pid: Any) -> Any:
@@ -144,7 +144,7 @@ def _tensor(storage: Any, offset: Any, shape: Any, strides: Any, *_: Any) -> Sto
     if not isinstance(storage, Storage) or len(shape) != len(strides):
         raise ValueError("it holds a tensor without a storage or without a shape")
     if not all(isinstance(number, int) and number >= 0 for number in numbers):
-        raise ValueError("it holds a tensor whose shape or strides are no counts")
+        raise ValueError("it holds a tensor whose shape or strides are not counts")
     shape, strides = tuple(shape), tuple(strides)
     empty = math.prod(shape) == 0
     stop = offset if empty else offset + sum((n - 1) * s for n, s in zip(shape, strides, strict=True)) + 1
@@ -163,7 +163,7 @@ def _tensor(storage: Any, offset: Any, shape: Any, strides: Any, *_: Any) -> Sto
 def _parameter(tensor: Any, *_: Any) -> Any:
     """`torch._utils._rebuild_parameter`."""
     if not isinstance(tensor, StoredArray):
-        raise ValueError("it holds a parameter that is no tensor")
+        raise ValueError("it holds a parameter that is not a tensor")
     return tensor
 
 
@@ -201,7 +201,7 @@ def _scalar(dtype: Any, data: Any) -> Any:
     return np.frombuffer(data, dtype.dtype)[0].item()
 
 
-def _bytes(text: Any, encoding: Any) -> bytes:
+def _encoded(text: Any, encoding: Any) -> bytes:
     """`_codecs.encode`: how Python 3 writes bytes in old protocols."""
     if encoding not in ("latin1", "latin-1"):
         raise ValueError(f"it holds bytes encoded as {encoding}")
@@ -215,7 +215,7 @@ _ALLOWED: dict[tuple[str, str], Any] = {
     ("torch._utils", "_rebuild_parameter"): _Name(_parameter),
     ("numpy", "ndarray"): _Name(_Array),
     ("numpy", "dtype"): _Name(_DType),
-    ("_codecs", "encode"): _Name(_bytes),
+    ("_codecs", "encode"): _Name(_encoded),
 }
 _ALLOWED |= {("torch", name): StorageType(dtype) for name, dtype in STORAGE_DTYPES.items()}
 for _module in ("numpy.core.multiarray", "numpy._core.multiarray"):  # before and since NumPy 2

@@ -1,4 +1,4 @@
-"""Which network a state dict is of, told from its keys and shapes."""
+"""Which network a state dict is of, inferred from its keys and shapes."""
 
 import contextlib
 import re
@@ -7,54 +7,56 @@ from typing import Any, NoReturn
 
 from spikejax.config import defaults
 from spikejax.errors import InputError
+from spikejax.io.weights import MismatchError
 from spikejax.models.vrt import U_STAGES
 
-from .networks import ConvertibleNetwork, get_network, network_names, restorer_network, restorers
+from .convertible_networks import ConvertibleNetwork, get_network, network_names, restorer_network, restorers
 from .perceptual_keys import PERCEPTUAL
-from .transfer import ConversionError, check_fit
+from .transfer import check_fit
 
 Shapes = Mapping[str, tuple[int, ...]]
 
 
 def recognize(arrays: Mapping[str, Any], *, any_architecture: bool) -> tuple[ConvertibleNetwork, str]:
-    """Returns the network of a state dict, and what to tell of it.
+    """The network of a state dict, and a description of it for the user.
 
     Args:
         arrays: state dict.
         any_architecture: whether a VRT that is none of the named ones is taken as it is.
 
     Raises:
-        InputError: it is of no network that is known, or of a VRT like none of the named ones.
-        ConversionError: it is most like a network, but does not fit it.
+        InputError: it is of no network that is known, or of a VRT unlike all named ones; as a MismatchError, with all
+            that keeps it from being the nearest of them.
     """
     shapes = {key: tuple(array.shape) for key, array in arrays.items()}
     kind = _kind(shapes)
     if kind is None:
-        few = ", ".join(list(shapes)[:3])
-        raise InputError(f"found no network in {len(shapes)} arrays ({few} ...); known: {', '.join(network_names())}")
+        names, few = ", ".join(network_names()), ", ".join(list(shapes)[:3])
+        raise InputError(f"expected the arrays of one of {names}, found {len(shapes)} of no known network ({few} ...)")
     if kind != "restorer":
         return get_network(kind), kind
-    found = infer_model(shapes)
-    fitting = [name for name, model in restorers() if _differences(found, model) == []]
+    inferred = infer_model(shapes)
+    fitting = [name for name, model in restorers() if _differences(inferred, model) == []]
     if fitting:
         alike = f", which have one architecture; taken as {fitting[0]}" if fitting[1:] else ""
         return get_network(fitting[0]), " or ".join(fitting) + alike
-    nearest = min(restorers(), key=lambda candidate: len(_differences(found, candidate[1])))
-    differing = ", ".join(_differences(found, nearest[1]))
+    nearest = min(restorers(), key=lambda candidate: len(_differences(inferred, candidate[1])))
+    differing = ", ".join(_differences(inferred, nearest[1]))
     if any_architecture:
-        return _take(found), f"a VRT of its own, most like {nearest[0]}, from which differ: {differing}"
+        return _own_architecture(inferred), f"a VRT of its own, most like {nearest[0]}, from which differ: {differing}"
     _refuse(arrays, nearest, differing)
 
 
 def infer_model(shapes: Shapes) -> dict[str, dict[str, Any]]:
-    """Returns what keys and shapes tell of the `model` section of a configuration: fields of `vrt` and of `spike`.
+    """What keys and shapes tell of the `model` section of a configuration: fields of `vrt` and of `spike`.
 
-    What cannot be told, since a key is missing or a number makes no sense, is left out. Windows are taken to be square.
+    What cannot be inferred, since a key is missing or a number makes no sense, is left out. Windows are taken to be
+    square.
     """
     has_spikes = any(key.startswith("spike_encoder.") for key in shapes)
     backbone = {key.removeprefix("vrt."): shape for key, shape in shapes.items()} if has_spikes else shapes
-    spike: dict[str, Any] = _found(_SPIKE_FIELDS, shapes) if has_spikes else {"fusion": "none"}
-    return {"vrt": _found(_VRT_FIELDS, backbone), "spike": spike}
+    spike: dict[str, Any] = _inferred_fields(_SPIKE_FIELDS, shapes) if has_spikes else {"fusion": "none"}
+    return {"vrt": _inferred_fields(_VRT_FIELDS, backbone), "spike": spike}
 
 
 def _kind(shapes: Shapes) -> str | None:
@@ -78,51 +80,55 @@ def _kind(shapes: Shapes) -> str | None:
     return None
 
 
-def _found(fields: Mapping[str, Callable[[Shapes], Any]], shapes: Shapes) -> dict[str, Any]:
-    found = {}
-    for name, find in fields.items():
+def _inferred_fields(fields: Mapping[str, Callable[[Shapes], Any]], shapes: Shapes) -> dict[str, Any]:
+    inferred = {}
+    for name, infer in fields.items():
         with contextlib.suppress(LookupError, ValueError, ZeroDivisionError):
-            found[name] = find(shapes)
-    return found
+            inferred[name] = infer(shapes)
+    return inferred
 
 
-def _differences(found: Mapping[str, Mapping[str, Any]], model: Mapping[str, Any]) -> list[str]:
-    """The fields in which a model is not what was found."""
-    if found["spike"].get("fusion") != model["spike"]["fusion"]:
+def _differences(inferred: Mapping[str, Mapping[str, Any]], model: Mapping[str, Any]) -> list[str]:
+    """The fields in which a model differs from the inferred one."""
+    if inferred["spike"].get("fusion") != model["spike"]["fusion"]:
         return ["spike.fusion", *_VRT_FIELDS]  # as far away as can be
-    wrong = [f"spike.{name}" for name, value in found["spike"].items() if _plain(model["spike"][name]) != value]
+    differing = [
+        f"spike.{name}" for name, value in inferred["spike"].items() if _hashable(model["spike"][name]) != value
+    ]
     for name in _VRT_FIELDS:
         if name == "deformable_groups" and not model["vrt"]["warp_frames"]:
             continue
-        if _plain(model["vrt"][name]) != found["vrt"].get(name):
-            wrong.append(f"vrt.{name}")
-    return wrong
+        if _hashable(model["vrt"][name]) != inferred["vrt"].get(name):
+            differing.append(f"vrt.{name}")
+    return differing
 
 
-def _plain(value: Any) -> Any:
+def _hashable(value: Any) -> Any:
+    """A list as the tuple that is compared with."""
     return tuple(value) if isinstance(value, list) else value
 
 
-def _take(found: Mapping[str, Mapping[str, Any]]) -> ConvertibleNetwork:
-    """The network as it was found."""
-    missing = _VRT_FIELDS.keys() - found["vrt"].keys() - {"deformable_groups"}
+def _own_architecture(inferred: Mapping[str, Mapping[str, Any]]) -> ConvertibleNetwork:
+    """The network whose fields were inferred."""
+    missing = _VRT_FIELDS.keys() - inferred["vrt"].keys() - {"deformable_groups"}
     if missing:
-        raise InputError(f"the arrays do not tell the network's {', '.join(sorted(missing))}")
+        names = ", ".join(sorted(missing))
+        raise InputError(f"expected arrays that tell the network's {names}, found none that do")
     model = defaults.get_config().model.to_dict()
-    model = model | {part: model[part] | found[part] for part in ("vrt", "spike")}
-    return restorer_network(model, "the network that their shapes tell")
+    model = model | {part: model[part] | inferred[part] for part in ("vrt", "spike")}
+    return restorer_network(model, "the network that its shapes tell")
 
 
 def _refuse(arrays: Mapping[str, Any], nearest: tuple[str, Mapping[str, Any]], differing: str) -> NoReturn:
     """Raises what says how a state dict that is like no named network differs from the nearest."""
     name, _ = nearest
     network = get_network(name)
-    message = f"the network is none that has a name; the nearest is {name}, from which differ: {differing}"
+    named = f"a network that has a name (the nearest is {name}, from which differ: {differing}; --network any takes it)"
     try:
-        check_fit(network.places, network.published_keys(arrays), buffers=network.buffers, network=name)
-    except ConversionError as error:
-        raise ConversionError(f"{message} (--network any takes it as it is); {error.args[0]}", error.details) from None
-    raise InputError(message)
+        check_fit(network.counterparts, network.published_keys(arrays), buffers=network.buffers, network=name)
+    except MismatchError as error:
+        raise MismatchError(named, error.problems) from None
+    raise InputError(f"expected {named}, found another architecture with the same parameters")
 
 
 def _stage(number: int, rest: str) -> str:
@@ -130,7 +136,7 @@ def _stage(number: int, rest: str) -> str:
 
 
 def _count(shapes: Shapes, pattern: str) -> int:
-    """One more than the highest number in the place of `{}`, 0 if there is none."""
+    """One more than the highest number that keys have for `{}`, 0 if none matches."""
     expression = re.compile(re.escape(pattern).replace(r"\{\}", r"(\d+)"))
     return max((int(match[1]) + 1 for key in shapes if (match := expression.match(key))), default=0)
 

@@ -1,6 +1,6 @@
 """Conversion rules: which PyTorch key holds a parameter of ours, and in which layout.
 
-A rule pairs a path of ours ("stages/{i}/reshape/norm/scale") with a PyTorch key ("stage{i+1}.reshape.1.weight").
+A rule pairs a name of ours ("stages.{i}.reshape.norm.scale") with a PyTorch key ("stage{i+1}.reshape.1.weight").
 `{i}` stands for a number; on the PyTorch side it may be multiplied and added to. `{layer}` stands for the blocks that
 we hold stacked on the first axis.
 """
@@ -28,7 +28,7 @@ class Rule:
     """One parameter, or one family of them.
 
     Attributes:
-        ours: path in our parameters, joined by "/".
+        ours: our parameter's dotted name.
         torch: key of the PyTorch state dict.
         layout: einops pattern from theirs to ours, None if they agree.
     """
@@ -38,14 +38,14 @@ class Rule:
     layout: str | None
 
     def pattern(self) -> re.Pattern[str]:
-        """What our paths of the family look like."""
+        """What our names of the family look like."""
         return re.compile(re.sub(r"\\\{(\w)\\\}", r"(?P<\1>\\d+)", re.escape(self.ours)))
 
-    def torch_key(self, path: re.Match[str]) -> str:
-        """The PyTorch key of a path that `pattern` has matched, `{layer}` left open."""
+    def torch_key(self, name: re.Match[str]) -> str:
+        """The PyTorch key of a name that `pattern` has matched, `{layer}` left open."""
 
         def number(field: re.Match) -> str:
-            value = int(path[field["name"]])
+            value = int(name[field["name"]])
             return str(value * int(field["times"] or 1) + int(field["plus"] or 0))
 
         return re.sub(r"\{(?P<name>\w)(?:\*(?P<times>\d+))?(?:\+(?P<plus>\d+))?\}", number, self.torch)
@@ -53,33 +53,33 @@ class Rule:
 
 def linear(ours: str, torch: str, layout: str = LINEAR) -> tuple[Rule, ...]:
     """The rules of a layer with a kernel and a bias."""
-    return Rule(f"{ours}/kernel", f"{torch}.weight", layout), Rule(f"{ours}/bias", f"{torch}.bias", ARRAY)
+    return Rule(f"{ours}.kernel", f"{torch}.weight", layout), Rule(f"{ours}.bias", f"{torch}.bias", ARRAY)
 
 
 def norm(ours: str, torch: str) -> tuple[Rule, ...]:
     """The rules of a layer norm."""
-    return Rule(f"{ours}/scale", f"{torch}.weight", ARRAY), Rule(f"{ours}/bias", f"{torch}.bias", ARRAY)
+    return Rule(f"{ours}.scale", f"{torch}.weight", ARRAY), Rule(f"{ours}.bias", f"{torch}.bias", ARRAY)
 
 
 def nest(ours: str, torch: str, rules: tuple[Rule, ...]) -> tuple[Rule, ...]:
-    """`rules` of a part, below the part's own place; the prefixes bring their separators."""
+    """`rules` of a part, for the network that it is a part of; the prefixes end with their separators."""
     return tuple(replace(rule, ours=ours + rule.ours, torch=torch + rule.torch) for rule in rules)
 
 
 @dataclass(frozen=True)
 class Counterpart:
-    """Where the array of one PyTorch key is among our parameters.
+    """The parameter of ours that holds the array of one PyTorch key.
 
     Attributes:
-        path: our parameter's.
-        ours: our parameter's shape.
+        parameter: its dotted name.
+        parameter_shape: its shape.
         layer: the array's index on the first axis of a stacked parameter, None for another one.
         layout: see `Rule`.
         shape: the array's in PyTorch.
     """
 
-    path: str
-    ours: tuple[int, ...]
+    parameter: str
+    parameter_shape: tuple[int, ...]
     layer: int | None
     layout: str | None
     shape: tuple[int, ...]
@@ -95,26 +95,27 @@ class Counterpart:
 
 
 def find_counterparts(shapes: Mapping[str, tuple[int, ...]], rules: tuple[Rule, ...]) -> dict[str, Counterpart]:
-    """{PyTorch key: place} of all parameters.
+    """{PyTorch key: counterpart} of all parameters.
 
     Args:
-        shapes: of our parameters, by path.
-        rules: of the network; every path has exactly one.
+        shapes: of our parameters, by dotted name.
+        rules: of the network; every name has exactly one.
     """
-    places = {}
+    counterparts = {}
     patterns = [(rule.pattern(), rule) for rule in rules]
-    for path, shape in shapes.items():
-        found = [(rule, match) for pattern, rule in patterns if (match := pattern.fullmatch(path))]
-        assert len(found) == 1, f"{path}: {len(found)} rules"
-        key, layout = found[0][0].torch_key(found[0][1]), found[0][0].layout
+    for name, shape in shapes.items():
+        matches = [(rule, match) for pattern, rule in patterns if (match := pattern.fullmatch(name))]
+        assert len(matches) == 1, f"{name}: {len(matches)} rules"
+        rule, match = matches[0]
+        key, layout = rule.torch_key(match), rule.layout
         if _LAYER not in key:
-            places[key] = Counterpart(path, shape, None, layout, _torch_shape(shape, layout))
+            counterparts[key] = Counterpart(name, shape, None, layout, _torch_shape(shape, layout))
             continue
         for layer in range(shape[0]):
-            places[key.replace(_LAYER, str(layer))] = Counterpart(
-                path, shape, layer, layout, _torch_shape(shape[1:], layout)
+            counterparts[key.replace(_LAYER, str(layer))] = Counterpart(
+                name, shape, layer, layout, _torch_shape(shape[1:], layout)
             )
-    return places
+    return counterparts
 
 
 def _torch_shape(shape: tuple[int, ...], layout: str | None) -> tuple[int, ...]:

@@ -7,9 +7,9 @@ _RESIDUAL_BLOCK = (*linear("conv1", "conv1", CONV_3D), *linear("conv2", "conv2",
 
 def _attention(torch: str) -> tuple[Rule, ...]:
     return (
-        Rule("attention/in_projection/kernel", f"{torch}.in_proj_weight", LINEAR),
-        Rule("attention/in_projection/bias", f"{torch}.in_proj_bias", ARRAY),
-        *linear("attention/out_projection", f"{torch}.out_proj"),
+        Rule("attention.in_projection.kernel", f"{torch}.in_proj_weight", LINEAR),
+        Rule("attention.in_projection.bias", f"{torch}.in_proj_bias", ARRAY),
+        *linear("attention.out_projection", f"{torch}.out_proj"),
     )
 
 
@@ -17,8 +17,8 @@ _TEMPORAL_ATTENTION = (
     *norm("norm1", "ln1"),
     *_attention("attn"),
     *norm("norm2", "ln2"),
-    *linear("mlp/linear1", "mlp.0"),
-    *linear("mlp/linear2", "mlp.2"),
+    *linear("mlp.linear1", "mlp.0"),
+    *linear("mlp.linear2", "mlp.2"),
 )
 
 _FUSE = (
@@ -26,22 +26,22 @@ _FUSE = (
     *norm("norm_spikes", "ln_kv"),
     *_attention("attn.attn"),
     *norm("norm_mlp", "ln_ffn"),
-    *linear("mlp/linear1", "ffn.0"),
-    *linear("mlp/linear2", "ffn.2"),
+    *linear("mlp.linear1", "ffn.0"),
+    *linear("mlp.linear2", "ffn.2"),
 )
 
 
 def spike_branch_rules(*, scales: int) -> tuple[Rule, ...]:
     """The rules of a cross-attention spike branch whose encoder has `scales` scales."""
     encoder = (
-        *linear("scales/0/entry", "in_proj", CONV_3D),
-        *nest("scales/0/residual_blocks/{j}/", "res0.{j}.", _RESIDUAL_BLOCK),
+        *linear("scales.0.entry", "in_proj", CONV_3D),
+        *nest("scales.0.residual_blocks.{j}.", "res0.{j}.", _RESIDUAL_BLOCK),
     )
     for scale in range(1, scales):
-        encoder += linear(f"scales/{scale}/entry", f"downs.{scale - 1}", CONV_3D)
-        encoder += nest(f"scales/{scale}/residual_blocks/{{j}}/", f"residuals.{scale - 1}.{{j}}.", _RESIDUAL_BLOCK)
+        encoder += linear(f"scales.{scale}.entry", f"downs.{scale - 1}", CONV_3D)
+        encoder += nest(f"scales.{scale}.residual_blocks.{{j}}.", f"residuals.{scale - 1}.{{j}}.", _RESIDUAL_BLOCK)
     return (
-        *nest("encoder/", "spike_encoder.", encoder),
-        *nest("temporal_attention/{i}/", "spike_temporal_sa.blocks.{i}.", _TEMPORAL_ATTENTION),
-        *nest("fuse_blocks/{i}/", "cross_attn_fuse.fuse_blocks.{i}.", _FUSE),
+        *nest("encoder.", "spike_encoder.", encoder),
+        *nest("temporal_attention.{i}.", "spike_temporal_sa.blocks.{i}.", _TEMPORAL_ATTENTION),
+        *nest("fuse_blocks.{i}.", "cross_attn_fuse.fuse_blocks.{i}.", _FUSE),
     )

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from einops import rearrange
 
+from spikejax.errors import InputError
+
 
 @dataclass(frozen=True)
 class StoredArray:
@@ -15,7 +17,7 @@ class StoredArray:
     Attributes:
         shape: of the array.
         dtype: of the array.
-        read: returns its numbers.
+        read: reads its numbers.
     """
 
     shape: tuple[int, ...]
@@ -36,6 +38,11 @@ class StoredArray:
         before, after = (side.split() for side in layout.split("->"))
         shape = tuple(self.shape[before.index(axis)] for axis in after)
         return StoredArray(shape, self.dtype, lambda: rearrange(self.read(), layout))
+
+
+def damaged_file(path: Any, reason: object) -> InputError:
+    """The error that says that a file of weights is damaged, and how."""
+    return InputError(f"expected a whole file of weights, found damage ({reason}): {path}")
 
 
 def stored(array: np.ndarray) -> StoredArray:

@@ -18,6 +18,7 @@ import numpy as np
 from spikejax.errors import InputError
 
 from .pickles import STORAGE_DTYPES, PersistentLoad, Storage, StorageType, load_pickle
+from .stored_arrays import damaged_file
 
 LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 _LEGACY_PROTOCOL = 1001
@@ -26,7 +27,7 @@ _ALIGNMENT = 64  # bytes; PyTorch aligns storages so that they can be mapped
 
 
 def read_zip(path: Path) -> Any:
-    """Returns what a zip archive of `torch.save` holds, tensors as `StoredArray`.
+    """What a zip archive of `torch.save` holds, tensors as `StoredArray`.
 
     Raises:
         InputError: it is damaged, no file of `torch.save`, or asks for more than weights.
@@ -41,11 +42,13 @@ def read_zip(path: Path) -> Any:
             if folder + "constants.pkl" in entries:
                 raise InputError(f"expected weights, found a program (TorchScript); save its state_dict(): {path}")
             if folder + "byteorder" in entries and archive.read(folder + "byteorder") != b"little":
-                raise InputError(f"{path} was written on a big-endian machine, which is not supported")
+                raise InputError(
+                    f"expected a file of a little-endian machine, found one of a big-endian machine: {path}"
+                )
             with archive.open(pickles[0]) as file:
                 return load_pickle(file, path, _storages_of_zip(path, folder, entries))
     except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError, RuntimeError) as error:
-        raise InputError(f"{path} is damaged: {error}") from error
+        raise damaged_file(path, error) from error
 
 
 def _storages_of_zip(path: Path, folder: str, entries: Mapping[str, zipfile.ZipInfo]) -> PersistentLoad:
@@ -65,7 +68,7 @@ def _storages_of_zip(path: Path, folder: str, entries: Mapping[str, zipfile.ZipI
                 position = entry.header_offset + _LOCAL_HEADER + lengths
                 numbers = _read_numbers(file, position + start * dtype.itemsize, dtype, stop - start)
             if (start, stop) == (0, size) and zlib.crc32(numbers.view(np.uint8).data) != entry.CRC:
-                raise InputError(f"{path} is damaged: the checksum of storage {key} is wrong")
+                raise damaged_file(path, f"the checksum of storage {key} is wrong")
             return numbers
 
         return Storage(dtype, size, read)
@@ -77,7 +80,7 @@ def _read_numbers(file: IO[bytes], position: int, dtype: np.dtype, count: int) -
     file.seek(position)
     data = file.read(count * dtype.itemsize)
     if len(data) < count * dtype.itemsize:
-        raise InputError(f"{file.name} is damaged: it ends within a tensor")
+        raise damaged_file(file.name, "it ends within a tensor")
     return np.frombuffer(data, dtype)
 
 
@@ -94,7 +97,7 @@ def is_legacy(file: IO[bytes]) -> bool:
 
 
 def read_legacy(path: Path) -> Any:
-    """Returns what a file of `torch.save` from before PyTorch 1.6 holds, tensors as `StoredArray`.
+    """What a file of `torch.save` from before PyTorch 1.6 holds, tensors as `StoredArray`.
 
     Raises:
         InputError: it is damaged, or asks for more than weights.
@@ -118,10 +121,10 @@ def read_legacy(path: Path) -> Any:
         load_pickle(file, path)  # the magic number
         version = load_pickle(file, path)
         if version != _LEGACY_PROTOCOL:
-            raise InputError(f"{path} has the version {version} of torch.save, expected {_LEGACY_PROTOCOL}")
+            raise InputError(f"expected version {_LEGACY_PROTOCOL} of torch.save, found {version}: {path}")
         machine = load_pickle(file, path)
         if isinstance(machine, dict) and machine.get("little_endian") is False:
-            raise InputError(f"{path} was written on a big-endian machine, which is not supported")
+            raise InputError(f"expected little-endian numbers, found big-endian ones: {path}")
         value = load_pickle(file, path, find)
         keys = load_pickle(file, path)
         _locate(file, path, keys, types, positions)
@@ -136,11 +139,11 @@ def _locate(file: IO[bytes], path: Path, keys: Any, types: Mapping[str, np.dtype
         size = int.from_bytes(size_field, "little", signed=True)
         dtype = types.get(str(key))
         if dtype is None or len(size_field) < 8 or size < 0 or file.tell() + size * dtype.itemsize > end:
-            raise InputError(f"{path} is damaged: storage {key} is cut off or unknown")
+            raise damaged_file(path, f"storage {key} is cut off or unknown")
         positions[str(key)] = file.tell()
         file.seek(size * dtype.itemsize, os.SEEK_CUR)
     if missing := types.keys() - positions.keys():
-        raise InputError(f"{path} is damaged: the storages {', '.join(sorted(missing))} are missing")
+        raise damaged_file(path, f"the storages {', '.join(sorted(missing))} are missing")
 
 
 def write_torch(path: Path, state_dict: Mapping[str, Any], *, wrapper: str | None = None) -> None:

@@ -18,56 +18,56 @@ _MLP = (*linear("fc11", "fc11"), *linear("fc12", "fc12"), *linear("fc2", "fc2"))
 
 _BLOCK = (
     *norm("norm1", "norm1"),
-    *linear("attention/qkv_self", "attn.qkv_self"),
-    *linear("attention/qkv_mutual", "attn.qkv_mut"),
-    *linear("attention/projection", "attn.proj"),
-    Rule("attention/relative_bias", f"attn.{_TABLE}", ARRAY),
+    *linear("attention.qkv_self", "attn.qkv_self"),
+    *linear("attention.qkv_mutual", "attn.qkv_mut"),
+    *linear("attention.projection", "attn.proj"),
+    Rule("attention.relative_bias", f"attn.{_TABLE}", ARRAY),
     *norm("norm2", "norm2"),
-    *nest("mlp/", "mlp.", _MLP),
+    *nest("mlp.", "mlp.", _MLP),
 )
 
 _ALIGNMENT = (
     Rule("kernel", "weight", CONV),
     Rule("bias", "bias", ARRAY),
-    *linear("offset_convolutions/{j}", "conv_offset.{j*2}", CONV),
+    *linear("offset_convolutions.{j}", "conv_offset.{j*2}", CONV),
     *linear("offset_projection", "conv_offset.6", CONV),
 )
 
 _STAGE = (
-    *norm("reshape/norm", "reshape.1"),
-    *linear("reshape/linear", "reshape.2"),
-    *nest("mutual_group/blocks/", "residual_group1.blocks.{layer}.", _BLOCK),
+    *norm("reshape.norm", "reshape.1"),
+    *linear("reshape.linear", "reshape.2"),
+    *nest("mutual_group.blocks.", "residual_group1.blocks.{layer}.", _BLOCK),
     *linear("mutual_linear", "linear1"),
-    *nest("self_group/blocks/", "residual_group2.blocks.{layer}.", _BLOCK),
+    *nest("self_group.blocks.", "residual_group2.blocks.{layer}.", _BLOCK),
     *linear("self_linear", "linear2"),
-    *nest("warping/alignment/", "pa_deform.", _ALIGNMENT),
-    *nest("warping/fuse/", "pa_fuse.", _MLP),
+    *nest("warping.alignment.", "pa_deform.", _ALIGNMENT),
+    *nest("warping.fuse.", "pa_fuse.", _MLP),
 )
 
-SPYNET = linear("levels/{i}/convolutions/{j}", "basic_module.{i}.basic_module.{j*2}", CONV)
+SPYNET = linear("levels.{i}.convolutions.{j}", "basic_module.{i}.basic_module.{j*2}", CONV)
 
 _BODY = (
-    *nest("spynet/", "spynet.", SPYNET),
+    *nest("spynet.", "spynet.", SPYNET),
     *linear("conv_first", "conv_first", CONV_IN_SPACE),
-    *nest("stages/{i}/", "stage{i+1}.", _STAGE),
+    *nest("stages.{i}.", "stage{i+1}.", _STAGE),
     *norm("reconstruction_norm", "stage8.0.1"),
     *linear("reconstruction_linear", "stage8.0.2"),
-    *nest("reconstruction_groups/{i}/group/blocks/", "stage8.{i+1}.residual_group.blocks.{layer}.", _BLOCK),
-    *linear("reconstruction_groups/{i}/linear", "stage8.{i+1}.linear"),
+    *nest("reconstruction_groups.{i}.group.blocks.", "stage8.{i+1}.residual_group.blocks.{layer}.", _BLOCK),
+    *linear("reconstruction_groups.{i}.linear", "stage8.{i+1}.linear"),
     *norm("norm", "norm"),
     *linear("linear_after_body", "conv_after_body"),
 )
 
 # The heads share names of ours and differ in theirs.
-_PICTURE = linear("head/conv_last", "conv_last", CONV_IN_SPACE)
+_PICTURE = linear("head.conv_last", "conv_last", CONV_IN_SPACE)
 _UPSCALING = (
-    *linear("head/conv_before_upsample", "conv_before_upsample.0", CONV_IN_SPACE),
-    *linear("head/shuffles/{i}", "upsample.{i*5}", CONV_IN_SPACE),
+    *linear("head.conv_before_upsample", "conv_before_upsample.0", CONV_IN_SPACE),
+    *linear("head.shuffles.{i}", "upsample.{i*5}", CONV_IN_SPACE),
     *_PICTURE,
 )
 _INTERPOLATION = (
-    *linear("head/linear_fuse", "linear_fuse", LINEAR_1X1),
-    *linear("head/conv_last", "conv_last", CONV),
+    *linear("head.linear_fuse", "linear_fuse", LINEAR_1X1),
+    *linear("head.conv_last", "conv_last", CONV),
 )
 
 
@@ -82,7 +82,7 @@ def vrt_rules(*, upscale: int, warp_frames: int) -> tuple[Rule, ...]:
     return (
         *_BODY,
         *_UPSCALING,
-        *linear("head/conv_after_upsample", f"upsample.{5 * shuffles}", CONV_IN_SPACE),
+        *linear("head.conv_after_upsample", f"upsample.{5 * shuffles}", CONV_IN_SPACE),
     )
 
 
@@ -94,8 +94,8 @@ def spynet_buffers() -> dict[str, Buffer]:
     }
 
 
-def attention_buffers(model: nnx.Module, places: Mapping[str, Counterpart]) -> dict[str, Buffer]:
-    """What every attention of `model` knows of its window of N tokens and its C features.
+def attention_buffers(model: nnx.Module, counterparts: Mapping[str, Counterpart]) -> dict[str, Buffer]:
+    """What every attention of `model` keeps of its window of N tokens and its C features.
 
     `relative_position_index` is int64 [N, N]. `position_bias` is float32 [1, N, C], the encoding of one frame for both,
     and only where there is mutual attention. The specification names them without shapes; these are what the
@@ -103,18 +103,18 @@ def attention_buffers(model: nnx.Module, places: Mapping[str, Counterpart]) -> d
 
     Args:
         model: may be shapes alone.
-        places: of its parameters, by PyTorch key.
+        counterparts: of its parameters, by PyTorch key.
     """
     attentions = {
-        "/".join(map(str, path)): module
+        ".".join(map(str, path)): module
         for path, module in nnx.iter_graph(model)
         if isinstance(module, WindowAttention)
     }
     buffers = {}
-    for key, place in places.items():
+    for key, counterpart in counterparts.items():
         if not key.endswith(_TABLE):
             continue
-        attention = attentions[place.path.rpartition("/")[0]]
+        attention = attentions[counterpart.parameter.rpartition(".")[0]]
         tokens, prefix = int(np.prod(attention.window)), key.removesuffix(_TABLE)
         index = partial(_index, attention.window)
         buffers[f"{prefix}relative_position_index"] = Buffer((tokens, tokens), np.dtype(np.int64), index)

@@ -45,7 +45,7 @@ print(installed.load_module("configs.vrt") is spikejax.configs.vrt)
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.splitlines() == [
         f"spikejax.configs.quickstart spikejax.configs {ROOT / 'configs' / 'quickstart.py'}",
-        "spikejax.convert.__main__ spikejax.convert.networks",
+        "spikejax.convert.__main__ spikejax.convert.convertible_networks",
         "True",
         "True",
     ]

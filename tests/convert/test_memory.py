@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from convert.array_files import read_arrays, write_arrays
-from convert.networks import get_network
+from convert.convertible_networks import get_network
 from convert.stored_arrays import StoredArray
 
 # Prints by how many bytes the memory of the process (resident pages of all kinds, mapped files among them) has at most
@@ -43,7 +43,7 @@ def test_a_conversion_takes_less_than_twice_the_file(tmp_path: Path) -> None:
     def make(shape: tuple[int, ...]) -> StoredArray:
         return StoredArray(shape, np.dtype(np.float32), lambda: random.random(shape, np.float32))
 
-    write_arrays(theirs, {key: make(place.shape) for key, place in get_network("006").places.items()})
+    write_arrays(theirs, {key: make(own.shape) for key, own in get_network("006").counterparts.items()})
     size = theirs.stat().st_size
     assert size > 70e6
     there = memory_of("to-jax", "--network", "006", "--input", theirs, "--output", ours)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from convert.array_files import read_arrays, write_arrays
-from convert.networks import ConvertibleNetwork
+from convert.convertible_networks import ConvertibleNetwork
 
 _LAST = "basic_module.5.basic_module.8.bias"
 torch = pytest.importorskip("torch", reason="PyTorch is not installed: committed files stand for it")

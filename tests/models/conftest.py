@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from convert.networks import restorer_from_torch
 from spikejax.models.fusion import SpikeBranchConfig
 from spikejax.models.restorer import Restorer
 from spikejax.models.vrt import VRTConfig
+from tests.models.parameters import restorer_from_torch
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 

@@ -5,13 +5,13 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
+import jax
 import numpy as np
 from flax import nnx
-from ml_collections import ConfigDict
 
 from spikejax.config.networks import PUBLISHED, SPIKE_VARIANTS, published_model, spike_model
 from spikejax.errors import InputError
-from spikejax.io.weights import Weights, flatten_params, nest_params
+from spikejax.io.weights import MismatchError, Weights, compare, flatten_params, nest_params
 from spikejax.models.fusion import ENCODER_SCALES
 from spikejax.models.restorer import Restorer, build_restorer
 from spikejax.models.spynet import SpyNet
@@ -34,7 +34,7 @@ class ConvertibleNetwork:
         name: for messages.
         kind: of `Weights`.
         model: the `model` section of its configuration, None if the kind says everything.
-        places: of all parameters, by PyTorch key.
+        counterparts: of all parameters, by PyTorch key.
         buffers: what its PyTorch form keeps beside them, by key.
         copies: keys of its PyTorch form that hold the same as another key.
     """
@@ -42,7 +42,7 @@ class ConvertibleNetwork:
     name: str
     kind: str
     model: dict[str, Any] | None
-    places: Mapping[str, Counterpart]
+    counterparts: Mapping[str, Counterpart]
     buffers: Mapping[str, Buffer]
     copies: Mapping[str, str] = field(default_factory=dict)
 
@@ -50,34 +50,30 @@ class ConvertibleNetwork:
         """The weights that a state dict holds.
 
         Raises:
-            ConversionError: they do not fit; the error lists all that is wrong.
+            MismatchError: they do not fit; the error lists all that is wrong.
         """
         arrays = self.published_keys(arrays)
-        filled = from_torch(self.places, arrays, buffers=self.buffers, network=self.name)
-        params = nest_params({path.replace("/", "."): array for path, array in filled.items()})
-        return Weights(self.kind, self.model, params)
+        params = from_torch(self.counterparts, arrays, buffers=self.buffers, network=self.name)
+        return Weights(self.kind, self.model, nest_params(params))
 
     def to_torch(self, weights: Weights, *, dtype: np.dtype) -> dict[str, Any]:
         """The PyTorch state dict of `weights`, which has the parameters of this network; see `transfer.to_torch`.
 
         Raises:
-            InputError: it has others.
+            MismatchError: they have other parameters.
         """
-        params = {name.replace(".", "/"): array for name, array in flatten_params(weights.params).items()}
-        expected = {place.path: place.ours for place in self.places.values()}
-        wrong = [
-            name
-            for name in sorted(expected.keys() | params.keys())
-            if name not in expected or name not in params or params[name].shape != expected[name]
-        ]
-        if wrong:
-            names = ", ".join(name.replace("/", ".") for name in wrong)
-            raise InputError(f"the weights are not those of {self.name}, as they say; what differs: {names}")
-        state_dict = to_torch(self.places, params, buffers=self.buffers, dtype=dtype)
+        params = flatten_params(weights.params)
+        wanted = {
+            counterpart.parameter: jax.ShapeDtypeStruct(counterpart.parameter_shape, np.float32)
+            for counterpart in self.counterparts.values()
+        }
+        if problems := compare(params, wanted):
+            raise MismatchError(f"the parameters of {self.name}", problems)
+        state_dict = to_torch(self.counterparts, params, buffers=self.buffers, dtype=dtype)
         return state_dict | {key: state_dict[other] for key, other in self.copies.items()}
 
     def published_keys(self, arrays: Mapping[str, Any]) -> Mapping[str, Any]:
-        """`arrays` by the keys that `places` has, where other programs have other keys for the same."""
+        """`arrays` by the keys that `counterparts` has, where other programs have other keys for the same."""
         if self.kind in PERCEPTUAL:
             return PERCEPTUAL[self.kind].published_keys(arrays)
         if self.model is not None and self.model["spike"]["fusion"] != "none":
@@ -92,13 +88,13 @@ def network_names() -> tuple[str, ...]:
 
 @cache
 def get_network(name: str) -> ConvertibleNetwork:
-    """Returns the network of that name; finding out its shapes takes seconds, once.
+    """The network of that name; finding out its shapes takes seconds, once.
 
     Raises:
         InputError: there is none.
     """
     if name not in network_names():
-        raise InputError(f"expected a network, one of {', '.join(network_names())}; got {name!r}")
+        raise InputError(f"expected a network, one of {', '.join(network_names())}, found {name!r}")
     if name == "spynet":
         return _spynet()
     if name in PERCEPTUAL:
@@ -107,10 +103,10 @@ def get_network(name: str) -> ConvertibleNetwork:
 
 
 def model_section(name: str) -> dict[str, Any]:
-    """Returns the `model` section of the configuration of a VRT or a variant of the spike design."""
+    """The `model` section of the configuration of a VRT or a variant of the spike design."""
     if name.startswith(SPIKE_PREFIX):
-        return _plain(spike_model(name.removeprefix(SPIKE_PREFIX)))
-    return _plain(published_model(name))
+        return spike_model(name.removeprefix(SPIKE_PREFIX)).to_dict()
+    return published_model(name).to_dict()
 
 
 def restorers() -> Iterator[tuple[str, dict[str, Any]]]:
@@ -120,27 +116,27 @@ def restorers() -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def network_of(weights: Weights) -> ConvertibleNetwork:
-    """Returns the network that weights of ours are for."""
+    """The network that weights of ours are for."""
     if weights.kind == "spynet":
         return _spynet()
     if weights.kind in PERCEPTUAL:
         return _perceptual(PERCEPTUAL[weights.kind])
     if weights.model is None:
-        raise InputError("the weights do not say of which model they are")
+        raise InputError(f"expected weights with the model that they are of, found {weights.kind} without one")
     return restorer_network(weights.model, "the network they say they are for")
 
 
 def restorer_network(model: dict[str, Any], name: str) -> ConvertibleNetwork:
-    """Returns the network that the `model` section of a configuration describes."""
+    """The network that the `model` section of a configuration describes."""
     if model["spike"]["fusion"] == "concat":
         raise InputError(f"{name}: no PyTorch form of Concat1x1PreTMSA is known")
     restorer = nnx.eval_shape(lambda: build_restorer(model, rngs=nnx.Rngs(0)))
-    places = find_counterparts(_shapes(restorer), restorer_rules(restorer))
-    buffers = attention_buffers(restorer, places)
+    counterparts = find_counterparts(parameter_shapes(restorer), restorer_rules(restorer))
+    buffers = attention_buffers(restorer, counterparts)
     if restorer.vrt.spynet is not None:
         prefix = "spynet." if restorer.spike_branch is None else "vrt.spynet."
         buffers |= {prefix + key: buffer for key, buffer in spynet_buffers().items()}
-    return ConvertibleNetwork(name, "restorer", model, places, buffers)
+    return ConvertibleNetwork(name, "restorer", model, counterparts, buffers)
 
 
 def restorer_rules(model: Restorer) -> tuple[Rule, ...]:
@@ -148,19 +144,9 @@ def restorer_rules(model: Restorer) -> tuple[Rule, ...]:
     config = model.vrt.config
     backbone = vrt_rules(upscale=config.upscale, warp_frames=config.warp_frames)
     if model.spike_branch is None:
-        return nest("vrt/", "", backbone)
+        return nest("vrt.", "", backbone)
     branch = spike_branch_rules(scales=ENCODER_SCALES)
-    return (*nest("vrt/", "vrt.", backbone), *nest("spike_branch/", "", branch))
-
-
-def restorer_from_torch(model: Restorer, arrays: Mapping[str, Any]) -> nnx.State:
-    """The parameters of `model` with the values of a PyTorch state dict; see `transfer.from_torch`."""
-    state = nnx.state(model, nnx.Param)
-    places = find_counterparts(_shapes(model), restorer_rules(model))
-    filled = from_torch(places, arrays, buffers=attention_buffers(model, places), network="the network")
-    return nnx.from_flat_state(
-        [(path, variable.replace(filled["/".join(map(str, path))])) for path, variable in nnx.to_flat_state(state)]
-    )
+    return (*nest("vrt.", "vrt.", backbone), *nest("spike_branch.", "", branch))
 
 
 def _spike_variants() -> tuple[str, ...]:
@@ -169,22 +155,20 @@ def _spike_variants() -> tuple[str, ...]:
 
 
 def _spynet() -> ConvertibleNetwork:
-    places = find_counterparts(_shapes(nnx.eval_shape(lambda: SpyNet(rngs=nnx.Rngs(0)))), SPYNET)
-    return ConvertibleNetwork("spynet", "spynet", None, places, spynet_buffers())
+    shapes = parameter_shapes(nnx.eval_shape(lambda: SpyNet(rngs=nnx.Rngs(0))))
+    return ConvertibleNetwork("spynet", "spynet", None, find_counterparts(shapes, SPYNET), spynet_buffers())
 
 
 def _perceptual(network: Perceptual) -> ConvertibleNetwork:
-    places = find_counterparts(_shapes(nnx.eval_shape(lambda: network.make(nnx.Rngs(0)))), network.rules)
-    return ConvertibleNetwork(network.kind, network.kind, None, places, network.buffers, network.copies)
+    shapes = parameter_shapes(nnx.eval_shape(lambda: network.make(nnx.Rngs(0))))
+    counterparts = find_counterparts(shapes, network.rules)
+    return ConvertibleNetwork(network.kind, network.kind, None, counterparts, network.buffers, network.copies)
 
 
-def _shapes(model: nnx.Module) -> dict[str, tuple[int, ...]]:
+def parameter_shapes(model: nnx.Module) -> dict[str, tuple[int, ...]]:
+    """{dotted name: shape} of the parameters of a network, which may be shapes alone."""
     flat = nnx.to_flat_state(nnx.state(model, nnx.Param))
-    return {"/".join(map(str, path)): tuple(variable.shape) for path, variable in flat}
-
-
-def _plain(section: ConfigDict) -> dict[str, Any]:
-    return section.to_dict()
+    return {".".join(map(str, path)): tuple(variable.shape) for path, variable in flat}
 
 
 def _below_vrt(arrays: Mapping[str, Any]) -> Mapping[str, Any]:

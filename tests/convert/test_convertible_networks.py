@@ -1,0 +1,75 @@
+"""State dicts of every network to our weights and back."""
+
+import json
+import tracemalloc
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+from flax import nnx
+
+from convert.array_files import read_arrays, write_arrays
+from convert.convertible_networks import ConvertibleNetwork, get_network, network_names, network_of, restorers
+from convert.recognize import recognize
+from spikejax.errors import InputError
+from spikejax.io.weights import read_weights, write_weights
+from spikejax.models.restorer import build_restorer
+from tests.convert.arrays import assert_same, split_buffers
+from tests.models.conftest import golden_weights, read_manifest
+
+FLOAT32 = np.dtype(np.float32)
+TINY = ("tiny_interp", "tiny_sr_pa6", "tiny_spike")
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_round_trips_are_bitwise(tmp_path: Path, name: str) -> None:
+    """Catches a layout that is not undone, an order of layers, a dtype, and weights that a file changes."""
+    arrays = golden_weights().make_state_dict(read_manifest(name)["shapes"])
+    network, _ = recognize(arrays, any_architecture=True)
+    write_weights(tmp_path / "weights.safetensors", network.from_torch(arrays))
+    weights = read_weights(tmp_path / "weights.safetensors")
+    # With its buffers, as the original's own state dict has them, too.
+    for _ in range(2):
+        again = network_of(weights)
+        state_dict = again.to_torch(weights, dtype=FLOAT32)
+        parameters, _ = split_buffers(again, state_dict)
+        assert_same({key: parameters[key] for key in arrays}, arrays)
+        assert parameters.keys() == arrays.keys()
+        weights = again.from_torch(state_dict)
+
+
+def test_both_residual_forms() -> None:
+    """Catches weights that forget which form of the fusion they are for; their arrays do not tell."""
+    sections = dict(restorers())
+    assert sections["spike:baseline"]["spike"]["residual"] == "features"
+    assert sections["spike:normalized_query"]["spike"]["residual"] == "normalized_query"
+    assert "spike:concat" not in network_names()
+    with pytest.raises(InputError, match="spike:baseline, spike:normalized_query, .*, found 'spike:concat'"):
+        get_network("spike:concat")
+
+
+def test_converted_weights_build_the_network() -> None:
+    """Catches a tree of parameters that nnx.merge does not take, and float64 that stays."""
+    arrays = golden_weights().make_state_dict(read_manifest("tiny_interp")["shapes"])
+    arrays["conv_last.bias"] = arrays["conv_last.bias"].astype(np.float64)
+    network, _ = recognize(arrays, any_architecture=True)
+    weights = network.from_torch(arrays)
+    model = json.loads(json.dumps(weights.model))
+    graphdef, state = nnx.split(nnx.eval_shape(lambda: build_restorer(model, rngs=nnx.Rngs(0))))
+    expected = jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), nnx.to_pure_dict(state))
+    assert jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), weights.params) == expected
+    assert nnx.merge(graphdef, weights.params).vrt.config.window == (4, 8, 8)
+
+
+def test_memory(tmp_path: Path, spynet: ConvertibleNetwork, flow_weights: dict[str, np.ndarray]) -> None:
+    """Catches arrays that are all read before they are needed, or copied whole on their way."""
+    path = tmp_path / "spynet.pth"
+    write_arrays(path, flow_weights)
+    tracemalloc.start()
+    try:
+        write_weights(tmp_path / "weights.safetensors", spynet.from_torch(read_arrays(path)))
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 1.5 * path.stat().st_size
