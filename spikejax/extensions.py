@@ -14,7 +14,7 @@ import difflib
 import importlib
 import importlib.util
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar
@@ -57,6 +57,25 @@ def find_entry(table: Mapping[str, Entry], name: str, *, key: str, kind: Any = o
         expected = getattr(kind, "__name__", str(kind))
         raise InputError(f"{key}: expected {expected}, found {type(entry).__name__}: {name}")
     return entry
+
+
+def find_entries(table: Mapping[str, Entry], names: Iterable[str], *, key: str, kind: Any = object) -> dict[str, Entry]:
+    """The entries called `names`, in their order, by what they are called elsewhere: NAME, of a `FILE.py:NAME`.
+
+    Args:
+        table, key, kind: see `find_entry`.
+        names: keys of `table`, or code.
+
+    Raises:
+        InputError: see `find_entry`; or two would be called the same, of which one may be an entry of the table.
+    """
+    entries: dict[str, Entry] = {}
+    for name in names:
+        short = name.rpartition(":")[2]
+        if short in entries or (is_code(name) and short in table):
+            raise InputError(f"{key}: expected different names, found {short} twice: {name}")
+        entries[short] = find_entry(table, name, key=key, kind=kind)
+    return entries
 
 
 def _run_file(path: Path, key: str) -> ModuleType:

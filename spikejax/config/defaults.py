@@ -16,6 +16,7 @@ def get_config() -> ConfigDict:
             data=_data(),
             optimizer=_optimizer(),
             loss=dict(
+                terms=("charbonnier", "perceptual"),  # what is added up; or FILE.py:NAME
                 charbonnier_epsilon=1e-3,  # in units of the picture's range [0, 1]
                 perceptual_weight=0.1,  # of the difference of VGG's features (relu3_3); 0 = none
                 perceptual_network="vgg19",  # or "vgg16"

@@ -3,7 +3,7 @@
 import dataclasses
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -17,7 +17,7 @@ from spikejax.models.traits import NetworkTraits
 from spikejax.planning.hlo import parse
 from spikejax.planning.topology import Topology
 from spikejax.planning.traffic import Traffic, measure_traffic
-from spikejax.quality.losses import charbonnier
+from spikejax.training.objective import make_loss
 from spikejax.training.program import describe_program
 from spikejax.training.step import Build
 
@@ -90,13 +90,20 @@ class StepPlan:
         return self.memory is not None and self.memory.total <= self.available
 
 
-def plan_step(config: ConfigDict, topology: Topology, *, build: Build = build_restorer) -> StepPlan:
+def plan_step(
+    config: ConfigDict,
+    topology: Topology,
+    *,
+    build: Build = build_restorer,
+    note: Callable[[str], None] = lambda text: None,
+) -> StepPlan:
     """Returns the plan of the training step that `config` describes, on all devices of `topology`.
 
     Args:
         config: see `spikejax.config.defaults`; mesh and batch size as they shall be.
         topology: the devices.
         build: makes the network.
+        note: told, in one line, of terms of the loss that are left out.
 
     Raises:
         InputError: the mesh does not fit the devices, or the batch the mesh.
@@ -104,17 +111,14 @@ def plan_step(config: ConfigDict, topology: Topology, *, build: Build = build_re
     started = time.monotonic()
     program = describe_program(config, build=build, devices=topology.devices)
     mesh, abstract = program.mesh, program.abstract
-
-    def loss(recon: jax.Array, sharp: jax.Array) -> jax.Array:
-        return charbonnier(recon, sharp, epsilon=config.loss.charbonnier_epsilon)
-
-    train_step: Any = program.train_step(loss)
+    loss = make_loss(config.loss, note=note, abstract=True)
+    train_step: Any = program.train_step()
     forward: Any = program.forward()
     batch = _abstract_batch(config, program.network.traits, sharding.batch_sharding(mesh))
     forward_traced = forward.trace(abstract.params, batch["input"], batch.get("voxels"))
     recon = jax.tree.leaves(forward_traced.out_info)[0]
     batch["sharp"] = jax.ShapeDtypeStruct(recon.shape, jnp.float32, sharding=sharding.batch_sharding(mesh))
-    traced = train_step.trace(abstract, batch)
+    traced = train_step.trace(abstract, batch, loss)
     compiled, refusal = _compile(traced)
 
     count = len(topology.devices)

@@ -21,7 +21,7 @@ import numpy as np
 from jaxtyping import Float, Float64, UInt8
 
 from spikejax.errors import InputError
-from spikejax.extensions import find_entry, is_code
+from spikejax.extensions import find_entries
 
 Picture = UInt8[np.ndarray, "h w 3"]
 # (a picture, the true one) -> how near they are
@@ -142,17 +142,13 @@ def open_metrics(
         InputError: there is no such metric, two have one name, or the weights cannot be read.
     """
     opened: dict[str, Distance] = {}
-    for name in names:
-        metric = find_entry(METRICS, name, key=key, kind=Metric)
-        short = name.rpartition(":")[2]
-        if short in opened or (is_code(name) and short in METRICS):
-            raise InputError(f"{key}: expected metrics of different names, found {short} twice: {name}")
+    for name, metric in find_entries(METRICS, names, key=key, kind=Metric).items():
         if metric.distance is not None:
-            opened[short] = metric.distance
+            opened[name] = metric.distance
         elif metric.load is None:
             raise InputError(f"{key}: expected a metric with `distance` or `load`, found neither: {name}")
-        elif path := (weights or {}).get(short):
-            opened[short] = metric.load(path)
+        elif path := (weights or {}).get(name):
+            opened[name] = metric.load(path)
         else:
             without_weights(metric.title)
     return opened

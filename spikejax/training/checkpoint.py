@@ -94,23 +94,22 @@ class Checkpoints:
             self._wait_among_hosts()
             self._last.save(step, args=_state_to_save(state, data_state, skipped=int(state.skipped)))
 
-    def save_not_finite(self, state: TrainState, found: NotFinite, clips: Sequence[str], *, allowed: int) -> Path:
+    def save_not_finite(self, state: TrainState, failed: NotFinite, clips: Sequence[str], *, allowed: int) -> Path:
         """Saves the state that a batch made no finite loss or gradient of; returns the folder.
 
         Moved to checkpoints/last, it is what does that batch again. A JSON file beside it says what happened.
 
         Args:
             state: as it was before that update.
-            found: the update.
+            failed: the update.
             clips: sequence and frames of its clips.
             allowed: updates that were left out before it.
         """
-        step = found.update - 1
+        step = failed.update - 1
         with _manager(self._not_finite, *_STATE_ITEMS) as manager:
-            manager.save(step, args=_state_to_save(state, found.data_state, skipped=allowed), force=True)
+            manager.save(step, args=_state_to_save(state, failed.data_state, skipped=allowed), force=True)
         if hosts.is_first():
-            facts = {"update": found.update, "loss": str(found.loss), "gradient_norm": str(found.gradient_norm)}
-            write_json(self._not_finite / f"{step}.json", facts | {"clips": list(clips)})
+            write_json(self._not_finite / f"{step}.json", failed.to_json() | {"clips": list(clips)})
         return self._not_finite / str(step)
 
     def save_best(self, step: int, params: Any, metrics: Mapping[str, float]) -> None:

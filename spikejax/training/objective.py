@@ -1,51 +1,44 @@
 """What training minimises, the sum of the losses that the configuration asks for; and what needs weights to measure."""
 
 from collections.abc import Callable
+from typing import Any
 
-import jax
 from ml_collections import ConfigDict
 
 from spikejax.errors import InputError
-from spikejax.quality.losses import charbonnier, perceptual
+from spikejax.extensions import find_entries
+from spikejax.quality.losses import LOSS_TERMS, LeftOut, Loss, WeightsTerm, as_loss
 from spikejax.quality.metrics import Distance, open_metrics
-from spikejax.quality.perceptual import load_vgg
-from spikejax.training.step import Loss
 
-NETWORKS = ("vgg19", "vgg16")
 # The metric that the best checkpoint is chosen by.
 BEST_BY = "psnr"
 
 
-def make_loss(config: ConfigDict, *, note: Callable[[str], None]) -> Loss:
-    """Returns Charbonnier's loss, and with it the perceptual one where there are weights for it.
+def make_loss(config: ConfigDict, *, note: Callable[[str], None], abstract: bool = False) -> Loss:
+    """The terms of `loss.terms`, without those that are left out.
 
     Args:
         config: the `loss` section.
-        note: told, in one line, if the perceptual term is left out for want of weights.
+        note: told, in one line, of each term that is left out for want of weights.
+        abstract: whether the terms' weights are given as their shapes: nothing is read, and the loss can be compiled
+            but not computed.
 
     Raises:
-        InputError: the network does not exist, or its weights cannot be read.
+        InputError: there is no such term, its weights cannot be read, or no term is left.
     """
-    if config.perceptual_network not in NETWORKS:
-        raise InputError(
-            f"loss.perceptual_network: expected {' or '.join(NETWORKS)}, got {config.perceptual_network!r}"
-        )
-    network = None
-    if config.perceptual_weight and config.perceptual_weights_file:
-        network = load_vgg(config.perceptual_weights_file, config.perceptual_network)
-    elif config.perceptual_weight:
-        note(
-            "loss: without its perceptual term, loss.perceptual_weights_file names no weights of "
-            f"{config.perceptual_network} (python -m convert to-jax makes them)"
-        )
-
-    def loss(recon: jax.Array, sharp: jax.Array) -> jax.Array:
-        value = charbonnier(recon, sharp, epsilon=config.charbonnier_epsilon)
-        if network is not None:
-            value = value + config.perceptual_weight * perceptual(recon, sharp, network=network)
-        return value
-
-    return loss
+    terms: dict[str, Any] = {}
+    for name, factory in find_entries(LOSS_TERMS, config.terms, key="loss.terms", kind=Callable).items():
+        term = factory(config)
+        if isinstance(term, LeftOut):
+            if term.reason:
+                note(term.reason)
+        elif isinstance(term, WeightsTerm) or callable(term):
+            terms[name] = term
+        else:
+            raise InputError(f"loss.terms: expected {name} to make a function, found {type(term).__name__}")
+    if not terms:
+        raise InputError(f"loss.terms: expected a term that acts, found {', '.join(config.terms) or 'none'}")
+    return as_loss(terms, abstract=abstract)
 
 
 def make_metrics(config: ConfigDict, *, note: Callable[[str], None]) -> dict[str, Distance]:

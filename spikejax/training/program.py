@@ -37,17 +37,20 @@ class Program:
         """Returns the state that a run begins with, made where it belongs."""
         return step.create_state(self.network, self.optimizer, self.abstract, zeros=self.zeros)
 
-    def train_step(self, loss: step.Loss) -> Callable[..., Any]:
-        """Returns the compiled update that minimises `loss`, see `make_train_step`."""
+    def train_step(self) -> Callable[..., Any]:
+        """The compiled update, see `make_train_step`."""
         settings = self.config.training
-        return step.make_train_step(
-            *(self.network, self.optimizer, loss, self.abstract),
-            frozen=self.frozen,
+        update = step.Update(
+            self.network,
+            self.optimizer,
+            self.mesh,
+            self.frozen,
             seed=self.config.seed,
             accumulate=settings.accumulate,
             ema_decay=settings.ema_decay,
             skip_not_finite=settings.skip_not_finite,
         )
+        return step.make_train_step(update, self.abstract)
 
     def forward(self) -> Callable[..., jax.Array]:
         """Returns the compiled forward pass, see `make_forward`."""

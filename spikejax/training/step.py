@@ -19,13 +19,13 @@ from jaxtyping import Array, Float
 from spikejax.distributed import sharding
 from spikejax.errors import InputError
 from spikejax.models.traits import NetworkTraits, traits_of
+from spikejax.quality.losses import Loss, evaluate_terms
 
 # (the `model` part of the configuration as a dict, *, rngs) -> network, as spikejax.models.restorer.build_restorer
 Build = Callable[..., nnx.Module]
 # blur, sharp [b,t,h,w,3] in [0,1] (see spikejax.data.datasets.degradation for other tasks than deblurring); voxels
 # [b,t,h',w',k] if the network takes spikes
 Batch = Mapping[str, Array]
-Loss = Callable[[Array, Array], Float[Array, ""]]  # (restored, sharp), both [b,t,h,w,3]
 
 
 @jax.tree_util.register_dataclass
@@ -84,14 +84,16 @@ def abstract_state(
     """
     param_shardings = sharding.parameter_shardings(network.shapes, network.axes, mesh)
     everywhere = sharding.replicated(mesh)
-    place_of = dict(jax.tree_util.tree_leaves_with_path(param_shardings))
+    params = jax.tree.map(_placed, network.shapes, param_shardings)
+    param_of = dict(jax.tree_util.tree_leaves_with_path(params))
 
     def placed_moment(path: jax.tree_util.KeyPath, leaf: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
-        # A moment's path in the optimizer's state ends with the path of its parameter.
+        # A moment's path in the optimizer's state ends with the path of its parameter. Only one of the parameter's own
+        # shape lies like it: factored moments (Adafactor's rows and columns) have fewer dimensions, and are small.
         ends = (path[start:] for start in range(len(path)))
-        return _placed(leaf, next((place_of[end] for end in ends if end in place_of), everywhere))
+        param = next((param_of[end] for end in ends if end in param_of), None)
+        return _placed(leaf, param.sharding if param is not None and param.shape == leaf.shape else everywhere)
 
-    params = jax.tree.map(_placed, network.shapes, param_shardings)
     counter = jax.ShapeDtypeStruct((), jnp.int32, sharding=everywhere)
     return TrainState(
         step=counter,
@@ -131,19 +133,96 @@ def create_state(
     return jax.jit(create, out_shardings=_shardings_of(abstract), compiler_options=options)()
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class Update:
+    """What a batch does to the state: (state, batch, loss) -> (state, metrics), see `make_train_step`.
+
+    Attributes:
+        network: the network.
+        optimizer: the optimizer.
+        mesh: the devices.
+        frozen: tree of bools: which parameters need no gradient. What leads to them alone is not computed.
+        seed: of stochastic depth.
+        accumulate: parts of the batch that are computed one after the other; the gradient is their mean.
+        ema_decay: of the average, if the state has one.
+        skip_not_finite: updates whose loss or gradient is not finite that are left out before all stops.
+    """
+
+    network: NetworkDescription
+    optimizer: optax.GradientTransformation
+    mesh: Mesh
+    frozen: Any
+    seed: int
+    accumulate: int = 1
+    ema_decay: float = 0.0
+    skip_not_finite: int = 0
+
+    def __call__(self, state: TrainState, batch: Batch, loss: Loss) -> tuple[TrainState, dict[str, Array]]:
+        """The state after a batch; and "loss", each of its terms as "loss/NAME", "gradient_norm" and "skipped"."""
+        key = jax.random.fold_in(jax.random.key(self.seed), state.step)
+        differentiate = self._differentiate if self.accumulate == 1 else self._differentiate_in_parts
+        (value, terms), gradient = differentiate(state.params, batch, loss, key)
+        norm = optax.tree.norm(gradient)
+        finite = jnp.isfinite(value) & jnp.isfinite(norm)
+        # Once too many were not finite nothing changes any more, until somebody looks.
+        used = finite & (state.skipped <= self.skip_not_finite)
+        before = (state.params, state.optimizer, state.average)
+        after = self._apply(gradient, state)
+        params, optimizer, average = jax.tree.map(lambda new, old: jnp.where(used, new, old), after, before)
+        skipped = state.skipped + (~finite).astype(jnp.int32)
+        metrics = {"loss": value} | {f"loss/{name}": term for name, term in terms.items()}
+        metrics |= {"gradient_norm": norm, "skipped": skipped}
+        return TrainState(state.step + 1, params, optimizer, average, skipped), metrics
+
+    def _differentiate(self, params: Any, batch: Batch, loss: Loss, key: Array) -> tuple[tuple[Array, Any], Any]:
+        """((the loss, its terms), the gradient by `params`)."""
+
+        def loss_of(params: Any) -> tuple[Float[Array, ""], dict[str, Array]]:
+            params = jax.tree.map(
+                lambda leaf, still: jax.lax.stop_gradient(leaf) if still else leaf, params, self.frozen
+            )
+            restored = nnx.merge(self.network.graph, params)(batch["input"], batch.get("voxels"), key=key)
+            if restored.shape != batch["sharp"].shape:  # a loss would broadcast, and teach something else
+                raise InputError(
+                    f"expected the network to make clips {batch['sharp'].shape} like the sharp ones (batch, frames, "
+                    f"rows, columns, channels), found {restored.shape} of an input {batch['input'].shape}"
+                )
+            return evaluate_terms(loss, restored, batch)
+
+        return jax.value_and_grad(loss_of, has_aux=True)(params)
+
+    def _differentiate_in_parts(
+        self, params: Any, batch: Batch, loss: Loss, key: Array
+    ) -> tuple[tuple[Array, Any], Any]:
+        """The same, as the mean over `accumulate` parts of the batch that are computed one after the other."""
+        # Strided, not cut: every device's part of the batch has its share of each part.
+        strided = jax.tree.map(lambda leaf: rearrange(leaf, "(b part) ... -> part b ...", part=self.accumulate), batch)
+
+        def add(total: Any, part: tuple[Batch, Array]) -> tuple[Any, None]:
+            clips = jax.lax.with_sharding_constraint(part[0], sharding.batch_sharding(self.mesh))
+            one = self._differentiate(params, clips, loss, jax.random.fold_in(key, part[1]))
+            return jax.tree.map(jnp.add, total, one), None
+
+        scalar = jnp.zeros((), jnp.float32)
+        zeros = (scalar, dict.fromkeys(loss, scalar)), jax.tree.map(jnp.zeros_like, params)
+        total, _ = jax.lax.scan(add, zeros, (strided, jnp.arange(self.accumulate)))
+        return jax.tree.map(lambda leaf: leaf / self.accumulate, total)
+
+    def _apply(self, gradient: Any, state: TrainState) -> tuple[Any, Any, Any]:
+        """Parameters, optimizer's state and average after a step along the gradient."""
+        changes, optimizer_state = self.optimizer.update(gradient, state.optimizer, state.params)
+        params = optax.apply_updates(state.params, changes)
+        average = state.average
+        if average is not None:
+            decay = self.ema_decay
+            average = jax.tree.map(lambda old, new: decay * old + (1 - decay) * new, average, params)
+        return params, optimizer_state, average
+
+
 def make_train_step(
-    network: NetworkDescription,
-    optimizer: optax.GradientTransformation,
-    loss: Loss,
-    abstract: TrainState,
-    *,
-    frozen: Any,
-    seed: int,
-    accumulate: int = 1,
-    ema_decay: float = 0.0,
-    skip_not_finite: int = 0,
-) -> Callable[[TrainState, Batch], tuple[TrainState, dict[str, Array]]]:
-    """Returns the compiled update: (state, batch) -> (state, {"loss", "gradient_norm", "skipped"}).
+    update: Update, abstract: TrainState
+) -> Callable[[TrainState, Batch, Loss], tuple[TrainState, dict[str, Array]]]:
+    """The compiled update: (state, batch, loss) -> (state, {"loss", "loss/NAME", ..., "gradient_norm", "skipped"}).
 
     The state given is donated: its memory becomes the new one's, and it must not be used again. Stochastic depth draws
     from (seed, number of the update) alone, so that a continued run draws as the uninterrupted one.
@@ -152,68 +231,20 @@ def make_train_step(
     `skip_not_finite` were skipped no batch does: the state stays as that batch met it until somebody looks.
 
     Args:
-        network: the network.
-        optimizer: the optimizer.
-        loss: of restored and sharp clips.
-        abstract: `abstract_state` of both, for the places.
-        frozen: tree of bools: which parameters need no gradient. What leads to them alone is not computed.
-        seed: of stochastic depth.
-        accumulate: parts of the batch that are computed one after the other; the gradient is their mean.
-        ema_decay: of the average, if the state has one.
-        skip_not_finite: see above.
+        update: what a batch does.
+        abstract: `abstract_state` of its network and optimizer, which says where everything lies.
     """
     shardings = _shardings_of(abstract)
     mesh = shardings.step.mesh
+    everywhere = sharding.replicated(mesh)
 
-    def loss_and_gradient(params: Any, batch: Batch, key: Array) -> tuple[Array, Any]:
-        def loss_of(params: Any) -> Float[Array, ""]:
-            params = jax.tree.map(lambda leaf, still: jax.lax.stop_gradient(leaf) if still else leaf, params, frozen)
-            recon = nnx.merge(network.graph, params)(batch["input"], batch.get("voxels"), key=key)
-            if recon.shape != batch["sharp"].shape:  # a loss would broadcast, and teach something else
-                raise InputError(
-                    f"the network makes clips {recon.shape} of an input {batch['input'].shape}, expected those of the "
-                    f"sharp clips, {batch['sharp'].shape} (batch, frames, rows, columns, channels)"
-                )
-            return loss(recon, batch["sharp"])
-
-        return jax.value_and_grad(loss_of)(params)
-
-    def accumulated(params: Any, batch: Batch, key: Array) -> tuple[Array, Any]:
-        # Strided, not cut: every device's part of the batch has its share of each part.
-        strided = jax.tree.map(lambda leaf: rearrange(leaf, "(b part) ... -> part b ...", part=accumulate), batch)
-
-        def add(total: Any, part: tuple[Batch, Array]) -> tuple[Any, None]:
-            clips = jax.lax.with_sharding_constraint(part[0], sharding.batch_sharding(mesh))
-            found = loss_and_gradient(params, clips, jax.random.fold_in(key, part[1]))
-            return jax.tree.map(jnp.add, total, found), None
-
-        nothing = jax.tree.map(jnp.zeros_like, (jnp.zeros((), jnp.float32), params))
-        total, _ = jax.lax.scan(add, nothing, (strided, jnp.arange(accumulate)))
-        return jax.tree.map(lambda leaf: leaf / accumulate, total)
-
-    def update(state: TrainState, batch: Batch) -> tuple[TrainState, dict[str, Array]]:
-        key = jax.random.fold_in(jax.random.key(seed), state.step)
-        value, gradient = (loss_and_gradient if accumulate == 1 else accumulated)(state.params, batch, key)
-        norm = optax.tree.norm(gradient)
-        changes, optimizer_state = optimizer.update(gradient, state.optimizer, state.params)
-        params = optax.apply_updates(state.params, changes)
-        average = state.average
-        if average is not None:
-            average = jax.tree.map(lambda old, new: ema_decay * old + (1 - ema_decay) * new, average, params)
-        finite = jnp.isfinite(value) & jnp.isfinite(norm)
-        used = finite & (state.skipped <= skip_not_finite)
-        before = (state.params, state.optimizer, state.average)
-        params, optimizer_state, average = jax.tree.map(
-            lambda new, old: jnp.where(used, new, old), (params, optimizer_state, average), before
-        )
-        skipped = state.skipped + (~finite).astype(jnp.int32)
-        after = TrainState(state.step + 1, params, optimizer_state, average, skipped)
-        return after, {"loss": value, "gradient_norm": norm, "skipped": skipped}
+    def train_step(state: TrainState, batch: Batch, loss: Loss) -> tuple[TrainState, dict[str, Array]]:
+        return update(state, batch, loss)
 
     return jax.jit(
-        update,
-        in_shardings=(shardings, sharding.batch_sharding(mesh)),
-        out_shardings=(shardings, sharding.replicated(mesh)),
+        train_step,
+        in_shardings=(shardings, sharding.batch_sharding(mesh), everywhere),
+        out_shardings=(shardings, everywhere),
         donate_argnums=0,
     )
 

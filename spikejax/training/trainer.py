@@ -7,16 +7,17 @@ import numpy as np
 
 from spikejax.distributed import hosts, sharding
 from spikejax.progress import duration
+from spikejax.quality.losses import Loss
 from spikejax.quality.metrics import Distance
 from spikejax.training.checkpoint import Checkpoints
 from spikejax.training.inputs import Inputs
 from spikejax.training.monitoring.console import Terminal, summary
-from spikejax.training.monitoring.pending_metrics import Figures
+from spikejax.training.monitoring.pending_metrics import PendingMetrics, loss_terms
 from spikejax.training.monitoring.profiling import Profiler
 from spikejax.training.monitoring.tensorboard import RunWriter
 from spikejax.training.monitoring.timing import TimeSplit, Utilisation
 from spikejax.training.program import Program
-from spikejax.training.step import Loss, TrainState
+from spikejax.training.step import TrainState
 from spikejax.training.validation import Validation, validate
 
 
@@ -51,7 +52,9 @@ class Trainer:
         self._config, self._mesh = program.config, program.mesh
         self._schedule, self._metrics = program.schedule, metrics
         self._inputs, self._checkpoints, self._terminal = inputs, checkpoints, terminal
-        self._train_step, self._forward = program.train_step(loss), program.forward()
+        self._train_step, self._forward = program.train_step(), program.forward()
+        # Its weights, if it has any, on every device, once.
+        self._loss = jax.device_put(loss, sharding.replicated(program.mesh))
         training, workdir = self._config.training, checkpoints.folder.parent
         self.writer = RunWriter(workdir)
         self.writer.hyper_parameters(self._config)
@@ -60,7 +63,7 @@ class Trainer:
         self._times = TimeSplit()
         batch_shapes = inputs.batch_shapes(self._config)
         self._utilisation = Utilisation(self._forward, program.abstract.params, batch_shapes, self._mesh)
-        self._recent = Figures()
+        self._pending = PendingMetrics()
 
     def update(self) -> None:
         """Starts the next update on the devices; waits for the first one of this process, which is compiled."""
@@ -69,13 +72,13 @@ class Trainer:
             batch = next(self._inputs.loader)
         self._profiler.before_update(self.step + 1)
         batch = sharding.put_batch(batch, self._mesh, self._config.data.batch_size)
-        self.state, figures = self._train_step(self.state, batch)
+        self.state, metrics = self._train_step(self.state, batch, self._loss)
         self.step += 1
         self._times.count()
-        self._recent.add(self.step, figures, position)
-        self._profiler.after_update(self.step, figures)
+        self._pending.add(self.step, metrics, position)
+        self._profiler.after_update(self.step, metrics)
         if not self._terminal.pace.started:
-            jax.block_until_ready(figures)
+            jax.block_until_ready(metrics)
             self._terminal.pace.start(self.step)
             # The clocks of all that follow begin here.
             self._terminal.note(f"compiled, and did the first step, in {duration(self._times.take()['computing'])}")
@@ -83,19 +86,19 @@ class Trainer:
     def check_finite(self) -> None:
         """Waits for the devices; raises FloatingPointError if more updates were not finite than allowed."""
         allowed = self._config.training.skip_not_finite
-        for found in self._recent.look():
-            clips = self._inputs.names(self._config, found.update - 1)
-            if found.skipped > allowed:
-                kept = self._checkpoints.save_not_finite(self.state, found, clips, allowed=allowed)
-                raise FloatingPointError(f"{found}, of {', '.join(clips)}; the state before it is in {kept}")
-            self._terminal.note(f"left out: {found}, of {', '.join(clips)}")
+        for failed in self._pending.read_not_finite():
+            clips = self._inputs.names(self._config, failed.update - 1)
+            if failed.skipped > allowed:
+                kept = self._checkpoints.save_not_finite(self.state, failed, clips, allowed=allowed)
+                raise FloatingPointError(f"{failed}, of {', '.join(clips)}; the state before it is in {kept}")
+            self._terminal.note(f"left out: {failed}, of {', '.join(clips)}")
 
     def log(self) -> None:
         """Adds a point to the curves and a line to the terminal, of the updates since the one before."""
         self.check_finite()
-        figures = self._recent.take()
-        self._terminal.update(self.step, figures["loss"])
-        self.writer.scalars(self.step, "training", figures | {"learning_rate": float(self._schedule(self.step - 1))})
+        means = self._pending.pop_means()
+        self._terminal.update(self.step, means["loss"], loss_terms(means))
+        self.writer.scalars(self.step, "training", means | {"learning_rate": float(self._schedule(self.step - 1))})
         spent = self._times.take()
         if spent:  # else there was the first update alone, whose time is that of compiling
             self.writer.scalars(self.step, "seconds_an_update", spent)

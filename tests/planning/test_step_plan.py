@@ -13,6 +13,7 @@ from flax import nnx
 from ml_collections import ConfigDict
 
 from spikejax.errors import InputError
+from spikejax.models.traits import NetworkTraits
 from spikejax.planning.plan_text import WIDTH, sweep_line, to_json, to_text
 from spikejax.planning.step_plan import plan_step
 from spikejax.planning.topology import open_topology
@@ -53,18 +54,41 @@ def test_plan_for_the_host(config: ConfigDict) -> None:
     assert json.loads(json.dumps(to_json(plan)))["memory"]["total"] == plan.needed
 
 
+def test_perceptual_term_is_planned(config: ConfigDict) -> None:
+    """Catches a plan of another loss than training's: VGG's weights take memory, and its work is most of a step's."""
+    topology = open_topology(f"cpu:{jax.device_count()}")
+    config.loss.perceptual_weights_file = "/a/file/of/the/cluster.safetensors"
+    with_term = plan_step(config, topology, build=build_stand_in)
+    config.loss.perceptual_weight = 0.0
+    without = plan_step(config, topology, build=build_stand_in)
+    assert with_term.memory is not None and without.memory is not None
+    weights, products = 0, 0
+    # VGG19's convolutions up to relu3_3, for pictures of 16x16: channels in and out, and the side of the result.
+    layers = [(3, 64, 16), (64, 64, 16), (64, 128, 8), (128, 128, 8), (128, 256, 4), (256, 256, 4), (256, 256, 4)]
+    for channels, features, side in layers:
+        weights += 9 * channels * features + features
+        products += 2 * 9 * channels * features * side**2
+    assert 4 * weights <= with_term.memory.arguments - without.memory.arguments <= 4 * weights + 1024
+    # Of the sharp frames forward; of the restored ones forward, and backward to the pictures. The products are counted
+    # as traced, where conv2d's own derivative by the kernel stands too, which the compiler leaves out.
+    frames = 16 * 2 // jax.device_count()
+    assert with_term.flops - without.flops == 4 * products * frames
+    assert with_term.model_flops == without.model_flops
+
+
 class NeedsNoiseLevel(StandIn):
     """A stand-in for a denoising network."""
 
+    traits = NetworkTraits(noise_level=True, spike_bins=4)
+
     def __call__(self, blur: jax.Array, voxels: jax.Array | None, key: jax.Array | None = None) -> jax.Array:
         """Of the picture alone, but the noise level must be there."""
-        assert blur.shape[-1] == 4, f"expected three colours and the noise level, got {blur.shape}"
+        assert blur.shape[-1] == 4, f"expected three colours and the noise level, found {blur.shape}"
         return super().__call__(blur[..., :3], voxels, key)
 
 
 def test_noise_level_is_part_of_the_input(config: ConfigDict) -> None:
     """Catches a plan of a denoising network for clips without the noise level."""
-    config.model.vrt.noise_map = True
     topology = open_topology(f"cpu:{jax.device_count()}")
     plan = plan_step(config, topology, build=lambda _, *, rngs: NeedsNoiseLevel(16, 4, drop=0.0, rngs=rngs))
     assert plan.fits
@@ -72,6 +96,7 @@ def test_noise_level_is_part_of_the_input(config: ConfigDict) -> None:
 
 EIGHT = """
 import json, sys
+from spikejax.models.traits import NetworkTraits
 from spikejax.planning.plan_text import to_json
 from spikejax.planning.step_plan import plan_step
 from spikejax.planning.topology import open_topology

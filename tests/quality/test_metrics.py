@@ -144,8 +144,8 @@ def test_metrics_with_weights(mine: str) -> None:
     ("names", "message"),
     [
         (["psnr", "sim"], "--metrics: expected one of psnr, .*found 'sim'; did you mean 'ssim'"),
-        (["psnr", "psnr"], "--metrics: expected metrics of different names, found psnr twice"),
-        (["MINE:psnr"], "--metrics: expected metrics of different names, found psnr twice"),
+        (["psnr", "psnr"], "--metrics: expected different names, found psnr twice"),
+        (["MINE:psnr"], "--metrics: expected different names, found psnr twice"),
         (["MINE:EMPTY"], "--metrics: expected a metric with `distance` or `load`, found neither"),
         (["MINE:MINE"], "--metrics: expected MINE to be defined"),
     ],

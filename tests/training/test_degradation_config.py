@@ -20,11 +20,11 @@ from spikejax.errors import InputError
 from spikejax.io.frame_source import read_picture, write_picture
 from spikejax.models.restorer import build_restorer
 from spikejax.models.traits import NetworkTraits
-from spikejax.quality.losses import charbonnier
+from spikejax.quality.losses import as_loss, charbonnier_term
 from spikejax.training.degradation_config import degradation_of
 from spikejax.training.inputs import open_inputs
 from spikejax.training.loop import Outcome, train
-from spikejax.training.step import abstract_state, describe_network, make_train_step
+from spikejax.training.step import Update, abstract_state, describe_network, make_train_step
 from tests.training.conftest import Layer
 
 # TensorFlow's import warns about Python's and its own deprecations.
@@ -162,14 +162,15 @@ def test_published_networks_fit_their_data(root: Path, name: str) -> None:
 
 
 def traced_step(config: ConfigDict, batch: Mapping[str, jax.ShapeDtypeStruct]) -> tuple[tuple[int, ...], ...]:
-    """The shapes of the figures of a training step, which is not compiled."""
+    """The shapes of the metrics of a training step, which is not compiled."""
     network = describe_network(lambda: build_restorer(config.model.to_dict(), rngs=nnx.Rngs(0)))
     mesh = sharding.make_mesh({"data": 1, "fsdp": 1}, devices=jax.devices()[:1])
     abstract = abstract_state(network, optax.sgd(1.0), mesh)
     nothing = jax.tree.map(lambda _: False, network.shapes)
-    step = make_train_step(network, optax.sgd(1.0), charbonnier, abstract, frozen=nothing, seed=0)
-    _, figures = jax.eval_shape(step, abstract, batch)
-    return figures["loss"].shape, figures["gradient_norm"].shape
+    step = make_train_step(Update(network, optax.sgd(1.0), mesh, nothing, seed=0), abstract)
+    loss = as_loss({"charbonnier": charbonnier_term(config.loss)})
+    _, metrics = jax.eval_shape(step, abstract, batch, loss)
+    return metrics["loss"].shape, metrics["gradient_norm"].shape
 
 
 def test_a_clip_of_another_shape_is_refused(root: Path) -> None:
@@ -179,7 +180,7 @@ def test_a_clip_of_another_shape_is_refused(root: Path) -> None:
     config.model.vrt.depths, config.model.vrt.dims = (1,) * groups, (8,) * groups
     config.model.vrt.heads = (1,) * groups
     batch = {key: jax.ShapeDtypeStruct((2, 4, 16, 16, 3), jnp.float32) for key in ("input", "sharp")}
-    with pytest.raises(InputError, match=r"makes clips \(2, 1, 16, 16, 3\) .* expected .* \(2, 4, 16, 16, 3\)"):
+    with pytest.raises(InputError, match=r"expected .* clips \(2, 4, 16, 16, 3\) .* found \(2, 1, 16, 16, 3\)"):
         traced_step(config, batch)
 
 

@@ -60,6 +60,7 @@ def test_a_run_leaves_what_it_promises(
     curves = EventAccumulator(str(tmp_path / "tensorboard"), size_guidance={"tensors": 0}).Reload()
     assert {
         "training/loss",
+        "training/loss/charbonnier",
         "training/learning_rate",
         "training/skipped",
         "seconds_an_update/data",
@@ -146,11 +147,13 @@ def test_loss_that_is_not_finite(tmp_path: Path, run_config: ConfigDict, build: 
         return network
 
     run_config.training.log_every, run_config.training.checkpoint_every = 8, 2
-    with pytest.raises(FloatingPointError, match="the loss is nan, the gradient.s norm nan at step 1, of "):
+    with pytest.raises(
+        FloatingPointError, match=r"loss is nan \(charbonnier nan\), the gradient.s norm nan at step 1, of "
+    ):
         train(run_config, tmp_path, build=broken)
     assert not list((tmp_path / "checkpoints" / "last").glob("[0-9]*"))
     facts = json.loads((tmp_path / "not_finite" / "0.json").read_text())
-    assert facts["update"] == 1
+    assert (facts["update"], facts["loss/charbonnier"]) == (1, "nan")
     dataset = FolderDataset(run_config.data.root, "train", ClipSpec(frames=2, bins=4, crop=16))
     assert len(facts["clips"]) == 2
     assert set(facts["clips"]) <= {dataset.window_name(window) for window in range(len(dataset))}

@@ -10,17 +10,19 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from flax import nnx
 from ml_collections import ConfigDict
 
 from spikejax.distributed import sharding
-from spikejax.quality.losses import charbonnier
+from spikejax.quality.losses import as_loss, charbonnier
 from spikejax.training.optimizer import make_optimizer
 from spikejax.training.parameter_patterns import matching
 from spikejax.training.step import (
     NetworkDescription,
     TrainState,
+    Update,
     abstract_state,
     create_state,
     describe_network,
@@ -29,37 +31,54 @@ from spikejax.training.step import (
 )
 from tests.training.conftest import build_stand_in
 
+LOSS = as_loss({"charbonnier": lambda restored, batch: charbonnier(restored, batch["sharp"])})
 
-def compiled(network: NetworkDescription, config: ConfigDict, *, seed: int) -> tuple[Any, TrainState]:
+
+def compiled(
+    network: NetworkDescription,
+    config: ConfigDict,
+    *,
+    seed: int,
+    optimizer: optax.GradientTransformation | None = None,
+) -> tuple[Any, TrainState]:
     """The update of a configuration, on all devices, and a fresh state."""
     mesh = sharding.make_mesh(config.mesh.to_dict())
     frozen = matching(network.shapes, config.optimizer.frozen, key="optimizer.frozen")
     slow = matching(network.shapes, config.optimizer.slow, key="optimizer.slow")
     zeros = matching(network.shapes, config.training.start_at_zero, key="training.start_at_zero")
-    optimizer = make_optimizer(config.optimizer, lambda step: 0.01, network.axes, frozen=frozen, slow=slow)
+    if optimizer is None:
+        optimizer = make_optimizer(config.optimizer, lambda step: 0.01, network.axes, frozen=frozen, slow=slow)
     abstract = abstract_state(network, optimizer, mesh, average=config.training.ema_decay > 0)
     state = create_state(network, optimizer, abstract, zeros=zeros)
-    train_step: Any = make_train_step(
-        *(network, optimizer, charbonnier, abstract),
-        frozen=frozen,
+    update = Update(
+        network,
+        optimizer,
+        mesh,
+        frozen,
         seed=seed,
         accumulate=config.training.accumulate,
         ema_decay=config.training.ema_decay,
         skip_not_finite=config.training.skip_not_finite,
     )
-    return train_step, state
+    return make_train_step(update, abstract), state
 
 
 def run(
-    network: NetworkDescription, config: ConfigDict, batch: dict, *, steps: int, seed: int = 0
+    network: NetworkDescription,
+    config: ConfigDict,
+    batch: dict,
+    *,
+    steps: int,
+    seed: int = 0,
+    optimizer: optax.GradientTransformation | None = None,
 ) -> tuple[list, TrainState]:
     """Losses of `steps` updates on one batch, on all devices, and the state after them."""
-    train_step, state = compiled(network, config, seed=seed)
+    train_step, state = compiled(network, config, seed=seed, optimizer=optimizer)
     placed = sharding.put_batch(batch, sharding.make_mesh(config.mesh.to_dict()), len(batch["input"]))
     losses = []
     for _ in range(steps):
-        state, figures = train_step(state, placed)
-        losses.append(float(figures["loss"]))
+        state, metrics = train_step(state, placed, LOSS)
+        losses.append(float(metrics["loss"]))
     assert train_step._cache_size() == min(steps, 1)
     return losses, state
 
@@ -89,6 +108,9 @@ def test_a_batch_in_parts_is_the_whole_batch(network: NetworkDescription, config
     config.training.accumulate = 4
     parts, parts_state = run(network, config, batch, steps=3)
     np.testing.assert_allclose(parts, whole, rtol=1e-5)
+    train_step, state = compiled(network, config, seed=0)
+    _, metrics = train_step(state, sharding.put_batch(batch, sharding.make_mesh(config.mesh.to_dict()), 8), LOSS)
+    np.testing.assert_allclose(metrics["loss/charbonnier"], whole[0], rtol=1e-5)
     jax.tree.map(
         lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4), whole_state.params, parts_state.params
     )
@@ -115,11 +137,11 @@ def test_what_is_not_finite_changes_nothing(
     good = sharding.put_batch(batch, mesh, 8)
     bad = sharding.put_batch(batch | {"sharp": np.full_like(batch["sharp"], np.nan)}, mesh, 8)
     before = jax.tree.map(np.asarray, state.params)
-    state, figures = train_step(state, bad)
-    assert np.isnan(float(figures["loss"])) and int(figures["skipped"]) == int(state.skipped) == 1
+    state, metrics = train_step(state, bad, LOSS)
+    assert np.isnan(float(metrics["loss"])) and int(metrics["skipped"]) == int(state.skipped) == 1
     jax.tree.map(np.testing.assert_array_equal, state.params, before)
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(state.optimizer))
-    state, _ = train_step(state, good)
+    state, _ = train_step(state, good, LOSS)
     assert int(state.step) == 2
     moved = jax.tree.map(lambda a, b: bool((a != b).any()), state.params, before)
     assert all(jax.tree.leaves(moved)) == (losses_after == "lower")
@@ -170,7 +192,7 @@ def test_forward_is_deterministic_and_serves_every_size(
 
 MANY_DEVICES = """
 import importlib.util, json, sys
-import jax, pytest
+import jax, optax, pytest
 from flax import nnx
 
 def load(path):
@@ -183,6 +205,9 @@ conftest, tests = load(sys.argv[1]), load(sys.argv[2])
 from spikejax.training.step import describe_network
 def moment(state):
     return state.optimizer[2].inner_states["trained"].inner_state[0].mu
+def factored():
+    # Numbers of Adafactor that the tiny kernels are factored by as well.
+    return optax.adafactor(0.01, min_dim_size_to_factor=8)
 answers = {}
 for data, fsdp, space in ((8, 1, 1), (1, 8, 1), (1, 1, 8), (2, 2, 2)):
     config = conftest.tiny_config()
@@ -192,6 +217,7 @@ for data, fsdp, space in ((8, 1, 1), (1, 8, 1), (1, 1, 8), (2, 2, 2)):
     kernel = state.params["blocks"][0]["kernel"]
     answers[f"{data}x{fsdp}x{space}"] = dict(
         losses=losses,
+        factored=tests.run(network, config, conftest.tiny_batch(), steps=3, optimizer=factored())[0],
         shard=kernel.sharding.shard_shape(kernel.shape),
         moment=moment(state)["blocks"][0]["kernel"].sharding.shard_shape(kernel.shape),
     )
@@ -200,10 +226,16 @@ print(json.dumps(answers))
 
 
 def test_same_losses_on_one_and_on_eight_devices(network: NetworkDescription, config: ConfigDict, batch: dict) -> None:
-    """Catches a mean over one device's part of the batch, a mesh that changes what is drawn, moments not split."""
+    """Catches a mean over one device's part of the batch, a mesh that changes what is drawn, moments not split.
+
+    And factored moments (Adafactor's), which have their parameter's name but not its dimensions, placed like it.
+    """
     if jax.device_count() != 1:
         pytest.skip("needs to be the single-device side of the comparison")
     alone, _ = run(network, config, batch, steps=5)
+    factored, state = run(network, config, batch, steps=3, optimizer=optax.adafactor(0.01, min_dim_size_to_factor=8))
+    rows = [leaf.shape for path, leaf in jax.tree_util.tree_leaves_with_path(state.optimizer) if "v_row" in str(path)]
+    assert (16,) in rows, "nothing is factored"
     here = Path(__file__)
     answer = subprocess.run(
         [sys.executable, "-c", MANY_DEVICES, str(here.with_name("conftest.py")), str(here)],
@@ -217,6 +249,7 @@ def test_same_losses_on_one_and_on_eight_devices(network: NetworkDescription, co
     print("", f"1x1x1 {alone}", *(f"{mesh} {found['losses']}" for mesh, found in answers.items()), sep="\n")
     for mesh, found in answers.items():
         np.testing.assert_allclose(found["losses"], alone, rtol=1e-5, err_msg=mesh)
+        np.testing.assert_allclose(found["factored"], factored, rtol=1e-5, err_msg=mesh)
     assert answers["8x1x1"]["shard"] == answers["1x1x8"]["shard"] == [16, 16]
     assert answers["1x8x1"]["shard"] == answers["1x8x1"]["moment"] == [16, 2]
     assert answers["2x2x2"]["shard"] == answers["2x2x2"]["moment"] == [16, 8]

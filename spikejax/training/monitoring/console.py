@@ -33,9 +33,11 @@ class Terminal:
         """Seconds since this object was made."""
         return self._clock() - self._begin
 
-    def update(self, step: int, loss: float) -> None:
-        """Prints the line for `step` updates done."""
+    def update(self, step: int, loss: float, terms: Mapping[str, float]) -> None:
+        """Prints the line for `step` updates done; of a loss of several terms each is named."""
         line = f"step {step:>{len(str(self._total))}}/{self._total} {100 * step // self._total:3d}%  loss {loss:.5f}"
+        if len(terms) > 1:
+            line += " = " + " + ".join(f"{name} {value:.5f}" for name, value in terms.items())
         pace = self.pace.text(step)
         self.note(f"{line}  {pace}" if pace else line)
 

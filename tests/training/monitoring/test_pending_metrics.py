@@ -1,25 +1,47 @@
-"""Figures that stay on the device until somebody looks."""
+"""Metrics that stay on the device until somebody reads them."""
 
+import jax
 import jax.numpy as jnp
 import pytest
 
-from spikejax.training.monitoring.pending_metrics import Figures
+from spikejax.training.monitoring.pending_metrics import PendingMetrics
 
 
-def test_every_update_is_looked_at_once_and_counts_to_the_means() -> None:
+def measured(loss: float, *, norm: float = 1.0, skipped: int = 0, **terms: float) -> dict[str, jax.Array]:
+    """What an update returns."""
+    values = {"loss": loss, "gradient_norm": norm} | {f"loss/{name}": value for name, value in terms.items()}
+    return {name: jnp.float32(value) for name, value in values.items()} | {"skipped": jnp.int32(skipped)}
+
+
+def test_every_update_is_read_once_and_counts_to_the_means() -> None:
     """Catches a bad update that a save before the next log hides, or that is reported twice; means of half of them."""
-    figures = Figures()
-    for update, loss in ((1, 2.0), (2, jnp.inf), (3, 4.0)):
-        found = {"loss": jnp.float32(loss), "gradient_norm": jnp.float32(1.0), "skipped": jnp.int32(update > 1)}
-        figures.add(update, found, {"next": update})
-    (bad,) = figures.look()
-    assert (bad.update, bad.skipped, bad.data_state) == (2, 1, {"next": 2})
-    assert str(bad) == "the loss is inf, the gradient's norm 1.0 at step 2"
-    assert figures.look() == []
-    figures.add(4, {"loss": jnp.float32(6.0), "gradient_norm": jnp.float32(5.0), "skipped": jnp.int32(1)}, {})
-    assert figures.look() == []
-    means = figures.take()
+    pending = PendingMetrics()
+    for update, loss in ((1, 2.0), (2, float("inf")), (3, 4.0)):
+        pending.add(update, measured(loss, skipped=update > 1), {"next": update})
+    (failed,) = pending.read_not_finite()
+    assert (failed.update, failed.skipped, failed.data_state) == (2, 1, {"next": 2})
+    assert str(failed) == "the loss is inf, the gradient's norm 1.0 at step 2"
+    assert pending.read_not_finite() == []
+    pending.add(4, measured(6.0, norm=5.0, skipped=1), {})
+    assert pending.read_not_finite() == []
+    means = pending.pop_means()
     assert (means["gradient_norm"], means["skipped"]) == (2.0, 1)
-    figures.add(5, {"loss": jnp.float32(6.0), "gradient_norm": jnp.float32(5.0), "skipped": jnp.int32(1)}, {})
-    figures.look()
-    assert figures.take() == {"loss": pytest.approx(6.0), "gradient_norm": 5.0, "skipped": 1}
+    pending.add(5, measured(6.0, norm=5.0, skipped=1), {})
+    pending.read_not_finite()
+    assert pending.pop_means() == {"loss": pytest.approx(6.0), "gradient_norm": 5.0, "skipped": 1}
+
+
+def test_the_term_that_is_not_finite_is_named() -> None:
+    """Catches a TypeError at the first bad update of a loss of several terms, and a message that names none of them."""
+    pending = PendingMetrics()
+    pending.add(7, measured(float("nan"), norm=float("nan"), skipped=1, smooth=0.5, edges=float("nan")), b"where")
+    (failed,) = pending.read_not_finite()
+    assert str(failed) == "the loss is nan (edges nan), the gradient's norm nan at step 7"
+    assert list(failed.terms) == ["edges"]
+    assert failed.to_json() == {
+        "update": 7,
+        "loss": "nan",
+        "gradient_norm": "nan",
+        "loss/smooth": "0.5",
+        "loss/edges": "nan",
+    }
