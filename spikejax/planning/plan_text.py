@@ -1,6 +1,7 @@
 """Plans as text that fits 80 columns, and as JSON."""
 
 import dataclasses
+import importlib.metadata
 from collections.abc import Sequence
 from typing import Any
 
@@ -26,6 +27,9 @@ def to_text(plan: StepPlan) -> str:
     ]
     if plan.traffic is not None:
         lines += [*_collective_lines(plan), *_roofline_lines(plan)]
+    elif plan.memory is not None:
+        version = importlib.metadata.version("jax")
+        lines += ["", f"collectives, memory traffic and roofline: not known for this JAX ({version})"]
     return "\n".join(lines)
 
 

@@ -1,6 +1,7 @@
 """One plan: the training step of a configuration, compiled for a topology, and what that says."""
 
 import dataclasses
+import logging
 import re
 import time
 from collections.abc import Callable, Mapping
@@ -21,6 +22,7 @@ from spikejax.training.objective import make_loss
 from spikejax.training.program import describe_program
 from spikejax.training.step import Build
 
+_LOGGER = logging.getLogger(__name__)
 _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 
 
@@ -79,7 +81,7 @@ class StepPlan:
     flops: float  # of products, recomputation included
     model_flops: float  # the same that the network's definition needs: three times the forward pass
     cost_analysis: Mapping[str, float]  # XLA's own "flops" and "bytes accessed", which count each loop's body once
-    traffic: Traffic | None
+    traffic: Traffic | None  # None: no compiled program, or one whose text cannot be read
     roofline: Roofline | None  # None without a compiled program, or for devices whose peaks are not known
     model_flop_utilisation: float | None  # at the roofline
     compile_seconds: float
@@ -125,7 +127,7 @@ def plan_step(
     model_flops = BACKWARD_AND_FORWARD * count_flops(forward_traced.jaxpr, platform=topology.platform) / count
     flops = count_flops(traced.jaxpr, platform=topology.platform) / count
     memory = None if compiled is None else _memory(compiled)
-    traffic = None if compiled is None else measure_traffic(parse(compiled.as_text()))
+    traffic = None if compiled is None else _traffic(compiled)
     roofline = _roofline(topology, config.model.compute_dtype, flops, traffic)
     peak = topology.chip and topology.chip.flops(config.model.compute_dtype)
     return StepPlan(
@@ -191,6 +193,19 @@ def _memory(compiled: Any) -> Memory:
         temporaries=found.temp_size_in_bytes,
         code=found.generated_code_size_in_bytes,
     )
+
+
+def _traffic(compiled: Any) -> Traffic | None:
+    """What the compiled program's text says, if it can be read.
+
+    The text is meant for people and may change with any version of XLA. Compiling may have taken half an hour, so
+    whatever reading stumbles over, the rest of the plan is kept.
+    """
+    try:
+        return measure_traffic(parse(compiled.as_text()))
+    except Exception as error:  # regular expressions over another program's text fail in any way
+        _LOGGER.warning("the text of the compiled program cannot be read: %s: %s", type(error).__name__, error)
+        return None
 
 
 def _cost_analysis(compiled: Any) -> dict[str, float]:

@@ -14,6 +14,8 @@ from ml_collections import ConfigDict
 
 from spikejax.errors import InputError
 from spikejax.models.traits import NetworkTraits
+from spikejax.planning import step_plan
+from spikejax.planning.hlo import parse
 from spikejax.planning.plan_text import WIDTH, sweep_line, to_json, to_text
 from spikejax.planning.step_plan import plan_step
 from spikejax.planning.topology import open_topology
@@ -76,6 +78,18 @@ def test_perceptual_term_is_planned(config: ConfigDict) -> None:
     assert with_term.model_flops == without.model_flops
 
 
+def test_a_text_that_cannot_be_read_leaves_the_rest(config: ConfigDict, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Catches half an hour of compiling that is thrown away because another XLA writes its programs differently."""
+    monkeypatch.setattr(step_plan, "parse", lambda text: parse("HloModule another\n\nentry = {\n}\n"))
+    plan = plan_step(config, open_topology(f"cpu:{jax.device_count()}"), build=build_stand_in)
+    assert plan.fits and plan.memory is not None and plan.needed == plan.memory.total and plan.flops > 0
+    assert plan.traffic is None and plan.roofline is None
+    text = to_text(plan)
+    assert "roofline: not known for this JAX" in text and "memory of a device" in text
+    assert max(map(len, (text + "\n" + sweep_line(plan)).splitlines())) <= WIDTH
+    assert json.loads(json.dumps(to_json(plan)))["traffic"] is None
+
+
 class NeedsNoiseLevel(StandIn):
     """A stand-in for a denoising network."""
 
@@ -97,6 +111,8 @@ def test_noise_level_is_part_of_the_input(config: ConfigDict) -> None:
 EIGHT = """
 import json, sys
 from spikejax.models.traits import NetworkTraits
+from spikejax.planning import step_plan
+from spikejax.planning.hlo import parse
 from spikejax.planning.plan_text import to_json
 from spikejax.planning.step_plan import plan_step
 from spikejax.planning.topology import open_topology
