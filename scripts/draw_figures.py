@@ -1,12 +1,13 @@
 """Draws the figures of docs/: the network (docs/network.svg) and the journey of a clip (docs/journey.svg).
 
-    python scripts/draw_figures.py
+    python scripts/draw_figures.py [--output DIR]
 
 Both are plain SVG, written by hand-placed boxes and lines: no library, nothing random, the same bytes every time. They
 lie on a panel of their own, light or dark as the reader's system prefers, so that text is readable on any page.
 tests/test_docs.py compares the files in docs/ with what this script draws. All numbers are pixels; y grows downwards.
 """
 
+import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from html import escape
@@ -378,10 +379,13 @@ FIGURES = {"network.svg": network, "journey.svg": journey}
 
 def main() -> None:
     """Writes the figures."""
-    FOLDER.mkdir(exist_ok=True)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--output", type=Path, default=FOLDER, metavar="DIR", help="where to (default: docs/)")
+    folder = parser.parse_args().output
+    folder.mkdir(parents=True, exist_ok=True)
     for name, draw in FIGURES.items():
-        (FOLDER / name).write_text(draw().svg(), encoding="utf-8")
-        print(FOLDER / name)
+        (folder / name).write_text(draw().svg(), encoding="utf-8")
+        print(folder / name)
 
 
 if __name__ == "__main__":
