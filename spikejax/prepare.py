@@ -25,7 +25,8 @@ def main(arguments: Sequence[str]) -> None:
     """Prepares or checks a data set as the command line says."""
     options = build_parser().parse_args(arguments)
     # Only now: they import compilers and decoders, and a mistake in the arguments should show at once.
-    from spikejax.data.preparation.prepare import LAYOUTS, prepare
+    from spikejax.data.preparation.prepare import prepare
+    from spikejax.data.preparation.published_layouts import LAYOUTS
     from spikejax.data.preparation.verify import check_root
 
     root = Path(options.output)
@@ -33,8 +34,8 @@ def main(arguments: Sequence[str]) -> None:
         print(check_root(root, workers=options.workers))
         return
     if options.source is not None:
-        if options.layout not in LAYOUTS:
-            raise InputError(f"expected --layout {', '.join(LAYOUTS)} with --source, found {options.layout or 'none'}")
+        if options.layout is None:
+            raise InputError(f"expected --layout {', '.join(LAYOUTS)} with --source, found none")
         prepare(Path(options.source), root, _settings(options), workers=options.workers, note=_print_note)
     elif options.tfds is None:
         raise InputError("expected --source, or --check-only or --tfds for a data set that is there, found none")
@@ -49,14 +50,12 @@ def main(arguments: Sequence[str]) -> None:
 def _settings(options: argparse.Namespace) -> PrepareSettings:
     from spikejax.data.preparation.frame_selection import Rules
     from spikejax.data.preparation.prepare import PrepareSettings
+    from spikejax.data.preparation.published_layouts import Choices
 
-    if options.blur is not None and options.layout != "gopro":
-        raise InputError(f"expected --blur with --layout gopro only, found it with {options.layout}")
     return PrepareSettings(
         layout=options.layout,
         bins=options.bins,
-        blur=options.blur,
-        split=options.split,
+        choices=Choices(options.blur, options.split),
         rules=Rules(options.spike_size, options.grey, options.crop),
         picture_arrays=not options.no_picture_tiles,
         link=options.link,
@@ -74,7 +73,7 @@ def build_parser() -> argparse.ArgumentParser:
         description="Checks, aligns and counts a published data set with spikes, and writes one that is read fast.",
     )
     add = parser.add_argument_group("files").add_argument
-    add("--layout", metavar="NAME", help="how the published data set is arranged: gopro, x4k or folders")
+    add("--layout", metavar="NAME", help="how it is arranged: gopro, x4k, folders or FILE.py:NAME")
     add("--source", metavar="DIR", help="the published data set; it is only read")
     add("--output", required=True, metavar="ROOT", help="the data set to write, to continue or to check")
     add("--check-only", action="store_true", help="verify all that is in ROOT, and write nothing")

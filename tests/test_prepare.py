@@ -455,7 +455,7 @@ def test_check_only_finds(tmp_path: Path, damage: Callable[[Path], Any], message
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("--source", "{tmp}/none"), "GOPRO_Large"),
+        (("--source", "{tmp}/none"), "folder of the published data set, found none"),
         (("--output", "{tmp}/source"), "apart from the source"),
         (("--output", "{tmp}/foreign"), "something else: .*foreign"),
         (("--crop", "17"), "can use none of .*short side of at least 17, found 16x24"),

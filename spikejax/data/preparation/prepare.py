@@ -18,7 +18,6 @@ from typing import Any
 import numpy as np
 
 from spikejax.data.datasets.layout import (
-    BLUR,
     DESCRIPTION,
     SPIKE,
     STATISTICS,
@@ -38,13 +37,7 @@ from spikejax.data.datasets.voxel_statistics import add_histograms, statistics_o
 from spikejax.data.preparation.frame_job import FrameJob, do_frame, expected_sizes
 from spikejax.data.preparation.frame_selection import FrameKey, PlannedFrame, Rules, Selection, select
 from spikejax.data.preparation.journal import Journal, Record, fingerprint, is_record_of
-from spikejax.data.preparation.published_layouts import (
-    SourceSequence,
-    find_folders,
-    find_gopro,
-    find_x4k,
-    gopro_blur,
-)
+from spikejax.data.preparation.published_layouts import Choices, find_published
 from spikejax.data.preparation.workers import run_parallel
 from spikejax.data.spikes.stream_files import StreamConfig, write_config
 from spikejax.errors import InputError
@@ -53,7 +46,6 @@ from spikejax.io.tiled_arrays import open_frames_array
 from spikejax.progress import with_progress
 
 SOURCE = "spikejax.prepare"
-LAYOUTS = ("gopro", "x4k", "folders")
 # Frames that the expected disk use is measured on.
 _MEASURED = 3
 # Below this the spikes of a sequence hardly follow its pictures' light.
@@ -67,10 +59,9 @@ class PrepareSettings:
     """What is made of a published data set.
 
     Attributes:
-        layout: one of `LAYOUTS`.
+        layout: one of `published_layouts.LAYOUTS`, or `FILE.py:NAME`.
         bins: time bins of the voxels.
-        blur: "blur" or "blur_gamma" (gopro only); None = the one that is there.
-        split: that sequences of plain folders belong to where no folder says it.
+        choices: what the layout leaves open.
         rules: what is asked of a frame.
         picture_arrays: whether pictures are written as arrays in tiles, too.
         link: whether files that stay as they are become hard links; the result does not depend on it.
@@ -78,8 +69,7 @@ class PrepareSettings:
 
     layout: str
     bins: int = 32
-    blur: str | None = None
-    split: str = TRAINING_SPLIT
+    choices: Choices = Choices()
     rules: Rules = Rules()
     picture_arrays: bool = True
     link: bool = False
@@ -100,12 +90,11 @@ def prepare(source: Path, root: Path, settings: PrepareSettings, *, workers: int
             little space, or the spikes of the training split are all alike.
     """
     _check_apart(source, root)
-    blur = gopro_blur(source, settings.blur) if settings.layout == "gopro" else BLUR
-    sources = list(_find(source, settings, blur))
-    _claim(root, _description(source, settings, blur))
+    published = find_published(settings.layout, source, settings.choices)
+    _claim(root, _description(source, settings, published.blur))
     journal = Journal(root)
     while True:
-        plan = select(sources, settings.rules, lambda key, frame: _content_problem(journal, key, frame))
+        plan = select(published.sequences, settings.rules, lambda key, frame: _content_problem(journal, key, frame))
         if not plan.sequences:
             raise InputError(
                 f"expected frames with spikes and pictures, can use none of {source}{_first_dropped(plan)}"
@@ -119,18 +108,10 @@ def prepare(source: Path, root: Path, settings: PrepareSettings, *, workers: int
                 shutil.rmtree(folder)
             problems = _run(_pending(root, plan, settings, journal), journal, root, workers, note)
             if not problems:  # else the sequences that lose a frame are cut there
-                _finish(root, plan, settings, blur, journal, note)
+                _finish(root, plan, settings, journal, note)
                 break
     note(f"prepared {_amount(plan)} in {root}")
     return plan
-
-
-def _find(source: Path, settings: PrepareSettings, blur: str) -> Iterator[SourceSequence]:
-    if not source.is_dir():
-        raise InputError(f"expected the folder of the published data set, found none: {source}")
-    if settings.layout == "gopro":
-        return find_gopro(source, blur)
-    return find_x4k(source) if settings.layout == "x4k" else find_folders(source, settings.split)
 
 
 def _check_apart(source: Path, root: Path) -> None:
@@ -146,7 +127,7 @@ def _description(source: Path, settings: PrepareSettings, blur: str) -> dict[str
         "published": source.resolve().name,
         "blur": blur,
     }
-    fields |= {"bins": settings.bins, "picture_arrays": settings.picture_arrays, "split": settings.split}
+    fields |= {"bins": settings.bins, "picture_arrays": settings.picture_arrays, "split": settings.choices.split}
     rules = asdict(settings.rules)
     return {**fields, **rules, "spike_size": None if rules["spike_size"] is None else list(rules["spike_size"])}
 
@@ -260,7 +241,7 @@ def _check_space(jobs: Sequence[FrameJob], root: Path, note: Note) -> None:
     note(f"will write about {text}")
 
 
-def _finish(root: Path, plan: Selection, settings: PrepareSettings, blur: str, journal: Journal, note: Note) -> None:
+def _finish(root: Path, plan: Selection, settings: PrepareSettings, journal: Journal, note: Note) -> None:
     """Writes the logs and the statistics, says what is remarkable, and declares the data set finished."""
     histogram = np.zeros(0, np.int64)
     windows = 0

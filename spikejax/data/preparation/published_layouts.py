@@ -1,7 +1,8 @@
 """Where the frames of published data sets are: which pictures and which spikes belong together, by their names alone.
 
 Each layout is a function that lists, for every sequence, all frames that any of its files speaks of, with what is
-missing. Whether the files can be used is decided in `selection`.
+missing. Whether the files can be used is decided in `frame_selection`. To add a layout, write such a function and a
+line in `LAYOUTS`; or give `prepare --layout FILE.py:NAME`.
 
     gopro    GOPRO_Large/{train,test}/SEQUENCE/{blur,blur_gamma,sharp}/N.png
              GOPRO_Large_spike_seq/{train,test}/SEQUENCE/spike/N.dat
@@ -14,14 +15,16 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from spikejax.data.datasets.layout import BLUR, SHARP, SPIKE, SPLITS, read_alignment
+from spikejax.data.datasets.layout import BLUR, SHARP, SPIKE, SPLITS, TRAINING_SPLIT, read_alignment
 from spikejax.data.spikes.stream_files import read_config
 from spikejax.errors import InputError
-from spikejax.io.frame_source import PICTURE_SUFFIXES, natural_key
+from spikejax.extensions import find_entry
+from spikejax.io.frame_source import natural_key
+from spikejax.io.pictures import PICTURE_SUFFIXES
 
 STREAM_SUFFIXES = frozenset({".dat", ".npy", ".npz"})
 GOPRO_BLURS = ("blur", "blur_gamma")
@@ -36,7 +39,7 @@ class Candidate:
     """A frame that some file speaks of.
 
     Attributes:
-        number: its place in time; numbers that follow each other are neighbouring exposures.
+        number: in time; numbers that follow each other are neighbouring exposures.
         name: as its files call it.
         blur: None where there is no such file, as `sharp` and `stream`.
         sharp: the picture in the middle of the exposure.
@@ -75,9 +78,61 @@ class SourceSequence:
     ratio: int = 1
 
 
-def find_gopro(source: Path, blur: str) -> Iterator[SourceSequence]:
-    """The sequences of GoPro with spikes; `blur` names the folder of blurry pictures, see `gopro_blur`."""
+@dataclass(frozen=True)
+class Choices:
+    """What somebody has to say where the files leave it open.
+
+    Attributes:
+        blur: which folder of blurry pictures to take, of a layout that may hold several; None = the one that is there.
+        split: that sequences belong to where no folder says it.
+    """
+
+    blur: str | None = None
+    split: str = TRAINING_SPLIT
+
+
+@dataclass(frozen=True)
+class PublishedDataset:
+    """A data set as it is published.
+
+    Attributes:
+        sequences: of all splits.
+        blur: the name of the folders of blurry pictures that were taken; results differ by it.
+    """
+
+    sequences: tuple[SourceSequence, ...]
+    blur: str = BLUR
+
+
+Layout = Callable[[Path, Choices], PublishedDataset]
+
+
+def find_published(layout: str, source: Path, choices: Choices) -> PublishedDataset:
+    """The sequences of a published data set in a folder.
+
+    Args:
+        layout: an entry of `LAYOUTS`, or `FILE.py:NAME` of such a function.
+        source: the folder.
+        choices: for the layout.
+
+    Raises:
+        InputError: there is no such layout or folder, the folder is not of that layout, or something is left open that
+            `choices` does not say, or the other way round.
+    """
+    find: Layout = find_entry(LAYOUTS, layout, key="--layout", kind=Callable)
+    if not source.is_dir():
+        raise InputError(f"expected the folder of the published data set, found none: {source}")
+    return find(source, choices)
+
+
+def find_gopro(source: Path, choices: Choices) -> PublishedDataset:
+    """GoPro with spikes; the blurry pictures are those of one of `GOPRO_BLURS`."""
     base = _gopro_base(source)
+    blur = _choose_blur(base / "GOPRO_Large", choices.blur)
+    return PublishedDataset(tuple(_gopro_sequences(base, blur)), blur)
+
+
+def _gopro_sequences(base: Path, blur: str) -> Iterator[SourceSequence]:
     for split, part in _TEST.items():
         pictures, streams = base / "GOPRO_Large" / part, base / "GOPRO_Large_spike_seq" / part
         for name in sorted({*_folders(pictures), *_folders(streams)}):
@@ -89,20 +144,18 @@ def find_gopro(source: Path, blur: str) -> Iterator[SourceSequence]:
                 _files(streams / name / SPIKE, STREAM_SUFFIXES),
                 expected=f"{name}/{blur}, {name}/{SHARP} and {name}/{SPIKE}",
             )
-            placed = tuple(_gopro_place(frame, steps) for frame in frames)
-            yield SourceSequence(split, name, placed, steps, ratio=2)
+            yield SourceSequence(split, name, tuple(_with_gopro_time(frame, steps) for frame in frames), steps, ratio=2)
 
 
-def _gopro_place(frame: Candidate, steps: int | None) -> Candidate:
-    """The frame with its place in the stream of the sequence, file N holding the N-th window."""
+def _with_gopro_time(frame: Candidate, steps: int | None) -> Candidate:
+    """The frame with the time that its name says: file N holds the N-th window of the sequence's stream."""
     if not frame.name.isdecimal():
         return replace(frame, problem=frame.problem or f"expected a number as the frame's name, found {frame.name}")
     return frame if steps is None else replace(frame, t0=frame.number * steps)
 
 
-def gopro_blur(source: Path, wanted: str | None) -> str:
+def _choose_blur(base: Path, wanted: str | None) -> str:
     """Which folder of blurry pictures to take; raises `InputError` unless it is there and there is no doubt."""
-    base = _gopro_base(source) / "GOPRO_Large"
     present = [kind for kind in GOPRO_BLURS if any(base.glob(f"*/*/{kind}"))]
     if wanted is None and len(present) > 1:
         raise InputError(
@@ -115,8 +168,18 @@ def gopro_blur(source: Path, wanted: str | None) -> str:
     return wanted or present[0]
 
 
-def find_x4k(source: Path) -> Iterator[SourceSequence]:
-    """The sequences of X4K1000FPS with spikes, a stream for each; the windows are in the pictures' names."""
+def _refuse_blur(choices: Choices) -> None:
+    if choices.blur is not None:
+        raise InputError(f"expected --blur with --layout gopro only, found --blur {choices.blur} with another layout")
+
+
+def find_x4k(source: Path, choices: Choices) -> PublishedDataset:
+    """X4K1000FPS with spikes, a stream for each sequence; the windows are in the pictures' names."""
+    _refuse_blur(choices)
+    return PublishedDataset(tuple(_x4k_sequences(source)))
+
+
+def _x4k_sequences(source: Path) -> Iterator[SourceSequence]:
     present = [split for split in SPLITS if (source / f"{split}_blurry_33").is_dir()]
     if not present:
         raise InputError(f"expected folders train_blurry_33 or val_blurry_33, found none: {source}")
@@ -139,7 +202,7 @@ def _x4k_frames(
     blurry: dict[str, Path], sharp: dict[str, Path], stream: Path | None, folder: Path
 ) -> Iterator[Candidate]:
     firsts = sorted(window[0] for name in blurry if (window := _x4k_window(name)) is not None)
-    places = dict(zip(firsts, _places(firsts), strict=False))
+    numbers = dict(zip(firsts, _frame_numbers(firsts), strict=True))
     for name, blur in blurry.items():
         window = _x4k_window(name)
         if window is None:
@@ -152,7 +215,7 @@ def _x4k_frames(
             problem = f"expected the sharp picture {middle} of the window, found none in {folder}"
         elif stream is None:
             problem = f"expected the sequence's spike.dat, found none for {blur}"
-        yield Candidate(places[window[0]], name, blur, sharp.get(middle), stream, window, window[0], problem)
+        yield Candidate(numbers[window[0]], name, blur, sharp.get(middle), stream, window, window[0], problem)
 
 
 def _x4k_window(name: str) -> tuple[int, int] | None:
@@ -163,15 +226,21 @@ def _x4k_window(name: str) -> tuple[int, int] | None:
     return int(match[1]), int(match[1]) + _X4K_FRAMES
 
 
-def _places(numbers: Sequence[int]) -> list[int]:
-    """Places in time of frames with these numbers, such that those at the usual distance are neighbours."""
-    distances = [after - before for before, after in itertools.pairwise(numbers)]
+def _frame_numbers(labels: Sequence[int]) -> list[int]:
+    """Numbers of frames that carry such labels, ascending: those at the usual distance follow each other."""
+    distances = [after - before for before, after in itertools.pairwise(labels)]
     usual = max(set(distances), key=distances.count, default=1)
-    return list(itertools.accumulate((1 if distance == usual else 2 for distance in distances), initial=0))
+    numbers = itertools.accumulate((1 if distance == usual else 2 for distance in distances), initial=0)
+    return list(numbers)[: len(labels)]
 
 
-def find_folders(source: Path, split: str) -> Iterator[SourceSequence]:
-    """The sequences of plain folders; without folders train and val (or test) in it, all belong to `split`."""
+def find_folders(source: Path, choices: Choices) -> PublishedDataset:
+    """Plain folders; without folders train and val (or test) in it, all sequences belong to `choices.split`."""
+    _refuse_blur(choices)
+    return PublishedDataset(tuple(_folder_sequences(source, choices.split)))
+
+
+def _folder_sequences(source: Path, split: str) -> Iterator[SourceSequence]:
     parts = {ours: source / ours for ours in SPLITS if (source / ours).is_dir()}
     if "val" not in parts and (source / "test").is_dir():
         parts["val"] = source / "test"
@@ -192,8 +261,8 @@ def _folder_frames(folder: Path, windows: dict[int, tuple[int, int]]) -> Iterato
     frames = list(_match(blurry, sharp, dict.fromkeys(blurry, single) if single else streams, expected=expected))
     # Names that are numbers tell of frames that no file speaks of.
     named = all(frame.name.isdecimal() for frame in frames)
-    places = _places([int(frame.name) for frame in frames]) if named else list(range(len(frames)))
-    for index, (place, frame) in enumerate(zip(places, frames, strict=True)):
+    numbers = _frame_numbers([int(frame.name) for frame in frames]) if named else list(range(len(frames)))
+    for index, (number, frame) in enumerate(zip(numbers, frames, strict=True)):
         window = windows.get(index)
         problem = frame.problem
         if single is not None and window is None and windows:
@@ -201,7 +270,7 @@ def _folder_frames(folder: Path, windows: dict[int, tuple[int, int]]) -> Iterato
         # A stream of its own begins with its window, wherever in time that is.
         within = None if single is None else window
         t0 = None if window is None else window[0]
-        yield replace(frame, number=place, window=within, t0=t0, problem=problem)
+        yield replace(frame, number=number, window=within, t0=t0, problem=problem)
 
 
 def _single_stream(folder: Path, streams: dict[str, Path], blurry: dict[str, Path]) -> Path | None:
@@ -220,14 +289,13 @@ def _single_stream(folder: Path, streams: dict[str, Path], blurry: dict[str, Pat
 def _match(
     blurry: dict[str, Path], sharp: dict[str, Path], streams: dict[str, Path], *, expected: str
 ) -> Iterator[Candidate]:
-    """All names that any of the three has, in natural order; a number's place is the number, that of other names 0."""
+    """All names that any of the three has, in natural order; the number of a name that is none is 0."""
     for name in sorted({*blurry, *sharp, *streams}, key=natural_key):
-        found = (blurry.get(name), sharp.get(name), streams.get(name))
-        missing = [
-            kind for kind, path in zip(("blurry picture", "sharp picture", "stream"), found, strict=True) if not path
-        ]
+        holders = {"blurry picture": blurry, "sharp picture": sharp, "stream": streams}
+        missing = [kind for kind, files in holders.items() if name not in files]
         problem = f"expected {expected} to hold {name}, found no {' and no '.join(missing)}" if missing else ""
-        yield Candidate(int(name) if name.isdecimal() else 0, name, *found, problem=problem)
+        number = int(name) if name.isdecimal() else 0
+        yield Candidate(number, name, blurry.get(name), sharp.get(name), streams.get(name), problem=problem)
 
 
 def _files(folder: Path, suffixes: frozenset[str]) -> dict[str, Path]:
@@ -258,3 +326,6 @@ def _gopro_base(source: Path) -> Path:
         if not (base / name).is_dir():
             raise InputError(f"expected folders GOPRO_Large and GOPRO_Large_spike_seq, found no {name}: {base}")
     return base
+
+
+LAYOUTS: Mapping[str, Layout] = {"gopro": find_gopro, "x4k": find_x4k, "folders": find_folders}

@@ -1,0 +1,147 @@
+"""Tests of finding the frames of published data sets: which files belong together, by their names."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from spikejax.data.preparation.published_layouts import LAYOUTS, Candidate, Choices, SourceSequence, find_published
+from spikejax.errors import InputError
+from tests.data.published import GOPRO_STEPS, picture, save, spikes, write_gopro, write_x4k
+
+LAYOUT = '''
+from spikejax.data.preparation.published_layouts import Candidate, PublishedDataset, SourceSequence
+
+def find(source, choices):
+    """Files NAME_b.png, NAME_s.png and NAME.dat, side by side."""
+    names = sorted(path.stem for path in source.glob("*.dat"))
+    frames = tuple(
+        Candidate(n, name, source / f"{name}_b.png", source / f"{name}_s.png", source / f"{name}.dat")
+        for n, name in enumerate(names)
+    )
+    return PublishedDataset((SourceSequence(choices.split, "all", frames, ratio=2),))
+'''
+
+
+def sequences(layout: str, source: Path, *, split: str = "train") -> dict[str, SourceSequence]:
+    """The sequences by split and name."""
+    published = find_published(layout, source, Choices(split=split))
+    return {f"{sequence.split}/{sequence.name}": sequence for sequence in published.sequences}
+
+
+def test_gopro(tmp_path: Path) -> None:
+    """Catches a test split that is not ours to validate on, times that are not those of the files' numbers."""
+    found = sequences("gopro", write_gopro(tmp_path, first=3))
+    assert found.keys() == {"train/GOPR0001_02_00", "val/GOPR0002_02_01"}
+    train = found["train/GOPR0001_02_00"]
+    assert (train.steps, train.ratio) == (GOPRO_STEPS, 2)
+    assert [(frame.number, frame.t0) for frame in train.frames] == [(n, n * GOPRO_STEPS) for n in range(3, 7)]
+    assert all(frame.problem == "" and frame.window is None for frame in train.frames)
+    # The folder of the pictures alone may be named, too.
+    assert sequences("gopro", tmp_path / "GOPRO_Large") == found
+
+
+def test_blurs_of_gopro(tmp_path: Path) -> None:
+    """Catches linear and gamma blur mixed up silently, and a folder that is asked for and is not there."""
+    write_gopro(tmp_path / "both", blurs=("blur", "blur_gamma"))
+    with pytest.raises(InputError, match="--blur blur or --blur blur_gamma, as both are there"):
+        find_published("gopro", tmp_path / "both", Choices())
+    published = find_published("gopro", tmp_path / "both", Choices(blur="blur"))
+    assert published.blur == "blur"
+    assert {frame.blur.parent.name for frame in published.sequences[0].frames if frame.blur} == {"blur"}
+    assert find_published("gopro", write_gopro(tmp_path / "one"), Choices()).blur == "blur_gamma"
+    with pytest.raises(InputError, match="expected folders blur of blurry pictures, found none"):
+        find_published("gopro", tmp_path / "one", Choices(blur="blur"))
+
+
+@pytest.mark.parametrize("layout", ["x4k", "folders"])
+def test_blurs_of_other_layouts(layout: str, tmp_path: Path) -> None:
+    """Catches a --blur that is taken and has no effect."""
+    write_x4k(tmp_path)
+    with pytest.raises(InputError, match="expected --blur with --layout gopro only, found --blur blur"):
+        find_published(layout, tmp_path, Choices(blur="blur"))
+
+
+def test_x4k(tmp_path: Path) -> None:
+    """Catches windows that are not the 33 frames of the name, another sharp picture than the middle, hidden gaps."""
+    write_x4k(tmp_path)
+    (tmp_path / "val_blurry_33/Type1/TEST01/0033_0065.png").unlink()
+    save(tmp_path / "val_blurry_33/Type1/TEST01/title.png", picture(0))
+    found = sequences("x4k", tmp_path)
+    assert found.keys() == {"train/002_occ", "val/Type1_TEST01"}
+    windows = [frame.window for frame in found["train/002_occ"].frames]
+    assert windows == [(0, 33), (33, 66), (66, 99)]
+    sharp = [frame.sharp.name for frame in found["train/002_occ"].frames if frame.sharp is not None]
+    assert sharp == ["0016.png", "0049.png", "0082.png"]
+    first, last, title = found["val/Type1_TEST01"].frames
+    assert (first.number, last.number) == (0, 1)  # one distance is all there is, and so the usual one
+    assert title.problem.startswith("expected a name A_B.png, the first and last of 33 frames")
+
+
+def test_x4k_gap(tmp_path: Path) -> None:
+    """Catches a clip across a window that is missing: it is not as far as the others."""
+    write_x4k(tmp_path, length=5)
+    (tmp_path / "train_blurry_33/002/occ/0066_0098.png").unlink()
+    assert [frame.number for frame in sequences("x4k", tmp_path)["train/002_occ"].frames] == [0, 1, 3, 4]
+
+
+def test_folders_of_a_split_and_without(tmp_path: Path) -> None:
+    """Catches sequences in the wrong split, and empty folders that end in a traceback."""
+    for split in ("train", "test"):
+        save(tmp_path / "split" / split / "a" / "blur" / "0.png", picture(0))
+    assert sequences("folders", tmp_path / "split").keys() == {"train/a", "val/a"}
+    for kind in ("blur", "sharp", "spike"):
+        (tmp_path / "plain" / "empty" / kind).mkdir(parents=True)
+    found = sequences("folders", tmp_path / "plain", split="val")
+    assert found == {"val/empty": SourceSequence("val", "empty", ())}
+
+
+@pytest.mark.parametrize(
+    ("names", "numbers"),
+    [(("0", "1", "4", "5"), [0, 1, 3, 4]), (("8", "16", "24"), [0, 1, 2]), (("f0", "f3", "f9"), [0, 1, 2])],
+)
+def test_numbers_of_plain_folders(tmp_path: Path, names: tuple[str, ...], numbers: list[int]) -> None:
+    """Catches frames on both sides of a gap that pass for neighbours, and numbers by eights taken for gaps."""
+    for name in names:
+        save(tmp_path / "s" / "blur" / f"{name}.png", picture(0))
+    assert [frame.number for frame in sequences("folders", tmp_path)["train/s"].frames] == numbers
+
+
+def test_missing_files_are_named(tmp_path: Path) -> None:
+    """Catches a frame that vanishes because only one of its files is there, and leading zeros that part its files."""
+    save(tmp_path / "s" / "blur" / "007.png", picture(0))
+    save(tmp_path / "s" / "spike" / "7.dat", spikes(0, 8))
+    save(tmp_path / "s" / "sharp" / "8.png", picture(0))
+    seven, eight = sequences("folders", tmp_path)["train/s"].frames
+    assert seven.problem == "expected s/blur, s/sharp and s/spike to hold 7, found no sharp picture"
+    assert eight.problem == "expected s/blur, s/sharp and s/spike to hold 8, found no blurry picture and no stream"
+    save(tmp_path / "s" / "blur" / "7.png", picture(1))
+    with pytest.raises(InputError, match=r"one file per frame, found both 007\.png and 7\.png"):
+        sequences("folders", tmp_path)
+
+
+def test_a_layout_of_the_users(tmp_path: Path) -> None:
+    """Catches a published layout that needs a change of the package."""
+    (tmp_path / "layout.py").write_text(LAYOUT)
+    for name in ("x", "y"):
+        save(tmp_path / "source" / f"{name}.dat", spikes(0, 8))
+    found = sequences(f"{tmp_path / 'layout.py'}:find", tmp_path / "source", split="val")
+    assert [frame.name for frame in found["val/all"].frames] == ["x", "y"]
+    assert isinstance(found["val/all"].frames[0], Candidate)
+
+
+@pytest.mark.parametrize(
+    ("layout", "prepare", "message"),
+    [
+        ("goproo", Path.mkdir, "--layout: expected one of gopro, x4k, folders or FILE.py:NAME, .*did you mean 'gopro'"),
+        ("gopro", lambda path: None, "expected the folder of the published data set, found none"),
+        ("gopro", Path.mkdir, "expected folders GOPRO_Large and GOPRO_Large_spike_seq, found no GOPRO_Large"),
+        ("x4k", Path.mkdir, "expected folders train_blurry_33 or val_blurry_33, found none"),
+    ],
+)
+def test_other_folders_are_refused(tmp_path: Path, layout: str, prepare: Callable[[Path], None], message: str) -> None:
+    """Catches a misspelt layout or a wrong folder that is taken for an empty data set."""
+    prepare(tmp_path / "source")
+    with pytest.raises(InputError, match=message):
+        find_published(layout, tmp_path / "source", Choices())
+    assert list(LAYOUTS) == ["gopro", "x4k", "folders"]
