@@ -21,7 +21,7 @@ from spikejax.training.checkpoint import Checkpoints
 from spikejax.training.optimizer import make_optimizer
 from spikejax.training.step import abstract_state, create_state, describe_network
 from spikejax.training.validation import validate
-from tests.training.conftest import build_stand_in, tiny_config
+from tests.stand_ins import build_stand_in, tiny_config
 
 BINS = 4
 

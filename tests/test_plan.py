@@ -16,10 +16,10 @@ from spikejax.planning import printed_plans
 from spikejax.planning.plan_text import WIDTH
 from spikejax.planning.step_plan import StepPlan, plan_step
 from spikejax.planning.topology import Topology
-from tests.training.conftest import build_stand_in
+from tests.stand_ins import build_stand_in
 
 CONFIG = """
-from tests.training.conftest import tiny_config
+from tests.stand_ins import tiny_config
 
 def get_config():
     return tiny_config()

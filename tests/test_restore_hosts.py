@@ -22,7 +22,7 @@ from spikejax.errors import InputError
 from spikejax.inference.video_restorer import VideoRestorer
 from spikejax.io.frame_source import open_frames, write_picture
 from spikejax.models.traits import NetworkTraits
-from tests.inference.test_devices import Blur3D
+from tests.stand_ins import Blur3D
 
 DEVICES, HEARTBEAT_SECONDS, FRAMES = 2, 10, 24
 TILES = ["--tile", "4,24,32", "--overlap", "1,8,8"]

@@ -6,31 +6,17 @@ import sys
 from pathlib import Path
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
-from flax import nnx
 
 from spikejax.errors import InputError
 from spikejax.inference.compiled_network import use_devices
 from spikejax.inference.tiling import Extent
 from spikejax.inference.video_restorer import VideoRestorer
 from spikejax.models.traits import NetworkTraits
+from tests.stand_ins import Blur3D
 
 DEVICES = 8
-
-
-class Blur3D(nnx.Module):
-    """A network that sees its neighbours in space and time, and changes with the place of a tile's edge."""
-
-    def __init__(self) -> None:
-        rng = np.random.default_rng(0)
-        self.kernel = nnx.Param(jnp.asarray(rng.random((3, 5, 5, 3, 3)) / 75, jnp.float32))
-
-    def __call__(self, clip: jax.Array, voxels: None, *, key: None = None) -> jax.Array:
-        """Has the signature of `Restorer`."""
-        dimensions = ("NDHWC", "DHWIO", "NDHWC")
-        return jax.lax.conv_general_dilated(clip, self.kernel[...], (1, 1, 1), "SAME", dimension_numbers=dimensions)
 
 
 def compare_devices() -> None:

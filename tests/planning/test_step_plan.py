@@ -20,7 +20,7 @@ from spikejax.planning.plan_text import WIDTH, sweep_line, to_json, to_text
 from spikejax.planning.step_plan import plan_step
 from spikejax.planning.topology import open_topology
 from spikejax.training.step import describe_network
-from tests.training.conftest import StandIn, build_stand_in, tiny_config
+from tests.stand_ins import StandIn, build_stand_in, tiny_config
 
 # The stand-in's layers, which are all products with a kernel at every pixel.
 NETWORK = describe_network(lambda: build_stand_in(tiny_config().model.to_dict(), rngs=nnx.Rngs(0)))
@@ -117,7 +117,7 @@ from spikejax.planning.plan_text import to_json
 from spikejax.planning.step_plan import plan_step
 from spikejax.planning.topology import open_topology
 from spikejax.training.step import describe_network
-from tests.training.conftest import build_stand_in, tiny_config
+from tests.stand_ins import build_stand_in, tiny_config
 
 topology = open_topology("cpu:8")
 answers = []

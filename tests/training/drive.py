@@ -28,7 +28,7 @@ from spikejax.distributed import hosts
 from spikejax.training.loop import train
 from spikejax.training.monitoring.tensorboard import RunWriter
 from spikejax.training.trainer import Trainer
-from tests.training.conftest import build_stand_in, tiny_config
+from tests.stand_ins import build_stand_in, tiny_config
 
 LOSSES = "losses.jsonl"
 HEARTBEAT_SECONDS = 10

@@ -25,7 +25,7 @@ from spikejax.training.degradation_config import degradation_of
 from spikejax.training.inputs import open_inputs
 from spikejax.training.loop import Outcome, train
 from spikejax.training.step import Update, abstract_state, describe_network, make_train_step
-from tests.training.conftest import Layer
+from tests.stand_ins import Layer
 
 # TensorFlow's import warns about Python's and its own deprecations.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:tensorflow.*", "ignore::FutureWarning:tensorflow.*")

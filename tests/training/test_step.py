@@ -29,7 +29,7 @@ from spikejax.training.step import (
     make_forward,
     make_train_step,
 )
-from tests.training.conftest import build_stand_in
+from tests.stand_ins import build_stand_in
 
 LOSS = as_loss({"charbonnier": lambda restored, batch: charbonnier(restored, batch["sharp"])})
 
