@@ -12,18 +12,19 @@ from flax import nnx
 from spikejax.config.networks import PUBLISHED, SPIKE_VARIANTS, published_model, spike_model
 from spikejax.errors import InputError
 from spikejax.io.weights import MismatchError, Weights, compare, flatten_params, nest_params
-from spikejax.models.fusion import ENCODER_SCALES
-from spikejax.models.restorer import Restorer, build_restorer
+from spikejax.models.fusion import ENCODER_SCALES, find_fusion
+from spikejax.models.restorer import Restorer, build_restorer, refuse_code
 from spikejax.models.spynet import SpyNet
 
 from .perceptual_keys import PERCEPTUAL, Perceptual
 from .rules import Counterpart, Rule, find_counterparts, nest
-from .spike_keys import spike_branch_rules
+from .spike_keys import FUSE_BLOCKS, spike_branch_rules
 from .transfer import Buffer, from_torch, to_torch
 from .vrt_keys import SPYNET, attention_buffers, spynet_buffers, vrt_rules
 
 SPIKE_PREFIX = "spike:"
-_SPIKE_KEYS = ("spike_encoder.", "spike_temporal_sa.", "cross_attn_fuse.")
+_SPYNET = "spynet"
+_SPIKE_KEYS = ("spike_encoder.", "spike_temporal_sa.", *(keys.torch for keys in FUSE_BLOCKS.values()))
 
 
 @dataclass(frozen=True)
@@ -76,14 +77,14 @@ class ConvertibleNetwork:
         """`arrays` by the keys that `counterparts` has, where other programs have other keys for the same."""
         if self.kind in PERCEPTUAL:
             return PERCEPTUAL[self.kind].published_keys(arrays)
-        if self.model is not None and self.model["spike"]["fusion"] != "none":
+        if self.model is not None and find_fusion(self.model["spike"]["fusion"]) is not None:
             return _below_vrt(arrays)
         return arrays
 
 
 def network_names() -> tuple[str, ...]:
     """What `get_network` knows: published VRTs, variants of the spike design, parts and perceptual networks."""
-    return (*PUBLISHED, *(SPIKE_PREFIX + name for name in _spike_variants()), "spynet", *PERCEPTUAL)
+    return (*PUBLISHED, *(SPIKE_PREFIX + name for name in _spike_variants()), _SPYNET, *PERCEPTUAL)
 
 
 @cache
@@ -95,7 +96,7 @@ def get_network(name: str) -> ConvertibleNetwork:
     """
     if name not in network_names():
         raise InputError(f"expected a network, one of {', '.join(network_names())}, found {name!r}")
-    if name == "spynet":
+    if name == _SPYNET:
         return _spynet()
     if name in PERCEPTUAL:
         return _perceptual(PERCEPTUAL[name])
@@ -117,19 +118,24 @@ def restorers() -> Iterator[tuple[str, dict[str, Any]]]:
 
 def network_of(weights: Weights) -> ConvertibleNetwork:
     """The network that weights of ours are for."""
-    if weights.kind == "spynet":
+    if weights.kind == _SPYNET:
         return _spynet()
     if weights.kind in PERCEPTUAL:
         return _perceptual(PERCEPTUAL[weights.kind])
     if weights.model is None:
         raise InputError(f"expected weights with the model that they are of, found {weights.kind} without one")
+    refuse_code(weights.model, source="the weights", hint="converting runs none")
     return restorer_network(weights.model, "the network they say they are for")
 
 
 def restorer_network(model: dict[str, Any], name: str) -> ConvertibleNetwork:
     """The network that the `model` section of a configuration describes."""
-    if model["spike"]["fusion"] == "concat":
-        raise InputError(f"{name}: no PyTorch form of Concat1x1PreTMSA is known")
+    fusion = model["spike"]["fusion"]
+    if not _has_torch_form(fusion):
+        raise InputError(f"{name}: no PyTorch form of the fusion {fusion} is known")
+    flow = model["vrt"].get("flow", _SPYNET)
+    if flow != _SPYNET:
+        raise InputError(f"{name}: no PyTorch form of the flow network {flow} is known")
     restorer = nnx.eval_shape(lambda: build_restorer(model, rngs=nnx.Rngs(0)))
     counterparts = find_counterparts(parameter_shapes(restorer), restorer_rules(restorer))
     buffers = attention_buffers(restorer, counterparts)
@@ -145,18 +151,24 @@ def restorer_rules(model: Restorer) -> tuple[Rule, ...]:
     backbone = vrt_rules(upscale=config.upscale, warp_frames=config.warp_frames)
     if model.spike_branch is None:
         return nest("vrt.", "", backbone)
-    branch = spike_branch_rules(scales=ENCODER_SCALES)
+    assert model.spike_branch.kind.torch_form is not None
+    branch = spike_branch_rules(model.spike_branch.kind.torch_form, scales=ENCODER_SCALES)
     return (*nest("vrt.", "vrt.", backbone), *nest("spike_branch.", "", branch))
 
 
 def _spike_variants() -> tuple[str, ...]:
     """The variants whose PyTorch form is known."""
-    return tuple(name for name, fields in SPIKE_VARIANTS.items() if fields.get("fusion") != "concat")
+    return tuple(name for name in SPIKE_VARIANTS if _has_torch_form(spike_model(name).spike.fusion))
+
+
+def _has_torch_form(fusion: str) -> bool:
+    kind = find_fusion(fusion)
+    return kind is None or kind.torch_form is not None
 
 
 def _spynet() -> ConvertibleNetwork:
     shapes = parameter_shapes(nnx.eval_shape(lambda: SpyNet(rngs=nnx.Rngs(0))))
-    return ConvertibleNetwork("spynet", "spynet", None, find_counterparts(shapes, SPYNET), spynet_buffers())
+    return ConvertibleNetwork(_SPYNET, _SPYNET, None, find_counterparts(shapes, SPYNET), spynet_buffers())
 
 
 def _perceptual(network: Perceptual) -> ConvertibleNetwork:

@@ -8,10 +8,12 @@ from typing import Any, NoReturn
 from spikejax.config import defaults
 from spikejax.errors import InputError
 from spikejax.io.weights import MismatchError
+from spikejax.models.fusion import FUSIONS
 from spikejax.models.vrt import U_STAGES
 
 from .convertible_networks import ConvertibleNetwork, get_network, network_names, restorer_network, restorers
 from .perceptual_keys import PERCEPTUAL
+from .spike_keys import FUSE_BLOCKS
 from .transfer import check_fit
 
 Shapes = Mapping[str, tuple[int, ...]]
@@ -236,13 +238,19 @@ _VRT_FIELDS: dict[str, Callable[[Shapes], Any]] = {
 }
 
 
+def _fusion(shapes: Shapes) -> str:
+    """The fusion that has most keys, of those whose PyTorch form is known."""
+    prefixes = {name: FUSE_BLOCKS[kind.torch_form].torch for name, kind in FUSIONS.items() if kind and kind.torch_form}
+    return max(prefixes, key=lambda name: sum(key.startswith(prefixes[name]) for key in shapes))
+
+
 def _fused_channels(shapes: Shapes) -> tuple[int, ...]:
     count = _count(shapes, "cross_attn_fuse.fuse_blocks.{}.")
     return tuple(shapes[f"cross_attn_fuse.fuse_blocks.{index}.ln_q.weight"][0] for index in range(count))
 
 
 _SPIKE_FIELDS: dict[str, Callable[[Shapes], Any]] = {
-    "fusion": lambda shapes: "cross_attention",
+    "fusion": _fusion,
     "bins": lambda shapes: shapes["spike_encoder.in_proj.weight"][1],
     "channels": _fused_channels,
     "fused_stages": lambda shapes: tuple(range(1, len(_fused_channels(shapes)) + 1)),

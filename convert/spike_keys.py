@@ -1,5 +1,7 @@
 """Where the PyTorch spike network of the design keeps the parameters of its spike branch."""
 
+from dataclasses import dataclass
+
 from .rules import ARRAY, CONV_3D, LINEAR, Rule, linear, nest, norm
 
 _RESIDUAL_BLOCK = (*linear("conv1", "conv1", CONV_3D), *linear("conv2", "conv2", CONV_3D))
@@ -31,8 +33,26 @@ _FUSE = (
 )
 
 
-def spike_branch_rules(*, scales: int) -> tuple[Rule, ...]:
-    """The rules of a cross-attention spike branch whose encoder has `scales` scales."""
+@dataclass(frozen=True)
+class FuseBlockKeys:
+    """Where the PyTorch network keeps the fusion blocks of a kind.
+
+    Attributes:
+        torch: what their keys begin with.
+        rules: of one block, whose number stands between `torch` and the rest.
+    """
+
+    torch: str
+    rules: tuple[Rule, ...]
+
+
+# By `FusionKind.torch_form`. To convert another fusion's weights: name its form there and its keys here.
+FUSE_BLOCKS = {"cross_attention": FuseBlockKeys("cross_attn_fuse.fuse_blocks.", _FUSE)}
+
+
+def spike_branch_rules(torch_form: str, *, scales: int) -> tuple[Rule, ...]:
+    """The rules of a spike branch whose fusion has that form and whose encoder has `scales` scales."""
+    fuse_blocks = FUSE_BLOCKS[torch_form]
     encoder = (
         *linear("scales.0.entry", "in_proj", CONV_3D),
         *nest("scales.0.residual_blocks.{j}.", "res0.{j}.", _RESIDUAL_BLOCK),
@@ -43,5 +63,5 @@ def spike_branch_rules(*, scales: int) -> tuple[Rule, ...]:
     return (
         *nest("encoder.", "spike_encoder.", encoder),
         *nest("temporal_attention.{i}.", "spike_temporal_sa.blocks.{i}.", _TEMPORAL_ATTENTION),
-        *nest("fuse_blocks.{i}.", "cross_attn_fuse.fuse_blocks.{i}.", _FUSE),
+        *nest("fuse_blocks.{i}.", f"{fuse_blocks.torch}{{i}}.", fuse_blocks.rules),
     )

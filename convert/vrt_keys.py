@@ -6,8 +6,8 @@ from functools import partial
 import numpy as np
 from flax import nnx
 
+from spikejax.models import imagenet
 from spikejax.models.attention import Window, WindowAttention, relative_position_index, sine_position_encoding
-from spikejax.models.spynet import IMAGENET_MEAN, IMAGENET_STD
 
 from .rules import ARRAY, CONV, CONV_IN_SPACE, LINEAR_1X1, Counterpart, Rule, linear, nest, norm
 from .transfer import Buffer
@@ -88,7 +88,7 @@ def vrt_rules(*, upscale: int, warp_frames: int) -> tuple[Rule, ...]:
 
 def spynet_buffers() -> dict[str, Buffer]:
     """What SpyNet normalises with, [1, 3, 1, 1]."""
-    constants = {"mean": IMAGENET_MEAN, "std": IMAGENET_STD}
+    constants = {"mean": imagenet.MEAN, "std": imagenet.STD}
     return {
         key: Buffer((1, 3, 1, 1), np.dtype(np.float32), partial(_constant, values)) for key, values in constants.items()
     }

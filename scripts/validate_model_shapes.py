@@ -38,36 +38,36 @@ PARTS = {
 
 @dataclass
 class Watched:
-    """A fusion, or none, that takes down the shapes it sees by stage; see `spikejax.models.vrt.Fusion`."""
+    """A fusion, or none, that writes down the shapes it meets by stage; see `spikejax.models.vrt.Fusion`."""
 
     fusion: SpikeFusion | None
-    seen: dict[int, dict[str, Shape]] = field(default_factory=dict)
+    shapes: dict[int, dict[str, Shape]] = field(default_factory=dict)
 
     def before_attention(self, stage: int, x: jax.Array) -> jax.Array:
         """The features that the stage's blocks get."""
-        if self.fusion is None or self.fusion.branch.config.fusion != "concat":
+        if self.fusion is None or self.fusion.branch.kind.acts != "before_attention":
             return x
         return self._fuse(stage, x, self.fusion.before_attention(stage, x))
 
     def after_stage(self, stage: int, x: jax.Array) -> jax.Array:
         """The features that everything after the stage gets."""
-        self.seen.setdefault(stage, {STAGE: x.shape})
-        if self.fusion is None or self.fusion.branch.config.fusion == "concat":
+        self.shapes.setdefault(stage, {STAGE: x.shape})
+        if self.fusion is None or self.fusion.branch.kind.acts != "after_stage":
             return x
         return self._fuse(stage, x, self.fusion.after_stage(stage, x))
 
     def _fuse(self, stage: int, x: jax.Array, fused: jax.Array) -> jax.Array:
         assert self.fusion is not None
-        self.seen[stage] = {STAGE: x.shape}
+        self.shapes[stage] = {STAGE: x.shape}
         if stage in self.fusion.features:
-            self.seen[stage][FUSED] = fused.shape
+            self.shapes[stage][FUSED] = fused.shape
             if self.fusion.branch.temporal_attention is not None:
-                self.seen[stage][ATTENTION] = self.fusion.features[stage].shape
+                self.shapes[stage][ATTENTION] = self.fusion.features[stage].shape
         return fused
 
 
 def trace(model: Restorer, frames: int, height: int, width: int) -> tuple[dict[int, dict[str, Shape]], Shape]:
-    """Returns the shapes [t, h, w, c] that every stage sees of one clip, by what they are, and that of the result.
+    """Returns the shapes [t, h, w, c] that every stage meets of one clip, by what they are, and that of the result.
 
     Args:
         model: a network, of shapes alone.
@@ -77,18 +77,18 @@ def trace(model: Restorer, frames: int, height: int, width: int) -> tuple[dict[i
     """
     rows, columns = model.padded_size(height, width)
     graph, parameters = nnx.split(model)
-    seen: dict[int, dict[str, Shape]] = {}
+    by_stage: dict[int, dict[str, Shape]] = {}
 
     def evaluate(parameters: nnx.State, clip: jax.Array, voxels: jax.Array) -> jax.Array:
         network = nnx.merge(graph, parameters)
         branch = network.spike_branch
         watched = Watched(None if branch is None else branch(voxels))
         restored = network.vrt(clip, fusion=watched)
-        seen.update(watched.seen)
+        by_stage.update(watched.shapes)
         if branch is not None:
             encoded = branch.encoder(voxels)
             for stage in branch.config.fused_stages:
-                seen[stage][ENCODER] = encoded[encoder_scale(stage)].shape
+                by_stage[stage][ENCODER] = encoded[encoder_scale(stage)].shape
         return restored
 
     config = model.vrt.config
@@ -96,7 +96,7 @@ def trace(model: Restorer, frames: int, height: int, width: int) -> tuple[dict[i
     voxels = jax.ShapeDtypeStruct((1, frames, rows, columns, model.spike_bins or 1), model.compute_dtype or jnp.float32)
     restored = jax.eval_shape(evaluate, parameters, clip, voxels)
     cropped = (restored.shape[1], height * config.upscale, width * config.upscale, restored.shape[-1])
-    return {stage: {name: shape[1:] for name, shape in shapes.items()} for stage, shapes in seen.items()}, cropped
+    return {stage: {name: shape[1:] for name, shape in shapes.items()} for stage, shapes in by_stage.items()}, cropped
 
 
 def count_parameters(model: Restorer) -> dict[str, int]:
@@ -137,6 +137,8 @@ def main(arguments: Sequence[str]) -> None:
         )
 
     model = nnx.eval_shape(lambda: build_restorer(config.model, rngs=nnx.Rngs(0)))
+    if not isinstance(model, Restorer):
+        raise InputError(f"model.backbone: expected a VRT, whose stages have scales, found {config.model.backbone!r}")
     stages, restored = trace(model, frames, height, width)
     rows, columns = model.padded_size(height, width)
     padded = "" if (rows, columns) == (height, width) else f", padded to {rows} x {columns}"

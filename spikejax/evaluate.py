@@ -43,7 +43,7 @@ def main(arguments: Sequence[str]) -> None:
     from spikejax.training.measure_split import load_on_all_devices, measure_split, open_split
 
     use_compile_cache(options.compile_cache, apart_from=workdir)
-    trained = load_on_all_devices(workdir, which=options.which)
+    trained = load_on_all_devices(workdir, which=options.which, run_code=options.run_code)
     source = "folder" if options.data else trained.config.data.source
     if is_code(source):  # the workdir may come from somebody else
         raise InputError(
@@ -101,6 +101,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("--output", required=True, metavar="OUT", help="folder for the scores")
     add("--data", metavar="ROOT", help="the data set (default: the one it was trained on)")
     add("--split", choices=SPLITS, default="val", help="which part of it (default: %(default)s)")
+    add("--run-code", action="store_true", help="run what the network's configuration names as FILE.py:NAME")
     add("--which", choices=("best_psnr", "last"), help="checkpoint (default: the best if there is one, else the last)")
     add(
         "--frames", type=whole_number_from(2), metavar="N",

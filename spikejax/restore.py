@@ -204,7 +204,7 @@ def _load(options: argparse.Namespace) -> VideoRestorer:
     from spikejax.loading import load
 
     use_compile_cache(options.compile_cache, apart_from=Path(options.network))
-    return load(options.network, dtype=options.dtype)
+    return load(options.network, dtype=options.dtype, run_code=options.run_code)
 
 
 def _measures(options: argparse.Namespace) -> dict[str, Distance]:

@@ -55,6 +55,19 @@ def test_weights_that_do_not_restore(weights: Weights, tmp_path: Path) -> None:
         spikejax.load(tmp_path / "b.safetensors")
 
 
+def test_code_in_a_file_of_weights_is_not_run(weights: Weights, tmp_path: Path) -> None:
+    """Catches a file of weights that runs its maker's code where it is opened, and one that cannot be opened at all."""
+    code = tmp_path / "parts.py"
+    code.write_text("raise RuntimeError('ran')\n")
+    assert weights.model is not None
+    model = {**weights.model, "spike": {**weights.model["spike"], "fusion": f"{code}:GATE"}}
+    write_weights(tmp_path / "a.safetensors", Weights("restorer", model, weights.params, STATISTICS))
+    with pytest.raises(InputError, match=r"model.spike.fusion: .* --run-code \(run_code=True\) runs it: "):
+        spikejax.load(tmp_path / "a.safetensors")
+    with pytest.raises(InputError, match="RuntimeError: ran"):
+        spikejax.load(tmp_path / "a.safetensors", run_code=True)
+
+
 @pytest.mark.parametrize("name", ["nothing", "nothing.safetensors"])
 def test_nothing_to_load(tmp_path: Path, name: str) -> None:
     """Catches a traceback for a misspelt path."""

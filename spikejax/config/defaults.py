@@ -60,6 +60,7 @@ def get_config() -> ConfigDict:
 
 def _model() -> dict:
     return dict(
+        backbone="vrt",  # the network; FILE.py:NAME for your own, see spikejax/models/restorer.py
         # One entry per stage. Stages 1-7 work at 1, 1/2, 1/4, 1/8, 1/4, 1/2, 1 of the resolution; the rest is stage 8.
         vrt=dict(
             upscale=1,  # output size / input size
@@ -76,9 +77,12 @@ def _model() -> dict:
             mlp_ratio=2,  # hidden channels / channels
             drop_path=0.2,  # stochastic depth: highest probability of leaving out a block
             noise_map=False,  # whether a noise-level map is a fourth input channel
+            flow="spynet",  # the network of the optical flows; FILE.py:NAME for your own, see spikejax/models/flows.py
         ),
         spike=dict(
-            fusion="cross_attention",  # after a stage; "concat": before its attention; "none": no spikes, VRT alone
+            # "cross_attention" after a stage, "concat" before its attention, "none" (no spikes, VRT alone), or
+            # FILE.py:NAME for your own, see spikejax/models/fusion.py.
+            fusion="cross_attention",  # how a stage takes in spike features, see above
             bins=32,  # time bins of a frame's voxels
             channels=(96, 96, 96, 96),  # of the spike encoder, per scale; equal to dims of the stages they meet
             heads=4,  # of both temporal attentions

@@ -111,6 +111,11 @@ def _add_quality(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), help="of features (default: as trained)")
     add_compile_cache(parser)
+    parser.add_argument(
+        "--run-code",
+        action="store_true",
+        help="run what the network's configuration names as FILE.py:NAME",
+    )
 
 
 def _add_video(parser: argparse.ArgumentParser) -> None:

@@ -13,8 +13,8 @@ from jax import Array
 from jaxtyping import Float
 
 from spikejax.models.deformable import deformable_convolution
+from spikejax.models.flows import ClipFlows
 from spikejax.models.layers import Conv2D, GatedMLP, accumulation_dtype, truncated_normal
-from spikejax.models.spynet import ClipFlows
 from spikejax.models.warp import pixel_grid, warp
 
 TAPS = 9

@@ -4,6 +4,7 @@ Stages 1-4 of VRT meet the scales of the encoder from full size to 1/8; stages 5
 1/2 and full size. Each stage has a temporal attention and a fusion block of its own.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -12,6 +13,7 @@ from flax import nnx
 from jax import Array
 from jaxtyping import Float
 
+from spikejax.extensions import find_entry
 from spikejax.models.blocks import Remat
 from spikejax.models.layers import Linear, call
 from spikejax.models.spike_encoder import SpikeEncoder3D
@@ -26,17 +28,16 @@ class SpikeBranchConfig:
     """What a spike branch is.
 
     Attributes:
-        fusion: "cross_attention" after a stage (TemporalCrossAttnFuse), or "concat" before its attention
-            (Concat1x1PreTMSA).
+        fusion: how a stage takes the features in, a name of `FUSIONS` or FILE.py:NAME.
         bins: time bins K of a frame's voxels.
         channels: features at each fused stage; they must be those of VRT there.
         heads: attention heads of the temporal attention and the fusion.
         residual: see `TemporalCrossAttnFuse`.
         fused_stages: (1, 2, 3, 4), or 1 to 7.
-        zero_init: the fusion begins as nothing, the network as exactly VRT.
+        zero_init: the fusion begins by adding nothing, the network as exactly VRT.
     """
 
-    fusion: Literal["cross_attention", "concat"] = "cross_attention"
+    fusion: str = "cross_attention"
     bins: int = 32
     channels: tuple[int, ...] = (96, 96, 96, 96)
     heads: int = 4
@@ -45,8 +46,6 @@ class SpikeBranchConfig:
     zero_init: bool = False
 
     def __post_init__(self) -> None:
-        if self.fusion not in ("cross_attention", "concat"):
-            raise ValueError(f'spike.fusion must be "none", "cross_attention" or "concat", not {self.fusion!r}')
         stages = self.fused_stages
         if stages != tuple(range(1, len(stages) + 1)) or not ENCODER_SCALES <= len(stages) <= U_STAGES:
             raise ValueError(f"spike.fused_stages must be 1 to 4, or on to 7 at most, not {stages}")
@@ -85,27 +84,68 @@ class ConcatFuse(nnx.Module):
         return self.linear(jnp.concatenate([features, spikes], axis=-1))
 
 
+@dataclass(frozen=True)
+class FusionKind:
+    """A way of fusing: what a stage does with VRT's features and the spikes'.
+
+    Attributes:
+        acts: whether VRT's features are fused once they have the stage's resolution, before its attention, or when they
+            leave the stage.
+        attends_over_time: whether each stage's spike features first attend to themselves over time (SpikeTemporalSA).
+        build: (features, branch's configuration, *, rngs) -> the block of one stage, called with VRT's features and the
+            spikes', both [b, t, h, w, c]; it returns as many.
+        torch_form: the name by which `convert` knows where the PyTorch network keeps the blocks' parameters
+            (convert/spike_keys.py, FUSE_BLOCKS); None if it has none, and then weights are not converted.
+    """
+
+    acts: Literal["before_attention", "after_stage"]
+    attends_over_time: bool
+    build: Callable[..., Any]
+    torch_form: str | None = None
+
+
+def _build_cross_attention(features: int, config: SpikeBranchConfig, *, rngs: nnx.Rngs) -> TemporalCrossAttnFuse:
+    return TemporalCrossAttnFuse(
+        features, heads=config.heads, residual=config.residual, zero_init=config.zero_init, rngs=rngs
+    )
+
+
+def _build_concat(features: int, config: SpikeBranchConfig, *, rngs: nnx.Rngs) -> ConcatFuse:
+    return ConcatFuse(features, zero_init=config.zero_init, rngs=rngs)
+
+
+# To add a fusion: a block, and an entry here that says when it acts; or a FusionKind of your own, reached by
+# model.spike.fusion="FILE.py:NAME". Nothing else names a fusion.
+FUSIONS: dict[str, FusionKind | None] = {
+    "none": None,  # no spikes: VRT alone
+    "cross_attention": FusionKind(
+        acts="after_stage", attends_over_time=True, build=_build_cross_attention, torch_form="cross_attention"
+    ),
+    "concat": FusionKind(acts="before_attention", attends_over_time=False, build=_build_concat),
+}
+
+
+def find_fusion(name: str) -> FusionKind | None:
+    """The fusion of that name, of `FUSIONS` or the user's own; None for a network without spikes."""
+    return find_entry(FUSIONS, name, key="model.spike.fusion", kind=FusionKind)
+
+
 class SpikeBranch(nnx.Module):
     """From voxels to what VRT's stages are given."""
 
     def __init__(self, config: SpikeBranchConfig, vrt: VRTConfig, *, remat: Remat = "none", rngs: nnx.Rngs):
         config.check_against(vrt)
-        self.config, self.recompute = config, remat == "everything"
+        kind = find_fusion(config.fusion)
+        if kind is None:
+            raise ValueError(f"a spike branch needs a fusion, spike.fusion is {config.fusion!r}")
+        self.config, self.kind, self.recompute = config, kind, remat == "everything"
         self.encoder = SpikeEncoder3D(config.bins, config.channels[:ENCODER_SCALES], rngs=rngs)
-        options: dict[str, Any] = {"zero_init": config.zero_init, "rngs": rngs}
-        if config.fusion == "concat":
-            self.temporal_attention = None
-            self.fuse_blocks: nnx.List[ConcatFuse | TemporalCrossAttnFuse] = nnx.List(
-                ConcatFuse(channels, **options) for channels in config.channels
-            )
-        else:
-            self.temporal_attention = nnx.List(
-                SpikeTemporalSA(channels, heads=config.heads, rngs=rngs) for channels in config.channels
-            )
-            self.fuse_blocks = nnx.List(
-                TemporalCrossAttnFuse(channels, heads=config.heads, residual=config.residual, **options)
-                for channels in config.channels
-            )
+        self.temporal_attention = (
+            nnx.List(SpikeTemporalSA(channels, heads=config.heads, rngs=rngs) for channels in config.channels)
+            if kind.attends_over_time
+            else None
+        )
+        self.fuse_blocks = nnx.List(kind.build(channels, config, rngs=rngs) for channels in config.channels)
 
     def __call__(self, voxels: Float[Array, "b t h w k"]) -> "SpikeFusion":
         """The fusion of one batch of clips with the spikes behind `voxels` (standardised log counts)."""
@@ -127,12 +167,12 @@ class SpikeFusion:
     features: dict[int, Array]
 
     def before_attention(self, stage: int, x: Float[Array, "b t h w c"]) -> Float[Array, "b t h w c"]:
-        """Concat1x1PreTMSA, where it is the branch's fusion."""
-        return self._fuse(stage, x) if self.branch.config.fusion == "concat" else x
+        """The features fused, by a fusion that acts then."""
+        return self._fuse(stage, x) if self.branch.kind.acts == "before_attention" else x
 
     def after_stage(self, stage: int, x: Float[Array, "b t h w c"]) -> Float[Array, "b t h w c"]:
-        """TemporalCrossAttnFuse, where it is the branch's fusion."""
-        return self._fuse(stage, x) if self.branch.config.fusion == "cross_attention" else x
+        """The features fused, by a fusion that acts then."""
+        return self._fuse(stage, x) if self.branch.kind.acts == "after_stage" else x
 
     def _fuse(self, stage: int, x: Array) -> Array:
         if stage not in self.features:

@@ -1,10 +1,10 @@
-"""The restorer: VRT, with or without its spike branch, for clips of any size. The only factory of networks.
+"""The restorer: VRT, with or without its spike branch, for clips of any size; and the only factory of networks.
 
 Clips are [b, t, h, w, c] in [0, 1], voxels [b, t, h, w, k] standardised log counts at the size of the clip or at
 an integer fraction of it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Literal, get_args
 
 import jax.numpy as jnp
@@ -14,8 +14,9 @@ from jaxtyping import Float, Key
 from ml_collections import ConfigDict
 
 from spikejax.errors import InputError
+from spikejax.extensions import find_entry, is_code
 from spikejax.models.blocks import Remat
-from spikejax.models.fusion import SpikeBranch, SpikeBranchConfig
+from spikejax.models.fusion import SpikeBranch, SpikeBranchConfig, find_fusion
 from spikejax.models.traits import NetworkTraits
 from spikejax.models.vrt import STAGE_SCALES, VRT, VRTConfig
 
@@ -119,28 +120,65 @@ class Restorer(nnx.Module):
         return restored[:, :, : height * scale, : width * scale]
 
 
-def build_restorer(config: Mapping[str, Any] | ConfigDict, *, rngs: nnx.Rngs) -> Restorer:
-    """The network that the `model` part of a configuration describes.
+def _build_vrt(config: Mapping[str, Any] | ConfigDict, *, rngs: nnx.Rngs) -> Restorer:
+    """VRT with the spike branch that the configuration asks for."""
+    spike = None if find_fusion(config["spike"]["fusion"]) is None else SpikeBranchConfig(**_plain(config["spike"]))
+    return Restorer(
+        VRTConfig(**_plain(config["vrt"])),
+        spike,
+        compute_dtype=config["compute_dtype"],
+        remat=config["remat"],
+        rngs=rngs,
+    )
+
+
+# To add a backbone: a function (config, *, rngs) that makes the network of the `model` part of a configuration, and a
+# line here; or model.backbone="FILE.py:NAME". The network is an nnx.Module that is called as `Restorer` is, has
+# `traits`, and names the axes of its parameters (see `spikejax.models.layers`).
+BACKBONES: dict[str, Callable[..., Any]] = {"vrt": _build_vrt}
+
+
+def build_restorer(config: Mapping[str, Any] | ConfigDict, *, rngs: nnx.Rngs) -> Any:
+    """The network that the `model` part of a configuration describes: a `Restorer`, or what another backbone is.
 
     Args:
-        config: `vrt` (fields of VRTConfig), `spike` (fields of SpikeBranchConfig; fusion "none" for the backbone
-            alone), `compute_dtype` and `remat`.
+        config: `backbone` (a name of `BACKBONES` or FILE.py:NAME), `vrt` (fields of VRTConfig), `spike` (fields of
+            SpikeBranchConfig; fusion "none" for the backbone alone), `compute_dtype` and `remat`.
         rngs: seeds of the weights.
 
     Raises:
         InputError: what the configuration asks for does not exist or does not fit together.
     """
+    # Files of weights that say nothing of it are of VRT.
+    name = config["backbone"] if "backbone" in config else "vrt"
+    build = find_entry(BACKBONES, name, key="model.backbone", kind=Callable)
     try:
-        spike = None if config["spike"]["fusion"] == "none" else SpikeBranchConfig(**_plain(config["spike"]))
-        return Restorer(
-            VRTConfig(**_plain(config["vrt"])),
-            spike,
-            compute_dtype=config["compute_dtype"],
-            remat=config["remat"],
-            rngs=rngs,
-        )
+        return build(config, rngs=rngs)
+    except InputError:
+        raise
     except (ValueError, TypeError, KeyError) as error:
         raise InputError(f"the model's configuration: {error}") from error
+
+
+RUN_CODE = "--run-code (run_code=True) runs it"
+
+
+def refuse_code(config: Mapping[str, Any] | ConfigDict, *, source: object, hint: str = RUN_CODE) -> None:
+    """Raises InputError if a network would run code that its configuration names (FILE.py:NAME).
+
+    Args:
+        config: a `model` section that came with parameters, from anybody.
+        source: where it was read, for the message.
+        hint: how the user allows it.
+    """
+    names = {
+        "model.backbone": config.get("backbone", ""),
+        "model.vrt.flow": config.get("vrt", {}).get("flow", ""),
+        "model.spike.fusion": config.get("spike", {}).get("fusion", ""),
+    }
+    for key, name in names.items():
+        if is_code(name):
+            raise InputError(f"{key}: expected a part of the package, found code, {name}; {hint}: {source}")
 
 
 def _plain(config: Mapping[str, Any] | ConfigDict) -> dict[str, Any]:

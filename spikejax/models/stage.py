@@ -11,8 +11,8 @@ from jaxtyping import Float, Key
 from spikejax.models.alignment import ParallelWarping
 from spikejax.models.attention import Window
 from spikejax.models.blocks import Remat, TMSAGroup
+from spikejax.models.flows import ClipFlows
 from spikejax.models.layers import LayerNorm, Linear, call
-from spikejax.models.spynet import ClipFlows
 
 Resolution = str
 SAME, DOWN, UP = "same", "down", "up"

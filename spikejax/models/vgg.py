@@ -11,8 +11,8 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
+from spikejax.models import imagenet
 from spikejax.models.layers import Conv2D
-from spikejax.models.spynet import IMAGENET_MEAN, IMAGENET_STD
 
 Name = Literal["vgg16", "vgg19"]
 _DEPTHS: dict[Name, tuple[int, ...]] = {"vgg16": (2, 2, 3, 3, 3), "vgg19": (2, 2, 4, 4, 4)}
@@ -57,5 +57,5 @@ class VGG(nnx.Module):
 
 def normalize_imagenet(pictures: Float[Array, "n h w 3"]) -> Float[Array, "n h w 3"]:
     """Pictures in [0, 1] with ImageNet's mean subtracted, in units of its standard deviation."""
-    mean, std = (jnp.asarray(v, pictures.dtype).reshape(1, 1, 1, 3) for v in (IMAGENET_MEAN, IMAGENET_STD))
+    mean, std = (jnp.asarray(v, pictures.dtype).reshape(1, 1, 1, 3) for v in (imagenet.MEAN, imagenet.STD))
     return (pictures - mean) / std

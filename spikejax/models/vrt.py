@@ -18,9 +18,9 @@ from jaxtyping import Float, Key
 
 from spikejax.models.attention import Window
 from spikejax.models.blocks import Remat
+from spikejax.models.flows import ClipFlows, clip_flows, find_flow_network
 from spikejax.models.heads import InterpolationHead, PictureHead, UpscalingHead
 from spikejax.models.layers import Conv2D, LayerNorm, Linear, call
-from spikejax.models.spynet import ClipFlows, SpyNet, clip_flows
 from spikejax.models.stage import DOWN, SAME, UP, ResidualGroup, Stage
 from spikejax.models.warp import warp_nearest4
 
@@ -48,6 +48,7 @@ class VRTConfig:
         mlp_ratio: hidden width of the gated MLP over its features.
         drop_path: stochastic depth of the last block; it grows linearly from 0.
         noise_map: a 4th input channel holds the noise level [nonblind_denoising].
+        flow: the network of the optical flows, see `spikejax.models.flows.FLOWS`.
     """
 
     upscale: int = 1
@@ -64,6 +65,7 @@ class VRTConfig:
     mlp_ratio: float = 2
     drop_path: float = 0.2
     noise_map: bool = False
+    flow: str = "spynet"
 
     def __post_init__(self) -> None:
         if len(self.window) != 3:
@@ -119,7 +121,8 @@ class VRT(nnx.Module):
         rates = np.linspace(0, config.drop_path, sum(config.depths)).tolist()
         starts = np.cumsum((0, *config.depths))
         rates = [tuple(rates[start : start + depth]) for start, depth in zip(starts, config.depths, strict=False)]
-        self.spynet = SpyNet(rngs=rngs) if config.reach else None
+        # Named as in the published weights, whichever flow network it is.
+        self.spynet = find_flow_network(config.flow)(rngs=rngs) if config.reach else None
         # The picture, its two neighbours seen as four pictures each, and the noise map.
         width = config.input_channels * (9 if config.reach else 1) + config.noise_map
         self.conv_first = Conv2D(width, config.dims[0], rngs=rngs)

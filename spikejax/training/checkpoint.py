@@ -30,7 +30,7 @@ from spikejax.distributed import hosts
 from spikejax.errors import InputError
 from spikejax.io.json_files import read_json, write_json
 from spikejax.io.weights import MismatchError, compare, flatten_params
-from spikejax.models.restorer import build_restorer
+from spikejax.models.restorer import build_restorer, refuse_code
 from spikejax.training import checkpoint_integrity
 from spikejax.training.monitoring.pending_metrics import NotFinite
 from spikejax.training.step import Build, TrainState
@@ -243,7 +243,7 @@ def check_workdir(workdir: str | Path, config: ConfigDict, *, allow_changes: boo
 
 
 def load_for_inference(
-    workdir: str | Path, *, which: str | None = None, build: Build = build_restorer
+    workdir: str | Path, *, which: str | None = None, build: Build = build_restorer, run_code: bool = False
 ) -> tuple[ConfigDict, dict, dict | None]:
     """Returns (configuration, parameters, statistics of the voxels) of a trained network.
 
@@ -251,6 +251,7 @@ def load_for_inference(
         workdir: the folder that training wrote to.
         which: "best_psnr" or "last"; None = the best if there is one, else the last.
         build: makes the network of `config.model`, to know what the checkpoint should hold.
+        run_code: whether code that `config.model` names (FILE.py:NAME) may be run; a workdir may be anybody's.
 
     Returns:
         The locked configuration; the parameters as the nested dict that `nnx.merge` takes, on one device; and
@@ -261,6 +262,8 @@ def load_for_inference(
     """
     workdir = Path(workdir).absolute()
     config = read_saved_config(workdir / CONFIG_FILE)
+    if not run_code:
+        refuse_code(config.model, source=workdir / CONFIG_FILE)
     with _newest(workdir, [which] if which else ["best_psnr", "last"]) as (manager, step):
         params = _restore_params(manager, step, _abstract_params(build, config))
         return config, params, read_json(workdir / STATISTICS_FILE)

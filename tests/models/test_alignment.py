@@ -9,7 +9,7 @@ import pytest
 from flax import nnx
 
 from spikejax.models.alignment import DeformableAlignment, ParallelWarping
-from spikejax.models.spynet import ClipFlows
+from spikejax.models.flows import ClipFlows
 from tests.models import loops
 from tests.models.parameters import build_random, normal, values
 

@@ -84,7 +84,7 @@ def test_every_stage_has_a_block_of_its_own(config: SpikeBranchConfig) -> None:
         return before, after, expected
 
     before, after, expected = run(clips, voxels())
-    untouched, fused = (before, after) if config.fusion == "cross_attention" else (after, before)
+    untouched, fused = (before, after) if branch.kind.acts == "after_stage" else (after, before)
     for stage, x in clips.items():
         np.testing.assert_array_equal(untouched[stage], x)
         np.testing.assert_allclose(fused[stage], expected[stage], rtol=1e-5, atol=1e-5)

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from flax import nnx
 
+from spikejax.models.flows import clip_flows
 from spikejax.models.restorer import Restorer
-from spikejax.models.spynet import clip_flows
 from tests.models.conftest import Golden, abstract_model, read_manifest
 from tests.models.parameters import restorer_from_torch
 from tests.models.quick import quick_jit

@@ -1,4 +1,4 @@
-"""SpyNet's pyramid and the flows of a clip, with levels and networks whose answers are known."""
+"""SpyNet's pyramid, with levels whose answers are known."""
 
 from collections.abc import Iterator
 
@@ -7,13 +7,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
-from jaxtyping import Array, Float
+from jaxtyping import Array
 
-from spikejax.models import spynet as module
-from spikejax.models.spynet import LEVELS, SCALES, ClipFlows, PyramidLevel, SpyNet, clip_flows
+from spikejax.models.spynet import LEVELS, SCALES, PyramidLevel, SpyNet
 from tests.models import loops
 
-SEEN: list[Array] = []
+SHOWN: list[Array] = []
 
 
 @pytest.fixture(autouse=True)
@@ -31,24 +30,8 @@ class KnownLevel(nnx.Module):
 
     def __call__(self, x: Array) -> Array:
         """The level's addition to the flow."""
-        SEEN.append(x)
+        SHOWN.append(x)
         return jnp.broadcast_to(jnp.asarray(self.flow, x.dtype), (*x.shape[:3], 2))
-
-
-class KnownNetwork(SpyNet):
-    """Answers, instead of a flow, with (the mean of the reference, the mean of the supporting picture)."""
-
-    def __init__(self) -> None:
-        pass
-
-    def __call__(self, reference: Array, supporting: Array) -> tuple[Array, ...]:
-        """The "flows" at four scales."""
-        means = jnp.stack([reference.mean((1, 2, 3)), supporting.mean((1, 2, 3))], axis=-1)
-        rows, columns = reference.shape[1:3]
-        return tuple(
-            jnp.broadcast_to(means[:, None, None] / scale, (len(means), rows // scale, columns // scale, 2))
-            for scale in SCALES
-        )
 
 
 class KnownLevels(SpyNet):
@@ -63,8 +46,8 @@ def run(network: SpyNet, reference: np.ndarray, supporting: np.ndarray) -> tuple
 
     @jax.jit
     def compiled(reference: Array, supporting: Array) -> tuple[tuple[Array, ...], list[Array]]:
-        SEEN.clear()
-        return network(reference, supporting), list(SEEN)
+        SHOWN.clear()
+        return network(reference, supporting), list(SHOWN)
 
     return compiled(jnp.asarray(reference), jnp.asarray(supporting))
 
@@ -105,69 +88,25 @@ def test_a_level_sees_the_reference_the_warped_other_and_the_flow() -> None:
     """Catches the wrong picture warped, a warp with zeros outside, an order of the 8 channels, no normalisation."""
     network = KnownLevels((1.0, 0.0), *((0.0, 0.0),) * (LEVELS - 1))
     reference, supporting = pictures(1, 64, 32, 3), pictures(1, 64, 32, 3, seed=1)
-    _, seen = run(network, reference, supporting)
-    assert [x.shape for x in seen] == [(1, 2 * 2**level, 2**level, 8) for level in range(LEVELS)]
+    _, shown = run(network, reference, supporting)
+    assert [x.shape for x in shown] == [(1, 2 * 2**level, 2**level, 8) for level in range(LEVELS)]
     mean, std = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
     normalised = [(picture - mean) / std for picture in (reference, supporting)]
     # The finest level is given 2^5 pixels to the right: the last column, everywhere.
-    np.testing.assert_allclose(seen[-1][..., :3], normalised[0], atol=1e-12)
+    np.testing.assert_allclose(shown[-1][..., :3], normalised[0], atol=1e-12)
     last_column = np.broadcast_to(normalised[1][:, :, -1:], normalised[1].shape)
-    np.testing.assert_allclose(seen[-1][..., 3:6], last_column, atol=1e-12)
-    np.testing.assert_allclose(seen[-1][..., 6:], np.broadcast_to([32.0, 0.0], (1, 64, 32, 2)), atol=1e-12)
+    np.testing.assert_allclose(shown[-1][..., 3:6], last_column, atol=1e-12)
+    np.testing.assert_allclose(shown[-1][..., 6:], np.broadcast_to([32.0, 0.0], (1, 64, 32, 2)), atol=1e-12)
     # The coarsest is given no flow, and averages of 32 x 32 pixels.
     averages = [picture.reshape(1, 2, 32, 1, 32, 3).mean((2, 4)) for picture in normalised]
-    np.testing.assert_allclose(seen[0][..., :6], np.concatenate(averages, axis=-1), atol=1e-12)
-    assert not seen[0][..., 6:].any()
+    np.testing.assert_allclose(shown[0][..., :6], np.concatenate(averages, axis=-1), atol=1e-12)
+    assert not shown[0][..., 6:].any()
 
 
 def test_pictures_become_multiples_of_32() -> None:
     """Catches padding instead of resizing, and sizes rounded down."""
     picture = pictures(1, 33, 20, 3)
-    _, seen = run(KnownLevels(*((0.0, 0.0),) * LEVELS), picture, picture)
+    _, shown = run(KnownLevels(*((0.0, 0.0),) * LEVELS), picture, picture)
     mean, std = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
     expected = (loops.resize(picture, 64, 32, align_corners=False) - mean) / std
-    np.testing.assert_allclose(seen[-1][..., :3], expected, atol=1e-12)
-
-
-def test_backward_brings_the_next_frame_and_forward_the_one_before() -> None:
-    """Catches swapped directions, and frames of one clip that are paired with another clip's."""
-    clip = np.zeros((2, 4, 16, 16, 3))
-    values = clip[:, :, 0, 0, 0] = [[1, 2, 3, 4], [50, 60, 70, 80]]
-    clip[:] = np.asarray(values)[:, :, None, None, None]
-    by_scale = jax.tree.map(np.asarray, jax.jit(lambda clip: clip_flows(KnownNetwork(), clip, 1))(jnp.asarray(clip)))
-    for scale, flows in zip(SCALES, by_scale, strict=True):
-        assert len(flows.backward) == len(flows.forward) == 1
-        for b, t in np.ndindex(2, 3):
-            here, after = values[b][t] / scale, values[b][t + 1] / scale
-            assert flows.backward[0].shape == flows.forward[0].shape == (2, 3, 16 // scale, 16 // scale, 2)
-            # Onto frame t from t+1, and onto t+1 from t.
-            np.testing.assert_allclose(
-                flows.backward[0][b, t], np.broadcast_to([here, after], (16 // scale,) * 2 + (2,))
-            )
-            np.testing.assert_allclose(
-                flows.forward[0][b, t], np.broadcast_to([after, here], (16 // scale,) * 2 + (2,))
-            )
-
-
-def composed(near: Float[np.ndarray, "h w 2"], rest: Float[np.ndarray, "h w 2"]) -> np.ndarray:
-    """Two flows after each other."""
-    return near + loops.warp(rest[None], near[None])[0]
-
-
-@pytest.mark.parametrize("frames", (5, 3, 2))
-def test_longer_flows_are_composed_of_neighbours(frames: int) -> None:
-    """Catches a longer flow of the wrong frames or in the wrong order, and a clip that is shorter than the reach."""
-    fb1, ff1 = (np.random.default_rng(seed).normal(size=(1, frames - 1, 4, 5, 2)) * 2 for seed in (0, 1))
-    flows = jax.jit(lambda *flows: module._compose(*flows, 3))(jnp.asarray(fb1), jnp.asarray(ff1))
-    assert isinstance(flows, ClipFlows)
-    assert len(flows.backward) == len(flows.forward) == min(3, frames - 1)
-    fb, ff = {}, {}
-    for t in range(frames - 2):
-        fb[2, t] = composed(fb1[0, t], fb1[0, t + 1])
-        ff[2, t] = composed(ff1[0, t + 1], ff1[0, t])
-    for t in range(frames - 3):
-        fb[3, t] = composed(fb[2, t], fb1[0, t + 2])
-        ff[3, t] = composed(ff[2, t + 1], ff1[0, t])
-    for span, t in fb:
-        np.testing.assert_allclose(flows.backward[span - 1][0, t], fb[span, t], atol=1e-12)
-        np.testing.assert_allclose(flows.forward[span - 1][0, t], ff[span, t], atol=1e-12)
+    np.testing.assert_allclose(shown[-1][..., :3], expected, atol=1e-12)

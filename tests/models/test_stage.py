@@ -7,7 +7,7 @@ import pytest
 from flax import nnx
 from jax import Array
 
-from spikejax.models.spynet import ClipFlows
+from spikejax.models.flows import ClipFlows
 from spikejax.models.stage import DOWN, SAME, UP, Reshape, ResidualGroup, Stage
 from spikejax.models.vrt import VRT, VRTConfig
 from tests.models import loops
