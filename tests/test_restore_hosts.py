@@ -20,6 +20,7 @@ from spikejax import restore
 from spikejax.cli import run
 from spikejax.errors import InputError
 from spikejax.inference.video_restorer import VideoRestorer
+from spikejax.io import frame_source
 from spikejax.io.frame_source import open_frames, write_picture
 from spikejax.models.traits import NetworkTraits
 from tests.stand_ins import Blur3D
@@ -39,7 +40,7 @@ def host(arguments: list[str], process: int, fails_at: int | None, log: Path) ->
     for number in (1, 2):  # the runtime below Python writes too
         os.dup2(stream.fileno(), number)
     restore._load = lambda options: make_restorer()
-    read = restore.open_frames
+    read = frame_source.open_frames
 
     def read_in_part(path: Path, **options: bool) -> object:
         source = read(path, **options)
@@ -54,7 +55,7 @@ def host(arguments: list[str], process: int, fails_at: int | None, log: Path) ->
         source.read = some
         return source
 
-    restore.open_frames = read_in_part
+    frame_source.open_frames = read_in_part
     sys.argv = ["restore", *arguments, "--process-id", str(process)]
     run(restore.main)
 

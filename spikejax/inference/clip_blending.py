@@ -7,24 +7,25 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import chain, islice
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from jaxtyping import Float32, Num
 
-from spikejax.inference.compiled_network import TileArrays as TileInput
+from spikejax.inference.compiled_network import TileArrays
 from spikejax.inference.ensemble import PLAIN, Variant
 from spikejax.inference.tiling import Extent, Tile, overlapping_clips, spatial_tiles, taper
+from spikejax.io.pixel_depth import to_float32
 
 _T = TypeVar("_T")
 # A tile's input, and whether rows and columns are swapped in it: what a plan cuts has one shape, or two.
-CutTile = tuple[TileInput, bool]
+CutTile = tuple[TileArrays, bool]
 # The network: takes tiles lazily and yields their restored frames, in order; it may take some before it yields any.
 RestoreTiles = Callable[[Iterator[CutTile]], Iterator[Float32[np.ndarray, "t h w 3"]]]
 
 
 @dataclass(frozen=True)
-class Sample:
+class InputFrame:
     """A frame to be restored.
 
     Attributes:
@@ -38,8 +39,18 @@ class Sample:
     time: Fraction | None = None
 
 
-# A restored frame of the video, with the frame it was (None if there was none) and its time.
-Restored = tuple[Sample | None, Float32[np.ndarray, "h w 3"], Fraction | None]
+class RestoredFrame(NamedTuple):
+    """A frame of the restored video.
+
+    Attributes:
+        source: the frame that it was; None where it lies between two.
+        frame: about [0, 1].
+        time: when it is shown, in seconds; None if nobody knows.
+    """
+
+    source: InputFrame | None
+    frame: Float32[np.ndarray, "h w 3"]
+    time: Fraction | None
 
 
 @dataclass(frozen=True)
@@ -50,7 +61,7 @@ class ClipPlan:
         tile: of one shape, not larger than the frames.
         overlap: of neighbouring tiles; smaller than `tile`.
         upscale: size of the restored frames over that of the frames.
-        variants: how each tile is turned; the results' mean is taken.
+        variants: the mirrored or turned copies of each tile that are restored; their mean is taken.
     """
 
     tile: Extent
@@ -63,8 +74,8 @@ class ClipPlan:
         """How many frames a clip starts after the one before."""
         return self.tile.frames - self.overlap.frames
 
-    def first_sample(self, done: int) -> int:
-        """The sample with which `restore_stream` must begin to go on after `done` frames.
+    def first_input_frame(self, done: int) -> int:
+        """The number of the input frame with which `restore_stream` must begin to go on after `done` frames.
 
         It is the start of the last clip that holds none of the missing frames: whatever clip comes after it, also a
         last one that is moved back, finds its frames.
@@ -73,15 +84,15 @@ class ClipPlan:
 
 
 def restore_stream(
-    samples: Iterable[Sample], restore: RestoreTiles, plan: ClipPlan, *, skip: int = 0
-) -> Iterator[Restored]:
-    """Yields every sample from number `skip` on, restored, in order.
+    input_frames: Iterable[InputFrame], restore: RestoreTiles, plan: ClipPlan, *, skip: int = 0
+) -> Iterator[RestoredFrame]:
+    """Yields every input frame from number `skip` on, restored, in order.
 
-    Held at a time: the samples of one clip and of the next one's new frames, those of as many more clips as `restore`
+    Held at a time: the input frames of one clip and the new ones of the next, those of as many more clips as `restore`
     runs ahead, and one clip of float32 results.
 
     Args:
-        samples: of one size; at least `plan.tile.frames` of them.
+        input_frames: of one size; at least `plan.tile.frames` of them.
         restore: the network.
         plan: how to cut.
         skip: frames at the start that are not wanted; what only they need is not computed. The others come out
@@ -89,7 +100,7 @@ def restore_stream(
     """
     fade = taper(plan.tile.frames, plan.overlap.frames).astype(np.float32)
     # Read twice: `restore` cuts tiles of later clips while the earlier ones' are blended.
-    clips, upcoming = _twice(_clips_from(samples, plan, skip))
+    clips, upcoming = _twice(_clips_from(input_frames, plan, skip))
     restored = restore(cut for _, clip, _ in upcoming for cut in _cut_all(clip, plan))
     blended: Float32[np.ndarray, "t h w 3"] | None = None
     weight = np.zeros(plan.tile.frames, np.float32)
@@ -100,7 +111,7 @@ def restore_stream(
         weight += fade
         # Nothing more is added to the frames before the next clip.
         for index in range(max(0, skip - start), finished):
-            yield clip[index], blended[index] / weight[index], clip[index].time
+            yield RestoredFrame(clip[index], blended[index] / weight[index], clip[index].time)
         _shift(blended, finished)
         _shift(weight, finished)
 
@@ -129,10 +140,12 @@ def _extend(source: Iterator[_T], queues: tuple[deque[_T], ...]) -> bool:
     return False
 
 
-def _clips_from(samples: Iterable[Sample], plan: ClipPlan, skip: int) -> Iterator[tuple[int, list[Sample], int]]:
-    """Yields first frame, samples and frames before the next clip of each clip that reaches beyond frame `skip`."""
+def _clips_from(
+    input_frames: Iterable[InputFrame], plan: ClipPlan, skip: int
+) -> Iterator[tuple[int, list[InputFrame], int]]:
+    """Yields first frame, input frames and number of frames before the next clip, of each clip beyond frame `skip`."""
     start = 0
-    for clip, before_next in overlapping_clips(samples, frames=plan.tile.frames, overlap=plan.overlap.frames):
+    for clip, before_next in overlapping_clips(input_frames, frames=plan.tile.frames, overlap=plan.overlap.frames):
         assert len(clip) == plan.tile.frames, "the caller fits the tile to the number of frames"
         if start + len(clip) > skip:
             yield start, clip, before_next
@@ -140,40 +153,40 @@ def _clips_from(samples: Iterable[Sample], plan: ClipPlan, skip: int) -> Iterato
 
 
 def interpolate_stream(
-    samples: Iterable[Sample], restore: RestoreTiles, plan: ClipPlan, *, skip: int = 0
-) -> Iterator[Restored]:
-    """Yields every sample and, between each two, the frame in their middle, from number `skip` of all these on.
+    input_frames: Iterable[InputFrame], restore: RestoreTiles, plan: ClipPlan, *, skip: int = 0
+) -> Iterator[RestoredFrame]:
+    """Yields every input frame and, between each two, the frame in their middle, from number `skip` of all these on.
 
     A clip's frames lie evenly around the middle; before the first and after the last frame, the frames are mirrored.
 
     Args:
-        samples: at least two of them, from number `first_interpolated(skip)` on.
+        input_frames: at least two of them, from number `first_interpolated(skip)` on.
         restore: the network; its answer has one frame.
         plan: how to cut; clips start frame by frame.
         skip: frames at the start that are not wanted.
     """
     reach = plan.tile.frames // 2
-    first = max(0, skip - 1) // 2  # the number of the first clip's sample before the middle
-    clips, upcoming = _twice(enumerate(_around_middles(samples, reach, head=reach - 1 - first), start=first))
+    first = max(0, skip - 1) // 2  # the number of the first clip's input frame before the middle
+    clips, upcoming = _twice(enumerate(_around_middles(input_frames, reach, head=reach - 1 - first), start=first))
     wanted = (clip for number, clip in upcoming if 2 * number + 1 >= skip)
     restored = restore(cut for clip in wanted for cut in _cut_all(clip, plan))
     later = None
     for number, clip in clips:
         earlier, later = clip[reach - 1], clip[reach]
         if 2 * number >= skip:
-            yield earlier, as_float(earlier.frame), earlier.time
+            yield RestoredFrame(earlier, to_float32(earlier.frame), earlier.time)
         if 2 * number + 1 >= skip:
             middle = np.zeros((1, *_restored_size(clip, plan), 3), np.float32)
             _blend_all(restored, plan, middle, np.ones(1, np.float32))
             between = None if earlier.time is None or later.time is None else (earlier.time + later.time) / 2
-            yield None, middle[0], between
+            yield RestoredFrame(None, middle[0], between)
     if later is not None:
-        yield later, as_float(later.frame), later.time
+        yield RestoredFrame(later, to_float32(later.frame), later.time)
 
 
-def _around_middles(samples: Iterable[Sample], reach: int, *, head: int) -> Iterator[list[Sample]]:
-    """Yields the `reach` samples before and after each middle; `head` are mirrored at the start, if any is missing."""
-    stream = iter(samples)
+def _around_middles(frames: Iterable[InputFrame], reach: int, *, head: int) -> Iterator[list[InputFrame]]:
+    """Yields the `reach` frames before and after each middle; `head` are mirrored at the start, if any is missing."""
+    stream = iter(frames)
     if head > 0:
         begin = list(islice(stream, head))
         stream = chain(begin[::-1], begin, stream)
@@ -184,36 +197,29 @@ def _around_middles(samples: Iterable[Sample], reach: int, *, head: int) -> Iter
 
 
 def first_interpolated(skip: int, *, window: int) -> int:
-    """The sample with which `interpolate_stream` must begin to leave out `skip` frames."""
+    """The number of the input frame with which `interpolate_stream` must begin to leave out `skip` frames."""
     return max(0, max(0, skip - 1) // 2 - (window // 2 - 1))
 
 
-def _mirrored_at_the_end(samples: Iterator[Sample], count: int) -> Iterator[Sample]:
-    recent: list[Sample] = []
-    for sample in samples:
-        recent = [sample, *recent][:count]
-        yield sample
+def _mirrored_at_the_end(frames: Iterator[InputFrame], count: int) -> Iterator[InputFrame]:
+    recent: list[InputFrame] = []
+    for frame in frames:
+        recent = [frame, *recent][:count]
+        yield frame
     yield from recent
 
 
-def as_float(frame: Num[np.ndarray, "h w 3"]) -> Float32[np.ndarray, "h w 3"]:
-    """A frame in [0, 1]."""
-    if frame.dtype == np.float32:
-        return frame
-    return frame.astype(np.float32) / np.float32(np.iinfo(frame.dtype).max)
-
-
-def _restored_size(clip: list[Sample], plan: ClipPlan) -> tuple[int, int]:
+def _restored_size(clip: list[InputFrame], plan: ClipPlan) -> tuple[int, int]:
     height, width = clip[0].frame.shape[:2]
     return height * plan.upscale, width * plan.upscale
 
 
-def _cut_all(clip: list[Sample], plan: ClipPlan) -> Iterator[CutTile]:
+def _cut_all(clip: list[InputFrame], plan: ClipPlan) -> Iterator[CutTile]:
     """Yields what the network gets of a clip, in the order in which `_blend_all` takes the answers."""
-    places = spatial_tiles(*clip[0].frame.shape[:2], tile=plan.tile, overlap=plan.overlap)
+    tiles = spatial_tiles(*clip[0].frame.shape[:2], tile=plan.tile, overlap=plan.overlap)
     for variant in plan.variants:
-        for place in places:
-            yield _cut(clip, place, variant), variant.swapped
+        for tile in tiles:
+            yield _cut(clip, tile, variant), variant.swapped
 
 
 def _blend_all(
@@ -231,16 +237,16 @@ def _blend_all(
             blended[:, *target.box.slices] += in_time * target.weights * variant.undo(next(restored))
 
 
-def _cut(clip: list[Sample], tile: Tile, variant: Variant) -> TileInput:
+def _cut(clip: list[InputFrame], tile: Tile, variant: Variant) -> TileArrays:
     """What the network gets of a clip for one tile."""
-    frames = np.stack([sample.frame[tile.box.slices] for sample in clip])
+    frames = np.stack([input_frame.frame[tile.box.slices] for input_frame in clip])
     counts = []
-    for sample in clip:
-        if sample.counts is None:
+    for input_frame in clip:
+        if input_frame.counts is None:
             return variant.apply(frames), None
         # A spike camera may have half the picture's resolution.
-        ratio = sample.frame.shape[0] // sample.counts.shape[0]
-        counts.append(sample.counts[(tile.box // ratio).slices])
+        ratio = input_frame.frame.shape[0] // input_frame.counts.shape[0]
+        counts.append(input_frame.counts[(tile.box // ratio).slices])
     return variant.apply(frames), variant.apply(np.stack(counts))
 
 

@@ -1,4 +1,4 @@
-"""Restoring a whole input: frames, spikes and sharp frames in; restored frames and figures out.
+"""Restoring a whole input: frames, spikes and sharp frames in; restored frames and their scores out.
 
 Three things go on at once, a few frames apart: reading (decoding, counting spikes), restoring, and writing (measuring,
 encoding). What is held in memory depends on the frames' size and the tile, not on the length of the video.
@@ -6,12 +6,11 @@ encoding). What is held in memory depends on the frames' size and the tile, not 
 
 from __future__ import annotations
 
-import math
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field, replace
-from typing import Any, TextIO
+from dataclasses import dataclass, field, replace
+from typing import TextIO
 
 import cv2
 import numpy as np
@@ -19,14 +18,15 @@ from jaxtyping import Num, UInt8
 
 from spikejax.errors import InputError
 from spikejax.inference.background_io import ReadAhead, WriteBehind
-from spikejax.inference.clip_blending import Restored, Sample, as_float
-from spikejax.inference.restored_stream import RestoredStream, Settings, to_dtype
+from spikejax.inference.clip_blending import InputFrame, RestoredFrame
+from spikejax.inference.restore_report import RestoreReport
+from spikejax.inference.restored_stream import RestoredStream, StreamSettings
 from spikejax.inference.resumable_output import Output
 from spikejax.inference.tile_search import peak_device_bytes, peak_host_bytes
-from spikejax.inference.tiling import Extent
 from spikejax.inference.video_restorer import VideoRestorer
 from spikejax.inference.voxel_source import VoxelSource
 from spikejax.io.frame_source import FrameSource
+from spikejax.io.pixel_depth import to_depth, to_uint8
 from spikejax.progress import Progress
 from spikejax.quality import metrics
 
@@ -36,7 +36,7 @@ Picture = UInt8[np.ndarray, "h w 3"]
 
 
 @dataclass(frozen=True)
-class Job:
+class RestoreJob:
     """What is to be restored.
 
     Attributes:
@@ -48,79 +48,21 @@ class Job:
     """
 
     frames: FrameSource
-    settings: Settings
+    settings: StreamSettings
     spikes: VoxelSource | None = None
     sharp: FrameSource | None = None
     measures: Mapping[str, metrics.Distance] = field(default_factory=lambda: metrics.STANDARD)
 
 
-@dataclass(frozen=True)
-class Report:
-    """The figures of a restored input; times are of this run, scores of all frames.
-
-    Attributes:
-        frames: how many restored frames there are.
-        resumed_at: how many of them an earlier run had made.
-        height, width: of a frame of the input.
-        restored_height, restored_width: of a restored frame.
-        tile: frames, rows and columns that the network saw at once.
-        overlap: of neighbouring tiles.
-        devices: how many restored.
-        compile_seconds: what compiling the network took.
-        seconds_per_frame: from the first frame that was read to the last that was written.
-        seconds: the same for all frames ("total"), and how long reading ("decode"), the network and blending
-            ("compute") and measuring and encoding ("write") took, which go on at the same time.
-        shares: of the total, as far as they were busy.
-        peak_host_bytes: the largest memory of the process.
-        peak_device_bytes: the same of the accelerator; None on a CPU, where it is part of the host's.
-        program_bytes: what the compiler says that the network needs on a device.
-        damage: what of the input did not decode, in words; None if all did.
-        scores: if there are sharp frames, the metrics of each, before (`psnr_blur`, ...) and after (`psnr_recon`, ...).
-    """
-
-    frames: int
-    resumed_at: int
-    height: int
-    width: int
-    restored_height: int
-    restored_width: int
-    tile: Extent
-    overlap: Extent
-    devices: int
-    compile_seconds: float
-    seconds_per_frame: float
-    seconds: dict[str, float]
-    shares: dict[str, float]
-    peak_host_bytes: int
-    peak_device_bytes: int | None
-    program_bytes: int
-    damage: str | None
-    scores: list[dict[str, float]]
-
-    @property
-    def means(self) -> dict[str, float]:
-        """Each figure's mean over the frames that have it."""
-        names = dict.fromkeys(name for frame in self.scores for name in frame)
-        return {name: float(np.mean([frame[name] for frame in self.scores if name in frame])) for name in names}
-
-    def to_json(self) -> dict[str, Any]:
-        """The report as what JSON can hold: an infinite PSNR, which equal pictures have, is None."""
-        fields = asdict(self)
-        scores = fields.pop("scores")
-        return fields | _finite(self.means) | {"per_frame": [_finite(frame) for frame in scores]}
-
-
-def _finite(figures: dict[str, float]) -> dict[str, float | None]:
-    return {name: value if math.isfinite(value) else None for name, value in figures.items()}
-
-
-def restored_count(restorer: VideoRestorer, frames: FrameSource, settings: Settings, *, exact: bool) -> int | None:
+def restored_count(
+    restorer: VideoRestorer, frames: FrameSource, settings: StreamSettings, *, exact: bool
+) -> int | None:
     """How many frames come out; None if nothing says how many go in and `exact` does not ask to count them."""
     count = frames.count if exact else frames.expected_length
     return None if count is None else restorer.traits.restored_count(count, passes=settings.passes)
 
 
-def check_sharp(restorer: VideoRestorer, job: Job) -> None:
+def check_sharp(restorer: VideoRestorer, job: RestoreJob) -> None:
     """Raises InputError unless the sharp frames are like the restored ones in number and size, and can be measured."""
     if job.sharp is None:
         return
@@ -137,8 +79,10 @@ def check_sharp(restorer: VideoRestorer, job: Job) -> None:
     metrics.measure(black, black, job.measures)  # raises where pictures are too small; LPIPS is compiled from now on
 
 
-def restore_job(restorer: VideoRestorer, job: Job, output: Output, *, log: TextIO | None = None) -> Report:
-    """Restores all frames that `output` does not have yet and gives them to it; returns the figures.
+def restore_job(
+    restorer: VideoRestorer, job: RestoreJob, output: Output, *, log: TextIO | None = None
+) -> RestoreReport:
+    """Restores all frames that `output` does not have yet and gives them to it; returns what that took and gave.
 
     Args:
         restorer: the network.
@@ -150,19 +94,19 @@ def restore_job(restorer: VideoRestorer, job: Job, output: Output, *, log: TextI
         InputError: the frames are too few or too small, or do not fit the network or the settings.
     """
     print("compiling the network", file=log or sys.stderr)
-    already, settings, reading = output.done, job.settings, _Reading(job)
+    already, settings, reader = output.done, job.settings, _JobReader(job)
     if settings.auto and output.tile is not None:
         # There may be another amount of memory now, but the frames must be cut up as before.
         settings = replace(settings, tile=output.tile, auto=False)
-    stream = restorer.stream(reading.samples_from, settings, done=already, name=str(job.frames.path))
+    stream = restorer.stream(reader.frames_from, settings, done=already, name=str(job.frames.path))
     output.keep_tile(stream.plan.tile)
     print(f"restoring in tiles of {stream.plan.tile} (frames, height, width)", file=log or sys.stderr)
     # The clock starts here: compiling is no part of the rate.
     started = time.perf_counter()
-    waited = -reading.waited
+    waited = -reader.waited
     total = restored_count(restorer, job.frames, job.settings, exact=False)
     progress = Progress("restoring", total=None if total is None else total - already, unit="frame", stream=log)
-    writer = _Writer(job, output, stream.dtype, progress)
+    writer = _JobWriter(job, output, stream.dtype, progress)
     behind = WriteBehind(writer.write, _WRITE_BEHIND)
     with behind.running() as put:
         for item in stream:
@@ -173,16 +117,18 @@ def restore_job(restorer: VideoRestorer, job: Job, output: Output, *, log: TextI
     whole = time.perf_counter() - started
     seconds = {
         "total": whole,
-        "decode": reading.seconds,
-        "compute": max(0.0, whole - waited - reading.waited),
+        "decode": reader.seconds,
+        "compute": max(0.0, whole - waited - reader.waited),
         "write": behind.seconds,
     }
     return _report(job, stream, output, already=already, seconds=seconds)
 
 
-def _report(job: Job, stream: RestoredStream, output: Output, *, already: int, seconds: dict[str, float]) -> Report:
+def _report(
+    job: RestoreJob, stream: RestoredStream, output: Output, *, already: int, seconds: dict[str, float]
+) -> RestoreReport:
     upscale, total = stream.plan.upscale, seconds["total"]
-    return Report(
+    return RestoreReport(
         frames=output.done,
         resumed_at=already,
         height=job.frames.height,
@@ -204,21 +150,21 @@ def _report(job: Job, stream: RestoredStream, output: Output, *, already: int, s
     )
 
 
-class _Reading:
-    """Reads a job's samples ahead; knows how long that took, and how long it was waited for."""
+class _JobReader:
+    """Reads a job's frames ahead; knows how long that took, and how long the network had to wait for it."""
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: RestoreJob) -> None:
         self._job = job
-        self._readers: list[ReadAhead[Sample]] = []
+        self._readers: list[ReadAhead[InputFrame]] = []
 
-    def samples_from(self, start: int) -> Iterator[Sample]:
-        """Yields the samples from number `start` on."""
+    def frames_from(self, start: int) -> Iterator[InputFrame]:
+        """Yields the input frames from number `start` on."""
         # The next clip's frames are read while the network restores this one's.
         settings = self._job.settings
-        reader = ReadAhead(_samples(self._job, start), settings.tile.frames - settings.overlap.frames)
-        self._readers.append(reader)
-        with reader.running() as samples:
-            yield from samples
+        ahead = ReadAhead(_input_frames(self._job, start), settings.tile.frames - settings.overlap.frames)
+        self._readers.append(ahead)
+        with ahead.running() as input_frames:
+            yield from input_frames
 
     @property
     def seconds(self) -> float:
@@ -231,37 +177,32 @@ class _Reading:
         return sum(reader.waited for reader in self._readers)
 
 
-def _samples(job: Job, start: int) -> Iterator[Sample]:
+def _input_frames(job: RestoreJob, start: int) -> Iterator[InputFrame]:
     frames = job.frames.read(start)
     if job.spikes is None:
-        return (Sample(frame, time=time) for frame, time in frames)
+        return (InputFrame(frame, time=time) for frame, time in frames)
     windows = job.spikes.read(start)
-    return (Sample(frame, counts, time) for (frame, time), counts in zip(frames, windows, strict=True))
+    return (InputFrame(frame, counts, time) for (frame, time), counts in zip(frames, windows, strict=True))
 
 
-def _as_uint8(frame: Num[np.ndarray, "h w 3"]) -> Picture:
-    return frame if frame.dtype == np.uint8 else metrics.to_uint8(as_float(frame))
-
-
-class _Writer:
+class _JobWriter:
     """Measures and writes restored frames."""
 
-    def __init__(self, job: Job, output: Output, dtype: np.dtype, progress: Progress) -> None:
+    def __init__(self, job: RestoreJob, output: Output, dtype: np.dtype, progress: Progress) -> None:
         self._output, self._dtype, self._progress = output, dtype, progress
         self._measures = job.measures
         self._sharp = None if job.sharp is None else job.sharp.read(output.done)
 
-    def write(self, restored: Restored) -> None:
-        sample, frame, time = restored
-        recon = to_dtype(frame, self._dtype)
+    def write(self, restored: RestoredFrame) -> None:
+        input_frame, frame, time = restored
+        recon = to_depth(frame, self._dtype)
         scores: dict[str, float] = {}
         if self._sharp is not None:
             reference = next(self._sharp, None)
             if reference is None:
                 raise InputError("expected as many sharp frames as restored ones, found fewer")
-            before = None if sample is None else sample.frame
-            recon8 = recon if recon.dtype == np.uint8 else metrics.to_uint8(frame)
-            scores = self._scores(before, recon8, _as_uint8(reference[0]))
+            before = None if input_frame is None else input_frame.frame
+            scores = self._scores(before, to_uint8(recon), to_uint8(reference[0]))
         self._output.write(recon, time, scores)
         self._progress.advance()
 
@@ -270,5 +211,5 @@ class _Writer:
             after = metrics.measure(recon, sharp, self._measures)
             return {f"{name}_{metrics.AFTER}": value for name, value in after.items()}
         # What a larger picture is compared with is the usual enlargement.
-        blur = cv2.resize(_as_uint8(before), sharp.shape[1::-1], interpolation=cv2.INTER_CUBIC)
+        blur = cv2.resize(to_uint8(before), sharp.shape[1::-1], interpolation=cv2.INTER_CUBIC)
         return metrics.compare(blur, recon, sharp, self._measures)

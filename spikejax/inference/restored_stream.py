@@ -1,4 +1,4 @@
-"""Restoring a stream of samples with a network: how it is cut up, what is compiled, and what comes out."""
+"""Restoring a stream of frames with a network: how it is cut up, what is compiled, and what comes out."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from itertools import chain, groupby, islice
 import jax
 import numpy as np
 from flax import nnx
-from jaxtyping import Float32, Num
+from jaxtyping import Float32
 
 from spikejax.data.datasets.voxel_statistics import SpikeStatistics
 from spikejax.distributed import hosts
@@ -18,9 +18,8 @@ from spikejax.errors import InputError
 from spikejax.inference.clip_blending import (
     ClipPlan,
     CutTile,
-    Restored,
-    Sample,
-    as_float,
+    InputFrame,
+    RestoredFrame,
     first_interpolated,
     interpolate_stream,
     restore_stream,
@@ -29,18 +28,19 @@ from spikejax.inference.compiled_network import ClipShape, CompiledNetwork, Devi
 from spikejax.inference.ensemble import choose_variants
 from spikejax.inference.tile_search import available_bytes, largest_tile
 from spikejax.inference.tiling import UNLIMITED, Extent, smallest_tile, tile_starts
+from spikejax.io.pixel_depth import to_float32
 from spikejax.models.traits import NetworkTraits
 
 # The sides of tiles that are chosen: the scales of the network divide them.
 _SIDE_MULTIPLE = 8
 # More of them are a mistake: nearly all the work would be for what they overlap.
-_MOST_TILES = 4096
-# The samples of a source from a number on.
-SamplesFrom = Callable[[int], Iterator[Sample]]
+_TILE_LIMIT = 4096
+# The input frames of a source from a number on.
+FramesFrom = Callable[[int], Iterator[InputFrame]]
 
 
 @dataclass(frozen=True)
-class Settings:
+class StreamSettings:
     """How to restore.
 
     Attributes:
@@ -48,7 +48,7 @@ class Settings:
         overlap: of neighbouring tiles, smaller than `tile`.
         auto: whether the tile's rows and columns are the largest that fit into memory instead.
         memory: bytes that may be used for that, of a device or, on CPUs, by the process; None = what is free.
-        sigma: standard deviation of the noise, of 255, for networks that are told.
+        sigma: standard deviation of the noise, of 255, for a network that takes a noise level.
         ensemble: "none", "flips" (mean of 4 copies) or "turns" (of 8).
         passes: of interpolation; each doubles the rate.
         devices: None = all.
@@ -101,17 +101,17 @@ class RestoredStream:
     def __init__(
         self,
         network: ClipNetwork,
-        samples_from: SamplesFrom,
-        settings: Settings,
+        frames_from: FramesFrom,
+        settings: StreamSettings,
         *,
         done: int = 0,
         name: str = "the clip",
     ) -> None:
-        """Looks at the first samples and compiles the network for them.
+        """Reads the first frames and compiles the network for them.
 
         Args:
             network: what restores.
-            samples_from: the frames; asked for number 0 on, and again if the work begins later.
+            frames_from: the frames; asked for number 0 on, and again if the work begins later.
             settings: how to restore.
             done: restored frames at the start that are not wanted.
             name: of the source, for messages.
@@ -126,8 +126,8 @@ class RestoredStream:
         tile, smallest = settings.tile, smallest_tile(traits)
         if smallest.within(tile.or_all(smallest)) != smallest and not traits.interpolates:
             raise InputError(f"expected a --tile of at least {smallest}, found {tile}")
-        samples = samples_from(0)
-        head = list(islice(samples, self._head_length()))
+        input_frames = frames_from(0)
+        head = list(islice(input_frames, self._head_length()))
         _check_size(head, traits, name)
         length = len(head)
         if traits.upscale > 1 and length < traits.window:
@@ -140,16 +140,16 @@ class RestoredStream:
         self.plan = self._make_plan(len(head))
         self.device_bytes = self._program(self._shape(self.plan.tile)).bytes
         start = self._start(done)
-        if start and isinstance(samples, Generator):
-            samples.close()  # it reads ahead, beside the one that begins later
-        restored = self._restore(samples_from(start) if start else chain(head, samples), done, start)
+        if start and isinstance(input_frames, Generator):
+            input_frames.close()  # it reads ahead, beside the one that begins later
+        restored = self._restore(frames_from(start) if start else chain(head, input_frames), done, start)
         self._restored = islice(restored, length - done) if len(head) > length else restored
 
-    def __iter__(self) -> Iterator[Restored]:
+    def __iter__(self) -> Iterator[RestoredFrame]:
         return self._restored
 
     def _head_length(self) -> int | None:
-        """How many samples tell all that has to be known before the first is restored; None = all of them."""
+        """How many frames have to be read before the first is restored; None = all of them."""
         traits = self._network.traits
         if traits.interpolates:
             return traits.min_frames
@@ -175,9 +175,9 @@ class RestoredStream:
             len(tile_starts(*axis))
             for axis in ((height, tile.height, overlap.height), (width, tile.width, overlap.width))
         ]
-        if math.prod(tiles) > _MOST_TILES:
+        if math.prod(tiles) > _TILE_LIMIT:
             raise InputError(
-                f"expected a tile that covers a frame at most {_MOST_TILES} times, "
+                f"expected a tile that covers a frame at most {_TILE_LIMIT} times, "
                 f"found {math.prod(tiles)} tiles of {tile} in a frame of {height}x{width}"
             )
         variants = choose_variants(settings.ensemble)
@@ -230,8 +230,9 @@ class RestoredStream:
         device, sharing = self._devices.mesh.local_devices[0], len(self._devices.mesh.local_devices)
         if device.platform != "cpu":
             return available_bytes(device, limit=self._settings.memory)
-        # On the host, it shares with the samples of a clip that is blended, one that is restored, one that is cut and
-        # one that is read, and with the float32 results of one and those that wait to be written.
+        # The program shares the host's memory with the input frames of four clips (one that is blended, one that is
+        # restored, one that is cut, one that is read) and with the float32 results of two: one that is blended, one
+        # that waits to be written.
         held = 4 * self._first.frame.nbytes + 2 * 4 * self._first.frame.size * self._network.traits.upscale**2
         if self._first.counts is not None:
             held += 4 * self._first.counts.nbytes
@@ -252,33 +253,33 @@ class RestoredStream:
         return program
 
     def _restore_tiles(self, tiles: Iterator[CutTile]) -> Iterator[Float32[np.ndarray, "t h w 3"]]:
-        # Square tiles have one program, whichever way they are turned, and no gap between them.
+        # Square tiles have one program whether their rows and columns are swapped or not, and no gap between them.
         for shape, group in groupby(tiles, key=lambda cut: self._shape(self.plan.tile, swapped=cut[1])):
             yield from self._program(shape).restore(tile for tile, _ in group)
 
     def _start(self, done: int) -> int:
-        """The first sample that is needed after so many restored frames."""
+        """The first input frame that is needed after so many restored frames."""
         if not self._network.traits.interpolates:
-            return self.plan.first_sample(done)
+            return self.plan.first_input_frame(done)
         for _ in range(self._settings.passes):
             done = first_interpolated(done, window=self.plan.tile.frames)
         return done
 
-    def _restore(self, samples: Iterable[Sample], done: int, start: int) -> Iterator[Restored]:
+    def _restore(self, input_frames: Iterable[InputFrame], done: int, start: int) -> Iterator[RestoredFrame]:
         if not self._network.traits.interpolates:
-            return restore_stream(samples, self._restore_tiles, self.plan, skip=done - start)
+            return restore_stream(input_frames, self._restore_tiles, self.plan, skip=done - start)
         # What the later passes leave out, the earlier ones need not make.
         skips = [done]
         for _ in range(self._settings.passes - 1):
             skips.insert(0, first_interpolated(skips[0], window=self.plan.tile.frames))
-        samples = (_floats(sample) for sample in samples)
+        input_frames = (_floats(input_frame) for input_frame in input_frames)
         for skip in skips:
-            restored = interpolate_stream(samples, self._restore_tiles, self.plan, skip=skip)
-            samples = (Sample(frame, time=time) for _, frame, time in restored)
+            restored = interpolate_stream(input_frames, self._restore_tiles, self.plan, skip=skip)
+            input_frames = (InputFrame(frame, time=time) for _, frame, time in restored)
         return restored
 
 
-def _check_size(head: list[Sample], traits: NetworkTraits, name: str) -> None:
+def _check_size(head: list[InputFrame], traits: NetworkTraits, name: str) -> None:
     if len(head) < traits.min_frames:
         raise InputError(f"expected at least {traits.min_frames} frames, found {len(head)}: {name}")
     height, width = head[0].frame.shape[:2]
@@ -289,13 +290,5 @@ def _check_size(head: list[Sample], traits: NetworkTraits, name: str) -> None:
         )
 
 
-def _floats(sample: Sample) -> Sample:
-    return Sample(as_float(sample.frame), time=sample.time)
-
-
-def to_dtype(frame: Float32[np.ndarray, "h w 3"], dtype: np.dtype) -> Num[np.ndarray, "h w 3"]:
-    """A restored frame as whole numbers of their full range, rounded and clipped; float32 stays as it is."""
-    if not np.issubdtype(dtype, np.integer):
-        return frame
-    most = np.iinfo(dtype).max
-    return np.rint(np.clip(frame, 0.0, 1.0) * np.float32(most)).astype(dtype)
+def _floats(input_frame: InputFrame) -> InputFrame:
+    return InputFrame(to_float32(input_frame.frame), time=input_frame.time)

@@ -5,7 +5,7 @@ Work is done in a folder beside the output, `.NAME.partial`, which holds
     frames/          the frames so far, each whole; what a video is made of is kept here without loss until it is done
     run.json         what is being done: a run that continues must do the same
     plan.json        how the frames are cut up, where that was chosen by the memory there was
-    scores.jsonl     the figures of the frames so far, a line each
+    scores.jsonl     the scores of the frames so far, a line each
 
 When all is there, the parts are renamed to where they belong, and the folder goes.
 """
@@ -17,101 +17,60 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from spikejax.errors import InputError
+from spikejax.inference.output_target import OutputTarget, VideoSource
 from spikejax.inference.tiling import Extent
 from spikejax.io.atomic import atomic_write, move_folder
 from spikejax.io.json_files import read_json, write_json
 from spikejax.io.pictures import Frame, read_frame, write_picture
-from spikejax.io.video_codecs import VideoSettings, is_video_name
+from spikejax.io.video_codecs import is_video_name
 from spikejax.io.video_writer import VideoWriter
+from spikejax.quality.score_files import METRICS_FILE
 
-METRICS_FILE = "metrics.json"
 _FRAMES, _RUN, _PLAN, _SCORES = "frames", "run.json", "plan.json", "scores.jsonl"
 
 
-@dataclass(frozen=True)
-class Target:
-    """What is to be written.
-
-    Attributes:
-        path: a folder for PNG files, or a video.
-        video: a video beside the folder; None = nothing beside `path`.
-        settings: of the video.
-        overwrite: whether the output of an earlier run gives way.
-    """
-
-    path: Path
-    video: Path | None = None
-    settings: VideoSettings = field(default_factory=VideoSettings)
-    overwrite: bool = False
-
-    @property
-    def movie(self) -> Path | None:
-        """The video, None if there is to be none."""
-        return self.path if is_video_name(self.path) else self.video
-
-    @property
-    def metrics(self) -> Path:
-        """The file of figures: in the folder, or beside the video."""
-        if is_video_name(self.path):
-            return self.path.with_name(f"{self.path.stem}.{METRICS_FILE}")
-        return self.path / METRICS_FILE
-
-    @property
-    def work(self) -> Path:
-        """The folder that holds what is not finished."""
-        return self.path.with_name(f".{self.path.name}.partial")
-
-    def check(self) -> None:
-        """Raises InputError if writing would destroy something, or cannot work."""
-        if self.video is not None and (is_video_name(self.path) or not is_video_name(self.video)):
-            raise InputError(f"expected a folder for frames and a video, found {self.path} and {self.video}")
-        if self.movie is not None:
-            self.settings.check(self.movie)
-        for path in (self.path, self.video):
-            if path is not None and _is_taken(path) and not self.overwrite:
-                raise InputError(f"expected a new output (--overwrite replaces one), found {path}")
-        if self.path.is_dir() and any(self.path.iterdir()) and not self.metrics.is_file():
-            # A slip of the pen in --output must not cost a folder of photographs.
-            raise InputError(
-                f"expected the output of an earlier run to replace, found no {METRICS_FILE} in {self.path}"
-            )
-
-
-def _is_taken(path: Path) -> bool:
-    return any(path.iterdir()) if path.is_dir() else path.exists()
-
-
-@dataclass(frozen=True)
-class VideoSource:
-    """What a video takes over from the one it was made from.
-
-    Attributes:
-        rate: frames a second.
-        time_base: seconds of which its times are multiples; None for a frame at the rate.
-        pixel_aspect: width of a pixel over its height.
-        sound: the file with its sound.
-    """
-
-    rate: Fraction | None = None
-    time_base: Fraction | None = None
-    pixel_aspect: Fraction | None = None
-    sound: Path | None = None
-
-
-class Output:
+@runtime_checkable
+class Output(Protocol):
     """Takes restored frames in order.
 
     Attributes:
         done: frames that are kept so far.
     """
 
-    def __init__(self, target: Target, source: VideoSource, *, names: tuple[str, ...] | None) -> None:
+    done: int
+
+    @property
+    def scores(self) -> list[dict[str, Any]]:
+        """The scores of the frames so far, where they are known."""
+
+    @property
+    def tile(self) -> Extent | None:
+        """The tile that an earlier run has passed to `keep_tile`, None if there was none."""
+
+    def keep_tile(self, tile: Extent) -> None:
+        """Keeps how the frames are cut up for a run that resumes."""
+
+    def write(self, frame: Frame, time: Fraction | None, scores: dict[str, Any]) -> None:
+        """Keeps the next frame and its scores."""
+
+    def finish(self, report: Mapping[str, Any]) -> None:
+        """Puts everything where it belongs, the report with it."""
+
+
+class WrittenHere:
+    """The output on the host that writes it; an `Output`.
+
+    Attributes:
+        done: frames that are kept so far.
+    """
+
+    def __init__(self, target: OutputTarget, source: VideoSource, *, names: tuple[str, ...] | None) -> None:
         self._target, self._source, self._names = target, source, names
         self._folder = target.work / _FRAMES
         self._movie: VideoWriter | None = None
@@ -120,7 +79,7 @@ class Output:
 
     @property
     def scores(self) -> list[dict[str, Any]]:
-        """The figures of the frames so far."""
+        """The scores of the frames so far."""
         return self._scores
 
     @property
@@ -134,7 +93,7 @@ class Output:
         write_json(self._target.work / _PLAN, asdict(tile))
 
     def write(self, frame: Frame, time: Fraction | None, scores: dict[str, Any]) -> None:
-        """Keeps the next frame and its figures.
+        """Keeps the next frame and its scores.
 
         Raises:
             OSError: the disk is full.
@@ -198,7 +157,7 @@ class Output:
         return self._folder / f"{name}.png"
 
     def _read_scores(self) -> None:
-        """Counts the frames that are there with their figures; later ones are made again."""
+        """Counts the frames that are there with their scores; later ones are made again."""
         log = self._target.work / _SCORES
         # The last line may have been cut when the run was stopped.
         lines = log.read_text(encoding="utf-8").splitlines(keepends=True) if log.exists() else []
@@ -214,40 +173,15 @@ class Output:
         self._scores = entries
 
 
-class WrittenElsewhere(Output):
-    """The output on a host that does not write: it counts the frames and lets them go."""
-
-    def __init__(self, done: int, tile: Extent | None) -> None:
-        """Goes on where the host that writes does."""
-        self.done = done
-        self._tile = tile
-        self._scores = []
-
-    @property
-    def tile(self) -> Extent | None:
-        """See `Output.tile`."""
-        return self._tile
-
-    def keep_tile(self, tile: Extent) -> None:
-        """Keeps nothing."""
-
-    def write(self, frame: Frame, time: Fraction | None, scores: dict[str, Any]) -> None:
-        """Counts the next frame."""
-        self.done += 1
-
-    def finish(self, report: Mapping[str, Any]) -> None:
-        """Leaves everything where it is."""
-
-
 @contextmanager
 def open_output(
-    target: Target,
+    target: OutputTarget,
     source: VideoSource,
     *,
     names: tuple[str, ...] | None,
     description: Mapping[str, Any],
     resume: bool = False,
-) -> Iterator[Output]:
+) -> Iterator[WrittenHere]:
     """Yields the output; after an exception, what is finished stays for a run that resumes.
 
     Args:
@@ -264,7 +198,7 @@ def open_output(
     _check_unfinished(target, description, resume=resume)
     (target.work / _FRAMES).mkdir(parents=True, exist_ok=True)
     write_json(target.work / _RUN, description)
-    output = Output(target, source, names=names)
+    output = WrittenHere(target, source, names=names)
     try:
         output.start()
         yield output
@@ -273,7 +207,7 @@ def open_output(
         raise
 
 
-def _check_unfinished(target: Target, description: Mapping[str, Any], *, resume: bool) -> None:
+def _check_unfinished(target: OutputTarget, description: Mapping[str, Any], *, resume: bool) -> None:
     if not target.work.exists():
         return
     if not resume:

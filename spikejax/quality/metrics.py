@@ -18,10 +18,11 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal
 
 import numpy as np
-from jaxtyping import Float, Float64, UInt8
+from jaxtyping import Float64, UInt8
 
 from spikejax.errors import InputError
 from spikejax.extensions import find_entries
+from spikejax.io.pixel_depth import to_uint8 as to_uint8
 
 Picture = UInt8[np.ndarray, "h w 3"]
 # (a picture, the true one) -> how near they are
@@ -37,11 +38,6 @@ _SIGMA = 1.5
 _C1 = (0.01 * _PEAK) ** 2
 _C2 = (0.03 * _PEAK) ** 2
 _LUMA = np.array([65.481, 128.553, 24.966]) / 255.0
-
-
-def to_uint8(picture: Float[np.ndarray, "*shape"]) -> UInt8[np.ndarray, "*shape"]:
-    """A picture or clip in [0, 1] as 8 bits; what lies outside is clipped."""
-    return np.rint(np.clip(picture, 0.0, 1.0) * 255.0).astype(np.uint8)
 
 
 def luma(picture: Picture) -> Float64[np.ndarray, "h w"]:

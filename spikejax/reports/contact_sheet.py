@@ -11,7 +11,7 @@ from jaxtyping import Float32, UInt8
 from PIL import Image, ImageDraw, ImageFont
 
 from spikejax.data.light import to_display
-from spikejax.quality.metrics import to_uint8
+from spikejax.io.pixel_depth import to_uint8
 
 _GAP = 6
 _TEXT_SIZE = 13

@@ -10,7 +10,8 @@ import cv2
 import numpy as np
 from jaxtyping import Float64, UInt8
 
-from spikejax.io.frame_source import Frame, FrameSource
+from spikejax.io.frame_source import FrameSource
+from spikejax.io.pixel_depth import to_uint8
 
 Picture = UInt8[np.ndarray, "h w 3"]
 
@@ -102,18 +103,14 @@ def gather(numbers: list[int], *, restored: FrameSource, source: FrameSource, sh
 def _pick(source: FrameSource, numbers: Iterable[int]) -> dict[int, Picture]:
     wanted = set(numbers)
     if source.names is not None:
-        return {number: _as_uint8(next(iter(source.read(number)))[0]) for number in wanted}
+        return {number: to_uint8(next(iter(source.read(number)))[0]) for number in wanted}
     found: dict[int, Picture] = {}
     for number, frame in enumerate(source):
         if number in wanted:
-            found[number] = _as_uint8(frame)
+            found[number] = to_uint8(frame)
         if len(found) == len(wanted):
             break
     return found
-
-
-def _as_uint8(frame: Frame) -> Picture:
-    return frame if frame.dtype == np.uint8 else np.rint(frame / 257).astype(np.uint8)
 
 
 def find_close_ups(shown: list[Shown]) -> list[CloseUp]:

@@ -8,8 +8,8 @@ import pytest
 
 from spikejax.inference.clip_blending import (
     ClipPlan,
+    InputFrame,
     RestoreTiles,
-    Sample,
     first_interpolated,
     interpolate_stream,
     restore_stream,
@@ -41,9 +41,11 @@ def each(network: Callable[..., np.ndarray]) -> RestoreTiles:
     return lambda tiles: (network(*tile) for tile, _ in tiles)
 
 
-def run(samples: Iterable[Sample], network: Callable[..., np.ndarray], plan: ClipPlan, skip: int = 0) -> np.ndarray:
+def run(
+    input_frames: Iterable[InputFrame], network: Callable[..., np.ndarray], plan: ClipPlan, skip: int = 0
+) -> np.ndarray:
     """The restored frames, rounded to 8 bits."""
-    return np.stack([to_uint8(frame) for _, frame, _ in restore_stream(samples, each(network), plan, skip=skip)])
+    return np.stack([to_uint8(frame) for _, frame, _ in restore_stream(input_frames, each(network), plan, skip=skip)])
 
 
 @pytest.mark.parametrize("length", [4, 5, 9, 10])
@@ -51,8 +53,8 @@ def test_tiles_are_put_back_where_they_were_cut(length: int) -> None:
     """Catches frames, rows or columns that are shifted, lost, doubled or scaled by the blending."""
     clip, network = clip_of(length), Recorder()
     plan = ClipPlan(Extent(4, 16, 24), Extent(1, 4, 6))
-    restored = list(restore_stream(map(Sample, clip), each(network), plan))
-    np.testing.assert_array_equal(np.stack([sample.frame for sample, _, _ in restored]), clip)
+    restored = list(restore_stream(map(InputFrame, clip), each(network), plan))
+    np.testing.assert_array_equal(np.stack([input_frame.frame for input_frame, _, _ in restored]), clip)
     np.testing.assert_array_equal(np.stack([to_uint8(frame) for _, frame, _ in restored]), clip)
     assert set(network.shapes) == {(4, 16, 24, 3)}
 
@@ -61,7 +63,9 @@ def test_one_tile_equals_the_network_alone() -> None:
     """Catches any change to the network's answer where nothing needs to be blended."""
     clip = clip_of(4)
     answer = np.random.default_rng(1).random(clip.shape, np.float32)
-    restored = restore_stream(map(Sample, clip), each(lambda *_: answer), ClipPlan(Extent(4, 40, 56), Extent(1, 8, 8)))
+    restored = restore_stream(
+        map(InputFrame, clip), each(lambda *_: answer), ClipPlan(Extent(4, 40, 56), Extent(1, 8, 8))
+    )
     np.testing.assert_array_equal(np.stack([frame for _, frame, _ in restored]), answer)
 
 
@@ -69,7 +73,7 @@ def test_neighbouring_clips_fade_into_each_other() -> None:
     """Catches a cut in time: the weights at the overlap's two frames are 2:1 and 1:2 (its share is the taper's)."""
     answers = itertools.count()
     network = lambda frames, _: np.full(frames.shape, 0.9 * next(answers), np.float32)  # noqa: E731
-    restored = run(map(Sample, clip_of(8, 16, 16)), network, ClipPlan(Extent(5, 16, 16), Extent(2, 0, 0)))
+    restored = run(map(InputFrame, clip_of(8, 16, 16)), network, ClipPlan(Extent(5, 16, 16), Extent(2, 0, 0)))
     assert restored[:, 0, 0, 0].tolist() == [0, 0, 0, round(0.3 * 255), round(0.6 * 255), 230, 230, 230]
 
 
@@ -77,7 +81,7 @@ def test_larger_frames_come_from_the_places_they_belong_to() -> None:
     """Catches tiles of super-resolution that are put back where the small ones were."""
     clip = clip_of(5)
     double = lambda frames, _: frames.repeat(2, 1).repeat(2, 2).astype(np.float32) / 255  # noqa: E731
-    restored = run(map(Sample, clip), double, ClipPlan(Extent(4, 16, 24), Extent(1, 4, 6), upscale=2))
+    restored = run(map(InputFrame, clip), double, ClipPlan(Extent(4, 16, 24), Extent(1, 4, 6), upscale=2))
     np.testing.assert_array_equal(restored, clip.repeat(2, 1).repeat(2, 2))
 
 
@@ -95,7 +99,7 @@ def test_counts_of_half_the_resolution_are_cut_with_the_frames() -> None:
         return np.zeros(frames.shape, np.float32)
 
     plan = ClipPlan(Extent(4, 16, 24), Extent(1, 4, 6), variants=ENSEMBLES["turns"])
-    run(map(Sample, clip, counts), network, plan)
+    run(map(InputFrame, clip, counts), network, plan)
     assert len(seen) == 2 * 3 * 3 * 8
     assert all(seen)
 
@@ -111,12 +115,12 @@ def test_the_ensemble_is_the_mean_of_different_copies(ensemble: str, copies: int
         return answer
 
     plan = ClipPlan(Extent(2, 20, 20), Extent(0, 0, 0), variants=ENSEMBLES[ensemble])
-    frame = next(restore_stream(map(Sample, clip), each(marked), plan))[1]
+    frame = next(restore_stream(map(InputFrame, clip), each(marked), plan))[1]
     marks = np.argwhere(frame[..., 0])
     assert len(marks) == copies
     np.testing.assert_allclose(frame[tuple(marks.T)], 1 / copies)
     network = Recorder()
-    restored = run(map(Sample, clip), network, plan)
+    restored = run(map(InputFrame, clip), network, plan)
     np.testing.assert_array_equal(restored, clip)
     assert len(network.shapes) == copies
 
@@ -126,19 +130,19 @@ def test_memory_does_not_grow_with_the_length(restore_all: Callable[..., Iterato
     """Catches frames that are read long before they are needed, or kept for long after."""
     read: list[weakref.ref] = []
 
-    def samples() -> Iterator[Sample]:
+    def input_frames() -> Iterator[InputFrame]:
         for frame in clip_of(40, 16, 16):
-            sample = Sample(frame)
-            read.append(weakref.ref(sample))
-            yield sample
+            input_frame = InputFrame(frame)
+            read.append(weakref.ref(input_frame))
+            yield input_frame
 
     interpolates = restore_all is interpolate_stream
     plan = ClipPlan(Extent(4 if interpolates else 5, 16, 16), Extent(1, 0, 0))
     network = each((lambda frames, _: frames[1:2].astype(np.float32)) if interpolates else Recorder())
     ahead, held = [], []
-    for written, _ in enumerate(restore_all(samples(), network, plan)):
+    for written, _ in enumerate(restore_all(input_frames(), network, plan)):
         ahead.append(len(read) - written // (2 if interpolates else 1))
-        held.append(sum(sample() is not None for sample in read))
+        held.append(sum(input_frame() is not None for input_frame in read))
     assert len(ahead) == (79 if interpolates else 40)
     assert max(ahead) <= 2 * plan.tile.frames
     assert max(held) <= 4 * plan.tile.frames
@@ -153,25 +157,25 @@ def noisy(frames: np.ndarray, _: np.ndarray | None) -> np.ndarray:
 def test_going_on_gives_the_same_frames(length: int) -> None:
     """Catches a blend that lacks what an earlier clip gave, and a last clip that is moved back too little."""
     clip, plan = clip_of(length, 16, 16), ClipPlan(Extent(5, 16, 16), Extent(2, 0, 0))
-    whole = run(map(Sample, clip), noisy, plan)
+    whole = run(map(InputFrame, clip), noisy, plan)
     for done in range(length):
-        start = plan.first_sample(done)
+        start = plan.first_input_frame(done)
         computed = []
 
         def network(*tile: np.ndarray) -> np.ndarray:
             computed.append(None)  # noqa: B023, it is called in this turn only
             return noisy(*tile)
 
-        np.testing.assert_array_equal(run(map(Sample, clip[start:]), network, plan, done - start), whole[done:])
+        np.testing.assert_array_equal(run(map(InputFrame, clip[start:]), network, plan, done - start), whole[done:])
         assert len(computed) <= -(-(length - done) // plan.stride) + 1
 
 
 def interpolated(clip: np.ndarray, skip: int = 0) -> list[tuple[float, float]]:
     """(level, time) of every frame; the network's answer is the mean of its four frames."""
     base = first_interpolated(skip, window=4)
-    samples = (Sample(frame, time=Fraction(base + number)) for number, frame in enumerate(clip[base:]))
+    input_frames = (InputFrame(frame, time=Fraction(base + number)) for number, frame in enumerate(clip[base:]))
     mean = lambda frames, _: frames.mean(axis=0, keepdims=True)  # noqa: E731
-    stream = interpolate_stream(samples, each(mean), ClipPlan(Extent(4, 16, 16), Extent(3, 0, 0)), skip=skip)
+    stream = interpolate_stream(input_frames, each(mean), ClipPlan(Extent(4, 16, 16), Extent(3, 0, 0)), skip=skip)
     return [(round(float(frame[0, 0, 0]), 3), float(time or 0)) for _, frame, time in stream]
 
 

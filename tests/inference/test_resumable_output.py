@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from spikejax.errors import InputError
-from spikejax.inference.resumable_output import Target, VideoSource, open_output
+from spikejax.inference.output_target import OutputTarget, VideoSource
+from spikejax.inference.resumable_output import open_output
 from spikejax.io.frame_source import open_frames
 
 FRAMES = np.random.default_rng(0).integers(0, 256, (6, 32, 48, 3), dtype=np.uint8)
@@ -21,7 +22,7 @@ class StopForNow(Exception):
 
 
 def write(
-    target: Target, *, stop_at: int | None = None, resume: bool = False, description: dict[str, str] = DESCRIPTION
+    target: OutputTarget, *, stop_at: int | None = None, resume: bool = False, description: dict[str, str] = DESCRIPTION
 ) -> None:
     """A run that writes all frames, or stops before one of them."""
     source = VideoSource(Fraction(25), Fraction(1, 1000))
@@ -45,7 +46,8 @@ def test_going_on_gives_the_same_bytes(tmp_path: Path, name: str) -> None:
     for run in ("whole", "stopped"):
         (tmp_path / run).mkdir()
     whole, stopped = (
-        Target(tmp_path / run / name, None if video is None else tmp_path / run / video) for run in ("whole", "stopped")
+        OutputTarget(tmp_path / run / name, None if video is None else tmp_path / run / video)
+        for run in ("whole", "stopped")
     )
     write(whole)
     for stop_at in (2, 2, 5):
@@ -60,7 +62,7 @@ def test_going_on_gives_the_same_bytes(tmp_path: Path, name: str) -> None:
 
 def test_what_was_cut_by_a_crash_is_made_again(tmp_path: Path) -> None:
     """Catches a half-written line of figures, or a frame without figures, taken for whole."""
-    target = Target(tmp_path / "out")
+    target = OutputTarget(tmp_path / "out")
     with pytest.raises(StopForNow):
         write(target, stop_at=4)
     log = target.work / "scores.jsonl"
@@ -73,7 +75,7 @@ def test_what_was_cut_by_a_crash_is_made_again(tmp_path: Path) -> None:
 
 def test_another_run_does_not_go_on(tmp_path: Path) -> None:
     """Catches frames of two different runs in one output; and neither run is lost unasked."""
-    target = Target(tmp_path / "out")
+    target = OutputTarget(tmp_path / "out")
     with pytest.raises(StopForNow):
         write(target, stop_at=3)
     with pytest.raises(InputError, match="--resume"):
@@ -81,17 +83,17 @@ def test_another_run_does_not_go_on(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="tile was '4,24,32', is now '4,16,16'"):
         write(target, resume=True, description={**DESCRIPTION, "tile": "4,16,16"})
     assert len(list((target.work / "frames").iterdir())) == 3
-    write(Target(target.path, overwrite=True))
+    write(OutputTarget(target.path, overwrite=True))
     assert len(list(open_frames(target.path))) == 6
 
 
 @pytest.mark.parametrize("name", ["out", "out.mp4"])
 def test_an_output_replaces_another_only_if_asked(tmp_path: Path, name: str) -> None:
     """Catches a lost earlier result; asked for, the new one takes its place as a whole."""
-    write(Target(tmp_path / name))
+    write(OutputTarget(tmp_path / name))
     with pytest.raises(InputError, match="--overwrite"):
-        write(Target(tmp_path / name))
-    write(Target(tmp_path / name, overwrite=True))
+        write(OutputTarget(tmp_path / name))
+    write(OutputTarget(tmp_path / name, overwrite=True))
     assert len(list(open_frames(tmp_path / name))) == 6
 
 
@@ -99,14 +101,14 @@ def test_an_output_replaces_another_only_if_asked(tmp_path: Path, name: str) -> 
 def test_a_failure_before_the_first_frame_leaves_nothing(tmp_path: Path, name: str) -> None:
     """Catches half-written output, under its own name or a temporary one."""
     with pytest.raises(StopForNow):
-        write(Target(tmp_path / name), stop_at=0)
+        write(OutputTarget(tmp_path / name), stop_at=0)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_frames_keep_their_names(tmp_path: Path) -> None:
     """Catches frames that are renamed, or given a suffix that says another format."""
     names = tuple(f"left_{number}.jpg" for number in range(6))
-    target = Target(tmp_path / "out")
+    target = OutputTarget(tmp_path / "out")
     with open_output(target, VideoSource(), names=names, description=DESCRIPTION) as output:
         for frame in FRAMES:
             output.write(frame, None, {})

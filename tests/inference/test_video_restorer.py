@@ -129,7 +129,7 @@ def test_spikes_reach_the_network(as_counts: bool) -> None:
 @pytest.mark.parametrize(
     ("clip", "spikes", "message"),
     [
-        (CLIP[0], None, r"clip \[t,h,w,3\], got an array of shape \(40, 56, 3\)"),
+        (CLIP[0], None, r"clip \[t,h,w,3\], found an array of shape \(40, 56, 3\)"),
         (CLIP[..., :2], None, r"frames \[h,w,3\]"),
         (CLIP[:1], None, "at least 2 frames, found 1"),
         (CLIP[:, :7, :5], None, "frames of at least 16x16, found 7x5"),
@@ -148,8 +148,8 @@ def test_clips_that_do_not_fit(clip: np.ndarray, spikes: np.ndarray | None, mess
     ("spikes", "message"),
     [
         (None, "needs them"),
-        (np.zeros((6, 8, 20, 28), np.uint8), "every frame, got fewer"),
-        (np.zeros((8, 8, 20, 28), np.uint8), "every frame, got more"),
+        (np.zeros((6, 8, 20, 28), np.uint8), "every frame, found fewer"),
+        (np.zeros((8, 8, 20, 28), np.uint8), "every frame, found more"),
         (np.zeros((7, 8, 30, 56), np.uint8), "a whole part of it"),
         (np.zeros((7, 40, 56), np.uint8), r"each frame as \[s,h,w\]"),
     ],
@@ -165,6 +165,7 @@ def test_spikes_that_do_not_fit(spikes: np.ndarray | None, message: str) -> None
     [
         ({"tile": (1, 24, 32)}, "tile of at least 2,16,16"),
         ({"tile": (4, 16, 16), "overlap": (1, 16, 8)}, "overlap smaller than"),
+        ({"tile": "largest"}, 'or "auto", found .largest.'),
         ({"ensemble": "all"}, "expected an ensemble"),
         ({"rate": 2}, "does not interpolate"),
     ],

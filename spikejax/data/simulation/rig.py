@@ -12,6 +12,7 @@ from spikejax.data.light import luminance, to_display
 from spikejax.data.simulation.camera_settings import CameraSettings
 from spikejax.data.simulation.spike_camera import SpikeCamera
 from spikejax.errors import InputError
+from spikejax.io.pixel_depth import to_uint8
 
 
 @dataclass(frozen=True)
@@ -68,9 +69,4 @@ class Rig:
         mean = self._light / np.float32(len(spikes))
         self._spikes = []
         self._light = np.zeros((), np.float32)
-        return Exposure(to_picture(to_display(mean)), to_picture(to_display(middle)), spikes)
-
-
-def to_picture(display: Float32[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "h w 3"]:
-    """8 bits of display values in [0, 1]."""
-    return np.rint(display * 255).astype(np.uint8)
+        return Exposure(to_uint8(to_display(mean)), to_uint8(to_display(middle)), spikes)

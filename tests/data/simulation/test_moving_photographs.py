@@ -15,11 +15,12 @@ from spikejax.data.simulation.camera_settings import CameraSettings
 from spikejax.data.simulation.motion import random_motion
 from spikejax.data.simulation.moving_photographs import SceneSettings, make_scene, write_moving_photographs
 from spikejax.data.simulation.photographs import PHOTOGRAPHS
-from spikejax.data.simulation.rig import Rig, to_picture
+from spikejax.data.simulation.rig import Rig
 from spikejax.data.spikes.stream_files import read_config, read_dat
 from spikejax.data.spikes.voxels import voxelise
 from spikejax.errors import InputError
 from spikejax.io.frame_source import read_picture
+from spikejax.io.pixel_depth import to_uint8
 from tests.data.simulation.cameras import blur
 
 SMALL: dict[str, Any] = dict(train_sequences=2, val_sequences=1, frames=2, height=32, width=48)
@@ -106,11 +107,11 @@ def test_pictures_and_spikes_show_the_same_light() -> None:
         light = scene.render(frame + (np.arange(40) + 0.5) / 40)
         np.testing.assert_allclose(exposure.blur, 255 * blur(light), atol=0.51)
         middle = scene.render(np.array([frame + 0.5]))[0]
-        np.testing.assert_array_equal(exposure.sharp, to_picture(to_display(middle)))
+        np.testing.assert_array_equal(exposure.sharp, to_uint8(to_display(middle)))
         difference = exposure.spikes.sum(axis=0) - luminance(light).sum(axis=0)
         assert np.abs(difference).max() <= 1 + 1e-3
         # Of all instants the sharp picture is most like the middle ones.
-        errors = [np.abs(to_picture(to_display(step)).astype(int) - exposure.sharp).mean() for step in light]
+        errors = [np.abs(to_uint8(to_display(step)).astype(int) - exposure.sharp).mean() for step in light]
         assert int(np.argmin(errors)) in (19, 20) and errors[0] > 2 * errors[19]
 
 

@@ -1,0 +1,170 @@
+"""The command line of `python -m spikejax.restore`, as `RestoreOptions`."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from collections.abc import Sequence
+
+from spikejax.cli import (
+    add_hosts,
+    add_overwrite,
+    add_words,
+    byte_count,
+    extent,
+    make_parser,
+    number_from,
+    positive_count,
+    size,
+    whole_number_from,
+)
+from spikejax.compile_cache import add_compile_cache
+from spikejax.errors import InputError
+from spikejax.inference.restore_options import AutoTile, RestoreOptions
+from spikejax.inference.tiling import Extent
+from spikejax.io.video_codecs import CODECS
+from spikejax.quality.metrics import METRICS
+from spikejax.quality.score_files import METRICS_FILE
+
+
+def parse(arguments: Sequence[str]) -> tuple[RestoreOptions, argparse.Namespace]:
+    """The options of a command line, and those that say how the hosts of a run find each other.
+
+    A mistake in them ends the process with exit code 2, as argparse does it.
+    """
+    parser = build_parser()
+    values = vars(parser.parse_args(arguments))
+    own = {field.name: values.pop(field.name) for field in dataclasses.fields(RestoreOptions)}
+    try:
+        return RestoreOptions(**own | {"metrics": tuple(own["metrics"])}), argparse.Namespace(**values)
+    except InputError as error:
+        parser.error(str(error))
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of the command line."""
+    parser = make_parser(
+        "restore",
+        description="Restores a video or a folder of frames with a trained network.",
+        epilog=f"Beside the frames, {METRICS_FILE} holds time, memory and (with --sharp) the metrics; "
+        "python -m spikejax.report OUT shows them with the pictures. Exit code 3: parts of the video did not decode, "
+        "and the rest is restored.",
+    )
+    _add_files(parser.add_argument_group("files"))
+    _add_spikes(parser.add_argument_group("spikes"))
+    _add_measuring(parser.add_argument_group("measuring"))
+    _add_restoring(parser.add_argument_group("restoring"))
+    _add_video(parser.add_argument_group("video"))
+    _add_devices(parser)
+    add_compile_cache(parser)
+    add_hosts(parser)
+    return parser
+
+
+def _add_files(group: argparse._ArgumentGroup) -> None:
+    add = group.add_argument
+    add(
+        "--network", "--workdir", required=True, metavar="PATH",
+        help="where spikejax.train left the network, or a .safetensors file or folder of python -m convert",
+    )  # fmt: skip
+    add(
+        "--input", required=True, metavar="PATH",
+        help="frames: a folder of pictures, a pattern such as 'a/*.tif', or a video",
+    )  # fmt: skip
+    add("--output", required=True, metavar="PATH", help="a folder for PNG files, or a video (.mkv, .mov, .mp4)")
+    add("--video", metavar="PATH", help="a video to write as well, where --output is a folder")
+    add_overwrite(group, "the output of an earlier run")
+    add("--resume", action="store_true", help="go on with a run that was stopped, if there is one")
+
+
+def _add_spikes(group: argparse._ArgumentGroup) -> None:
+    add = group.add_argument
+    add(
+        "--spikes", metavar="PATH",
+        help="a folder with a .dat (or an .npy of voxels) for each frame, a prepared spike_vox.zarr, or one .dat, "
+        "which is cut into equal windows",
+    )  # fmt: skip
+    add(
+        "--spike-windows", metavar="CSV",
+        help="the window of each frame in one .dat: a line each, with its first step in column t0 and the step after "
+        "its last in column t1",
+    )  # fmt: skip
+    add_words(
+        group, "--spike-size", read=size, metavar="HEIGHTxWIDTH",
+        help="size of the spikes (default: config.yaml beside them, else the frames' size)",
+    )  # fmt: skip
+
+
+def _add_measuring(group: argparse._ArgumentGroup) -> None:
+    add = group.add_argument
+    add("--sharp", metavar="PATH", help="the true frames to measure against, like --input")
+    add(
+        "--metrics", nargs="+", default=list(METRICS), metavar="NAME",
+        help=f"what to measure with --sharp: any of {', '.join(METRICS)}, or FILE.py:NAME (default: all)",
+    )  # fmt: skip
+    add("--lpips", metavar="FILE", help="converted weights of LPIPS, without which it is not measured")
+
+
+def _add_restoring(group: argparse._ArgumentGroup) -> None:
+    add = group.add_argument
+    add_words(
+        group, "--tile", read=_tile, metavar="FRAMES,HEIGHT,WIDTH",
+        help="what the network sees at once, 0 = all there are; 'auto' or 'FRAMES,auto' = the largest that fits into "
+        "memory (default: the network's own)",
+    )  # fmt: skip
+    add_words(
+        group, "--overlap", read=_extent, metavar="FRAMES,HEIGHT,WIDTH",
+        help="of neighbouring tiles (default: the network's own, or half the tile where that is smaller)",
+    )  # fmt: skip
+    add(
+        "--memory", type=byte_count, metavar="SIZE",
+        help="what --tile auto may use, such as 6G: of a device's memory or, on CPUs, of the program's, apart from "
+        "what compiling takes (default: what is free)",
+    )  # fmt: skip
+    add(
+        "--sigma", type=number_from(0), metavar="X",
+        help="standard deviation of the noise, of 255, for a network that takes a noise level",
+    )  # fmt: skip
+    add(
+        "--rate", type=positive_count, metavar="N",
+        help="make 2, 4 or 8 times as many frames, with a network that interpolates",
+    )  # fmt: skip
+    add(
+        "--ensemble", choices=("none", "flips", "turns"), default="none",
+        help="take the mean over mirrored copies of the input (4 times the work) or over mirrored and turned copies "
+        "(8 times)",
+    )  # fmt: skip
+    add("--run-code", action="store_true", help="run what the network's configuration names as FILE.py:NAME")
+    add("--dtype", choices=("float32", "bfloat16"), help="what features are computed in (default: as trained)")
+
+
+def _add_video(group: argparse._ArgumentGroup) -> None:
+    add = group.add_argument
+    add("--codec", default="h264", metavar="NAME", help=f"{', '.join(CODECS)}, or FILE.py:NAME (default: %(default)s)")
+    add(
+        "--quality", type=whole_number_from(0), metavar="CRF",
+        help="constant rate factor; 0 is best (default: the codec's, at which no loss is visible)",
+    )  # fmt: skip
+    add("--pixel-format", metavar="NAME", help="such as yuv444p10le (default: by the depth of the input)")
+
+
+def _add_devices(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument_group("devices").add_mutually_exclusive_group().add_argument
+    add("--devices", type=int, metavar="N", help="devices that each restore tiles of their own (default: all)")
+    add(
+        "--space", type=int, metavar="N",
+        help="devices that share the rows of whole frames, which are not cut into tiles",
+    )  # fmt: skip
+
+
+def _tile(text: str) -> Extent | AutoTile:
+    if text == "auto":
+        return AutoTile()
+    frames, _, rest = text.replace(" ", ",").partition(",")
+    if rest.strip(",") == "auto" and frames.isdecimal():
+        return AutoTile(int(frames))
+    return _extent(text)
+
+
+def _extent(text: str) -> Extent:
+    return Extent(*extent(text))

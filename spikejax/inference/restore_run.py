@@ -1,0 +1,155 @@
+"""A run of restoring, from options to files: on all hosts, resumable, and with a line for what stops it."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import jax
+
+from spikejax.distributed import hosts
+from spikejax.errors import InputError
+from spikejax.inference.output_target import OutputTarget, VideoSource
+from spikejax.inference.restore_job import RestoreJob, check_sharp, restore_job
+from spikejax.inference.restore_options import AutoTile, RestoreOptions
+from spikejax.inference.restore_report import RestoreReport
+from spikejax.inference.restored_stream import StreamSettings
+from spikejax.inference.shared_output import open_shared_output
+from spikejax.inference.tiling import Extent
+from spikejax.inference.video_restorer import VideoRestorer
+from spikejax.inference.voxel_source import VoxelSource
+from spikejax.io.frame_source import FrameSource
+from spikejax.io.video_writer import DEFAULT_RATE
+from spikejax.quality.metrics import Distance
+
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+def make_job(
+    options: RestoreOptions,
+    restorer: VideoRestorer,
+    frames: FrameSource,
+    *,
+    sharp: FrameSource | None,
+    measures: Mapping[str, Distance],
+) -> RestoreJob:
+    """What is to be restored, with its spikes found and checked.
+
+    Args:
+        options: of the run.
+        restorer: the network.
+        frames: the input.
+        sharp: the true frames.
+        measures: what is measured, by name.
+
+    Raises:
+        InputError: spikes are missing or not wanted, or they or the true frames do not fit the input.
+    """
+    restorer.check_spikes(options.spikes is not None)
+    spikes = None
+    bins = restorer.traits.spike_bins
+    if options.spikes is not None and bins is not None:
+        spikes = VoxelSource(options.spikes, frames, bins=bins, size=options.spike_size, windows=options.spike_windows)
+        for note in spikes.notes:
+            print(f"spikejax: note: {note}", file=sys.stderr)
+    job = RestoreJob(frames, _settings(options, restorer), spikes=spikes, sharp=sharp, measures=measures)
+    check_sharp(restorer, job)
+    return job
+
+
+def restore_to_files(
+    options: RestoreOptions, target: OutputTarget, restorer: VideoRestorer, job: RestoreJob, description: str
+) -> RestoreReport:
+    """Restores a job and writes what comes out; all hosts have to come here.
+
+    Args:
+        options: of the run.
+        target: where to write.
+        restorer: the network.
+        job: what is to be restored.
+        description: see `describe_run`.
+
+    Raises:
+        InputError: the hosts' options differ; a tile, or the output, is too large for what is to hold it; another host
+            has ended.
+    """
+    hosts.check_same(description, "options, network and input")
+    interpolates = restorer.traits.interpolates
+    times = 2**job.settings.passes if interpolates else 1
+    with _explaining(options.output), ExitStack() as stack:
+        output = stack.enter_context(
+            open_shared_output(
+                target,
+                _video_source(job.frames, times),
+                names=None if interpolates else job.frames.names,
+                description=json.loads(description),
+                resume=options.resume,
+            )
+        )
+        # One host says how it goes.
+        log = None if hosts.is_first() else stack.enter_context(open(os.devnull, "w", encoding="utf-8"))
+        report = restore_job(restorer, job, output, log=log)
+        output.finish(report.to_json() | options.paths)
+    # A host that left would end those that still write.
+    hosts.wait_for_all("the end of restoring")
+    return report
+
+
+def describe_run(options: RestoreOptions, restorer: VideoRestorer, frames: FrameSource) -> str:
+    """JSON of all that decides the restored frames: hosts must agree on it, and a run that resumes with its start."""
+    size = f"{frames.height}x{frames.width}, {frames.expected_length} frames"
+    return json.dumps(options.decisive | {"network": restorer.fingerprint(), "size": size})
+
+
+def _settings(options: RestoreOptions, restorer: VideoRestorer) -> StreamSettings:
+    tile, auto = options.tile, isinstance(options.tile, AutoTile)
+    if isinstance(tile, AutoTile):
+        # The search begins with the network's own tile.
+        tile = replace(restorer.tile, frames=restorer.tile.frames if tile.frames is None else tile.frames)
+    if options.space is not None:
+        tile = Extent((tile or restorer.tile).frames, 0, 0)
+    return restorer.settings(
+        tile=tile,
+        overlap=options.overlap,
+        auto=auto,
+        memory=options.memory,
+        sigma=options.sigma,
+        ensemble=options.ensemble,
+        rate=options.rate,
+        devices=options.space or options.devices,
+        space=options.space is not None,
+    )
+
+
+def _video_source(frames: FrameSource, times: int) -> VideoSource:
+    """What a video takes over from the input, at `times` its rate."""
+    if frames.names is not None:
+        return VideoSource()
+    time_base = None if frames.time_base is None else frames.time_base / times
+    return VideoSource((frames.rate or DEFAULT_RATE) * times, time_base, frames.pixel_aspect, Path(frames.path))
+
+
+@contextmanager
+def _explaining(output: str) -> Iterator[None]:
+    """Says what a full device, a full disk and a lost host are, wherever they show."""
+    try:
+        yield
+    except jax.errors.JaxRuntimeError as error:
+        cause = str(error).partition("\n")[0]
+        if "RESOURCE_EXHAUSTED" in cause:
+            raise InputError(
+                f"expected tiles that fit into a device's memory (--tile auto finds one): {cause}"
+            ) from error
+        if jax.process_count() == 1:
+            raise
+        raise InputError(f"expected all hosts of the run to answer, one has ended: {cause}") from error
+    except OSError as error:
+        if error.errno not in _NO_ROOM:
+            raise
+        raise InputError(f"expected more room on the disk of {output}: {error.strerror}") from error
