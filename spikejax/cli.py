@@ -173,20 +173,18 @@ def number_from(smallest: float) -> Callable[[str], float]:
 
 def add_hosts(parser: argparse.ArgumentParser) -> None:
     """Adds the flags of a program that runs on many hosts; `spikejax.distributed.hosts.join_as` does what they say."""
-    many = parser.add_argument_group("many hosts (found by the scheduler's environment unless given)")
-    many.add_argument("--coordinator", metavar="HOST:PORT", help="address of process 0")
-    many.add_argument(
-        "--num-processes", type=int, metavar="N", help="number of processes; 1 = alone, whatever is found"
-    )
-    many.add_argument("--process-id", type=int, metavar="I", help="number of this process, from 0")
-    many.add_argument("--wait-seconds", type=int, default=300, metavar="S", help="for the others to come (%(default)s)")
-    many.add_argument(
-        "--heartbeat-seconds",
-        type=int,
-        default=100,
-        metavar="S",
-        help="after which a silent host is dead (%(default)s)",
-    )
+    add = parser.add_argument_group("many hosts (default: as the scheduler's environment says)").add_argument
+    add("--coordinator", metavar="HOST:PORT", help="address of process 0")
+    add("--num-processes", type=int, metavar="N", help="number of processes; 1 = alone, whatever the environment says")
+    add("--process-id", type=int, metavar="I", help="number of this process, from 0")
+    add(
+        "--wait-seconds", type=int, default=300, metavar="S",
+        help="seconds to wait for the other hosts (default: %(default)s)",
+    )  # fmt: skip
+    add(
+        "--heartbeat-seconds", type=int, default=100, metavar="S",
+        help="seconds after which a silent host counts as dead (default: %(default)s)",
+    )  # fmt: skip
 
 
 def _whole_numbers(text: str, expected: str, *, count: int, smallest: int) -> list[int]:

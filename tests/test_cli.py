@@ -1,12 +1,34 @@
+"""How commands end, and how their arguments are read: one grammar for each kind of value, in every command."""
+
+import argparse
+import importlib.util
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import Any
 
 import pytest
 
+from spikejax import cli
+from spikejax.__main__ import COMMANDS
 from spikejax.cli import run
 from spikejax.errors import InputError
+
+ROOT = Path(__file__).parents[1]
+OWN_COMMANDS = [command for command in COMMANDS if command != "convert"]
+SHAPES = "scripts/validate_model_shapes.py"
+# Every option of a kind that there is: whoever adds one adds it here.
+SIZES = {
+    ("prepare", "--spike-size"),
+    ("restore", "--spike-size"),
+    ("simulate", "--size"),
+    ("view", "--spike-size"),
+}
+EXTENTS = {("restore", "--overlap"), ("restore", "--tile"), (SHAPES, "--size")}
+BYTES = {("restore", "--memory")}
 
 
 def exit_code(error: BaseException | None) -> object:
@@ -64,3 +86,141 @@ def test_a_closed_pipe_is_quiet() -> None:
     ended = subprocess.run([sys.executable, "-c", program], stdout=writer, stderr=subprocess.PIPE, check=False)
     os.close(writer)
     assert (ended.returncode, ended.stderr) == (141, b"")
+
+
+def main_of(command: str) -> Callable[[Sequence[str]], None]:
+    """What a command, or a script by its path, calls with its arguments."""
+    if not command.endswith(".py"):
+        return import_module(f"spikejax.{command}").main
+    spec = importlib.util.spec_from_file_location("a_script", ROOT / command)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.main
+
+
+class Caught(Exception):
+    """Ends a command where it reads its arguments."""
+
+    def __init__(self, parser: argparse.ArgumentParser) -> None:
+        self.parser = parser
+
+
+@pytest.fixture
+def parser_of(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], argparse.ArgumentParser]:
+    """The parser that a command really uses."""
+
+    def catch(command: str) -> argparse.ArgumentParser:
+        def parse(self: argparse.ArgumentParser, *_: Any) -> None:
+            raise Caught(self)
+
+        with monkeypatch.context() as patched, pytest.raises(Caught) as caught:
+            patched.setattr(argparse.ArgumentParser, "parse_known_args", parse)
+            main_of(command)([])
+        return caught.value.parser
+
+    return catch
+
+
+def options_of(parser: argparse.ArgumentParser) -> dict[str, argparse.Action]:
+    """The options of a parser, by their names."""
+    return {name: action for action in parser._actions for name in action.option_strings}
+
+
+def test_options_of_a_kind_have_one_grammar(parser_of: Callable[[str], argparse.ArgumentParser]) -> None:
+    """Catches a command that reads sizes, extents or bytes in a way of its own, and a --overwrite of its own."""
+    kinds: dict[str, set[tuple[str, str]]] = {"HEIGHTxWIDTH": set(), "FRAMES,HEIGHT,WIDTH": set(), "SIZE": set()}
+    for command in (*OWN_COMMANDS, SHAPES):
+        for name, action in options_of(parser_of(command)).items():
+            if action.metavar in kinds:
+                kinds[str(action.metavar)].add((command, name))
+            elif "size" in name or "tile" in name.split("-"):
+                pytest.fail(f"{command} {name}: a size with the metavar {action.metavar}")
+            if name == "--overwrite":
+                assert str(action.help).startswith("replace ") and str(action.help).endswith(", if there is one")
+    assert kinds == {"HEIGHTxWIDTH": SIZES, "FRAMES,HEIGHT,WIDTH": EXTENTS, "SIZE": BYTES}
+
+
+@pytest.mark.parametrize("words", [["250x400"], ["250,400"], ["250", "400"], ["250 400"], ["250,", "400"]], ids=str)
+@pytest.mark.parametrize(("command", "name"), sorted(SIZES))
+def test_sizes(parser_of: Callable[[str], argparse.ArgumentParser], command: str, name: str, words: list[str]) -> None:
+    """Catches a spelling that one command takes and another does not."""
+    parser = parser_of(command)
+    for action in parser._actions:
+        action.required = False
+    (size,) = [value for key, value in vars(parser.parse_args([name, *words])).items() if key in ("size", "spike_size")]
+    assert size == (250, 400)
+
+
+@pytest.mark.parametrize("words", [["12,256,0"], ["12", "256", "0"], ["12x256x0"], ["12, 256, 0"]], ids=str)
+@pytest.mark.parametrize(("command", "name"), sorted(EXTENTS))
+def test_extents(
+    parser_of: Callable[[str], argparse.ArgumentParser], command: str, name: str, words: list[str]
+) -> None:
+    """Catches `--tile 12 256 256`, as users of the original type it, that is taken for three arguments."""
+    parser = parser_of(command)
+    for action in parser._actions:
+        action.required = False
+    extent = vars(parser.parse_args([name, *words]))[name.removeprefix("--")]
+    assert getattr(extent, "shape", extent) == (12, 256, 0)
+
+
+@pytest.mark.parametrize(
+    ("read", "text"),
+    [
+        (cli.size, text)
+        for text in ("250", "250x400x3", "0x400", "250x", "x400", "-250,400", "250;400", "2.5x4", "axb", "")
+    ]
+    + [(cli.extent, text) for text in ("12,256", "12,256,256,1", "12,,256", "auto", "12,256,-1")]
+    + [(cli.byte_count, text) for text in ("6", "G", "6K", "6 G", "-6G", "1.5G", "")]
+    + [(cli.positive_count, text) for text in ("0", "-1", "1.0", "one", "")]
+    + [(cli.number_from(0), text) for text in ("-0.1", "nan", "inf", "x", "")],
+)
+def test_values_that_are_none(read: Callable[[str], object], text: str) -> None:
+    """Catches a mistyped value that means something, and one that ends in a traceback."""
+    with pytest.raises(argparse.ArgumentTypeError, match=r"expected .*, found "):
+        read(text)
+
+
+def test_values() -> None:
+    """Catches a unit of another size, and a bound that is left out."""
+    assert [cli.byte_count(text) for text in ("500M", "6G", "6g")] == [500 * 2**20, 6 * 2**30, 6 * 2**30]
+    assert (cli.positive_count("1"), cli.whole_number_from(0)("0"), cli.number_from(0)("0")) == (1, 0, 0.0)
+
+
+def test_a_wrong_size_names_its_option(capsys: pytest.CaptureFixture[str]) -> None:
+    """Catches a message that does not say which of several numbers is wrong."""
+    with pytest.raises(SystemExit) as ended:
+        main_of("view")(["--input", "a.dat", "--output", "a.png", "--spike-size", "250", "four"])
+    assert ended.value.code == 2
+    expected = "argument --spike-size: expected HEIGHTxWIDTH such as 250x400, found '250 four'"
+    assert capsys.readouterr().err.rstrip().endswith(expected)
+
+
+@pytest.mark.parametrize("command", OWN_COMMANDS)
+def test_help(
+    parser_of: Callable[[str], argparse.ArgumentParser], command: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Catches an option that is not explained, one that may be abbreviated, and lines too long for a terminal."""
+    monkeypatch.setenv("COLUMNS", "80")
+    parser = parser_of(command)
+    assert not parser.allow_abbrev
+    assert max(map(len, parser.format_help().splitlines())) <= 80
+    for name, action in options_of(parser).items():
+        assert action.help, name
+        if isinstance(action.default, int | float) and not isinstance(action.default, bool):
+            assert str(action.default) in action.help or "%(default)s" in action.help or "none" in action.help, name
+
+
+@pytest.mark.parametrize("command", OWN_COMMANDS)
+def test_help_imports_nothing_slow(command: str) -> None:
+    """Catches compilers, decoders and JAX that every mistake on a command line has to wait for."""
+    program = (
+        f"import sys, spikejax.{command} as command\n"
+        "try: command.main(['--help'])\n"
+        "except SystemExit: pass\n"
+        "slow = {'numba', 'cv2', 'av', 'jax', 'flax', 'tensorflow', 'clu', 'PIL', 'tensorstore'} & set(sys.modules)\n"
+        "assert not slow, slow"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
