@@ -102,7 +102,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("--grey", action="store_true", help="take grey pictures, too")
     add(
         "--crop", type=positive_count, default=1, metavar="N",
-        help="leave out pictures with a side of less than N pixels",
+        help="leave out pictures with a side of less than N pixels (default: %(default)s)",
     )  # fmt: skip
     parser.add_argument(
         "--workers", type=positive_count, default=os.cpu_count() or 1, metavar="N",

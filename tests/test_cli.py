@@ -209,7 +209,8 @@ def test_help(
     for name, action in options_of(parser).items():
         assert action.help, name
         if isinstance(action.default, int | float) and not isinstance(action.default, bool):
-            assert str(action.default) in action.help or "%(default)s" in action.help or "none" in action.help, name
+            stated = ("%(default)s", f"default: {action.default:g}", "default: none", "(default)")
+            assert any(words in action.help for words in stated), name
 
 
 @pytest.mark.parametrize("command", OWN_COMMANDS)
