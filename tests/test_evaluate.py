@@ -15,7 +15,7 @@ from spikejax import evaluate
 from spikejax.data.datasets.clip_dataset import ClipSpec
 from spikejax.data.datasets.folder_dataset import FolderDataset
 from spikejax.data.simulation.moving_photographs import write_moving_photographs
-from spikejax.distributed.sharding import make_mesh
+from spikejax.distributed.sharding import batch_mesh
 from spikejax.errors import InputError
 from spikejax.training.checkpoint import Checkpoints
 from spikejax.training.optimizer import make_optimizer
@@ -45,7 +45,7 @@ def test_a_checkpoint_measures_as_in_training(
     network = describe_network(lambda: build_stand_in(config.model.to_dict(), rngs=nnx.Rngs(3)))
     nowhere = everywhere(network.shapes, value=False)
     optimizer = make_optimizer(config.optimizer, lambda step: 0.1, network.axes, frozen=nowhere, slow=nowhere)
-    abstract = abstract_state(network, optimizer, make_mesh({"data": -1, "fsdp": 1}))
+    abstract = abstract_state(network, optimizer, batch_mesh())
     state = create_state(network, optimizer, abstract, zeros=everywhere(network.shapes, value=False))
     statistics = json.loads((root / "statistics.json").read_text())
     checkpoints = Checkpoints(tmp_path / "run", config, statistics=statistics)

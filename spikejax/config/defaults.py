@@ -48,6 +48,8 @@ def get_config() -> ConfigDict:
                 data=-1,  # splits the batch
                 fsdp=1,  # splits the batch, and the parameters and optimizer state as well
                 space=1,  # splits the rows of the pictures
+                layout="standard",  # which axes there are and what they split; or FILE.py:NAME
+                extra=(),  # sizes of further axes of such a layout, as "AXIS=SIZE"
             ),
             restore=dict(  # what `python -m spikejax.restore` does unless told otherwise
                 tile=(5, 256, 256),  # frames, rows, columns that the network sees at once; 0 = all there are

@@ -17,15 +17,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+from jax.sharding import NamedSharding
 from jaxtyping import Array, Float, Float32, Num
 
 from spikejax.data.spikes.voxels import standardise
+from spikejax.distributed import sharding
+from spikejax.distributed.sharding import DeviceMesh
 from spikejax.errors import InputError
 
 # A tile's frames, uint8 or uint16 of their whole range or float32 in [0, 1], and its counts if the network takes any.
 TileArrays = tuple[Num[np.ndarray, "t h w 3"], Num[np.ndarray, "t h2 w2 k"] | None]
-_TILES, _SPACE = "tiles", "space"
 
 
 @dataclass(frozen=True)
@@ -50,17 +51,17 @@ class Devices:
     """The devices that restore.
 
     Attributes:
-        mesh: of one axis.
-        space: whether that axis splits the rows of every tile; otherwise each device has tiles of its own.
+        mesh: of them, see `spikejax.distributed.sharding.tile_mesh`.
+        space: whether they split the rows of every tile; otherwise each device has tiles of its own.
     """
 
-    mesh: Mesh
+    mesh: DeviceMesh
     space: bool = False
 
     @property
     def batch(self) -> int:
         """Tiles that are restored at once."""
-        return 1 if self.space else self.mesh.size
+        return sharding.batch_parts(self.mesh)
 
 
 def use_devices(count: int | None = None, *, space: bool = False) -> Devices:
@@ -76,8 +77,8 @@ def use_devices(count: int | None = None, *, space: bool = False) -> Devices:
     if count % hosts:
         raise InputError(f"expected a multiple of {hosts} devices, as many on each of the {hosts} hosts, got {count}")
     by_host = [[device for device in available if device.process_index == host] for host in range(hosts)]
-    devices = np.array([device for own in by_host for device in own[: count // hosts]])
-    return Devices(Mesh(devices, (_SPACE if space else _TILES,), axis_types=(AxisType.Auto,)), space)
+    devices = [device for own in by_host for device in own[: count // hosts]]
+    return Devices(sharding.tile_mesh(devices, split_rows=space), space)
 
 
 class CompiledNetwork:
@@ -121,8 +122,7 @@ class CompiledNetwork:
         def forward(params: Any, frames: Array, counts: Array | None, moments: Array, level: Array) -> Array:
             clip = _to_float(frames)
             if self._devices.space:
-                rows = NamedSharding(mesh, PartitionSpec(None, None, _SPACE))
-                clip = jax.lax.with_sharding_constraint(clip, rows)
+                clip = jax.lax.with_sharding_constraint(clip, sharding.batch_sharding(mesh))
             noise = jnp.broadcast_to(level, (*clip.shape[:-1], *level.shape))
             voxels = None if counts is None else standardise(jnp, counts, mean=moments[0], std=moments[1])
             recon = nnx.merge(graphdef, params)(jnp.concatenate([clip, noise], axis=-1), voxels, key=None)
@@ -167,27 +167,28 @@ class CompiledNetwork:
 
     def _spread(self, forward: Any) -> Any:
         """The jitted function for the devices."""
-        mesh, each, everywhere = self._devices.mesh, PartitionSpec(_TILES), PartitionSpec()
+        mesh = self._devices.mesh
         # The host that writes can read what its own devices hold: of many hosts, each gets all tiles.
-        answers = NamedSharding(mesh, everywhere) if mesh.is_multi_process else None
+        answers = sharding.replicated(mesh) if mesh.mesh.is_multi_process else None
         if self._devices.space:
             return jax.jit(forward, out_shardings=answers)
         # Mapped and not partitioned: every device runs the very program that one device alone would run.
+        each, everywhere = sharding.clip_sharding(mesh).spec, sharding.replicated(mesh).spec
         specs = (everywhere, each, each, everywhere, everywhere)
-        mapped = jax.shard_map(forward, mesh=mesh, in_specs=specs, out_specs=each, check_vma=False)
+        mapped = jax.shard_map(forward, mesh=mesh.mesh, in_specs=specs, out_specs=each, check_vma=False)
         return jax.jit(mapped, out_shardings=answers)
 
     def _abstract(self) -> tuple[jax.ShapeDtypeStruct, jax.ShapeDtypeStruct | None]:
-        batch, sharding = self._devices.batch, self._input_sharding
-        frames = jax.ShapeDtypeStruct((batch, *self.shape.frames, 3), self.shape.dtype, sharding=sharding)
+        batch, split = self._devices.batch, self._input_sharding
+        frames = jax.ShapeDtypeStruct((batch, *self.shape.frames, 3), self.shape.dtype, sharding=split)
         if self.shape.counts is None:
             return frames, None
-        return frames, jax.ShapeDtypeStruct((batch, *self.shape.counts), self.shape.counts_dtype, sharding=sharding)
+        return frames, jax.ShapeDtypeStruct((batch, *self.shape.counts), self.shape.counts_dtype, sharding=split)
 
     @property
     def _input_sharding(self) -> NamedSharding:
-        spec = PartitionSpec() if self._devices.space else PartitionSpec(_TILES)
-        return NamedSharding(self._devices.mesh, spec)
+        # Rows are split on the devices: whatever their number, not all of a tile's sizes are multiples of it.
+        return sharding.clip_sharding(self._devices.mesh)
 
     def _put(self, values: Sequence[np.ndarray]) -> Array:
         """The values as one array; a device gets those that are its own."""
@@ -200,13 +201,13 @@ class CompiledNetwork:
 
     def _everywhere(self, state: Any) -> Any:
         """The parameters on all devices."""
-        sharding = NamedSharding(self._devices.mesh, PartitionSpec())
-        if not self._devices.mesh.is_multi_process:
-            return jax.device_put(state, sharding)
+        everywhere = sharding.replicated(self._devices.mesh)
+        if not self._devices.mesh.mesh.is_multi_process:
+            return jax.device_put(state, everywhere)
 
         def replicate(leaf: Array) -> Array:
             array = np.asarray(leaf)
-            return jax.make_array_from_callback(array.shape, sharding, array.__getitem__)
+            return jax.make_array_from_callback(array.shape, everywhere, array.__getitem__)
 
         return jax.tree.map(replicate, state)
 

@@ -135,7 +135,7 @@ class RestoredStream:
             head += head[::-1][: traits.window - length]
         self._first = _floats(head[0]) if traits.interpolates else head[0]
         self.dtype = head[0].frame.dtype
-        self.devices = self._devices.mesh.size
+        self.devices = len(self._devices.mesh.devices)
         self.compile_seconds = 0.0
         self.plan = self._make_plan(len(head))
         self.device_bytes = self._program(self._shape(self.plan.tile)).bytes

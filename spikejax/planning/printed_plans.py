@@ -38,7 +38,9 @@ def print_plan(config: ConfigDict, topology: Topology, *, batch_size: int | None
     known = {}
     own = config.data.batch_size
     if own % parts:
-        print(f"the configuration's batch of {own} is no multiple of the mesh's {parts} parts; the largest instead:\n")
+        print(
+            f"the configuration's batch of {own} is not a multiple of the mesh's {parts} parts; the largest instead:\n"
+        )
     else:
         known[own // parts] = _announced_plan(config, topology)
         print(to_text(known[own // parts]), end="\n\n")
@@ -103,7 +105,9 @@ def print_sweep(
 
 def _announced_plan(config: ConfigDict, topology: Topology, *, number: int = 1, total: int = 1) -> StepPlan:
     """The plan of `config`, with a line about it before and after on stderr; it is number `number` of `total`."""
-    mesh = " ".join(f"{axis}={size}" for axis, size in config.mesh.items())
+    settings = config.mesh.to_dict()
+    sizes = sharding.mesh_sizes(settings, sharding.mesh_layout(settings))
+    mesh = " ".join(f"{axis}={size}" for axis, size in sizes.items())
     of_total = f" {number}/{total}" if total > 1 else ""
     started = time.monotonic()
     print(

@@ -6,15 +6,15 @@ from typing import get_args
 
 from ml_collections import ConfigDict
 
+from spikejax.distributed import sharding
 from spikejax.errors import InputError
 from spikejax.models.blocks import Remat
 from spikejax.planning.step_plan import StepPlan
 
 # What a sweep tries at most along the axis that splits rows: beyond that, halos are as large as the parts.
-_MOST_SPACE = 8
-SPACE = "space"
+_MAX_ROW_PARTS = 8
 # How far beyond what is known to fit the straight line is believed.
-_MOST_GROWTH = 32
+_MAX_GROWTH = 32
 
 
 def with_changes(
@@ -37,15 +37,12 @@ def with_changes(
     """
     changed = config.copy_and_resolve_references()
     if mesh is not None:
-        strange = sorted(mesh.keys() - config.mesh.keys())
-        if strange:
-            raise InputError(f"--mesh: expected axes of {', '.join(config.mesh)}, got {', '.join(strange)}")
-        changed.mesh.update({axis: mesh.get(axis, 1) for axis in config.mesh})
+        changed.mesh.update(sharding.with_sizes(config.mesh.to_dict(), mesh))
     if batch_size is not None:
         changed.data.batch_size = batch_size
     if remat is not None:
         if remat not in get_args(Remat):
-            raise InputError(f"--remat: expected one of {', '.join(get_args(Remat))}, got {remat!r}")
+            raise InputError(f"--remat: expected one of {', '.join(get_args(Remat))}, found {remat!r}")
         changed.model.remat = remat
     return changed
 
@@ -83,26 +80,22 @@ def _next_count(plans: Mapping[int, StepPlan], fitting: int, too_many: int | Non
     if straight and low is not None and high is not None and high > low:
         line = first + int((plans[first].available - low) * (second - first) / (high - low))
         guess = max(line, fitting + 1)  # if the line says that no more fits, to see it
-    most = too_many - 1 if too_many else _MOST_GROWTH * max(fitting, 1)
+    most = too_many - 1 if too_many else _MAX_GROWTH * max(fitting, 1)
     return min(max(guess, fitting + 1), most)
 
 
 def meshes(config: ConfigDict, *, devices: int, batch_size: int) -> list[dict[str, int]]:
-    """Returns meshes worth trying: parameters everywhere or split over all, and rows split or not.
+    """Meshes worth trying: parameters everywhere or split over all, and rows split or not.
 
     Args:
         config: says which axes there are, and how many rows a clip has.
         devices: their number.
         batch_size: clips; meshes that do not divide them are left out.
     """
-    found = []
-    for space in itertools.takewhile(lambda size: size <= _MOST_SPACE, (2**power for power in itertools.count())):
-        if (space > 1 and SPACE not in config.mesh) or devices % space or config.data.crop % space:
-            continue
-        parts = devices // space
-        if batch_size % parts:
-            continue
-        for data, fsdp in dict.fromkeys([(parts, 1), (1, parts)]):
-            sizes = {"data": data, "fsdp": fsdp, SPACE: space}
-            found.append({axis: size for axis, size in sizes.items() if axis in config.mesh})
-    return found
+    layout = sharding.mesh_layout(config.mesh.to_dict())
+    candidates: list[dict[str, int]] = []
+    for row_parts in itertools.takewhile(lambda size: size <= _MAX_ROW_PARTS, (2**n for n in itertools.count())):
+        parts = devices // row_parts
+        if devices % row_parts == 0 and config.data.crop % row_parts == 0 and batch_size % parts == 0:
+            candidates += sharding.worthwhile_sizes(layout, parts=parts, row_parts=row_parts)
+    return candidates

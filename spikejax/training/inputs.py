@@ -6,7 +6,6 @@ from typing import Any
 
 import jax
 import numpy as np
-from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from spikejax.data.batches.loader import batch_names, train_loader
@@ -59,7 +58,9 @@ def data_root(config: ConfigDict, workdir: Path) -> Path:
     return Path(root) if root else workdir / "data"
 
 
-def open_inputs(config: ConfigDict, root: Path, *, traits: NetworkTraits, mesh: Mesh | None = None) -> Inputs:
+def open_inputs(
+    config: ConfigDict, root: Path, *, traits: NetworkTraits, mesh: sharding.DeviceMesh | None = None
+) -> Inputs:
     """Returns the data of a run, of which each host reads its part; the embedded data set is written if need be.
 
     Args:
@@ -98,7 +99,7 @@ def open_inputs(config: ConfigDict, root: Path, *, traits: NetworkTraits, mesh: 
     if mesh is not None and spike_bins is not None:
         for ratio in {train_set.size(window)[2] for window in train_set.first_windows()}:
             sharding.check_rows(
-                data.crop * training.scale // ratio, mesh, of=f"the spikes of crops of {data.crop} pixels"
+                data.crop * training.scale // ratio, mesh, owner=f"the spikes of crops of {data.crop} pixels"
             )
     val_set = open_dataset(kind, root, "val", dataclasses.replace(spec, crop=None, degradation=validation))
     fields = None if statistics is None else dataclasses.asdict(statistics)

@@ -61,7 +61,7 @@ def load_on_all_devices(workdir: Path, *, which: str | None = None, run_code: bo
         InputError: there is no such checkpoint, or it is damaged.
     """
     config, params, statistics = load_for_inference(workdir, which=which, build=build_restorer, run_code=run_code)
-    mesh = sharding.make_mesh({"data": -1, "fsdp": 1})
+    mesh = sharding.batch_mesh()
     network = describe_network(lambda: build_restorer(config.model.to_dict(), rngs=nnx.Rngs(0)))
     params = jax.device_put(params, sharding.replicated(mesh))
     forward = make_forward(network, mesh)

@@ -10,7 +10,6 @@ from typing import Any
 import jax
 import optax
 from flax import nnx
-from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from spikejax.distributed import sharding
@@ -25,7 +24,7 @@ class Program:
     """A run before anything is computed or allocated."""
 
     config: ConfigDict
-    mesh: Mesh
+    mesh: sharding.DeviceMesh
     network: step.NetworkDescription
     schedule: optax.Schedule  # the learning rate by the number of the update, from 0
     optimizer: optax.GradientTransformation
@@ -72,7 +71,7 @@ def describe_program(
     """
     mesh = sharding.make_mesh(config.mesh.to_dict(), devices=devices)
     sharding.check_batch(config.data.batch_size, mesh, accumulate=config.training.accumulate)
-    sharding.check_rows(config.data.crop, mesh, of="data.crop")
+    sharding.check_rows(config.data.crop, mesh, owner="data.crop")
     network = step.describe_network(lambda: build(config.model.to_dict(), rngs=nnx.Rngs(config.seed)))
     schedule = make_schedule(config.optimizer, steps=config.training.steps)
     frozen = matching(network.shapes, config.optimizer.frozen, key="optimizer.frozen")

@@ -13,10 +13,10 @@ import jax.numpy as jnp
 import optax
 from einops import rearrange
 from flax import nnx
-from jax.sharding import Mesh
 from jaxtyping import Array, Float
 
 from spikejax.distributed import sharding
+from spikejax.distributed.sharding import DeviceMesh
 from spikejax.errors import InputError
 from spikejax.models.traits import NetworkTraits, traits_of
 from spikejax.quality.losses import Loss, evaluate_terms
@@ -76,7 +76,7 @@ def describe_network(build: Callable[[], nnx.Module]) -> NetworkDescription:
 
 
 def abstract_state(
-    network: NetworkDescription, optimizer: optax.GradientTransformation, mesh: Mesh, *, average: bool = False
+    network: NetworkDescription, optimizer: optax.GradientTransformation, mesh: DeviceMesh, *, average: bool = False
 ) -> TrainState:
     """Returns the state as ShapeDtypeStructs that carry their shardings: what to create, or to restore, where.
 
@@ -150,7 +150,7 @@ class Update:
 
     network: NetworkDescription
     optimizer: optax.GradientTransformation
-    mesh: Mesh
+    mesh: DeviceMesh
     frozen: Any
     seed: int
     accumulate: int = 1
@@ -235,22 +235,21 @@ def make_train_step(
         abstract: `abstract_state` of its network and optimizer, which says where everything lies.
     """
     shardings = _shardings_of(abstract)
-    mesh = shardings.step.mesh
-    everywhere = sharding.replicated(mesh)
+    everywhere = sharding.replicated(update.mesh)
 
     def train_step(state: TrainState, batch: Batch, loss: Loss) -> tuple[TrainState, dict[str, Array]]:
         return update(state, batch, loss)
 
     return jax.jit(
         train_step,
-        in_shardings=(shardings, sharding.batch_sharding(mesh), everywhere),
+        in_shardings=(shardings, sharding.batch_sharding(update.mesh), everywhere),
         out_shardings=(shardings, everywhere),
         donate_argnums=0,
     )
 
 
 def make_forward(
-    network: NetworkDescription, mesh: Mesh
+    network: NetworkDescription, mesh: DeviceMesh
 ) -> Callable[[Any, Array, Array | None], Float[Array, "b t h w 3"]]:
     """Returns the compiled deterministic forward pass: (params, blur, voxels or None) -> restored clips.
 

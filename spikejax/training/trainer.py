@@ -62,7 +62,7 @@ class Trainer:
         self._profiler = Profiler(workdir / "profile", at=training.profile_at, updates=training.profile_updates)
         self._times = TimeSplit()
         batch_shapes = inputs.batch_shapes(self._config)
-        self._utilisation = Utilisation(self._forward, program.abstract.params, batch_shapes, self._mesh)
+        self._utilisation = Utilisation(self._forward, program.abstract.params, batch_shapes, self._mesh.devices)
         self._pending = PendingMetrics()
 
     def update(self) -> None:

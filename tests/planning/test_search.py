@@ -89,8 +89,8 @@ def test_changes_leave_the_configuration_alone() -> None:
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
-        ({"mesh": {"rows": 2}}, "--mesh: expected axes of data, fsdp.*, got rows"),
-        ({"remat": "all"}, "--remat: expected one of none, blocks, everything, got 'all'"),
+        ({"mesh": {"rows": 2}}, "--mesh: expected axes of data, fsdp.*, found rows"),
+        ({"remat": "all"}, "--remat: expected one of none, blocks, everything, found 'all'"),
     ],
 )
 def test_changes_that_do_not_exist(changes: dict, told: str) -> None:

@@ -209,13 +209,16 @@ def factored():
     # Numbers of Adafactor that the tiny kernels are factored by as well.
     return optax.adafactor(0.01, min_dim_size_to_factor=8)
 answers = {}
-for data, fsdp, space in ((8, 1, 1), (1, 8, 1), (1, 1, 8), (2, 2, 2)):
+for data, fsdp, space in ((8, 1, 1), (1, 8, 1), (1, 1, 8), (2, 2, 2), (2, 1, 1)):
     config = conftest.tiny_config()
     config.mesh.data, config.mesh.fsdp, config.mesh.space = data, fsdp, space
+    name = f"{data}x{fsdp}x{space}"
+    if data * fsdp * space < 8:
+        name, config.mesh.layout, config.mesh.extra = "own layout", sys.argv[3] + ":WITH_MODEL", ("model=4",)
     network = describe_network(lambda: conftest.build_stand_in(config.model.to_dict(), rngs=nnx.Rngs(config.seed)))
     losses, state = tests.run(network, config, conftest.tiny_batch(), steps=5)
     kernel = state.params["blocks"][0]["kernel"]
-    answers[f"{data}x{fsdp}x{space}"] = dict(
+    answers[name] = dict(
         losses=losses,
         factored=tests.run(network, config, conftest.tiny_batch(), steps=3, optimizer=factored())[0],
         shard=kernel.sharding.shard_shape(kernel.shape),
@@ -225,10 +228,25 @@ print(json.dumps(answers))
 """
 
 
-def test_same_losses_on_one_and_on_eight_devices(network: NetworkDescription, config: ConfigDict, batch: dict) -> None:
+LAYOUT = """
+import dataclasses
+from spikejax.distributed.sharding import MESH_LAYOUTS
+
+STANDARD = MESH_LAYOUTS["standard"]
+# An axis of its own splits the channels that layers make.
+WITH_MODEL = dataclasses.replace(
+    STANDARD, axes=(*STANDARD.axes, "model"), rules=(("features_out", "model"), ("features_in", "fsdp"))
+)
+"""
+
+
+def test_same_losses_on_one_and_on_eight_devices(
+    network: NetworkDescription, config: ConfigDict, batch: dict, tmp_path: Path
+) -> None:
     """Catches a mean over one device's part of the batch, a mesh that changes what is drawn, moments not split.
 
-    And factored moments (Adafactor's), which have their parameter's name but not its dimensions, placed like it.
+    And factored moments (Adafactor's), which have their parameter's name but not its dimensions, placed like it. And a
+    mesh axis of the user's that is known in one place and not in another.
     """
     if jax.device_count() != 1:
         pytest.skip("needs to be the single-device side of the comparison")
@@ -236,9 +254,10 @@ def test_same_losses_on_one_and_on_eight_devices(network: NetworkDescription, co
     factored, state = run(network, config, batch, steps=3, optimizer=optax.adafactor(0.01, min_dim_size_to_factor=8))
     rows = [leaf.shape for path, leaf in jax.tree_util.tree_leaves_with_path(state.optimizer) if "v_row" in str(path)]
     assert (16,) in rows, "nothing is factored"
-    here = Path(__file__)
+    here, layout = Path(__file__), tmp_path / "layouts.py"
+    layout.write_text(LAYOUT)
     answer = subprocess.run(
-        [sys.executable, "-c", MANY_DEVICES, str(here.with_name("conftest.py")), str(here)],
+        [sys.executable, "-c", MANY_DEVICES, str(here.with_name("conftest.py")), str(here), str(layout)],
         env=os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=8"},
         cwd=here.parents[2],
         capture_output=True,
@@ -252,4 +271,5 @@ def test_same_losses_on_one_and_on_eight_devices(network: NetworkDescription, co
         np.testing.assert_allclose(found["factored"], factored, rtol=1e-5, err_msg=mesh)
     assert answers["8x1x1"]["shard"] == answers["1x1x8"]["shard"] == [16, 16]
     assert answers["1x8x1"]["shard"] == answers["1x8x1"]["moment"] == [16, 2]
+    assert answers["own layout"]["shard"] == answers["own layout"]["moment"] == [16, 4]
     assert answers["2x2x2"]["shard"] == answers["2x2x2"]["moment"] == [16, 8]

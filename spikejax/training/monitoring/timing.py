@@ -1,12 +1,11 @@
 """Where the time of a run goes, and how well the chips are used."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import jax
-from jax.sharding import Mesh
 
 from spikejax.hardware.chips import chip_of
 from spikejax.hardware.flops import BACKWARD_AND_FORWARD, count_flops
@@ -52,7 +51,11 @@ class Utilisation:
     """
 
     def __init__(
-        self, forward: Callable[..., Any], params: Any, batch: Mapping[str, jax.ShapeDtypeStruct], mesh: Mesh
+        self,
+        forward: Callable[..., Any],
+        params: Any,
+        batch: Mapping[str, jax.ShapeDtypeStruct],
+        devices: Sequence[jax.Device],
     ) -> None:
         """Counts, if there is a use for it.
 
@@ -60,14 +63,14 @@ class Utilisation:
             forward: (params, blur, voxels or None) -> restored clips.
             params: or their shapes.
             batch: shapes of a batch, over all devices.
-            mesh: the devices.
+            devices: all of them.
         """
-        chip = chip_of(mesh.devices.flat[0])
+        chip = chip_of(devices[0])
         self._least_seconds = None  # of an update, at the peak
         if chip is not None:
             traced = jax.make_jaxpr(forward)(params, batch["input"], batch.get("voxels"))
             flops = BACKWARD_AND_FORWARD * count_flops(traced, platform=chip.platform)
-            self._least_seconds = flops / (chip.bfloat16_flops * mesh.devices.size)
+            self._least_seconds = flops / (chip.bfloat16_flops * len(devices))
 
     def __call__(self, spent: Mapping[str, float]) -> dict[str, float]:
         """Returns {"model_flop_utilisation": 0 to 1}, or nothing, for what `TimeSplit.take` returns."""

@@ -32,7 +32,6 @@ def test_time_is_split_into_all_of_it() -> None:
 
 def test_utilisation(monkeypatch: pytest.MonkeyPatch) -> None:
     """Catches the backward pass left out, and a peak of one device for all."""
-    mesh = jax.make_mesh((1,), ("data",))
     batch = {"input": jax.ShapeDtypeStruct((4, 4), jnp.float32)}
 
     def forward(params: Any, blur: Any, voxels: Any) -> Any:
@@ -40,10 +39,12 @@ def test_utilisation(monkeypatch: pytest.MonkeyPatch) -> None:
 
     spent = {"data": 0.5, "computing": 1.5, "saving": 9.0}
     params = jax.ShapeDtypeStruct((4, 4), jnp.float32)
-    assert Utilisation(forward, params, batch, mesh)(spent) == {}
+    assert Utilisation(forward, params, batch, jax.devices()[:1])(spent) == {}
     monkeypatch.setattr("spikejax.training.monitoring.timing.chip_of", lambda _: CHIPS["v5e"])
     mfu = 3 * 128 / (197e12 * 2)
-    assert Utilisation(forward, params, batch, mesh)(spent) == {"model_flop_utilisation": pytest.approx(mfu)}
+    assert Utilisation(forward, params, batch, jax.devices()[:1])(spent) == {
+        "model_flop_utilisation": pytest.approx(mfu)
+    }
 
 
 def test_versions_name_what_ran() -> None:
