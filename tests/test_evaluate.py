@@ -80,7 +80,7 @@ def test_code_that_comes_with_a_workdir_is_not_run(tmp_path: Path, monkeypatch: 
     config.data.source = f"{tmp_path / 'code.py'}:Data"
     (tmp_path / "code.py").write_text(f"open({str(tmp_path / 'was_run')!r}, 'w')\n")
     monkeypatch.setattr(
-        "spikejax.training.measure_split.load_on_all_devices", lambda workdir, which: SimpleNamespace(config=config)
+        "spikejax.training.measure_split.load_on_all_devices", lambda workdir, **_: SimpleNamespace(config=config)
     )
     with pytest.raises(InputError, match=r"expected --data ROOT, found data.source .*code\.py:Data"):
         evaluate.main(["--workdir", str(tmp_path / "run"), "--output", str(tmp_path / "out")])
