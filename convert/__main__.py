@@ -1,8 +1,10 @@
 """Takes over PyTorch weights and gives them back, without PyTorch.
 
-python -m convert to-jax --network 006 --input weights.pth --output weights.safetensors
-python -m convert to-torch --input weights.safetensors --output weights.pth
-python -m convert info weights.pth
+spikejax convert to-jax --network 006 --input weights.pth --output weights.safetensors
+spikejax convert to-torch --input weights.safetensors --output weights.pth
+spikejax convert info weights.pth
+
+In a checkout `python -m convert` is the same. --help does not wait for JAX, which is imported where it is needed.
 """
 
 import argparse
@@ -10,21 +12,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import ml_dtypes
-import numpy as np
-
 from spikejax.cli import run
 from spikejax.errors import InputError
-from spikejax.io.weights import check_target, flatten_params, read_weights, write_weights
 
-from .array_files import WRITTEN_SUFFIXES, read_all, read_arrays, write_arrays
-from .convertible_networks import get_network, network_names, network_of
-from .recognize import recognize
-from .table import format_table
-from .transfer import count_numbers
+from .network_names import network_names
 
 _RECOGNIZE = ("auto", "any")
-_DTYPES = {"float32": np.float32, "float16": np.float16, "bfloat16": ml_dtypes.bfloat16}
+_DTYPES = ("float32", "float16", "bfloat16")
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -33,12 +27,13 @@ def main(arguments: Sequence[str]) -> None:
     Args:
         arguments: what follows the program's name.
     """
-    options = _parser().parse_args(arguments)
+    options = build_parser().parse_args(arguments)
     options.run(options)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m convert", description=__doc__.splitlines()[0], allow_abbrev=False)
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of the command line."""
+    parser = argparse.ArgumentParser(prog="spikejax convert", description=__doc__.splitlines()[0], allow_abbrev=False)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     to_jax = commands.add_parser("to-jax", help="weights of PyTorch programs to ours", allow_abbrev=False)
@@ -69,7 +64,7 @@ def _parser() -> argparse.ArgumentParser:
         "--output", required=True, type=Path, metavar="FILE", help="a file; its suffix, one of .pth .pt .safetensors "
         ".npz, says of which kind"
     )  # fmt: skip
-    to_torch.add_argument("--dtype", default="float32", choices=tuple(_DTYPES), help="of the parameters")
+    to_torch.add_argument("--dtype", default="float32", choices=_DTYPES, help="of the parameters")
     to_torch.add_argument(
         "--wrap", metavar="KEY", help='put the state dict under a key such as "params" (.pth and .pt)'
     )
@@ -84,6 +79,13 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _to_jax(options: argparse.Namespace) -> None:
+    from spikejax.io.weights import flatten_params, write_weights
+
+    from .array_files import read_all
+    from .convertible_networks import get_network
+    from .recognize import recognize
+    from .transfer import count_numbers
+
     _check_output(options.output, weights=True, overwrite=options.overwrite)
     arrays = read_all(options.input)
     files = " and ".join(map(str, options.input))
@@ -103,13 +105,22 @@ def _to_jax(options: argparse.Namespace) -> None:
 
 
 def _to_torch(options: argparse.Namespace) -> None:
+    import ml_dtypes  # noqa: F401, NumPy knows "bfloat16" from then on
+    import numpy as np
+
+    from spikejax.io.weights import read_weights
+
+    from .array_files import WRITTEN_SUFFIXES, write_arrays
+    from .convertible_networks import network_of
+    from .transfer import count_numbers
+
     if options.output.suffix not in WRITTEN_SUFFIXES:
         raise InputError(f"expected an output of the kind {', '.join(WRITTEN_SUFFIXES)}, found {options.output}")
     if options.wrap is not None and options.output.suffix not in (".pth", ".pt"):
         raise InputError(f"--wrap: expected an output of the kind .pth or .pt, found {options.output}")
     _check_output(options.output, weights=False, overwrite=options.overwrite)
     weights = read_weights(options.input)
-    state_dict = network_of(weights).to_torch(weights, dtype=np.dtype(_DTYPES[options.dtype]))
+    state_dict = network_of(weights).to_torch(weights, dtype=np.dtype(options.dtype))
     try:
         write_arrays(options.output, state_dict, wrapper=options.wrap)
     except OSError as error:
@@ -118,6 +129,11 @@ def _to_torch(options: argparse.Namespace) -> None:
 
 
 def _info(options: argparse.Namespace) -> None:
+    from spikejax.io.weights import flatten_params, read_weights
+
+    from .array_files import read_arrays
+    from .table import format_table
+
     if options.file.is_dir():
         arrays: Mapping[str, Any] = flatten_params(read_weights(options.file).params)
     else:
@@ -128,6 +144,8 @@ def _info(options: argparse.Namespace) -> None:
 
 def _check_output(path: Path, *, weights: bool, overwrite: bool) -> None:
     """Raises InputError before long work rather than after it."""
+    from spikejax.io.weights import check_target
+
     try:
         if weights:
             check_target(path.absolute(), replace=overwrite)

@@ -9,21 +9,20 @@ import jax
 import numpy as np
 from flax import nnx
 
-from spikejax.config.networks import PUBLISHED, SPIKE_VARIANTS, published_model, spike_model
+from spikejax.config.networks import published_model, spike_model
 from spikejax.errors import InputError
 from spikejax.io.weights import MismatchError, Weights, compare, flatten_params, nest_params
 from spikejax.models.fusion import ENCODER_SCALES, find_fusion
 from spikejax.models.restorer import Restorer, build_restorer, refuse_code
 from spikejax.models.spynet import SpyNet
 
+from .network_names import SPIKE_PREFIX, SPYNET_NAME, network_names, restorer_names
 from .perceptual_keys import PERCEPTUAL, Perceptual
 from .rules import Counterpart, Rule, find_counterparts, nest
 from .spike_keys import FUSE_BLOCKS, spike_branch_rules
 from .transfer import Buffer, from_torch, to_torch
 from .vrt_keys import SPYNET, attention_buffers, spynet_buffers, vrt_rules
 
-SPIKE_PREFIX = "spike:"
-_SPYNET = "spynet"
 _SPIKE_KEYS = ("spike_encoder.", "spike_temporal_sa.", *(keys.torch for keys in FUSE_BLOCKS.values()))
 
 
@@ -82,11 +81,6 @@ class ConvertibleNetwork:
         return arrays
 
 
-def network_names() -> tuple[str, ...]:
-    """What `get_network` knows: published VRTs, variants of the spike design, parts and perceptual networks."""
-    return (*PUBLISHED, *(SPIKE_PREFIX + name for name in _spike_variants()), _SPYNET, *PERCEPTUAL)
-
-
 @cache
 def get_network(name: str) -> ConvertibleNetwork:
     """The network of that name; finding out its shapes takes seconds, once.
@@ -96,7 +90,7 @@ def get_network(name: str) -> ConvertibleNetwork:
     """
     if name not in network_names():
         raise InputError(f"expected a network, one of {', '.join(network_names())}, found {name!r}")
-    if name == _SPYNET:
+    if name == SPYNET_NAME:
         return _spynet()
     if name in PERCEPTUAL:
         return _perceptual(PERCEPTUAL[name])
@@ -112,13 +106,13 @@ def model_section(name: str) -> dict[str, Any]:
 
 def restorers() -> Iterator[tuple[str, dict[str, Any]]]:
     """(name, model section) of all VRTs and variants of the spike design."""
-    for name in (*PUBLISHED, *(SPIKE_PREFIX + name for name in _spike_variants())):
+    for name in restorer_names():
         yield name, model_section(name)
 
 
 def network_of(weights: Weights) -> ConvertibleNetwork:
     """The network that weights of ours are for."""
-    if weights.kind == _SPYNET:
+    if weights.kind == SPYNET_NAME:
         return _spynet()
     if weights.kind in PERCEPTUAL:
         return _perceptual(PERCEPTUAL[weights.kind])
@@ -131,10 +125,11 @@ def network_of(weights: Weights) -> ConvertibleNetwork:
 def restorer_network(model: dict[str, Any], name: str) -> ConvertibleNetwork:
     """The network that the `model` section of a configuration describes."""
     fusion = model["spike"]["fusion"]
-    if not _has_torch_form(fusion):
+    kind = find_fusion(fusion)
+    if kind is not None and kind.torch_form is None:
         raise InputError(f"{name}: no PyTorch form of the fusion {fusion} is known")
-    flow = model["vrt"].get("flow", _SPYNET)
-    if flow != _SPYNET:
+    flow = model["vrt"].get("flow", SPYNET_NAME)
+    if flow != SPYNET_NAME:
         raise InputError(f"{name}: no PyTorch form of the flow network {flow} is known")
     restorer = nnx.eval_shape(lambda: build_restorer(model, rngs=nnx.Rngs(0)))
     counterparts = find_counterparts(parameter_shapes(restorer), restorer_rules(restorer))
@@ -156,19 +151,9 @@ def restorer_rules(model: Restorer) -> tuple[Rule, ...]:
     return (*nest("vrt.", "vrt.", backbone), *nest("spike_branch.", "", branch))
 
 
-def _spike_variants() -> tuple[str, ...]:
-    """The variants whose PyTorch form is known."""
-    return tuple(name for name in SPIKE_VARIANTS if _has_torch_form(spike_model(name).spike.fusion))
-
-
-def _has_torch_form(fusion: str) -> bool:
-    kind = find_fusion(fusion)
-    return kind is None or kind.torch_form is not None
-
-
 def _spynet() -> ConvertibleNetwork:
     shapes = parameter_shapes(nnx.eval_shape(lambda: SpyNet(rngs=nnx.Rngs(0))))
-    return ConvertibleNetwork(_SPYNET, _SPYNET, None, find_counterparts(shapes, SPYNET), spynet_buffers())
+    return ConvertibleNetwork(SPYNET_NAME, SPYNET_NAME, None, find_counterparts(shapes, SPYNET), spynet_buffers())
 
 
 def _perceptual(network: Perceptual) -> ConvertibleNetwork:

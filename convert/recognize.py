@@ -11,7 +11,8 @@ from spikejax.io.weights import MismatchError
 from spikejax.models.fusion import FUSIONS
 from spikejax.models.vrt import U_STAGES
 
-from .convertible_networks import ConvertibleNetwork, get_network, network_names, restorer_network, restorers
+from .convertible_networks import ConvertibleNetwork, get_network, restorer_network, restorers
+from .network_names import network_names
 from .perceptual_keys import PERCEPTUAL
 from .spike_keys import FUSE_BLOCKS
 from .transfer import check_fit

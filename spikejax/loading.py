@@ -26,7 +26,7 @@ def load(path: str | os.PathLike[str], *, dtype: str | None = None, run_code: bo
 
     Args:
         path: the folder that training wrote to (its best parameters are taken), or a `.safetensors` file or a folder
-            that `python -m convert` wrote.
+            that `spikejax convert` wrote.
         dtype: "float32" or "bfloat16", what features are computed in; None = as the network was trained.
         run_code: whether code that the network's configuration names (FILE.py:NAME) is run; whoever made the folder or
             the file chose it.

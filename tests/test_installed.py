@@ -37,7 +37,7 @@ from spikejax import installed
 quickstart = installed.load_module("configs.quickstart")
 print(quickstart.__name__, quickstart.__package__, quickstart.__file__)
 command = installed.load_module("convert.__main__")
-print(command.main.__module__, command.get_network.__module__)
+print(command.main.__module__, command.network_names.__module__)
 import spikejax.configs.vrt
 print(installed.load_module("configs") is spikejax.configs)
 print(installed.load_module("configs.vrt") is spikejax.configs.vrt)
@@ -45,7 +45,7 @@ print(installed.load_module("configs.vrt") is spikejax.configs.vrt)
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.splitlines() == [
         f"spikejax.configs.quickstart spikejax.configs {ROOT / 'configs' / 'quickstart.py'}",
-        "spikejax.convert.__main__ spikejax.convert.convertible_networks",
+        "spikejax.convert.__main__ spikejax.convert.network_names",
         "True",
         "True",
     ]

@@ -65,7 +65,7 @@ def _add_files(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
     add(
         "--network", "--workdir", required=True, metavar="PATH",
-        help="where spikejax.train left the network, or a .safetensors file or folder of python -m convert",
+        help="where spikejax.train left the network, or a .safetensors file or folder of spikejax convert",
     )  # fmt: skip
     add(
         "--input", required=True, metavar="PATH",

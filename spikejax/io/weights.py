@@ -238,7 +238,7 @@ def read_weights(path: str | Path) -> Weights:
         raise InputError(f"expected weights, a {SUFFIX} file or a folder, found nothing: {path}")
     if path.suffix != SUFFIX:
         raise InputError(
-            f"expected weights, a {SUFFIX} file or a folder, got {path} (python -m convert to-jax takes other files)"
+            f"expected weights, a {SUFFIX} file or a folder, got {path} (spikejax convert to-jax takes other files)"
         )
     return _read_file(path)
 
@@ -261,7 +261,7 @@ def _read_file(path: Path) -> Weights:
             description = (file.metadata() or {}).get(_PROGRAM)
             if description is None:
                 raise InputError(
-                    f"{path} holds arrays, but does not say for which network of spikejax (python -m convert to-jax "
+                    f"{path} holds arrays, but does not say for which network of spikejax (spikejax convert to-jax "
                     "takes over the weights of other programs)"
                 )
             fields = _check_description(json.loads(description), path)

@@ -120,7 +120,7 @@ def perceptual_term(config: ConfigDict) -> WeightsTerm | LeftOut:
     if not path:
         return LeftOut(
             f"loss: without its perceptual term, loss.perceptual_weights_file names no weights of {name} "
-            "(python -m convert to-jax makes them)"
+            "(spikejax convert to-jax makes them)"
         )
     graph, shapes = nnx.split(nnx.eval_shape(lambda: VGG(name, layers=("relu3_3",), rngs=nnx.Rngs(0))))
 

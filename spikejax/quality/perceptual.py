@@ -1,4 +1,4 @@
-"""The networks of perceptual losses and metrics, from weights files (`python -m convert to-jax` makes them)."""
+"""The networks of perceptual losses and metrics, from weights files (`spikejax convert to-jax` makes them)."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -55,7 +55,7 @@ def make_metrics(config: ConfigDict, *, note: Callable[[str], None]) -> dict[str
     def left_out(title: str) -> None:
         note(
             f"validation: without {title}, validation.{title.lower()}_weights_file names no weights "
-            "(python -m convert to-jax makes them)"
+            "(spikejax convert to-jax makes them)"
         )
 
     weights = {"lpips": config.lpips_weights_file}

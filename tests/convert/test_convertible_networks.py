@@ -10,10 +10,13 @@ import pytest
 from flax import nnx
 
 from convert.array_files import read_arrays, write_arrays
-from convert.convertible_networks import ConvertibleNetwork, get_network, network_names, network_of, restorers
+from convert.convertible_networks import ConvertibleNetwork, get_network, network_of, restorers
+from convert.network_names import SPIKE_PREFIX, network_names
 from convert.recognize import recognize
+from spikejax.config.networks import SPIKE_VARIANTS, spike_model
 from spikejax.errors import InputError
 from spikejax.io.weights import read_weights, write_weights
+from spikejax.models.fusion import find_fusion
 from spikejax.models.restorer import build_restorer
 from tests.convert.arrays import assert_same, split_buffers
 from tests.models.conftest import golden_weights, read_manifest
@@ -37,6 +40,15 @@ def test_round_trips_are_bitwise(tmp_path: Path, name: str) -> None:
         assert_same({key: parameters[key] for key in arrays}, arrays)
         assert parameters.keys() == arrays.keys()
         weights = again.from_torch(state_dict)
+
+
+def test_every_variant_with_a_torch_form_has_a_name() -> None:
+    """Catches a variant that could be converted and cannot be named, and one that is named and cannot be."""
+    fusions = {name: find_fusion(spike_model(name).spike.fusion) for name in SPIKE_VARIANTS}
+    convertible = [name for name, fusion in fusions.items() if fusion is None or fusion.torch_form is not None]
+    assert [name for name in network_names() if name.startswith(SPIKE_PREFIX)] == [
+        f"{SPIKE_PREFIX}{name}" for name in convertible
+    ]
 
 
 def test_both_residual_forms() -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from convert.array_files import read_arrays, write_arrays
 from convert.convertible_networks import ConvertibleNetwork, get_network
+from convert.network_names import PERCEPTUAL_NAMES
 from convert.perceptual_keys import PERCEPTUAL
 from convert.recognize import recognize
 from convert.stored_arrays import stored
@@ -25,6 +26,11 @@ def numbered(network: ConvertibleNetwork) -> dict[str, np.ndarray]:
         of_second = of_second.reshape(-1, *[1] * (len(place.shape) - 2)) if len(place.shape) > 1 else of_second
         arrays[key] = np.broadcast_to(number + of_second, place.shape)
     return arrays
+
+
+def test_every_network_has_a_name() -> None:
+    """Catches a network that can be converted and is not among the names that the command line takes."""
+    assert tuple(PERCEPTUAL) == PERCEPTUAL_NAMES
 
 
 @pytest.mark.parametrize("kind", PERCEPTUAL)

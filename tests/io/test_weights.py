@@ -153,10 +153,10 @@ def test_foreign_files(tmp_path: Path) -> None:
     """Catches arrays of another program taken for ours, and a message that does not say what to do."""
     path = tmp_path / "foreign.safetensors"
     save_file({"conv.weight": np.zeros(3, np.float32)}, path)
-    with pytest.raises(InputError, match="python -m convert to-jax"):
+    with pytest.raises(InputError, match="spikejax convert to-jax"):
         read_weights(path)
     (tmp_path / "weights.pth").write_bytes(b"PK")
-    with pytest.raises(InputError, match="python -m convert to-jax"):
+    with pytest.raises(InputError, match="spikejax convert to-jax"):
         read_weights(tmp_path / "weights.pth")
     with pytest.raises(InputError, match="got .*weights.npz"):
         write_weights(tmp_path / "weights.npz", WEIGHTS)
