@@ -211,17 +211,3 @@ def test_help(
         if isinstance(action.default, int | float) and not isinstance(action.default, bool):
             stated = ("%(default)s", f"default: {action.default:g}", "default: none", "(default)")
             assert any(words in action.help for words in stated), name
-
-
-@pytest.mark.parametrize("command", OWN_COMMANDS)
-def test_help_imports_nothing_slow(command: str) -> None:
-    """Catches compilers, decoders and JAX that every mistake on a command line has to wait for."""
-    program = (
-        f"import sys, spikejax.{command} as command\n"
-        "try: command.main(['--help'])\n"
-        "except SystemExit: pass\n"
-        "slow = {'numba', 'cv2', 'av', 'jax', 'flax', 'tensorflow', 'clu', 'PIL', 'tensorstore'} & set(sys.modules)\n"
-        "assert not slow, slow"
-    )
-    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr

@@ -1,0 +1,19 @@
+"""A command says what it can do, and a mistake in a configuration shows, before anything slow is imported."""
+
+import pytest
+
+from tests.help_imports import PROGRAMS, count_imports
+
+# Of the project's 180 modules; the counts are printed (pytest -rP), and by python -m tests.help_imports.
+_OWN_LIMIT = 25
+_TOTAL_LIMIT = 400
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_help_imports_nothing_heavy(name: str) -> None:
+    """Catches an import at the top of a module that makes --help, or a mistyped option, wait for seconds."""
+    imports = count_imports(PROGRAMS[name])
+    print(f"{name}: {len(imports.own)} own modules of {imports.total}")
+    assert imports.heavy == []
+    assert len(imports.own) <= _OWN_LIMIT, imports.own
+    assert imports.total <= _TOTAL_LIMIT
