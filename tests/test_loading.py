@@ -29,6 +29,7 @@ def weights() -> Weights:
     return Weights("restorer", model, params, STATISTICS)
 
 
+@pytest.mark.slow
 def test_a_file_of_weights(weights: Weights, tmp_path: Path) -> None:
     """Catches parameters, statistics or a dtype that do not arrive, and spikes of more frames than a window at once."""
     write_weights(tmp_path / "a.safetensors", weights)
@@ -40,6 +41,7 @@ def test_a_file_of_weights(weights: Weights, tmp_path: Path) -> None:
     assert restorer.fingerprint() == spikejax.load(tmp_path / "a.safetensors", dtype="bfloat16").fingerprint()
 
 
+@pytest.mark.slow
 def test_weights_that_do_not_restore(weights: Weights, tmp_path: Path) -> None:
     """Catches a traceback for another network's weights, or for a parameter that is not there."""
     write_weights(tmp_path / "flow.safetensors", Weights("spynet", None, weights.params["vrt"]["spynet"]))

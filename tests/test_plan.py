@@ -45,6 +45,7 @@ def cramp(monkeypatch: pytest.MonkeyPatch, available: int) -> None:
     monkeypatch.setattr(printed_plans, "plan_step", cramped)
 
 
+@pytest.mark.slow
 def test_plan_of_a_batch(arguments: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     """Catches a batch that is not the one asked for, progress among the figures, and JSON that lacks some."""
     plan.main([*arguments, "--batch", "4", "--json", str(tmp_path / "plan.json")])
@@ -58,6 +59,7 @@ def test_plan_of_a_batch(arguments: list[str], tmp_path: Path, capfd: pytest.Cap
     assert figures["memory"]["total"] == figures["needed"]
 
 
+@pytest.mark.slow
 def test_largest_batch(
     arguments: list[str], monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
@@ -71,6 +73,7 @@ def test_largest_batch(
     assert figures["largest_batch"] > 2
 
 
+@pytest.mark.slow
 def test_sweep(arguments: list[str], capfd: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     """Catches policies that are left out, lines that do not fit, and a table without its figures."""
     plan.main([*arguments, "--sweep", "--batch", "2", "--remat", "none", "--remat", "blocks"])
@@ -97,6 +100,7 @@ def test_wrong_input(arguments: list[str], more: list[str], told: str) -> None:
         plan.main([*arguments, *more])
 
 
+@pytest.mark.slow
 def test_nothing_fits(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """Catches a search that goes on for ever, or ends without a word."""
     cramp(monkeypatch, 10)

@@ -475,6 +475,7 @@ def test_bad_input_is_one_line(tmp_path: Path, options: tuple[str, str], message
     assert (contents(tmp_path / "foreign"), contents(source)) == before
 
 
+@pytest.mark.slow
 def test_processes_and_links_give_the_same(tmp_path: Path) -> None:
     """Catches results that depend on the number of processes, arrays that two of them make at once, copied links."""
     source = write_gopro(tmp_path / "source")

@@ -119,6 +119,7 @@ def test_figures(inputs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.C
     assert "PSNR" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_lpips(inputs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """Catches a distance of other frames than those that are written, or of frames before they are 8 bits."""
     use(monkeypatch, Brighten(None))
@@ -459,6 +460,7 @@ def save_random_network(workdir: Path, config: ConfigDict) -> tuple[NetworkDescr
     return network, params
 
 
+@pytest.mark.slow
 def test_a_trained_network(inputs: Path) -> None:
     """Catches parameters or statistics that do not reach the network: its answer is that of the network in memory."""
     network, params = save_random_network(inputs / "work", tiny_config())
@@ -473,6 +475,7 @@ def test_a_trained_network(inputs: Path) -> None:
     np.testing.assert_array_equal(read(inputs / "out"), metrics.to_uint8(answer))
 
 
+@pytest.mark.slow
 def test_the_readme_example(inputs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Catches an example that does not run, on a network and a scene in the place of the quick start's."""
     run_dir, root = inputs / "runs" / "quickstart", Path(__file__).parents[1]
@@ -491,6 +494,7 @@ def test_the_readme_example(inputs: Path, monkeypatch: pytest.MonkeyPatch) -> No
     np.testing.assert_array_equal(np.stack(names["one_by_one"]), names["restored"])
 
 
+@pytest.mark.slow
 def test_a_checkpoint_of_another_network(inputs: Path) -> None:
     """Catches parameters of one network poured into another."""
     save_random_network(inputs / "work", tiny_config())
@@ -518,6 +522,7 @@ def test_help_is_quick_and_needs_no_tensorflow() -> None:
     subprocess.run([sys.executable, "-c", program], check=True, capture_output=True)
 
 
+@pytest.mark.slow
 def test_restoring_needs_no_tensorflow() -> None:
     """Catches log writers imported by way of the checkpoint reader."""
     program = (

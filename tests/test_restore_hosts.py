@@ -25,6 +25,8 @@ from spikejax.io.frame_source import open_frames, write_picture
 from spikejax.models.traits import NetworkTraits
 from tests.stand_ins import Blur3D
 
+pytestmark = pytest.mark.slow
+
 DEVICES, HEARTBEAT_SECONDS, FRAMES = 2, 10, 24
 TILES = ["--tile", "4,24,32", "--overlap", "1,8,8"]
 

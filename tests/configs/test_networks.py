@@ -48,6 +48,7 @@ def test_every_published_network_is_tested() -> None:
     assert sorted(name for names in ARCHITECTURES.values() for name in names) == sorted(PUBLISHED)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_parameters_of_published_networks(architecture: str) -> None:
     """Catches a width, depth or window of a published network that is not its own."""
@@ -79,6 +80,7 @@ def test_published_networks_have_their_constructor_arguments(architecture: str) 
     assert {key: ours[key] for key in compared} == {key: original[key] for key in compared}
 
 
+@pytest.mark.slow
 def test_what_is_trained_later_and_slower() -> None:
     """Catches flow or offsets that a renamed parameter takes out of the recipe's pattern, and others within it."""
     config = load_config(f"{CONFIGS}/vrt.py:006")
@@ -95,6 +97,7 @@ def parameters(shapes: dict[str, list[int]], prefix: str) -> int:
     return sum(math.prod(shape) for key, shape in shapes.items() if key.startswith(prefix))
 
 
+@pytest.mark.slow
 def test_parameters_of_the_spike_design() -> None:
     """Catches a variant that is built of other parts than the design's, counted from the original's own shapes."""
     original = manifest("vrt_spike_baseline")

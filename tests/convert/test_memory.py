@@ -11,6 +11,8 @@ from convert.array_files import read_arrays, write_arrays
 from convert.convertible_networks import get_network
 from convert.stored_arrays import StoredArray
 
+pytestmark = pytest.mark.slow
+
 # Prints by how many bytes the memory of the process (resident pages of all kinds, mapped files among them) has at most
 # exceeded what it was after the imports.
 PROGRAM = """

@@ -34,6 +34,7 @@ def compare_devices() -> None:
     assert np.abs(untiled - alone).max() > 1e-3  # tiles do matter to this network
 
 
+@pytest.mark.slow
 def test_one_device_and_eight_agree() -> None:
     """Catches tiles that are lost, doubled or put back elsewhere, and seams where devices share a frame."""
     environment = os.environ | {"XLA_FLAGS": f"--xla_force_host_platform_device_count={DEVICES}"}

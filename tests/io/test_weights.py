@@ -66,6 +66,7 @@ def test_round_trip(target: Path) -> None:
     assert [path.name for path in target.parent.iterdir()] == [target.name]  # nothing temporary is left
 
 
+@pytest.mark.slow
 def test_a_network_is_built_from_what_was_read(target: Path, tiny_model_section: dict) -> None:
     """Catches keys or a model section that nnx.merge or build_restorer do not take."""
 

@@ -84,6 +84,7 @@ def test_alignment_is_its_formula(sources: int, groups: int) -> None:
     np.testing.assert_allclose(merged, aligned_by_loops(alignment, images, target, flows), atol=1e-11)
 
 
+@pytest.mark.slow
 def test_alignment_begins_at_the_flow() -> None:
     """Catches random offsets at the start: an integer flow must give the shifted source, half of it by the mask."""
     alignment = DeformableAlignment(4, sources=1, groups=2, scale=1, rngs=nnx.Rngs(0))
@@ -96,6 +97,7 @@ def test_alignment_begins_at_the_flow() -> None:
     np.testing.assert_allclose(aligned, shifted / 2, atol=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("sources", "frames"), ((1, 2), (1, 4), (2, 4), (2, 2)))
 def test_every_target_is_aligned_by_itself(sources: int, frames: int) -> None:
     """Catches another frame's source or flow, ends of the clip that are not zero, a clip shorter than the reach."""

@@ -92,6 +92,7 @@ def test_a_block_attends_window_by_window(mutual: bool, size: tuple[int, int, in
     np.testing.assert_allclose(answer, expected, atol=1e-11)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("depth", "mutual"), ((1, False), (2, True), (3, True), (4, False)))
 def test_a_group_is_its_blocks_one_by_one(depth: int, mutual: bool) -> None:
     """Catches a block left out or applied twice in a scan of odd or even depth, and shifts that do not alternate."""
@@ -110,6 +111,7 @@ def test_a_group_is_its_blocks_one_by_one(depth: int, mutual: bool) -> None:
     np.testing.assert_allclose(jax.jit(group)(x), one_by_one(x), atol=1e-12)
 
 
+@pytest.mark.slow
 def test_rematerialisation_changes_nothing() -> None:
     """Catches recomputation that differs from the first one: another key for stochastic depth, another shift."""
     x, key = jnp.asarray(normal(4, 3, 6, 6, FEATURES)), jax.random.key(3)
@@ -158,6 +160,7 @@ def test_without_a_key_nothing_is_random() -> None:
     assert jnp.array_equal(run(dropping), run(keeping))
 
 
+@pytest.mark.slow
 def test_a_high_rate_drops_both_branches_of_whole_clips() -> None:
     """Catches dropping of single tokens or of one branch only, and what is kept being scaled wrongly."""
     block = make_block()

@@ -36,6 +36,7 @@ def voxels() -> Array:
     return jnp.asarray(normal(1, 2, 16, 24, 3), jnp.float32)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("config", (CROSS, CONCAT), ids=("cross_attention", "concat"))
 def test_a_fusion_that_begins_as_zero_changes_no_stage(config: SpikeBranchConfig) -> None:
     """Catches a network that begins as something else than its VRT: features come out bitwise as they went in."""
@@ -58,6 +59,7 @@ def test_stages_meet_the_scale_of_their_resolution() -> None:
     assert [encoder_scale(stage) for stage in range(1, 8)] == [0, 1, 2, 3, 2, 1, 0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("config", (CROSS, CONCAT), ids=("cross_attention", "concat"))
 def test_every_stage_has_a_block_of_its_own(config: SpikeBranchConfig) -> None:
     """Catches a fusion at the wrong moment of a stage, another stage's block or spikes, and stages fused unasked."""
@@ -91,6 +93,7 @@ def test_every_stage_has_a_block_of_its_own(config: SpikeBranchConfig) -> None:
         assert (stage > 5) == bool(jnp.array_equal(fused[stage], x))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("config", (CROSS, CONCAT), ids=("cross_attention", "concat"))
 def test_a_gradient_reaches_every_parameter(config: SpikeBranchConfig) -> None:
     """Catches a parameter of the branch that training would never change."""
@@ -107,6 +110,7 @@ def test_a_gradient_reaches_every_parameter(config: SpikeBranchConfig) -> None:
     assert not dead
 
 
+@pytest.mark.slow
 def test_channels_that_do_not_fit_are_refused() -> None:
     """Catches a branch that is built and fails at its first clip, or a message that does not say where."""
     with pytest.raises(ValueError, match=re.escape("scale 1/4 (stage 3): the spike branch has 12 channels, VRT has 8")):
@@ -118,6 +122,7 @@ def test_channels_that_do_not_fit_are_refused() -> None:
         SpikeBranch(config, vrt, rngs=nnx.Rngs(0))
 
 
+@pytest.mark.slow
 def test_spikes_of_another_size_are_refused() -> None:
     """Catches spike features that would be broadcast, or an error that does not name the scale and both sizes."""
     branch = nnx.eval_shape(lambda: SpikeBranch(CROSS, VRT, rngs=nnx.Rngs(0)))

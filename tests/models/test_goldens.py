@@ -15,6 +15,8 @@ from tests.models.conftest import Golden, abstract_model, read_manifest
 from tests.models.parameters import restorer_from_torch
 from tests.models.quick import quick_jit
 
+pytestmark = pytest.mark.slow
+
 NETWORKS = (
     "tiny_deblur",
     "tiny_deblur_padded_windows",

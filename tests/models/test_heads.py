@@ -71,6 +71,7 @@ def test_the_frame_in_between() -> None:
     np.testing.assert_allclose(answer[0], pictures[np.newaxis], atol=1e-11)
 
 
+@pytest.mark.slow
 def test_any_size_is_enlarged() -> None:
     """Catches a crop that forgets the scale: the padding of an odd size would stay, or the picture be cut."""
     config = VRTConfig(upscale=3, window=(2, 4, 4), depths=(1,) * 8, dims=(8,) * 8, heads=(2,) * 8, deformable_groups=2)

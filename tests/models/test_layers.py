@@ -109,6 +109,7 @@ def test_conv2d_gradients_are_xlas(size: int, stride: int, padded: bool) -> None
             np.testing.assert_allclose(a, b, atol=1e-11, err_msg=name)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("frames", (2, 5))
 @pytest.mark.parametrize("stride", ((1, 1), (1, 2), (2, 2)))
 def test_conv3d_is_xlas(stride: tuple[int, int], frames: int) -> None:

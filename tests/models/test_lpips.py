@@ -24,6 +24,7 @@ def distances(kind: Any, weights: dict[str, Any]) -> np.ndarray:
     return np.asarray(jax.jit(lambda state, a, b: nnx.merge(graph, state)(a, b))(state, a, b))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", golden.NETWORKS)
 def test_distances_by_synthetic_weights(kind: str) -> None:
     """Catches another scale of the input, layer, pooling or normalisation, and heads that are mixed up."""
@@ -44,6 +45,7 @@ def test_distances_by_published_weights(kind: str) -> None:
     assert ours[0] < ours[1] < ours[2] < ours[3]
 
 
+@pytest.mark.slow
 def test_equal_pictures_have_a_gradient() -> None:
     """Catches the root of a sum of squares at zero, whose derivative is infinite."""
     network = LPIPS("alex", rngs=nnx.Rngs(0))

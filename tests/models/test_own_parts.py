@@ -116,6 +116,7 @@ def clip(channels: int, seed: int = 0) -> Array:
     return jnp.asarray(np.abs(normal(1, 2, 16, 16, channels, seed=seed)), jnp.float32)
 
 
+@pytest.mark.slow
 def test_a_fusion_and_a_flow_network_of_ones_own_learn(parts: Path) -> None:
     """Catches a part that is found and not used, one that a gradient does not reach, and one that stays in a table."""
     tables = [dict(FUSIONS), dict(FLOWS)]

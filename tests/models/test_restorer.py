@@ -18,6 +18,8 @@ from spikejax.models.vrt import VRTConfig
 from tests.models.parameters import build_random
 from tests.models.quick import quick_build, quick_jit
 
+pytestmark = pytest.mark.slow
+
 VRT = VRTConfig(
     window=(2, 2, 2), depths=(1,) * 8, dims=(8,) * 8, heads=(2,) * 8, independent=(), deformable_groups=2,
     mutual_ratio=1.0,

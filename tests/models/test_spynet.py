@@ -57,6 +57,7 @@ def pictures(*shape: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).uniform(size=shape)
 
 
+@pytest.mark.slow
 def test_a_level_is_five_7x7_convolutions() -> None:
     """Catches a ReLU too many or too few, and padding that shrinks the flow."""
     level = nnx.jit(lambda: PyramidLevel(rngs=nnx.Rngs(0)))()
@@ -70,6 +71,7 @@ def test_a_level_is_five_7x7_convolutions() -> None:
     np.testing.assert_allclose(jax.jit(level)(jnp.asarray(x)), expected, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_levels_double_the_flow_and_the_result_is_in_pixels_of_its_scale() -> None:
     """Catches a flow that is resized but not rescaled: between levels, and from multiples of 32 to the real size."""
     additions = tuple((1.0 / 2**level, -0.5 * level) for level in range(LEVELS))

@@ -48,6 +48,7 @@ def make_stage(**options: object) -> Stage:
     return build_random(lambda rngs: Stage(4, 8, **{**fields, **options}, rngs=rngs))
 
 
+@pytest.mark.slow
 def test_a_stage_is_its_parts_in_turn() -> None:
     """Catches a missing residual, a fusion at the wrong place, alignment before the attention."""
     stage = make_stage()
@@ -67,6 +68,7 @@ def test_a_stage_is_its_parts_in_turn() -> None:
     np.testing.assert_allclose(answer, expected, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_stage_that_is_computed_again_has_the_same_gradients() -> None:
     """Catches rematerialisation that leaves the alignment or its flows without a gradient."""
     x = jnp.asarray(normal(1, 2, 8, 10, 4), jnp.float32)
@@ -99,6 +101,7 @@ def test_groups_of_a_stage() -> None:
     assert make_stage(warp_sources=0).warping is None
 
 
+@pytest.mark.slow
 def test_rates_grow_over_the_whole_network() -> None:
     """Catches rates that begin anew in every stage, and windows of stage 8 that should be one frame."""
     config = VRTConfig(dims=(12,) * 11, heads=(2,) * 11, deformable_groups=2, drop_path=0.71)

@@ -102,6 +102,7 @@ def test_a_pixel_depends_on_itself_alone() -> None:
     assert changed.sum() == 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("most", (10, 7, 1))
 def test_parts_are_the_whole(monkeypatch: pytest.MonkeyPatch, most: int) -> None:
     """Catches parts in the wrong order, pixels left out where the parts do not divide them, lost gradients."""

@@ -93,6 +93,7 @@ def test_far_away_there_is_nothing() -> None:
     assert jax.jit(partial(warp, padding="border"))(image, flow).all()
 
 
+@pytest.mark.slow
 def test_warping_has_the_gradient_of_its_values() -> None:
     """Catches a gradient that does not reach the flow or the image, or reaches them wrongly, at the border as well."""
     # Off the integers, where the interpolation has a kink.

@@ -36,6 +36,7 @@ def config() -> ConfigDict:
     return config
 
 
+@pytest.mark.slow
 def test_plan_for_the_host(config: ConfigDict) -> None:
     """Catches memory or work of another step than the configuration's, and a report that is wider than a terminal."""
     plan = plan_step(config, open_topology(f"cpu:{jax.device_count()}"), build=build_stand_in)
@@ -56,6 +57,7 @@ def test_plan_for_the_host(config: ConfigDict) -> None:
     assert json.loads(json.dumps(to_json(plan)))["memory"]["total"] == plan.needed
 
 
+@pytest.mark.slow
 def test_perceptual_term_is_planned(config: ConfigDict) -> None:
     """Catches a plan of another loss than training's: VGG's weights take memory, and its work is most of a step's."""
     topology = open_topology(f"cpu:{jax.device_count()}")
@@ -101,6 +103,7 @@ class NeedsNoiseLevel(StandIn):
         return super().__call__(blur[..., :3], voxels, key)
 
 
+@pytest.mark.slow
 def test_noise_level_is_part_of_the_input(config: ConfigDict) -> None:
     """Catches a plan of a denoising network for clips without the noise level."""
     topology = open_topology(f"cpu:{jax.device_count()}")
@@ -130,6 +133,7 @@ print(json.dumps(answers))
 """
 
 
+@pytest.mark.slow
 def test_plan_for_eight_devices() -> None:
     """Catches figures of all devices instead of one, and a state that `fsdp` leaves whole."""
     environment = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}

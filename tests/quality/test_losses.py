@@ -58,6 +58,7 @@ def test_perceptual_of_a_clip_is_the_mean_of_its_frames(network: VGG) -> None:
     assert perceptual(a, b, network=network) == pytest.approx(np.mean(frames), rel=1e-5)
 
 
+@pytest.mark.slow
 def test_perceptual_is_zero_for_equal_pictures_and_has_a_gradient(network: VGG) -> None:
     """Catches a loss that cannot be minimised, or teaches nothing."""
     sharp = jnp.asarray(np.random.default_rng(0).uniform(size=(1, 8, 8, 3)), jnp.float32)

@@ -51,6 +51,7 @@ def test_files_that_do_not_fit(tmp_path: Path, vgg_file: Path) -> None:
         assert told in str(caught.value)
 
 
+@pytest.mark.slow
 def test_distance_takes_8_bit_pictures_of_any_size(tmp_path: Path) -> None:
     """Catches pictures on another scale than [0, 1], or arguments whose order matters."""
     network: Any = build_random(lambda rngs: LPIPS("alex", rngs=rngs), size=0.05)

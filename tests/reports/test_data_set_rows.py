@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from spikejax.data.spikes.stream_files import StreamConfig, write_config
 from spikejax.io.frame_source import read_picture
@@ -14,6 +15,7 @@ def first_sequence(split: Path) -> str:
     return sorted(folder.name for folder in split.iterdir() if folder.is_dir())[0]
 
 
+@pytest.mark.slow
 def test_rows_of_a_sequence(root: Path) -> None:
     """Catches wrong frames, times, panels, and spikes that do not show what the pictures show."""
     name = first_sequence(root / "val")

@@ -8,6 +8,8 @@ import pytest
 
 from spikejax.errors import InputError
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 # A block a stage: the same shapes as the full depth, evaluated faster.
 SHALLOW = ("--config.model.vrt.depths=" + ",".join("1" * 11), "--config.model.vrt.mutual_ratio=1.0")

@@ -28,7 +28,10 @@ from spikejax.training.step import Update, abstract_state, describe_network, mak
 from tests.stand_ins import Layer
 
 # TensorFlow's import warns about Python's and its own deprecations.
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:tensorflow.*", "ignore::FutureWarning:tensorflow.*")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore::DeprecationWarning:tensorflow.*", "ignore::FutureWarning:tensorflow.*"),
+]
 
 FRAMES, HEIGHT, WIDTH = 9, 66, 80
 

@@ -11,11 +11,14 @@ from typing import Any
 
 import jax
 import numpy as np
+import pytest
 from flax import nnx
 
 from spikejax.distributed import sharding
 from spikejax.models.restorer import build_restorer
 from spikejax.training.step import describe_network
+
+pytestmark = pytest.mark.slow
 
 MODEL = dict(
     vrt=dict(

@@ -40,6 +40,7 @@ def vgg_file(tmp_path_factory: pytest.TempPathFactory) -> str:
     return write(tmp_path_factory.mktemp("weights") / "vgg19.safetensors", "vgg19", network)
 
 
+@pytest.mark.slow
 def test_loss_is_the_sum_of_its_terms(config: ConfigDict, vgg_file: str) -> None:
     """Catches a weight that is lost, and a term that is announced but not added."""
     config.loss.perceptual_weights_file = vgg_file
@@ -175,6 +176,7 @@ def test_the_metric_of_the_best_checkpoint_is_measured(config: ConfigDict) -> No
         make_metrics(config.validation, note=print)
 
 
+@pytest.mark.slow
 def test_a_run_with_both(
     config: ConfigDict, tmp_path: Path, vgg_file: str, build: Build, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -65,6 +65,7 @@ def updates(config: ConfigDict, *, slow: dict, count: int) -> list[dict]:
     return found
 
 
+@pytest.mark.slow
 def test_slow_parts_are_frozen_then_trained_at_a_fraction(config: ConfigDict) -> None:
     """Catches a part that moves or decays while frozen, counts to the norm, or thaws with stale bias corrections."""
     config.optimizer.kind, config.optimizer.weight_decay = "adam", 0.0

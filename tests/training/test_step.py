@@ -83,6 +83,7 @@ def run(
     return losses, state
 
 
+@pytest.mark.slow
 def test_updates_lower_the_loss(network: NetworkDescription, config: ConfigDict, batch: dict) -> None:
     """Catches a gradient of the wrong sign, parameters that are not updated, a step that compiles anew every time."""
     losses, state = run(network, config, batch, steps=30)
@@ -90,6 +91,7 @@ def test_updates_lower_the_loss(network: NetworkDescription, config: ConfigDict,
     assert int(state.step) == 30
 
 
+@pytest.mark.slow
 def test_frozen_parameters_stay(network: NetworkDescription, config: ConfigDict, batch: dict) -> None:
     """Catches frozen parameters that decay, and others that stop with them."""
     config.optimizer.frozen = r"^first\."
@@ -100,6 +102,7 @@ def test_frozen_parameters_stay(network: NetworkDescription, config: ConfigDict,
     assert same["last"] == {"kernel": False, "bias": False}
 
 
+@pytest.mark.slow
 def test_a_batch_in_parts_is_the_whole_batch(network: NetworkDescription, config: ConfigDict, batch: dict) -> None:
     """Catches a sum for a mean, clips that are in no part or in two, and stochastic depth that repeats in each part."""
     config.model.vrt.drop_path = 0.0
@@ -116,6 +119,7 @@ def test_a_batch_in_parts_is_the_whole_batch(network: NetworkDescription, config
     )
 
 
+@pytest.mark.slow
 def test_average_of_parameters(network: NetworkDescription, config: ConfigDict, batch: dict) -> None:
     """Catches an average of other parameters, or with the decay the wrong way round."""
     config.training.ema_decay = 0.75
@@ -126,6 +130,7 @@ def test_average_of_parameters(network: NetworkDescription, config: ConfigDict, 
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), states[2].best_params, expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("allowed", "losses_after"), [(0, "same"), (1, "lower")])
 def test_what_is_not_finite_changes_nothing(
     network: NetworkDescription, config: ConfigDict, batch: dict, allowed: int, losses_after: str
@@ -165,6 +170,7 @@ def test_description_costs_nothing_and_knows_the_network(network: NetworkDescrip
     assert network.axes["first"]["kernel"] == ("features_in", "features_out")
 
 
+@pytest.mark.slow
 def test_stochastic_depth_follows_seed_and_step(network: NetworkDescription, config: ConfigDict, batch: dict) -> None:
     """Catches a key that is the same at every step, or does not depend on the seed."""
     config.optimizer.peak_learning_rate = 1e-9
@@ -240,6 +246,7 @@ WITH_MODEL = dataclasses.replace(
 """
 
 
+@pytest.mark.slow
 def test_same_losses_on_one_and_on_eight_devices(
     network: NetworkDescription, config: ConfigDict, batch: dict, tmp_path: Path
 ) -> None:

@@ -9,10 +9,13 @@ from typing import Any
 
 import jax
 import numpy as np
+import pytest
 
 from spikejax.training.checkpoint import load_for_inference
 from spikejax.training.step import Build
 from tests.training.drive import HEARTBEAT_SECONDS, drive, losses
+
+pytestmark = pytest.mark.slow
 
 KILLS = 4
 STEPS = 12

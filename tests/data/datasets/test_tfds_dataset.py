@@ -67,6 +67,7 @@ def test_training_gets_the_same_batches(roots: tuple[Path, Path], tmp_path: Path
     np.testing.assert_array_equal(whole[0]["voxels"], whole[1]["voxels"])
 
 
+@pytest.mark.slow
 def test_tfds_reads_them(roots: tuple[Path, Path], tmp_path: Path) -> None:
     """Catches shards that only this package understands: by `tfds.data_source`, and as tfrecord by `tfds.load`."""
     import tensorflow_datasets as tfds
