@@ -25,6 +25,7 @@ FLOAT32 = np.dtype(np.float32)
 TINY = ("tiny_interp", "tiny_sr_pa6", "tiny_spike")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", TINY)
 def test_round_trips_are_bitwise(tmp_path: Path, name: str) -> None:
     """Catches a layout that is not undone, an order of layers, a dtype, and weights that a file changes."""
@@ -61,6 +62,7 @@ def test_both_residual_forms() -> None:
         get_network("spike:concat")
 
 
+@pytest.mark.slow
 def test_converted_weights_build_the_network() -> None:
     """Catches a tree of parameters that nnx.merge does not take, and float64 that stays."""
     arrays = golden_weights().make_state_dict(read_manifest("tiny_interp")["shapes"])

@@ -23,6 +23,7 @@ PUBLISHED = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_published_networks_are_recognized_and_complete(name: str) -> None:
     """Catches a key without a place, a place without a key, and an architecture taken for another, at full size."""

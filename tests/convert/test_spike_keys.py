@@ -2,6 +2,7 @@
 
 import jax
 import numpy as np
+import pytest
 
 from convert.convertible_networks import get_network
 from convert.recognize import recognize
@@ -9,6 +10,7 @@ from tests.convert.arrays import broadcast_zeros
 from tests.models.conftest import golden_weights, read_manifest
 
 
+@pytest.mark.slow
 def test_spike_network_of_seven_stages() -> None:
     """Catches fusion blocks of the way back up that have no place, or are taken for the four-stage network."""
     network = get_network("spike:stages_1_to_7")
@@ -19,6 +21,7 @@ def test_spike_network_of_seven_stages() -> None:
     assert told == "spike:stages_1_to_7"
 
 
+@pytest.mark.slow
 def test_spike_branch_onto_a_vrt() -> None:
     """Catches a VRT that was trained alone and cannot be joined with a spike branch."""
     arrays = golden_weights().make_state_dict(read_manifest("tiny_spike")["shapes"])

@@ -1,6 +1,7 @@
 """What VRTs keep beside their parameters."""
 
 import numpy as np
+import pytest
 
 from convert.recognize import recognize
 from spikejax.models.attention import relative_position_index
@@ -8,6 +9,7 @@ from tests.convert.arrays import broadcast_zeros
 from tests.models.conftest import read_manifest
 
 
+@pytest.mark.slow
 def test_buffers_of_the_original() -> None:
     """Catches a buffer that the original's strict loading would miss, or of another shape, dtype or content."""
     arrays = broadcast_zeros(read_manifest("tiny_spike")["shapes"])

@@ -30,7 +30,10 @@ from spikejax.training.step import Build
 from spikejax.training.trainer import Trainer
 
 # TensorFlow's import warns about Python's and its own deprecations.
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:tensorflow.*", "ignore::FutureWarning:tensorflow.*")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore::DeprecationWarning:tensorflow.*", "ignore::FutureWarning:tensorflow.*"),
+]
 
 
 def last_params(workdir: Path, build: Build) -> dict:
