@@ -17,8 +17,9 @@ from spikejax.inference.video_restorer import VideoRestorer
 from spikejax.io.weights import MismatchError, compare, flatten_params, read_weights
 from spikejax.models.restorer import Restorer, build_restorer, refuse_code
 from spikejax.models.traits import traits_of
-from spikejax.training.checkpoint import CONFIG_FILE, load_for_inference
 from spikejax.training.step import describe_network
+from spikejax.training.trained_params import load_for_inference
+from spikejax.training.workdir import CONFIG_FILE
 
 
 def load(path: str | os.PathLike[str], *, dtype: str | None = None, run_code: bool = False) -> VideoRestorer:

@@ -9,9 +9,11 @@ import jax.numpy as jnp
 
 from spikejax.errors import InputError
 from spikejax.io.weights import MismatchError, compare, flatten_params, parameter_name, read_weights
-from spikejax.training.checkpoint import CONFIG_FILE, Checkpoints, read_params
+from spikejax.training.checkpoint import Checkpoints
 from spikejax.training.program import Program
 from spikejax.training.step import TrainState
+from spikejax.training.trained_params import read_params
+from spikejax.training.workdir import CONFIG_FILE
 
 
 def begin(

@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 from spikejax.distributed import hosts, sharding
 from spikejax.models.restorer import build_restorer
 from spikejax.progress import duration
-from spikejax.training.checkpoint import Checkpoints, check_workdir
+from spikejax.training.checkpoint import Checkpoints
 from spikejax.training.checkpoint_integrity import full_disk_explained
 from spikejax.training.initial_state import begin
 from spikejax.training.inputs import data_root, open_inputs
@@ -21,6 +21,7 @@ from spikejax.training.program import describe_program
 from spikejax.training.signals import StopRequest
 from spikejax.training.step import Build
 from spikejax.training.trainer import Trainer
+from spikejax.training.workdir import check_workdir
 
 
 @dataclasses.dataclass(frozen=True)

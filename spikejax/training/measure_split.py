@@ -20,9 +20,9 @@ from spikejax.errors import InputError
 from spikejax.models.restorer import build_restorer
 from spikejax.models.traits import NetworkTraits
 from spikejax.quality.metrics import STANDARD, Distance
-from spikejax.training.checkpoint import checkpoint_for_inference, load_for_inference
 from spikejax.training.degradation_config import degradation_of
 from spikejax.training.step import describe_network, make_forward
+from spikejax.training.trained_params import checkpoint_for_inference, load_for_inference
 from spikejax.training.validation import Restore, validate
 
 

@@ -9,9 +9,7 @@ from spikejax.errors import InputError
 from spikejax.extensions import find_entries
 from spikejax.quality.losses import LOSS_TERMS, LeftOut, Loss, WeightsTerm, as_loss
 from spikejax.quality.metrics import Distance, open_metrics
-
-# The metric that the best checkpoint is chosen by.
-BEST_BY = "psnr"
+from spikejax.training.workdir import BEST_BY
 
 
 def make_loss(config: ConfigDict, *, note: Callable[[str], None], abstract: bool = False) -> Loss:

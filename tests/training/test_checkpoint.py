@@ -14,8 +14,10 @@ from ml_collections import ConfigDict
 
 from spikejax.distributed import sharding
 from spikejax.errors import InputError
-from spikejax.training.checkpoint import Checkpoints, check_workdir, load_for_inference
+from spikejax.training.checkpoint import Checkpoints
 from spikejax.training.step import Build, NetworkDescription, TrainState, abstract_state, create_state
+from spikejax.training.trained_params import load_for_inference
+from spikejax.training.workdir import check_workdir
 
 STATISTICS = {"bins": 4, "mean": 0.5, "std": 0.25}
 

@@ -24,9 +24,10 @@ from spikejax.data.datasets.clip_dataset import ClipSpec
 from spikejax.data.datasets.folder_dataset import FolderDataset
 from spikejax.errors import InputError
 from spikejax.io.frame_source import read_picture
-from spikejax.training.checkpoint import _manager, load_for_inference
+from spikejax.training.checkpoint_manager import open_manager
 from spikejax.training.loop import train
 from spikejax.training.step import Build
+from spikejax.training.trained_params import load_for_inference
 from spikejax.training.trainer import Trainer
 
 # TensorFlow's import warns about Python's and its own deprecations.
@@ -126,7 +127,7 @@ def test_another_network_in_the_workdir(tmp_path: Path, run_config: ConfigDict, 
     [
         (lambda config: setattr(config.data, "root", ""), r"data.root: expected the folder .* found none"),
         (lambda config: setattr(config.data, "source", "web"), "data.source: expected one of folder, tfds"),
-        (lambda config: setattr(config.data, "batch_size", 0), "data.batch_size: 0 is no multiple of 1"),
+        (lambda config: setattr(config.data, "batch_size", 0), "data.batch_size: 0 is not a multiple of 1"),
         (lambda config: setattr(config.mesh, "fsdp", 64), "mesh.fsdp: 64 does not divide"),
         (lambda config: setattr(config.data, "crop", 64), "crop"),
     ],
@@ -163,17 +164,25 @@ def test_loss_that_is_not_finite(tmp_path: Path, run_config: ConfigDict, build: 
     assert (tmp_path / "not_finite" / "0" / "params").is_dir()
 
 
-def test_an_average_is_what_is_validated_and_restored(tmp_path: Path, run_config: ConfigDict, build: Build) -> None:
+def test_an_average_is_what_is_validated_and_restored(
+    tmp_path: Path, run_config: ConfigDict, build: Build, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Catches an average that is not continued, or left out of the checkpoints that restoring reads."""
-    run_config.training.ema_decay = 0.9
+    run_config.training.ema_decay, run_config.validation.every = 0.9, 8
     train(run_config, tmp_path / "whole", build=build)
-    _, average, _ = load_for_inference(tmp_path / "whole", which="last", build=build)
-    with _manager(tmp_path / "whole" / "checkpoints" / "last", "params", create=False) as manager:
+    average = last_params(tmp_path / "whole", build)
+    with open_manager(tmp_path / "whole" / "checkpoints" / "last", "params", create=False) as manager:
         newest = manager.restore(8, args=Composite(params=StandardRestore(average))).params
     distance = jax.tree.map(lambda a, b: float(np.abs(a - b).max()), average["last"], newest["last"])
     assert min(jax.tree.leaves(distance)) > 1e-4
+    # The only validation was of the last step.
     best = load_for_inference(tmp_path / "whole", which="best_psnr", build=build)[1]
-    assert best["last"]["bias"].shape == (3,)
+    jax.tree.map(np.testing.assert_array_equal, best, average)
+    with monkeypatch.context() as patch:
+        stopping_after(build, 5, patch)
+        train(run_config, tmp_path / "parts", build=build)
+    train(run_config, tmp_path / "parts", build=build)
+    jax.tree.map(np.testing.assert_array_equal, last_params(tmp_path / "parts", build), average)
 
 
 def test_changes_are_shown_and_refused_unless_allowed(

@@ -1,0 +1,107 @@
+"""Parameters of trained networks, read from a workdir: for restoring, evaluating, and as a beginning of other runs."""
+
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+from flax import nnx
+from ml_collections import ConfigDict
+
+from spikejax.config.files import read_saved_config
+from spikejax.errors import InputError
+from spikejax.io.json_files import read_json
+from spikejax.io.weights import flatten_params
+from spikejax.models.restorer import build_restorer, refuse_code
+from spikejax.training import checkpoint_integrity
+from spikejax.training.checkpoint_manager import check_arrays, open_manager, validated_item
+from spikejax.training.step import Build
+from spikejax.training.workdir import BEST, CHECKPOINTS, CONFIG_FILE, LAST, STATISTICS_FILE
+
+_LOGGER = logging.getLogger(__name__)
+
+
+def load_for_inference(
+    workdir: str | Path, *, which: str | None = None, build: Build = build_restorer, run_code: bool = False
+) -> tuple[ConfigDict, dict, dict | None]:
+    """(Configuration, parameters, statistics of the voxels) of a trained network.
+
+    Args:
+        workdir: the folder that training wrote to.
+        which: "best_psnr" or "last"; None = the best if there is one, else the last.
+        build: makes the network of `config.model`, to know what the checkpoint should hold.
+        run_code: whether code that `config.model` names (FILE.py:NAME) may be run; a workdir may be anybody's.
+
+    Returns:
+        The locked configuration; the parameters as the nested dict that `nnx.merge` takes, on one device; and
+        {"mean", "std", "bins", ...}, or None if the network takes no spikes.
+
+    Raises:
+        InputError: no run or no checkpoint there, or a checkpoint of another network than config.json says.
+    """
+    workdir = Path(workdir).absolute()
+    config = read_saved_config(workdir / CONFIG_FILE)
+    if not run_code:
+        refuse_code(config.model, source=workdir / CONFIG_FILE)
+    with _newest(workdir, [which] if which else [BEST, LAST]) as (manager, step):
+        params = _restore_params(manager, step, _abstract_params(build, config))
+        return config, params, read_json(workdir / STATISTICS_FILE)
+
+
+def checkpoint_for_inference(workdir: str | Path, *, which: str | None = None) -> str:
+    """Which checkpoint `load_for_inference` reads, as "best_psnr/STEP" or "last/STEP".
+
+    Raises:
+        InputError: there is none.
+    """
+    with _newest(Path(workdir).absolute(), [which] if which else [BEST, LAST]) as (manager, step):
+        return f"{Path(manager.directory).name}/{step}"
+
+
+def read_params(workdir: str | Path) -> dict[str, np.ndarray]:
+    """The parameters of a run by their dotted names, whatever its network: of the best validation, or the last.
+
+    Raises:
+        InputError: no checkpoint there.
+    """
+    with _newest(Path(workdir).absolute(), [BEST, LAST]) as (manager, step):
+        metadata = manager.item_metadata(step)
+        name = validated_item(metadata)
+        on_host = jax.tree.map(lambda leaf: np.empty(leaf.shape, leaf.dtype), metadata[name].tree)
+        restored = manager.restore(step, args=ocp.args.Composite(**{name: ocp.args.StandardRestore(on_host)}))
+        return flatten_params(restored[name])
+
+
+@contextmanager
+def _newest(workdir: Path, names: Sequence[str]) -> Iterator[tuple[ocp.CheckpointManager, int]]:
+    """Yields the first of the named managers that has a whole checkpoint, and its newest step."""
+    folders = [workdir / CHECKPOINTS / name for name in names]
+    for folder in folders:
+        if not folder.is_dir():
+            continue
+        with open_manager(folder, "params", "average", create=False) as manager:
+            for step in sorted(manager.all_steps(), reverse=True):
+                wrong = checkpoint_integrity.damage(folder / str(step))
+                if wrong is None:
+                    yield manager, step
+                    return
+                _LOGGER.warning("the checkpoint %s is damaged and not used: %s", folder / str(step), wrong)
+    raise InputError(f"expected a checkpoint in {' or '.join(str(folder) for folder in folders)}, found none")
+
+
+def _abstract_params(build: Build, config: ConfigDict) -> dict:
+    model = nnx.eval_shape(lambda: build(config.model.to_dict(), rngs=nnx.Rngs(0)))
+    sharding = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+    return jax.tree.map(
+        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), nnx.to_pure_dict(nnx.state(model))
+    )
+
+
+def _restore_params(manager: ocp.CheckpointManager, step: int, abstract: dict) -> dict:
+    metadata = manager.item_metadata(step)
+    name = validated_item(metadata)
+    check_arrays(Path(manager.directory) / str(step), "network", metadata[name], abstract)
+    return manager.restore(step, args=ocp.args.Composite(**{name: ocp.args.StandardRestore(abstract)}))[name]

@@ -1,0 +1,64 @@
+"""The files of a workdir, and whether a configuration may go on with the run that lies in it.
+
+WORKDIR/config.json               the configuration
+WORKDIR/statistics.json           mean and std that standardise the voxels, if the network takes spikes
+WORKDIR/checkpoints/last/STEP       parameters, optimizer, position of the data: what continuing needs
+WORKDIR/checkpoints/best_psnr/STEP  parameters and metrics of the best validation: what restoring needs
+WORKDIR/not_finite/STEP             as `last`, of the update whose loss or gradient was not finite
+"""
+
+from pathlib import Path
+
+from ml_collections import ConfigDict
+
+from spikejax.config.files import differences, read_saved_config
+from spikejax.errors import InputError
+
+CONFIG_FILE = "config.json"
+STATISTICS_FILE = "statistics.json"
+CHECKPOINTS = "checkpoints"
+# The metric that the best checkpoint is chosen by; higher is better.
+BEST_BY = "psnr"
+LAST, BEST = "last", f"best_{BEST_BY}"
+NOT_FINITE = "not_finite"
+# What may change between a run and its continuation without changing its numbers, by more than rounding at least.
+_HARMLESS = (
+    "mesh.",
+    "data.workers",
+    "restore.",
+    "validation.every",
+    "validation.metrics",
+    "validation.pictures",
+    "training.log_every",
+    "training.checkpoint_every",
+    "training.profile_",
+)
+
+
+def check_workdir(workdir: str | Path, config: ConfigDict, *, allow_changes: bool = False) -> list[str]:
+    """How `config` differs from that of the run whose checkpoints a workdir holds.
+
+    What cannot change the run's numbers does not count: the mesh, the number of
+    workers, how often is logged, saved and validated, and what is measured then.
+
+    Args:
+        workdir: the run's folder.
+        config: what is about to be trained there.
+        allow_changes: whether it may differ.
+
+    Raises:
+        InputError: it may not and does; the message says in what.
+    """
+    if not any(Path(workdir).glob(f"{CHECKPOINTS}/*/[0-9]*")):
+        return []  # nothing to continue from, whatever a run that came to nothing has left
+    changed = [
+        change
+        for change in differences(read_saved_config(Path(workdir) / CONFIG_FILE), config)
+        if not change.startswith(_HARMLESS)
+    ]
+    if changed and not allow_changes:
+        raise InputError(
+            f"{workdir} holds a run of another configuration ({'; '.join(changed)}); choose another --workdir, "
+            "the configuration it was started with, or --allow-config-changes"
+        )
+    return changed
