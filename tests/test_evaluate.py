@@ -20,7 +20,7 @@ from spikejax.errors import InputError
 from spikejax.training.checkpoint import Checkpoints
 from spikejax.training.optimizer import make_optimizer
 from spikejax.training.step import abstract_state, create_state, describe_network
-from spikejax.training.validation import validate
+from spikejax.training.validation import BatchRestorer, validate
 from tests.stand_ins import build_stand_in, tiny_config
 
 BINS = 4
@@ -61,7 +61,7 @@ def test_a_checkpoint_measures_as_in_training(
         )
 
     dataset = FolderDataset(root, "val", ClipSpec(2, BINS))
-    validation = validate(restore, dataset, frames=config.validation.frames)
+    validation = validate(BatchRestorer(restore, config.validation.frames), dataset)
     assert validation is not None
     expected = validation.scores
     figures = json.loads((tmp_path / "out" / "metrics.json").read_text())

@@ -23,7 +23,7 @@ from spikejax.quality.metrics import STANDARD, Distance
 from spikejax.training.degradation_config import degradation_of
 from spikejax.training.step import describe_network, make_forward
 from spikejax.training.trained_params import checkpoint_for_inference, load_for_inference
-from spikejax.training.validation import Restore, validate
+from spikejax.training.validation import BatchRestorer, Restore, validate
 
 
 @dataclass(frozen=True)
@@ -117,8 +117,7 @@ def measure_split(
         limit: how many sequences are used, from the first; 0 = all.
         metrics: what is measured, by name.
     """
-    validation = validate(
-        restore, dataset, frames=frames, batch_size=batch_size, most=limit, measures=metrics, task="evaluating"
-    )
+    restorer = BatchRestorer(restore, frames, batch_size)
+    validation = validate(restorer, dataset, limit=limit, measures=metrics, task="evaluating")
     assert validation is not None  # nobody asked it to stop
     return validation.frames

@@ -18,7 +18,7 @@ from spikejax.training.monitoring.tensorboard import RunWriter
 from spikejax.training.monitoring.timing import TimeSplit, Utilisation
 from spikejax.training.program import Program
 from spikejax.training.step import TrainState
-from spikejax.training.validation import Validation, validate
+from spikejax.training.validation import BatchRestorer, Validation, validate
 
 
 class Trainer:
@@ -42,7 +42,7 @@ class Trainer:
             program: what it computes.
             inputs: what it is trained and validated on; `inputs.loader` stands at the next batch.
             checkpoints: where it is saved.
-            terminal: where it is told of.
+            terminal: where it says how it goes.
             step: updates done.
             state: after those.
             loss: to minimise.
@@ -113,20 +113,20 @@ class Trainer:
             self._checkpoints.save_last(self.step, self.state, self._inputs.loader.get_state())
 
     def validate(self, *, pictures: int, stop: Callable[[], bool]) -> Validation | None:
-        """Measures the network, keeps it if it is the best so far, and returns what was found.
+        """Measures the network, keeps it if it is the best so far, and returns what was measured.
 
         Args:
             pictures: of how many sequences one is shown.
             stop: asked now and then, on all hosts alike; once it says so the validation ends and returns None.
         """
         with self._times.spent_on("validation"):
-            found = self._measure(pictures, stop)
-            if found is not None:
-                self._checkpoints.save_best(self.step, self.state.best_params, found.scores)
-                self.writer.scalars(self.step, "validation", found.scores)
-                self.writer.pictures(self.step, found.pictures)
-                self._terminal.note(f"step {self.step}: {summary(found.scores)}")
-        return found
+            validation = self._measure(pictures, stop)
+            if validation is not None:
+                self._checkpoints.save_best(self.step, self.state.best_params, validation.scores)
+                self.writer.scalars(self.step, "validation", validation.scores)
+                self.writer.pictures(self.step, validation.pictures)
+                self._terminal.note(f"step {self.step}: {summary(validation.scores)}")
+        return validation
 
     def close(self) -> None:
         """Returns when everything is on disk but the logs, which `writer.close` ends."""
@@ -140,12 +140,12 @@ class Trainer:
             clips = sharding.put_batch((blur, voxels), self._mesh, parts)
             return sharding.own_clips(self._forward(self.state.best_params, *clips))
 
+        val_set, settings = self._inputs.val_set, self._config.validation
+        frames = val_set.restored_frames(settings.frames)
         return validate(
-            *(restore, self._inputs.val_set),
-            frames=self._inputs.val_set.restored_frames(self._config.validation.frames),
-            batch_size=parts,
-            rows=sharding.host_rows(self._mesh, parts),
-            most=self._config.validation.sequences,
+            BatchRestorer(restore, frames, parts, rows=sharding.host_rows(self._mesh, parts)),
+            val_set,
+            limit=settings.sequences,
             pictures=pictures,
             measures=self._metrics,
             sum_over_hosts=hosts.sum_over_hosts,

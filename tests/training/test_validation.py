@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from spikejax.quality import metrics
-from spikejax.training.validation import Validation, validate
+from spikejax.training.validation import BatchRestorer, Validation, validate
 
 
 class Memory:
@@ -68,7 +68,7 @@ def expected(of: str, metric: Callable[[np.ndarray, np.ndarray], float]) -> list
 @pytest.mark.parametrize("batch_size", [1, 2, 3])
 def test_scores_are_means_over_frames_then_sequences(batch_size: int) -> None:
     """Catches frames counted twice (overlapping clips, batches filled up) and a mean over all frames at once."""
-    found = validate(on_rows(range(batch_size)), DATA, frames=2, batch_size=batch_size)
+    found = validate(BatchRestorer(on_rows(range(batch_size)), 2, batch_size), DATA)
     assert found is not None
     blur, recon = expected("blur", metrics.psnr), expected("recon", metrics.ssim)
     assert found.scores["psnr_blur"] == pytest.approx(np.mean([np.mean(frames) for frames in blur]), abs=1e-9)
@@ -79,7 +79,7 @@ def test_scores_are_means_over_frames_then_sequences(batch_size: int) -> None:
 
 def test_hosts_that_share_the_work_find_the_same() -> None:
     """Catches a frame that two hosts count, or none, or a picture that only the host that restored it has."""
-    alone = validate(on_rows(range(4)), DATA, frames=2, batch_size=4, pictures=4)
+    alone = validate(BatchRestorer(on_rows(range(4)), 2, 4), DATA, pictures=4)
     barrier, given, results = threading.Barrier(2), {}, {}
 
     def work(host: int) -> None:
@@ -91,7 +91,7 @@ def test_hosts_that_share_the_work_find_the_same() -> None:
             return total
 
         rows = range(2 * host, 2 * host + 2)
-        results[host] = validate(on_rows(rows), DATA, frames=2, batch_size=4, rows=rows, pictures=4, sum_over_hosts=add)
+        results[host] = validate(BatchRestorer(on_rows(rows), 2, 4, rows), DATA, pictures=4, sum_over_hosts=add)
 
     threads = [threading.Thread(target=work, args=(host,)) for host in range(2)]
     for thread in threads:
@@ -109,7 +109,7 @@ def test_hosts_that_share_the_work_find_the_same() -> None:
 def test_a_frame_that_nobody_restored() -> None:
     """Catches a mean over zeros when hosts disagree about who has which clips."""
     with pytest.raises(RuntimeError, match="measured not at all"):
-        validate(on_rows(range(1)), DATA, frames=2, batch_size=2, rows=range(1))
+        validate(BatchRestorer(on_rows(range(1)), 2, 2, range(1)), DATA)
 
 
 def test_clips_have_one_shape_and_few_batches_are_filled_up() -> None:
@@ -120,13 +120,13 @@ def test_clips_have_one_shape_and_few_batches_are_filled_up() -> None:
         shapes.append(blur.shape)
         return dict(enumerate(blur))
 
-    validate(restore, Memory((7, 16, 16), (5, 16, 16)), frames=3, batch_size=2)
+    validate(BatchRestorer(restore, 3, 2), Memory((7, 16, 16), (5, 16, 16)))
     assert shapes == [(2, 3, 16, 16, 3)] * 3  # 3 clips and 2 clips
 
 
 def test_pictures_are_blur_recon_sharp_of_the_first_sequences() -> None:
     """Catches a picture of another frame or in another order."""
-    found = validate(on_rows(range(1)), DATA, frames=2, pictures=1)
+    found = validate(BatchRestorer(on_rows(range(1)), 2), DATA, pictures=1)
     assert found is not None and list(found.pictures) == ["a"]
     blur, recon, sharp = np.split(found.pictures["a"], 3, axis=1)
     clip = DATA.contents["a"]
@@ -138,7 +138,7 @@ def test_pictures_are_blur_recon_sharp_of_the_first_sequences() -> None:
 def test_another_metric_is_a_mean_like_the_others() -> None:
     """Catches a metric that is asked for the wrong clip, or counted for frames that belong to another clip."""
     measures = {"differing": lambda frame, sharp: float((frame != sharp).mean())}
-    found = validate(on_rows(range(2)), DATA, frames=2, batch_size=2, measures=measures)
+    found = validate(BatchRestorer(on_rows(range(2)), 2, 2), DATA, measures=measures)
     assert found is not None and list(found.scores) == ["differing_blur", "differing_recon"]
     differing = expected("recon", lambda recon, sharp: float((recon != sharp).mean()))
     assert found.scores["differing_recon"] == pytest.approx(
@@ -149,4 +149,4 @@ def test_another_metric_is_a_mean_like_the_others() -> None:
 def test_validation_that_is_to_stop() -> None:
     """Catches a validation of an hour between a scheduler's signal and the checkpoint, and scores of half of it."""
     asked = iter([False, True])
-    assert validate(on_rows(range(1)), DATA, frames=2, stop=lambda: next(asked)) is None
+    assert validate(BatchRestorer(on_rows(range(1)), 2), DATA, stop=lambda: next(asked)) is None
