@@ -9,11 +9,12 @@ import jax
 import numpy as np
 from flax import nnx
 
+from spikejax.config.files import read_saved_model
 from spikejax.config.networks import published_model, spike_model
 from spikejax.errors import InputError
 from spikejax.io.weights import MismatchError, Weights, compare, flatten_params, nest_params
 from spikejax.models.fusion import ENCODER_SCALES, find_fusion
-from spikejax.models.restorer import Restorer, build_restorer, refuse_code
+from spikejax.models.restorer import Restorer, build_restorer
 from spikejax.models.spynet import SpyNet
 
 from .network_names import SPIKE_PREFIX, SPYNET_NAME, network_names, restorer_names
@@ -118,8 +119,7 @@ def network_of(weights: Weights) -> ConvertibleNetwork:
         return _perceptual(PERCEPTUAL[weights.kind])
     if weights.model is None:
         raise InputError(f"expected weights with the model that they are of, found {weights.kind} without one")
-    refuse_code(weights.model, source="the weights", hint="converting runs none")
-    return restorer_network(weights.model, "the network they say they are for")
+    return restorer_network(read_saved_model(weights.model, source="the weights"), "the network they say they are for")
 
 
 def restorer_network(model: dict[str, Any], name: str) -> ConvertibleNetwork:

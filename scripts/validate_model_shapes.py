@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from spikejax.cli import add_words, extent, make_parser, run
-from spikejax.config.files import OVERRIDE_PREFIX, load_config, parse_with_overrides
+from spikejax.config.files import CONFIG_HELP, OVERRIDE_PREFIX, load_config, parse_with_overrides
 from spikejax.errors import InputError
 from spikejax.models.fusion import SpikeFusion, encoder_scale
 from spikejax.models.restorer import MIN_FRAMES, MIN_SIDE, Restorer, build_restorer
@@ -120,7 +120,7 @@ def main(arguments: Sequence[str]) -> None:
         description="Prints every scale's shapes through a network, and its parameters by part.",
         epilog=f"{OVERRIDE_PREFIX}KEY=VALUE changes a value of the configuration.",
     )
-    parser.add_argument("--config", required=True, metavar="FILE[:NAME]", help="such as configs/vrt.py:006")
+    parser.add_argument("--config", required=True, metavar="FILE[:NAME]", help=CONFIG_HELP)
     add_words(
         parser,
         "--size",

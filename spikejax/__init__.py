@@ -11,9 +11,9 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 
-def load(path: str | os.PathLike[str], *, dtype: str | None = None, run_code: bool = False) -> VideoRestorer:
+def load(path: str | os.PathLike[str], *, dtype: str | None = None, trust_code: bool = False) -> VideoRestorer:
     """A trained network with `.restore(clip, spikes)`, see `spikejax.loading.load`."""
     # Only now: importing the package must not take the seconds that importing JAX takes.
     from spikejax.loading import load as load_network
 
-    return load_network(path, dtype=dtype, run_code=run_code)
+    return load_network(path, dtype=dtype, trust_code=trust_code)

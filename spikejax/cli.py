@@ -171,6 +171,15 @@ def number_from(smallest: float) -> Callable[[str], float]:
     return read
 
 
+def add_trust_code(parser: argparse._ActionsContainer) -> None:
+    """Adds the flag that lets the configuration of a given network name code."""
+    parser.add_argument(
+        "--trust-code",
+        action="store_true",
+        help="run the code (FILE.py:NAME) that the network's own configuration names; for networks of your own",
+    )
+
+
 def add_hosts(parser: argparse.ArgumentParser) -> None:
     """Adds the flags of a program that runs on many hosts; `spikejax.distributed.hosts.join_as` does what they say."""
     add = parser.add_argument_group("many hosts (default: as the scheduler's environment says)").add_argument

@@ -16,11 +16,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from spikejax.cli import add_overwrite, make_parser, run, whole_number_from
+from spikejax.cli import add_overwrite, add_trust_code, make_parser, run, whole_number_from
 from spikejax.compile_cache import add_compile_cache, use_compile_cache
 from spikejax.data.datasets.layout import SPLITS
-from spikejax.errors import InputError
-from spikejax.extensions import is_code
 from spikejax.quality.metrics import METRICS, Distance, open_metrics
 from spikejax.quality.score_files import check_score_folder, write_score_folder
 
@@ -43,12 +41,8 @@ def main(arguments: Sequence[str]) -> None:
     from spikejax.training.measure_split import load_on_all_devices, measure_split, open_split
 
     use_compile_cache(options.compile_cache, apart_from=workdir)
-    trained = load_on_all_devices(workdir, which=options.which, run_code=options.run_code)
+    trained = load_on_all_devices(workdir, which=options.which, trust_code=options.trust_code)
     source = "folder" if options.data else trained.config.data.source
-    if is_code(source):  # the workdir may come from somebody else
-        raise InputError(
-            f"expected --data ROOT, found data.source {source}, code that comes with the workdir: {workdir}"
-        )
     root = Path(options.data) if options.data else data_root(trained.config, workdir)
     dataset = open_split(trained, root, options.split, source=source)
     frames = options.frames or trained.config.validation.frames
@@ -77,16 +71,8 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def _metrics(options: argparse.Namespace, config: ConfigDict) -> dict[str, Distance]:
-    """What is measured: what the command line names, or else what validation in training measures.
-
-    The workdir may come from somebody else, so code that its configuration names is not run.
-    """
-    names = options.metrics
-    if names is None:
-        names = [name for name in config.validation.metrics if not is_code(name)]
-        for name in config.validation.metrics:
-            if is_code(name):
-                print(f"without {name}, which is code and comes with the workdir; --metrics takes its name")
+    """What is measured: what the command line names, or else what validation in training measures."""
+    names = options.metrics or config.validation.metrics
     weights = {"lpips": options.lpips or config.validation.lpips_weights_file}
     return open_metrics(names, key="--metrics", weights=weights)
 
@@ -101,7 +87,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("--output", required=True, metavar="OUT", help="folder for the scores")
     add("--data", metavar="ROOT", help="the data set (default: the one it was trained on)")
     add("--split", choices=SPLITS, default="val", help="which part of it (default: %(default)s)")
-    add("--run-code", action="store_true", help="run what the network's configuration names as FILE.py:NAME")
+    add_trust_code(parser)
     add("--which", choices=("best_psnr", "last"), help="checkpoint (default: the best if there is one, else the last)")
     add(
         "--frames", type=whole_number_from(2), metavar="N",

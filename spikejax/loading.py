@@ -10,43 +10,41 @@ from typing import Any
 import jax
 from flax import nnx
 
+from spikejax.config.files import read_saved_model
 from spikejax.data.datasets.voxel_statistics import statistics_from
 from spikejax.errors import InputError
 from spikejax.inference.tiling import Extent
 from spikejax.inference.video_restorer import VideoRestorer
 from spikejax.io.weights import MismatchError, compare, flatten_params, read_weights
-from spikejax.models.restorer import Restorer, build_restorer, refuse_code
+from spikejax.models.restorer import Restorer, build_restorer
 from spikejax.models.traits import traits_of
 from spikejax.training.step import describe_network
 from spikejax.training.trained_params import load_for_inference
 from spikejax.training.workdir import CONFIG_FILE
 
 
-def load(path: str | os.PathLike[str], *, dtype: str | None = None, run_code: bool = False) -> VideoRestorer:
+def load(path: str | os.PathLike[str], *, dtype: str | None = None, trust_code: bool = False) -> VideoRestorer:
     """A trained network.
 
     Args:
         path: the folder that training wrote to (its best parameters are taken), or a `.safetensors` file or a folder
             that `spikejax convert` wrote.
         dtype: "float32" or "bfloat16", what features are computed in; None = as the network was trained.
-        run_code: whether code that the network's configuration names (FILE.py:NAME) is run; whoever made the folder or
-            the file chose it.
+        trust_code: whether code that the network's configuration names (FILE.py:NAME) is run; whoever made the folder
+            or the file chose it.
 
     Raises:
         InputError: there is no such network, it is damaged, or it does not restore pictures.
     """
     path = Path(path)
     if (path / CONFIG_FILE).is_file() or (path.is_dir() and not (path / "weights.json").is_file()):
-        config, params, statistics = load_for_inference(path, run_code=run_code)
-        # Runs of before the section existed have none.
-        own = config.restore.to_dict() if "restore" in config else {}
-        return _restorer(path, config.model.to_dict(), params, statistics, dtype, own)
+        config, params, statistics = load_for_inference(path, trust_code=trust_code)
+        return _restorer(path, config.model.to_dict(), params, statistics, dtype, config.restore.to_dict())
     weights = read_weights(path)
     if weights.kind != "restorer" or weights.model is None:
         raise InputError(f"expected a network that restores pictures, found weights of {weights.kind}: {path}")
-    if not run_code:
-        refuse_code(weights.model, source=path)
-    return _restorer(path, weights.model, weights.params, weights.statistics, dtype, {})
+    model = read_saved_model(weights.model, source=path, trust_code=trust_code)
+    return _restorer(path, model, weights.params, weights.statistics, dtype, {})
 
 
 def _restorer(

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from spikejax.cli import make_parser, positive_count, run
-from spikejax.config.files import OVERRIDE_PREFIX, load_config, parse_with_overrides
+from spikejax.config.files import CONFIG_HELP, OVERRIDE_PREFIX, load_config, parse_with_overrides
 from spikejax.io.json_files import write_json
 from spikejax.planning.compilers import quiet
 
@@ -66,7 +66,7 @@ def build_parser() -> argparse.ArgumentParser:
         epilog=f"{OVERRIDE_PREFIX}KEY=VALUE changes a value of the configuration.",
     )
     add = parser.add_argument
-    add("--config", required=True, metavar="FILE", help="configuration, a Python file of configs/")
+    add("--config", required=True, metavar="FILE[:NAME]", help=CONFIG_HELP)
     add("--topology", required=True, metavar="KIND:SIZE", help="such as v5e:16x16, v5p:2x2x4, h100:8, cpu:8")
     add(
         "--batch", type=positive_count, metavar="N",

@@ -74,7 +74,7 @@ def _load(options: RestoreOptions) -> VideoRestorer:
 
     # The next video of the same tile size finds its program compiled.
     use_compile_cache(options.compile_cache, apart_from=Path(options.network))
-    return load(options.network, dtype=options.dtype, run_code=options.run_code)
+    return load(options.network, dtype=options.dtype, trust_code=options.trust_code)
 
 
 if __name__ == "__main__":

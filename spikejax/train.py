@@ -1,4 +1,4 @@
-"""Trains a network: python -m spikejax.train --config configs/quickstart.py --workdir DIR [--config.KEY=VALUE ...].
+"""Trains a network: python -m spikejax.train --config quickstart --workdir DIR [--config.KEY=VALUE ...].
 
 A workdir that holds a run is continued from its last checkpoint. Ctrl-C and SIGTERM save and leave (exit 130 and 143);
 whatever restarts the command on a code other than 0, 2 and 4 gets the run done. Exit code 4: the loss or gradient is
@@ -15,7 +15,8 @@ from pathlib import Path
 
 from spikejax.cli import add_hosts, run
 from spikejax.compile_cache import add_compile_cache, use_compile_cache
-from spikejax.config.files import OVERRIDE_PREFIX, load_config, parse_with_overrides
+from spikejax.config.files import CONFIG_HELP, OVERRIDE_PREFIX, holds_checkpoint, load_config, parse_with_overrides
+from spikejax.config.keys import check_config
 
 EXIT_NOT_FINITE = 4
 
@@ -30,10 +31,10 @@ def main(arguments: Sequence[str]) -> None:
         prog="python -m spikejax.train",
         description="Trains a network; started again, it continues from the last checkpoint.",
         epilog=f"{OVERRIDE_PREFIX}KEY=VALUE changes a value of the configuration, as in "
-        f"{OVERRIDE_PREFIX}training.steps=200; spikejax/config/defaults.py lists every key and its unit.",
+        f"{OVERRIDE_PREFIX}training.steps=200; docs/configuration.md lists every key, its unit and its range.",
         allow_abbrev=False,
     )
-    parser.add_argument("--config", required=True, metavar="FILE", help="configuration, a Python file of configs/")
+    parser.add_argument("--config", required=True, metavar="FILE[:NAME]", help=CONFIG_HELP)
     parser.add_argument("--workdir", required=True, metavar="DIR", help="where checkpoints, logs and pictures go")
     parser.add_argument(
         "--allow-config-changes",
@@ -44,12 +45,13 @@ def main(arguments: Sequence[str]) -> None:
     add_hosts(parser)
     options, overrides = parse_with_overrides(parser, arguments)
     config = load_config(options.config, overrides)
+    workdir = Path(options.workdir).absolute()
+    check_config(config, continued=holds_checkpoint(workdir))
 
     # Only now: they take seconds to import (TensorFlow writes the logs), and a mistake above should show at once.
     from spikejax.distributed import hosts
     from spikejax.training.loop import train
 
-    workdir = Path(options.workdir).absolute()
     use_compile_cache(options.compile_cache, apart_from=workdir)
     hosts.join_as(options)
     try:

@@ -78,7 +78,8 @@ def build_stand_in(config: Mapping[str, Any], *, rngs: nnx.Rngs) -> StandIn:
 def tiny_config() -> ConfigDict:
     """A run of a few seconds."""
     config = defaults.get_config()
-    config.model.vrt.dims = (16,) * 7 + (16,) * 4
+    config.model.vrt.dims, config.model.vrt.heads = (16,) * 11, (4,) * 11
+    config.model.spike.channels = (16,) * 4
     config.model.spike.bins = 4
     config.data.source = "moving_photographs"
     config.data.frames = 2

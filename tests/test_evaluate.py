@@ -2,7 +2,6 @@
 
 import json
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import jax
@@ -12,6 +11,7 @@ import pytest
 from flax import nnx
 
 from spikejax import evaluate
+from spikejax.config.files import save_config
 from spikejax.data.datasets.clip_dataset import ClipSpec
 from spikejax.data.datasets.folder_dataset import FolderDataset
 from spikejax.data.simulation.moving_photographs import write_moving_photographs
@@ -75,15 +75,13 @@ def everywhere(shapes: Any, *, value: bool) -> Any:
     return jax.tree.map(lambda _: value, shapes)
 
 
-def test_code_that_comes_with_a_workdir_is_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_code_that_comes_with_a_workdir_is_not_run(tmp_path: Path) -> None:
     """Catches a workdir from somebody else whose data set is code: it would run as soon as the run is evaluated."""
     config = tiny_config()
     config.data.source = f"{tmp_path / 'code.py'}:Data"
     (tmp_path / "code.py").write_text(f"open({str(tmp_path / 'was_run')!r}, 'w')\n")
-    monkeypatch.setattr(
-        "spikejax.training.measure_split.load_on_all_devices", lambda workdir, **_: SimpleNamespace(config=config)
-    )
-    with pytest.raises(InputError, match=r"expected --data ROOT, found data.source .*code\.py:Data"):
+    save_config(config, tmp_path / "run" / "config.json")
+    with pytest.raises(InputError, match=r"data.source: expected an entry of the package .*, found .*code\.py:Data"):
         evaluate.main(["--workdir", str(tmp_path / "run"), "--output", str(tmp_path / "out")])
     assert not (tmp_path / "was_run").exists()
 

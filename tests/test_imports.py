@@ -62,6 +62,7 @@ ALLOWED = {
     },
     # `spikejax.load`: what training or converting left, as something that restores.
     "spikejax.loading": {
+        "spikejax.config",
         "spikejax.data",
         "spikejax.inference",
         "spikejax.io",

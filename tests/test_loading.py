@@ -64,10 +64,12 @@ def test_code_in_a_file_of_weights_is_not_run(weights: Weights, tmp_path: Path) 
     assert weights.model is not None
     model = {**weights.model, "spike": {**weights.model["spike"], "fusion": f"{code}:GATE"}}
     write_weights(tmp_path / "a.safetensors", Weights("restorer", model, weights.params, STATISTICS))
-    with pytest.raises(InputError, match=r"model.spike.fusion: .* --run-code \(run_code=True\) runs it: "):
+    with pytest.raises(
+        InputError, match=r"model.spike.fusion: expected an entry of the package \(--trust-code .*a.safetensors"
+    ):
         spikejax.load(tmp_path / "a.safetensors")
     with pytest.raises(InputError, match="RuntimeError: ran"):
-        spikejax.load(tmp_path / "a.safetensors", run_code=True)
+        spikejax.load(tmp_path / "a.safetensors", trust_code=True)
 
 
 @pytest.mark.parametrize("name", ["nothing", "nothing.safetensors"])

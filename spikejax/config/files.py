@@ -1,61 +1,103 @@
 """Configurations: from a Python file and the command line, and to and from the JSON kept beside a run's checkpoints.
 
-Configurations are locked and typed by their defaults. Whatever does not fit ends in an `InputError` of one line, which
-names the nearest key that does exist.
+Configurations are locked and typed by their defaults, and each value keeps to its row of the table of keys. Whatever
+does not fit ends in an `InputError` of one line, which names the key, or the nearest one that does exist.
 """
 
 import argparse
-import ast
-import difflib
 import importlib.util
 import inspect
+import logging
 import re
+import secrets
+import sys
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from importlib.machinery import ModuleSpec
 from pathlib import Path
+from types import ModuleType
 from typing import Any, TypeVar
 
 from ml_collections import ConfigDict
 
+from spikejax.config import defaults
+from spikejax.config.keys import KEYS, check_config, code_in, complain, key_errors, leaves, nearest_key, unexpected
+from spikejax.config.rules import Flag
 from spikejax.errors import InputError
+from spikejax.installed import folder_of
 from spikejax.io.json_files import read_json, write_json
 
 OVERRIDE_PREFIX = "--config."
+CONFIG_HELP = "configuration: quickstart, vrt:006, spike:baseline, or a Python file, mine.py or mine.py:NAME"
+_LOGGER = logging.getLogger(__name__)
 
 Choice = TypeVar("Choice")
+
+
+# ---- Files and the command line ----
 
 
 def parse_with_overrides(
     parser: argparse.ArgumentParser, arguments: Sequence[str]
 ) -> tuple[argparse.Namespace, list[str]]:
-    """Returns what `parser` makes of the arguments, and those that change the configuration; it refuses all others."""
-    options, rest = parser.parse_known_args(arguments)
-    strangers = [argument for argument in rest if not argument.startswith(OVERRIDE_PREFIX)]
-    if strangers:
-        parser.error(f"unrecognized arguments: {' '.join(strangers)}")
-    return options, rest
+    """What `parser` makes of the arguments, and the changes of the configuration that stand among them.
+
+    A change is `--config.KEY=VALUE`, or `--config.KEY VALUE`, or `--config.KEY` alone for True.
+
+    Returns:
+        What the parser makes of all others; and each change as one text, as `load_config` takes it.
+    """
+    rest: list[str] = []
+    overrides: list[str] = []
+    waiting = iter([*arguments, None])
+    argument = next(waiting)
+    while argument is not None:
+        following = next(waiting)
+        if not argument.startswith(OVERRIDE_PREFIX):
+            rest.append(argument)
+        elif "=" in argument or following is None or following.startswith("--"):
+            overrides.append(argument)
+        else:
+            overrides.append(f"{argument}={following}")
+            following = next(waiting)
+        argument = following
+    return parser.parse_args(rest), overrides
 
 
 def load_config(path: str | Path, overrides: Sequence[str] = ()) -> ConfigDict:
-    """Returns the locked configuration of a file with the command line's changes applied.
+    """The locked configuration of a file, with the command line's changes applied and checked whole.
+
+    What it names on this machine need not be there: it may be planned here and trained elsewhere.
 
     Args:
-        path: Python file with a function `get_config()` that returns a ConfigDict; with a colon and a name behind it,
-            as in `configs/vrt.py:006`, the name is passed to `get_config(name)`.
+        path: Python file with a function `get_config()` that returns a ConfigDict, or the bare name of one that comes
+            with the package, such as `quickstart`; with a colon and a name behind it, as in `vrt:006` or
+            `path/to/vrt.py:006`, the name is passed to `get_config(name)`. The file is run as a member of the package
+            that its folder is, so `from . import neighbour` works in it.
         overrides: `--config.KEY=VALUE` each, KEY dotted (`training.steps`), VALUE as in Python; strings need no quotes.
 
     Raises:
-        InputError: no such file, function or name; a key that does not exist; a value of another type.
+        InputError: no such file, function or name; a key that does not exist; a value that its key cannot have.
     """
-    file, colon, name = str(path).rpartition(":")
-    config = _run_config_file(Path(file), (name,)) if colon else _run_config_file(Path(path), ())
+    source, names = _split_name(str(path))
+    file = _find_file(source)
+    try:
+        with _run_in_its_folder(file) as module:
+            config = _call_get_config(module, names)
+    except (Exception, SystemExit) as error:  # whatever the user's file does wrong, it is the user's file
+        raise InputError(f"{file}: {_explain(error)}") from error
+    if not isinstance(config, ConfigDict):
+        raise InputError(f"{file}: expected get_config() to return a ConfigDict, found {type(config).__name__}")
     config.lock()
     for override in overrides:
         _apply_override(config, override)
+    _normalise(config)
+    check_config(config, paths=False)
     return config
 
 
 def choose(choices: Mapping[str, Choice], name: str) -> Choice:
-    """Returns the choice called `name`, for files that hold several configurations.
+    """The choice called `name`, for files that hold several configurations.
 
     Args:
         choices: by name.
@@ -65,9 +107,17 @@ def choose(choices: Mapping[str, Choice], name: str) -> Choice:
         InputError: there is no such choice; all of them are listed.
     """
     if name not in choices:
-        wrong = f"got {name!r}" if name else "got none"
+        wrong = f"found {name!r}" if name else "found none"
         raise InputError(f'expected ":NAME" behind the file, NAME one of {", ".join(choices)}; {wrong}')
     return choices[name]
+
+
+# ---- The JSON beside checkpoints and weights ----
+
+
+def holds_checkpoint(workdir: str | Path) -> bool:
+    """Whether a run that is started in `workdir` continues one."""
+    return any(Path(workdir).glob("checkpoints/last/[0-9]*"))
 
 
 def save_config(config: ConfigDict, path: Path) -> None:
@@ -75,29 +125,44 @@ def save_config(config: ConfigDict, path: Path) -> None:
     write_json(path, config.to_dict())
 
 
-def read_saved_config(path: Path) -> ConfigDict:
-    """Returns the locked configuration that `save_config` wrote; JSON's lists become the tuples they were.
+def read_saved_config(path: Path, *, trust_code: bool = False) -> ConfigDict:
+    """The locked configuration that `save_config` wrote, perhaps of an older run: it has every key of today.
+
+    Keys that it lacks have their defaults; those that are not known any more are left out, with a warning.
+
+    Args:
+        path: the file.
+        trust_code: whether values may name somebody's own code (`FILE.py:NAME`), which whoever takes the configuration
+            up may run. A folder that somebody gave away should not decide what runs here.
 
     Raises:
-        InputError: the file does not exist or is not such a file.
+        InputError: the file does not exist, is not such a file, or holds a value that its key cannot have.
     """
     fields = read_json(path)
     if fields is None:
-        raise InputError(f"expected a run's configuration, found no file {path}")
-    return ConfigDict(_lists_to_tuples(fields)).lock()
+        raise InputError(f"expected a run's configuration, found no file: {path}")
+    default = defaults.get_config()
+    if not fields.keys() & default.keys():
+        raise InputError(f"expected a run's configuration ({', '.join(default)}), found no such section: {path}")
+    return ConfigDict(_filled(default, fields, prefix="", source=path, trust_code=trust_code)).lock()
 
 
-def leaves(config: ConfigDict, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Yields (dotted key, value) of every value in `config`."""
-    for key, value in config.items():
-        if isinstance(value, ConfigDict):
-            yield from leaves(value, f"{prefix}{key}.")
-        else:
-            yield prefix + key, value
+def read_saved_model(model: Any, *, source: str | Path, trust_code: bool = False) -> dict[str, Any]:
+    """The `model` section that describes somebody's weights, with every key of today; see `read_saved_config`.
+
+    Args:
+        model: as JSON has it.
+        source: the file, for messages.
+        trust_code: whether values may name somebody's own code.
+
+    Raises:
+        InputError: it is no such section, or holds a value that its key cannot have.
+    """
+    return _filled(defaults.get_config().model, model, prefix="model.", source=source, trust_code=trust_code)
 
 
 def differences(saved: ConfigDict, wanted: ConfigDict) -> list[str]:
-    """Returns a line per value that differs, as "KEY: SAVED -> WANTED"; a key that only one of them has counts too."""
+    """A line per value that differs, as "KEY: SAVED -> WANTED"; a key that only one of them has counts too."""
     before, after = dict(leaves(saved)), dict(leaves(wanted))
     keys = sorted(before.keys() | after.keys())
     absent = "(absent)"
@@ -108,91 +173,166 @@ def differences(saved: ConfigDict, wanted: ConfigDict) -> list[str]:
     ]
 
 
-def _run_config_file(path: Path, names: tuple[str, ...]) -> ConfigDict:
-    """Returns what the file's `get_config` makes of `names`: none or one."""
+def _filled(default: ConfigDict, fields: Any, *, prefix: str, source: str | Path, trust_code: bool) -> dict[str, Any]:
+    """The section `fields` with the defaults of what it lacks and without what is not known."""
+    unknown: list[str] = []
+    values: dict[str, Any] = {}
+    section = _fill_section(default, fields, prefix, source, values, unknown)
+    errors = list(key_errors(values))
+    if not trust_code:
+        expected = "an entry of the package (--trust-code allows code that comes with a network)"
+        errors += [unexpected(key, expected, values[key]) for key in code_in(values)]
+    complain(f"{error}: {source}" for error in errors)
+    if unknown:
+        _LOGGER.warning("left out, not known to this version of spikejax: %s: %s", ", ".join(unknown), source)
+    return section
+
+
+def _fill_section(
+    default: ConfigDict, fields: Any, prefix: str, source: str | Path, values: dict[str, Any], unknown: list[str]
+) -> dict[str, Any]:
+    """The section; its values go to `values` by their dotted keys, and keys that are not known to `unknown`."""
+    if not isinstance(fields, Mapping):
+        raise InputError(f"{prefix.rstrip('.')}: expected a section, found {type(fields).__name__}: {source}")
+    section: dict[str, Any] = {}
+    for name, value in default.items():
+        if isinstance(value, ConfigDict):
+            section[name] = _fill_section(value, fields.get(name, {}), f"{prefix}{name}.", source, values, unknown)
+        else:
+            section[name] = KEYS[prefix + name].rule.normalised(_lists_to_tuples(fields.get(name, value)))
+            values[prefix + name] = section[name]
+    unknown += [prefix + name for name in fields if name not in default]
+    return section
+
+
+def _lists_to_tuples(value: Any) -> Any:
+    return tuple(map(_lists_to_tuples, value)) if isinstance(value, list) else value
+
+
+# ---- Running a file ----
+
+
+def _split_name(path: str) -> tuple[str, tuple[str, ...]]:
+    """The file or bare name that `path` begins with, and what stands behind its colon, if there is one."""
+    source, colon, name = path.rpartition(":")
+    if colon and (source.endswith(".py") or _is_bare(source)):
+        return source, (name,)
+    return path, ()
+
+
+def _is_bare(source: str) -> bool:
+    return re.fullmatch(r"\w+", source) is not None
+
+
+def _find_file(source: str) -> Path:
+    """The file that `source` names, one that comes with the package for a bare name."""
+    if not _is_bare(source):
+        path = Path(source)
+        if path.suffix == ".py" and path.is_file():
+            return path
+        kind = "a folder" if path.is_dir() else "another file" if path.is_file() else "no file"
+        raise InputError(f"expected a configuration, a Python file, found {kind}: {path}")
+    folder = folder_of("configs")
+    path = folder / f"{source}.py"
     if not path.is_file():
-        raise InputError(f"expected a configuration (a Python file), found no file {path}")
-    spec = importlib.util.spec_from_file_location(f"spikejax_config_{path.stem}", path)
-    if spec is None or spec.loader is None:
-        raise InputError(f"expected a configuration (a file that ends in .py), got {path}")
-    module = importlib.util.module_from_spec(spec)
+        names = ", ".join(sorted(file.stem for file in folder.glob("*.py") if file.stem != "__init__"))
+        raise InputError(f"expected a configuration, one of {names} or a file FILE.py, found {source!r}")
+    return path
+
+
+@contextmanager
+def _run_in_its_folder(path: Path) -> Iterator[ModuleType]:
+    """Runs a file as a member of the package that its folder is, whatever that is called; yields its module.
+
+    All are run anew, and gone from the imported modules when the block ends.
+    """
+    folder = path.absolute().parent
+    package = f"_spikejax_config_{secrets.token_hex(4)}"
+    init = folder / "__init__.py"
+    spec: ModuleSpec | None
+    if init.is_file():
+        spec = importlib.util.spec_from_file_location(package, init, submodule_search_locations=[str(folder)])
+    else:
+        spec = ModuleSpec(package, None, is_package=True)
+        spec.submodule_search_locations = [str(folder)]
     try:
+        _run(spec)
+        yield _run(importlib.util.spec_from_file_location(f"{package}.{path.stem}", path))
+    finally:
+        for name in [name for name in sys.modules if name.partition(".")[0] == package]:
+            del sys.modules[name]
+
+
+def _run(spec: ModuleSpec | None) -> ModuleType:
+    assert spec is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # relative imports and dataclasses look it up while it runs
+    if spec.loader is not None:
         spec.loader.exec_module(module)
-        if names and not inspect.signature(module.get_config).parameters:
-            raise InputError(f'holds one configuration, which has no name, got ":{names[0]}"')
-        config = module.get_config(*names)
-    except Exception as error:  # whatever the user's file does wrong, it is the user's file
-        raise InputError(f"{path}: {_explain(error)}") from error
-    if not isinstance(config, ConfigDict):
-        raise InputError(f"{path}: expected get_config() to return a ConfigDict, got {type(config).__name__}")
-    return config
+    return module
 
 
-def _explain(error: Exception) -> str:
-    """Returns one line; a locked ConfigDict's own message about an unknown key lists every field of the section."""
-    text = str(error)
+def _call_get_config(module: ModuleType, names: tuple[str, ...]) -> Any:
+    """What the file's `get_config` makes of `names`: none or one."""
+    if not callable(getattr(module, "get_config", None)):
+        raise InputError("expected a function get_config(), found none")
+    if names and not inspect.signature(module.get_config).parameters:
+        raise InputError(f'expected no name, since the file holds one configuration, found ":{names[0]}"')
+    return module.get_config(*names)
+
+
+def _explain(error: BaseException) -> str:
+    """One line; a locked ConfigDict's own messages list every field of a section, or name no key in full."""
+    text = " ".join(str(error).split())
     if isinstance(error, InputError):
         return text
+    if isinstance(error, SystemExit):
+        return f"expected a function get_config(), found sys.exit({error.code!r})"
     missing = re.search(r'Key "(\w+)" does not exist', text)
     if isinstance(error, AttributeError) and missing:
         nearest = re.search(r'Did you mean "(\w+)"', text)
         hint = f'; did you mean "{nearest[1]}"?' if nearest else ""
         return f'there is no configuration key "{missing[1]}"{hint}'
-    return f"{type(error).__name__}: {' '.join(text.split())}"
+    mistyped = re.match(r"Could not override field '(\w+)' \(reference\)\. (.*) is of original type", text)
+    keys = [key for key in KEYS if mistyped and key.rpartition(".")[2] == mistyped[1]]
+    if isinstance(error, TypeError) and mistyped and keys:
+        return f"{' or '.join(keys)}: expected {KEYS[keys[0]].rule.expected}, found {mistyped[2]}"
+    return f"{type(error).__name__}: {text}"
+
+
+# ---- Changes of the command line ----
 
 
 def _apply_override(config: ConfigDict, override: str) -> None:
     key, equals, text = override.removeprefix(OVERRIDE_PREFIX).partition("=")
-    if not override.startswith(OVERRIDE_PREFIX) or not equals:
-        raise InputError(f"expected {OVERRIDE_PREFIX}KEY=VALUE, got {override!r}")
-    known = dict(leaves(config))
-    if key not in known:
-        nearest = _nearest(key, known)
-        raise InputError(f'there is no configuration key "{key}"; did you mean "{nearest}"?')
+    if not override.startswith(OVERRIDE_PREFIX):
+        raise InputError(f"expected {OVERRIDE_PREFIX}KEY=VALUE, found {override!r}")
+    if key not in KEYS or key not in dict(leaves(config)):
+        raise InputError(f'there is no configuration key "{key}"; did you mean "{nearest_key(key)}"?')
+    rule = KEYS[key].rule
+    if not equals and not isinstance(rule, Flag):
+        raise InputError(f"expected {OVERRIDE_PREFIX}{key}=VALUE, VALUE {rule.expected}, found no value")
+    try:
+        value = rule.normalised(rule.parse(text if equals else "True"))
+    except ValueError:
+        raise InputError(unexpected(key, rule.expected, text)) from None
+    if not rule.allows(value):
+        raise InputError(unexpected(key, rule.expected, value))
+    _set(config, key, value)
+
+
+def _normalise(config: ConfigDict) -> None:
+    """Brings values that a file gave in another form, such as a list, to the one form that configurations hold."""
+    for key, value in list(leaves(config)):
+        if key in KEYS and (normal := KEYS[key].rule.normalised(value)) is not value:
+            _set(config, key, normal)
+
+
+def _set(config: ConfigDict, key: str, value: Any) -> None:
     *sections, name = key.split(".")
     owner = config
     for section in sections:
         owner = owner[section]
-    owner[name] = _parse(text, like=known[key], key=key)
-
-
-def _nearest(key: str, known: dict[str, Any]) -> str:
-    """Returns the known dotted key most like `key`; a right last name in a wrong section counts for much."""
-
-    def likeness(candidate: str) -> float:
-        whole = difflib.SequenceMatcher(None, key, candidate).ratio()
-        last = difflib.SequenceMatcher(None, key.rpartition(".")[2], candidate.rpartition(".")[2]).ratio()
-        return whole + last
-
-    return max(known, key=likeness)
-
-
-def _parse(text: str, *, like: Any, key: str) -> Any:
-    """Returns the value that `text` says, of the type of `like`; whole numbers serve as floats."""
-    if isinstance(like, str):
-        return text
-    wrong = InputError(f"{OVERRIDE_PREFIX}{key} expects {_kind(like)} such as {like}, got {text!r}")
-    try:
-        value = ast.literal_eval({"true": "True", "false": "False"}.get(text, text))
-    except (ValueError, SyntaxError):
-        raise wrong from None
-    if isinstance(like, float) and type(value) is int:
-        value = float(value)
-    if type(value) is not type(like):
-        raise wrong
-    if isinstance(like, tuple) and any(type(entry) is not int for entry in value):
-        raise wrong
-    return value
-
-
-def _kind(value: Any) -> str:
-    names = {bool: "True or False", int: "a whole number", float: "a number", tuple: "a tuple of whole numbers"}
-    return names[type(value)]
-
-
-def _lists_to_tuples(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _lists_to_tuples(entry) for key, entry in value.items()}
-    if isinstance(value, list):
-        return tuple(_lists_to_tuples(entry) for entry in value)
-    return value
+    with owner.unlocked():
+        del owner[name]  # or the value would become of the old one's type, a list say
+        owner[name] = value

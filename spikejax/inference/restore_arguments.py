@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from spikejax.cli import (
     add_hosts,
     add_overwrite,
+    add_trust_code,
     add_words,
     byte_count,
     extent,
@@ -134,7 +135,7 @@ def _add_restoring(group: argparse._ArgumentGroup) -> None:
         help="take the mean over mirrored copies of the input (4 times the work) or over mirrored and turned copies "
         "(8 times)",
     )  # fmt: skip
-    add("--run-code", action="store_true", help="run what the network's configuration names as FILE.py:NAME")
+    add_trust_code(group)
     add("--dtype", choices=("float32", "bfloat16"), help="what features are computed in (default: as trained)")
 
 

@@ -14,7 +14,7 @@ from spikejax.io.video_codecs import VideoSettings
 from spikejax.quality.metrics import METRICS
 
 # What may change when a run resumes: the same frames come out. (Another network shows by its parameters' checksum.)
-_FREE = frozenset({"network", "output", "overwrite", "resume", "memory", "devices", "compile_cache", "run_code"})
+_FREE = frozenset({"network", "output", "overwrite", "resume", "memory", "devices", "compile_cache", "trust_code"})
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class RestoreOptions:
         devices: how many restore tiles of their own.
         space: how many share the rows of whole frames, instead of that.
         compile_cache: folder of compiled programs.
-        run_code: whether code that the network's configuration names is run.
+        trust_code: whether code that the network's configuration names is run.
     """
 
     network: str
@@ -89,7 +89,7 @@ class RestoreOptions:
     devices: int | None = None
     space: int | None = None
     compile_cache: str | None = None
-    run_code: bool = False
+    trust_code: bool = False
 
     def __post_init__(self) -> None:
         """Raises InputError for options that do not fit together."""

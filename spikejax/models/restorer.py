@@ -14,7 +14,7 @@ from jaxtyping import Float, Key
 from ml_collections import ConfigDict
 
 from spikejax.errors import InputError
-from spikejax.extensions import find_entry, is_code
+from spikejax.extensions import find_entry
 from spikejax.models.blocks import Remat
 from spikejax.models.fusion import SpikeBranch, SpikeBranchConfig, find_fusion
 from spikejax.models.traits import NetworkTraits
@@ -149,36 +149,13 @@ def build_restorer(config: Mapping[str, Any] | ConfigDict, *, rngs: nnx.Rngs) ->
     Raises:
         InputError: what the configuration asks for does not exist or does not fit together.
     """
-    # Files of weights that say nothing of it are of VRT.
-    name = config["backbone"] if "backbone" in config else "vrt"
-    build = find_entry(BACKBONES, name, key="model.backbone", kind=Callable)
+    build = find_entry(BACKBONES, config["backbone"], key="model.backbone", kind=Callable)
     try:
         return build(config, rngs=rngs)
     except InputError:
         raise
     except (ValueError, TypeError, KeyError) as error:
         raise InputError(f"the model's configuration: {error}") from error
-
-
-RUN_CODE = "--run-code (run_code=True) runs it"
-
-
-def refuse_code(config: Mapping[str, Any] | ConfigDict, *, source: object, hint: str = RUN_CODE) -> None:
-    """Raises InputError if a network would run code that its configuration names (FILE.py:NAME).
-
-    Args:
-        config: a `model` section that came with parameters, from anybody.
-        source: where it was read, for the message.
-        hint: how the user allows it.
-    """
-    names = {
-        "model.backbone": config.get("backbone", ""),
-        "model.vrt.flow": config.get("vrt", {}).get("flow", ""),
-        "model.spike.fusion": config.get("spike", {}).get("fusion", ""),
-    }
-    for key, name in names.items():
-        if is_code(name):
-            raise InputError(f"{key}: expected a part of the package, found code, {name}; {hint}: {source}")
 
 
 def _plain(config: Mapping[str, Any] | ConfigDict) -> dict[str, Any]:

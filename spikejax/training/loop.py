@@ -8,6 +8,8 @@ from pathlib import Path
 
 from ml_collections import ConfigDict
 
+from spikejax.config.files import holds_checkpoint
+from spikejax.config.keys import check_config
 from spikejax.distributed import hosts, sharding
 from spikejax.models.restorer import build_restorer
 from spikejax.progress import duration
@@ -21,7 +23,7 @@ from spikejax.training.program import describe_program
 from spikejax.training.signals import StopRequest
 from spikejax.training.step import Build
 from spikejax.training.trainer import Trainer
-from spikejax.training.workdir import check_workdir
+from spikejax.training.workdir import check_workdir, check_writable
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,6 +52,8 @@ def train(
         FloatingPointError: more losses or gradients than allowed were not finite.
     """
     workdir = Path(workdir).absolute()
+    check_config(config, continued=holds_checkpoint(workdir))
+    check_writable(workdir)
     training, validation = config.training, config.validation
     terminal = Terminal(training.steps, show=hosts.is_first())
 

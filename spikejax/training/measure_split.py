@@ -49,18 +49,18 @@ class TrainedNetwork:
     batch_size: int
 
 
-def load_on_all_devices(workdir: Path, *, which: str | None = None, run_code: bool = False) -> TrainedNetwork:
+def load_on_all_devices(workdir: Path, *, which: str | None = None, trust_code: bool = False) -> TrainedNetwork:
     """The trained network of a workdir, with a copy of its parameters on every device.
 
     Args:
         workdir: where it was trained.
         which: "best_psnr" or "last"; None = the best if there is one, else the last.
-        run_code: whether code that the network's configuration names (FILE.py:NAME) may be run.
+        trust_code: whether code that the network's configuration names (FILE.py:NAME) may be run.
 
     Raises:
         InputError: there is no such checkpoint, or it is damaged.
     """
-    config, params, statistics = load_for_inference(workdir, which=which, build=build_restorer, run_code=run_code)
+    config, params, statistics = load_for_inference(workdir, which=which, build=build_restorer, trust_code=trust_code)
     mesh = sharding.batch_mesh()
     network = describe_network(lambda: build_restorer(config.model.to_dict(), rngs=nnx.Rngs(0)))
     params = jax.device_put(params, sharding.replicated(mesh))

@@ -9,7 +9,6 @@ from spikejax.errors import InputError
 from spikejax.extensions import find_entries
 from spikejax.quality.losses import LOSS_TERMS, LeftOut, Loss, WeightsTerm, as_loss
 from spikejax.quality.metrics import Distance, open_metrics
-from spikejax.training.workdir import BEST_BY
 
 
 def make_loss(config: ConfigDict, *, note: Callable[[str], None], abstract: bool = False) -> Loss:
@@ -47,7 +46,7 @@ def make_metrics(config: ConfigDict, *, note: Callable[[str], None]) -> dict[str
         note: told, in one line, what is left out.
 
     Raises:
-        InputError: there is no such metric, PSNR is not among them, or weights cannot be read.
+        InputError: there is no such metric, or weights cannot be read.
     """
 
     def left_out(title: str) -> None:
@@ -57,10 +56,4 @@ def make_metrics(config: ConfigDict, *, note: Callable[[str], None]) -> dict[str
         )
 
     weights = {"lpips": config.lpips_weights_file}
-    metrics = open_metrics(config.metrics, key="validation.metrics", weights=weights, without_weights=left_out)
-    if BEST_BY not in metrics:
-        raise InputError(
-            f'validation.metrics: expected "{BEST_BY}" among them, which chooses the best checkpoint, '
-            f"found {', '.join(config.metrics) or 'none'}"
-        )
-    return metrics
+    return open_metrics(config.metrics, key="validation.metrics", weights=weights, without_weights=left_out)

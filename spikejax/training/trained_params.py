@@ -15,7 +15,7 @@ from spikejax.config.files import read_saved_config
 from spikejax.errors import InputError
 from spikejax.io.json_files import read_json
 from spikejax.io.weights import flatten_params
-from spikejax.models.restorer import build_restorer, refuse_code
+from spikejax.models.restorer import build_restorer
 from spikejax.training import checkpoint_integrity
 from spikejax.training.checkpoint_manager import check_arrays, open_manager, validated_item
 from spikejax.training.step import Build
@@ -25,7 +25,7 @@ _LOGGER = logging.getLogger(__name__)
 
 
 def load_for_inference(
-    workdir: str | Path, *, which: str | None = None, build: Build = build_restorer, run_code: bool = False
+    workdir: str | Path, *, which: str | None = None, build: Build = build_restorer, trust_code: bool = False
 ) -> tuple[ConfigDict, dict, dict | None]:
     """(Configuration, parameters, statistics of the voxels) of a trained network.
 
@@ -33,7 +33,7 @@ def load_for_inference(
         workdir: the folder that training wrote to.
         which: "best_psnr" or "last"; None = the best if there is one, else the last.
         build: makes the network of `config.model`, to know what the checkpoint should hold.
-        run_code: whether code that `config.model` names (FILE.py:NAME) may be run; a workdir may be anybody's.
+        trust_code: whether the configuration may name code (FILE.py:NAME), which is run; a workdir may be anybody's.
 
     Returns:
         The locked configuration; the parameters as the nested dict that `nnx.merge` takes, on one device; and
@@ -43,9 +43,7 @@ def load_for_inference(
         InputError: no run or no checkpoint there, or a checkpoint of another network than config.json says.
     """
     workdir = Path(workdir).absolute()
-    config = read_saved_config(workdir / CONFIG_FILE)
-    if not run_code:
-        refuse_code(config.model, source=workdir / CONFIG_FILE)
+    config = read_saved_config(workdir / CONFIG_FILE, trust_code=trust_code)
     with _newest(workdir, [which] if which else [BEST, LAST]) as (manager, step):
         params = _restore_params(manager, step, _abstract_params(build, config))
         return config, params, read_json(workdir / STATISTICS_FILE)

@@ -7,6 +7,7 @@ WORKDIR/checkpoints/best_psnr/STEP  parameters and metrics of the best validatio
 WORKDIR/not_finite/STEP             as `last`, of the update whose loss or gradient was not finite
 """
 
+import tempfile
 from pathlib import Path
 
 from ml_collections import ConfigDict
@@ -35,6 +36,16 @@ _HARMLESS = (
 )
 
 
+def check_writable(workdir: Path) -> None:
+    """Raises InputError where there cannot be a run's folder, or nothing can be written to it; leaves nothing there."""
+    try:
+        nearest = next(folder for folder in (workdir, *workdir.parents) if folder.exists())
+        with tempfile.TemporaryDirectory(prefix=".spikejax_", dir=nearest):
+            pass
+    except OSError as error:
+        raise InputError(f"expected a folder to write to, found {error.strerror or error}: {workdir}") from error
+
+
 def check_workdir(workdir: str | Path, config: ConfigDict, *, allow_changes: bool = False) -> list[str]:
     """How `config` differs from that of the run whose checkpoints a workdir holds.
 
@@ -53,7 +64,7 @@ def check_workdir(workdir: str | Path, config: ConfigDict, *, allow_changes: boo
         return []  # nothing to continue from, whatever a run that came to nothing has left
     changed = [
         change
-        for change in differences(read_saved_config(Path(workdir) / CONFIG_FILE), config)
+        for change in differences(read_saved_config(Path(workdir) / CONFIG_FILE, trust_code=True), config)
         if not change.startswith(_HARMLESS)
     ]
     if changed and not allow_changes:

@@ -117,7 +117,7 @@ def test_a_finished_run_validates_again_and_ends(tmp_path: Path, run_config: Con
 def test_another_network_in_the_workdir(tmp_path: Path, run_config: ConfigDict, build: Build) -> None:
     """Catches a run that trains over another network's checkpoints."""
     train(run_config, tmp_path, build=build)
-    run_config.model.vrt.dims = (24,) * 11
+    run_config.model.vrt.dims, run_config.model.spike.channels = (32,) * 11, (32,) * 4
     with pytest.raises(InputError, match="holds a run of another configuration"):
         train(run_config, tmp_path, build=build)
 
@@ -126,8 +126,14 @@ def test_another_network_in_the_workdir(tmp_path: Path, run_config: ConfigDict, 
     ("change", "told"),
     [
         (lambda config: setattr(config.data, "root", ""), r"data.root: expected the folder .* found none"),
-        (lambda config: setattr(config.data, "source", "web"), "data.source: expected one of folder, tfds"),
-        (lambda config: setattr(config.data, "batch_size", 0), "data.batch_size: 0 is not a multiple of 1"),
+        (
+            lambda config: setattr(config.data, "source", "web"),
+            "data.source: expected folder, tfds, moving_photographs or FILE",
+        ),
+        (
+            lambda config: setattr(config.data, "batch_size", 0),
+            "data.batch_size: expected a whole number from 1, found 0",
+        ),
         (lambda config: setattr(config.mesh, "fsdp", 64), "mesh.fsdp: 64 does not divide"),
         (lambda config: setattr(config.data, "crop", 64), "crop"),
     ],

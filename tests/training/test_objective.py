@@ -169,13 +169,6 @@ def test_metric_by_weights(config: ConfigDict, tmp_path: Path) -> None:
     assert metrics["lpips"](np.zeros((32, 32, 3), np.uint8), np.full((32, 32, 3), 255, np.uint8)) != 0
 
 
-def test_the_metric_of_the_best_checkpoint_is_measured(config: ConfigDict) -> None:
-    """Catches a run that trains for a day and cannot say which checkpoint is the best."""
-    config.validation.metrics = ("ssim",)
-    with pytest.raises(InputError, match='validation.metrics: expected "psnr" among them, .*found ssim'):
-        make_metrics(config.validation, note=print)
-
-
 @pytest.mark.slow
 def test_a_run_with_both(
     config: ConfigDict, tmp_path: Path, vgg_file: str, build: Build, capsys: pytest.CaptureFixture[str]
@@ -184,7 +177,7 @@ def test_a_run_with_both(
     network = build_random(lambda rngs: LPIPS("alex", rngs=rngs), size=0.05)
     config.validation.lpips_weights_file = write(tmp_path / "alex.safetensors", "lpips_alex", network)
     config.loss.perceptual_weights_file = vgg_file
-    config.optimizer.clip_norm = float("inf")  # as the published recipe has it
+    config.optimizer.clip_norm = 0.0  # as the published recipe has it
     config.optimizer.warmup_steps = 0
     config.training.steps = 2
     config.training.log_every = 1

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import UInt8
 from ml_collections import ConfigDict
 
-from spikejax.config.files import leaves
+from spikejax.config.keys import leaves
 from spikejax.distributed import hosts
 from spikejax.io.atomic import atomic_write
 from spikejax.io.frame_source import write_picture

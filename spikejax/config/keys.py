@@ -1,0 +1,338 @@
+"""Every key of a run: what it means, its unit, and the values it may have. The defaults stand in `defaults`.
+
+This table and the relations between keys (`relations`) are what `check_config` holds a configuration against, what the
+command line's changes are read by, and what the page of all keys in the documentation is made of. To add a key: its
+default in `defaults`, its row here, and `python -m spikejax.config.page > docs/configuration.md`.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from spikejax.config.relations import RELATIONS
+from spikejax.config.rules import AxisSize, Flag, Number, OneOf, PathName, Pattern, Rule, Several, Whole
+from spikejax.errors import InputError
+from spikejax.extensions import is_code
+
+
+@dataclass(frozen=True)
+class Key:
+    """A row of the table.
+
+    Attributes:
+        rule: the values it may have.
+        meaning: what it is.
+        unit: of the value, "" where it has none.
+    """
+
+    rule: Rule
+    meaning: str
+    unit: str = ""
+
+
+_FRAMES_ROWS_COLUMNS = ("frames", "rows", "columns")
+_PATTERN = "regular expression, searched for in the dotted names of the parameters; empty: none"
+
+KEYS: dict[str, Key] = {
+    "seed": Key(
+        # Larger ones would be cut to 32 bits: two seeds would be one.
+        Whole(0, 2**32 - 1),
+        "of everything random: initial weights, order of samples, crops, stochastic depth",
+    ),
+    # ---- The network ----
+    "model.backbone": Key(OneOf(("vrt",), code=True), "the network"),
+    "model.compute_dtype": Key(
+        OneOf(("float32", "bfloat16")), "what features are computed in; parameters are float32 in both"
+    ),
+    "model.remat": Key(
+        OneOf(("none", "blocks", "everything")),
+        "what the backward pass computes again, to save memory; `blocks` saves most of it",
+    ),
+    # One entry per stage. Stages 1-7 work at 1, 1/2, 1/4, 1/8, 1/4, 1/2, 1 of the resolution; the rest is stage 8.
+    "model.vrt.upscale": Key(OneOf((1, 2, 3, 4, 8)), "output size / input size"),
+    "model.vrt.input_channels": Key(OneOf((3,)), "of the pictures that come in: RGB, without the noise map"),
+    "model.vrt.output_channels": Key(OneOf((3,)), "of the pictures that come out: RGB"),
+    "model.vrt.window": Key(
+        Several(Whole(1), _FRAMES_ROWS_COLUMNS), "windows of the attention", "frames, pixels of the stage"
+    ),
+    "model.vrt.depths": Key(
+        Several(Whole(1), shortest=8), "attention blocks of stages 1 to 7, then of each group of stage 8"
+    ),
+    "model.vrt.dims": Key(Several(Whole(4), shortest=8), "channels, for each entry of `model.vrt.depths`"),
+    "model.vrt.heads": Key(Several(Whole(1), shortest=8), "attention heads, for each entry of `model.vrt.depths`"),
+    "model.vrt.independent": Key(
+        Several(Whole(7)), "indices into `model.vrt.depths`, from 0: the groups of stage 8 with windows of one frame"
+    ),
+    "model.vrt.warp_frames": Key(
+        OneOf((0, 2, 4, 6)),
+        "neighbours that parallel warping aligns, both directions together; 0: the network interpolates",
+        "frames",
+    ),
+    "model.vrt.deformable_groups": Key(Whole(1), "groups of offsets of the deformable convolutions"),
+    "model.vrt.mutual_ratio": Key(Number(0, 1), "part of the blocks of stages 1 to 7 that have mutual attention"),
+    "model.vrt.mlp_ratio": Key(Number(0.25), "hidden channels of the gated MLP / channels"),
+    "model.vrt.drop_path": Key(
+        Number(0, 1, below=True), "stochastic depth: highest probability of leaving out a block, that of the last one"
+    ),
+    "model.vrt.noise_map": Key(Flag(), "whether the level of the noise comes as a fourth input channel"),
+    "model.vrt.flow": Key(OneOf(("spynet",), code=True), "the network of the optical flows"),
+    "model.spike.fusion": Key(
+        OneOf(("cross_attention", "concat", "none"), code=True),
+        "how spikes enter: `cross_attention` after a stage, `concat` before its attention; `none`: VRT alone",
+    ),
+    "model.spike.bins": Key(Whole(1), "time bins of a frame's voxels"),
+    "model.spike.channels": Key(
+        Several(Whole(1), shortest=4), "channels of the spike features, for each of `model.spike.fused_stages`"
+    ),
+    "model.spike.heads": Key(Whole(1), "attention heads of both temporal attentions"),
+    "model.spike.residual": Key(
+        OneOf(("features", "normalized_query")), "what the fusion's result is added to (cross_attention)"
+    ),
+    "model.spike.fused_stages": Key(
+        Several(Whole(1, 7), shortest=4), "stages that take in spike features: 1 to 4, or on to 7 at most"
+    ),
+    "model.spike.zero_init": Key(
+        Flag(), "whether the fusion's last projections start at zero: the network begins as exactly VRT"
+    ),
+    # ---- The data ----
+    "data.source": Key(
+        OneOf(("folder", "tfds", "moving_photographs"), code=True),
+        "kind of the data set; `tfds`: shards of a folder; `moving_photographs`: the embedded one, needs no download",
+    ),
+    "data.root": Key(
+        PathName("folder", folder=True),
+        "folder of the data set, or of its TFDS shards; empty: WORKDIR/data (moving_photographs only)",
+    ),
+    "data.degradation": Key(
+        OneOf(("none", "bicubic", "gaussian", "noise", "interpolation")),
+        "how the network's input is made of the sharp frames: `bicubic` or `gaussian` (smaller pictures, for "
+        "super-resolution), `noise`, `interpolation` (the middle frame is sought); `none`: it is read from blur/, "
+        "whose pictures are `model.vrt.upscale` times smaller than the sharp ones",
+    ),
+    "data.noise_sigma": Key(
+        Several(Number(0, 255), ("least", "largest")), "standard deviation of the noise in training", "of 255"
+    ),
+    "data.frames": Key(Whole(2), "frames of a training clip that the network takes"),
+    "data.crop": Key(Whole(16), "side of the square training crops of the network's input", "pixels"),
+    "data.batch_size": Key(Whole(1), "clips per update, over all devices"),
+    "data.workers": Key(Whole(0), "background threads that make batches; 0: each batch when it is asked for"),
+    "data.flips": Key(Flag(), "random mirroring, left-right and up-down"),
+    "data.rotate": Key(Flag(), "random quarter turns"),
+    "data.reverse_time": Key(Flag(), "also play clips backwards; leave off, spikes have a direction in time"),
+    "data.threshold_factor": Key(
+        Number(1), "each clip's spikes as if the camera's threshold were up to this many times as high"
+    ),
+    "data.scenes.train_sequences": Key(Whole(1), "training sequences of the embedded data set"),
+    "data.scenes.val_sequences": Key(Whole(1), "validation sequences, made of other photographs"),
+    "data.scenes.frames": Key(Whole(2), "frames of each sequence"),
+    "data.scenes.height": Key(Whole(16), "of its pictures", "pixels"),
+    "data.scenes.width": Key(Whole(16), "of its pictures", "pixels"),
+    "data.scenes.max_motion": Key(
+        Number(0, above=True), "how far a point may move within one exposure of the embedded data set", "pixels"
+    ),
+    # ---- The optimizer ----
+    "optimizer.kind": Key(OneOf(("adamw", "adam")), "`adam` is without weight decay"),
+    "optimizer.peak_learning_rate": Key(Number(0, above=True), "learning rate after the warm-up"),
+    "optimizer.final_learning_rate": Key(Number(0), "learning rate at the end of the cosine"),
+    "optimizer.warmup_steps": Key(Whole(0), "linear warm-up", "updates"),
+    "optimizer.beta1": Key(Number(0, 1, below=True), "decay of the mean of gradients"),
+    "optimizer.beta2": Key(Number(0, 1, below=True), "decay of the mean of squared gradients"),
+    # Smaller ones are 0 in float32, and 0 / 0 where a gradient is 0.
+    "optimizer.epsilon": Key(Number(1e-30), "added to the root of the mean of squared gradients"),
+    "optimizer.weight_decay": Key(Number(0), "per update and unit of learning rate (adamw)"),
+    "optimizer.decay_vectors": Key(
+        Flag(), "whether norms and biases decay too; the recipe's AdamW knows no exceptions"
+    ),
+    "optimizer.clip_norm": Key(Number(0), "largest global norm of the gradient; 0: not clipped"),
+    "optimizer.frozen": Key(Pattern(), f"parameters that are not trained, such as `spynet`; {_PATTERN}"),
+    "optimizer.slow": Key(
+        Pattern(), f"parameters that are trained later and slower, such as `spynet|offset_`; {_PATTERN}"
+    ),
+    "optimizer.slow_steps": Key(Whole(0), "for so long the slow parameters are frozen", "updates"),
+    "optimizer.slow_factor": Key(Number(0), "of the learning rate, for the slow parameters"),
+    # ---- The loss ----
+    "loss.terms": Key(
+        Several(OneOf(("charbonnier", "perceptual"), code=True), shortest=1), "what is added up, and minimised"
+    ),
+    # The square of a smaller one is 0 in float32, and the gradient of the root of 0 is not a number.
+    "loss.charbonnier_epsilon": Key(
+        Number(1e-18), "where Charbonnier's parabola turns into a straight line", "of the picture's range [0, 1]"
+    ),
+    "loss.perceptual_weight": Key(Number(0), "of the difference of VGG's features (relu3_3); 0: none"),
+    "loss.perceptual_network": Key(OneOf(("vgg19", "vgg16")), "the VGG whose features are compared"),
+    "loss.perceptual_weights_file": Key(
+        PathName(), "its converted weights; empty: the term is left out, with a message"
+    ),
+    # ---- Training ----
+    "training.steps": Key(Whole(1), "length of the run", "updates"),
+    "training.log_every": Key(Whole(1), "between two lines on the terminal, and two points of the curves", "updates"),
+    "training.checkpoint_every": Key(Whole(1), "between two saves of `last`", "updates"),
+    "training.start_at_zero": Key(Pattern(), f"parameters that begin as 0; {_PATTERN}"),
+    "training.start_from": Key(
+        PathName(), "weights (.safetensors or folder) or workdir to begin with; what it lacks is fresh; empty: all is"
+    ),
+    "training.accumulate": Key(Whole(1), "parts of a batch that are computed one after the other, to save memory"),
+    "training.ema_decay": Key(
+        Number(0, 1, below=True),
+        "of the average of the parameters that is validated and restored with; 0: no average",
+    ),
+    "training.skip_not_finite": Key(
+        Whole(0), "updates with a loss or gradient that is not finite to leave out before stopping", "updates"
+    ),
+    "training.profile_at": Key(Whole(0), "update before which the profiler starts; 0: never"),
+    "training.profile_updates": Key(Whole(1), "how many updates it records", "updates"),
+    # ---- Validation ----
+    "validation.every": Key(Whole(1), "between two validations; there is one after the last update too", "updates"),
+    "validation.frames": Key(
+        Whole(2), "that the network sees at once; a longer sequence is cut into such clips", "frames"
+    ),
+    "validation.sequences": Key(
+        Whole(0), "how many sequences of the validation split are used, from the first; 0: all"
+    ),
+    "validation.noise_sigma": Key(
+        Number(0, 255), "standard deviation of the noise (`data.degradation` noise)", "of 255"
+    ),
+    "validation.pictures": Key(
+        Whole(0), "sequences of which the middle frame is written as blur, restored and sharp side by side"
+    ),
+    "validation.metrics": Key(
+        Several(OneOf(("psnr", "psnr_y", "ssim", "ssim_y", "lpips"), code=True), shortest=1),
+        "what is measured; by `psnr` the best checkpoint is chosen",
+    ),
+    "validation.lpips_weights_file": Key(
+        PathName(), "converted weights of LPIPS, by AlexNet or VGG; empty: it is not measured"
+    ),
+    "validation.pictures_every": Key(
+        Whole(1), "between two validations that write pictures: those whose update it divides, and the last", "updates"
+    ),
+    # ---- Devices ----
+    "mesh.data": Key(Whole(1, also=(-1,)), "devices that split the batch; -1: all that the other axes leave"),
+    "mesh.fsdp": Key(
+        Whole(1, also=(-1,)), "devices that split the batch, and the parameters and optimizer state as well"
+    ),
+    "mesh.space": Key(Whole(1, also=(-1,)), "devices that split the rows of the pictures"),
+    "mesh.layout": Key(OneOf(("standard",), code=True), "which axes there are and what they split"),
+    "mesh.extra": Key(Several(AxisSize()), "devices along further axes of such a layout"),
+    # ---- What `python -m spikejax.restore` does unless told otherwise ----
+    "restore.tile": Key(
+        Several((Whole(2, also=(0,)), *(Whole(16, also=(0,)),) * 2), _FRAMES_ROWS_COLUMNS),
+        "what the network sees at once; 0: all there are",
+        "frames, pixels",
+    ),
+    "restore.overlap": Key(Several(Whole(0), _FRAMES_ROWS_COLUMNS), "what neighbouring tiles share", "frames, pixels"),
+}
+
+
+def leaves(config: ConfigDict, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yields (dotted key, value) of every value in `config`."""
+    for key, value in config.items():
+        if isinstance(value, ConfigDict):
+            yield from leaves(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key, value
+
+
+def check_config(config: ConfigDict, *, paths: bool = True, continued: bool = False) -> None:
+    """Raises InputError unless `config` has every key, each with a value that it may have, and they fit together.
+
+    The message names key, value and what is allowed; where several values are wrong, its details name the others.
+
+    Args:
+        config: of a run.
+        paths: whether the data set's folder has to be named, and whatever files and folders are named to be there.
+        continued: whether a run that has begun is continued, which no longer needs what it was started from.
+    """
+    values = dict(leaves(config))
+    for key in values:
+        if key not in KEYS:
+            raise InputError(f'there is no configuration key "{key}"; did you mean "{nearest_key(key)}"?')
+    for key in KEYS:
+        if key not in values:
+            raise InputError(f"{key}: expected {KEYS[key].rule.expected}, found no such key in the configuration")
+    complain(key_errors(values))
+    complain(relation_errors(config, values))
+    if paths:
+        complain(_path_errors(values, continued=continued))
+
+
+def key_errors(values: Mapping[str, Any]) -> Iterator[str]:
+    """Yields a line for each value, by its dotted key, that is of another kind or beyond its range."""
+    for key, row in KEYS.items():
+        if key in values and not row.rule.allows(values[key]):
+            yield unexpected(key, row.rule.expected, values[key])
+
+
+def relation_errors(config: ConfigDict, values: Mapping[str, Any], *, section: str = "") -> Iterator[str]:
+    """Yields a line for each relation between keys that does not hold.
+
+    Args:
+        config: with the keys of `section` at least.
+        values: the same, by dotted key.
+        section: only relations within this section of the configuration, such as "model"; "" = all.
+    """
+    for relation in RELATIONS:
+        if all(key.startswith(section) for key in relation.keys):
+            expected = relation.check(config)
+            if expected is not None:
+                yield unexpected(relation.keys[0], expected, values[relation.keys[0]])
+
+
+def unexpected(key: str, expected: str, value: Any) -> str:
+    """The line that says what was expected of a key and what was found."""
+    return f"{key}: expected {expected}, found {' '.join(repr(value).split())}"
+
+
+def complain(errors: Iterator[str]) -> None:
+    """Raises InputError with the first of the lines, if there is one; the others are its details."""
+    lines = list(errors)
+    if lines:
+        error = InputError(lines[0])
+        error.details = tuple(lines[1:])
+        raise error
+
+
+def nearest_key(key: str) -> str:
+    """The dotted key most like `key`; a right last name in a wrong section counts for much."""
+
+    def likeness(candidate: str) -> float:
+        whole = difflib.SequenceMatcher(None, key, candidate).ratio()
+        last = difflib.SequenceMatcher(None, key.rpartition(".")[2], candidate.rpartition(".")[2]).ratio()
+        return whole + last
+
+    return max(KEYS, key=likeness)
+
+
+def code_in(values: Mapping[str, Any]) -> Iterator[str]:
+    """Yields the keys whose value names an entry of somebody's own code, see `spikejax.extensions`."""
+    for key, value in values.items():
+        names = value if isinstance(value, tuple) else (value,)
+        if any(isinstance(name, str) and is_code(name) for name in names) and takes_code(KEYS[key].rule):
+            yield key
+
+
+def takes_code(rule: Rule) -> bool:
+    """Whether a value that keeps to `rule` may name an entry of somebody's own code."""
+    entry = rule.entry if isinstance(rule, Several) else rule
+    return isinstance(entry, OneOf) and entry.code
+
+
+def _path_errors(values: Mapping[str, Any], *, continued: bool) -> Iterator[str]:
+    if not values["data.root"] and values["data.source"] in ("folder", "tfds"):
+        yield "data.root: expected the folder of the data set (--config.data.root=DIR), found none"
+    for key, value in values.items():
+        rule = KEYS[key].rule
+        if isinstance(rule, PathName) and value and not (continued and key == "training.start_from"):
+            there = Path(value).is_dir() if rule.folder else Path(value).exists()
+            if not there:
+                yield f"{key}: expected a {rule.kind}, found none: {value}"
+    for key in code_in(values):
+        for name in values[key] if isinstance(values[key], tuple) else (values[key],):
+            file = name.rpartition(":")[0]
+            if is_code(name) and file.endswith(".py") and not Path(file).is_file():
+                yield f"{key}: expected a Python file, found none: {file}"

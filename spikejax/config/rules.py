@@ -1,0 +1,282 @@
+"""What a value of a configuration may be: kinds of values with their ranges, as the table of keys uses them.
+
+A rule describes itself in the words of a message ("a whole number from 1"), says whether a value keeps to it, and reads
+a value from the command line. A value read back from JSON, or given as a whole number where any number will do, is
+brought to the one form that configurations hold (`normalised`): tuples for lists, floats for whole numbers.
+"""
+
+from __future__ import annotations
+
+import ast
+import math
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from spikejax.extensions import is_code
+
+# Counters of updates on the devices are of 32 bits.
+LARGEST_WHOLE = 2**31 - 1
+# Beyond these, numbers are infinite or zero in float32.
+_LARGEST_NUMBER = 3.4e38
+
+
+class Rule:
+    """A kind of value."""
+
+    @property
+    def expected(self) -> str:
+        """The values that it allows, in words."""
+        raise NotImplementedError
+
+    def allows(self, value: Any) -> bool:
+        """Whether `value`, as `normalised` gives it, is of the kind and within its range."""
+        raise NotImplementedError
+
+    def normalised(self, value: Any) -> Any:
+        """`value` in the form that configurations hold, where it is another form of the same; else `value` itself."""
+        return value
+
+    def parse(self, text: str) -> Any:
+        """The value that a text of the command line says; raises `ValueError` for one that says none."""
+        return _literal(text)
+
+
+@dataclass(frozen=True)
+class Whole(Rule):
+    """A whole number.
+
+    Attributes:
+        low: the smallest.
+        high: the largest.
+        also: further ones that are allowed, such as -1 for "all".
+    """
+
+    low: int = 0
+    high: int = LARGEST_WHOLE
+    also: tuple[int, ...] = ()
+
+    @property
+    def expected(self) -> str:
+        """See `Rule`."""
+        words = f"a whole number from {self.low}"
+        if self.high != LARGEST_WHOLE:
+            words += f" to {self.high}"
+        return " or ".join([*map(str, self.also), words])
+
+    def allows(self, value: Any) -> bool:
+        """See `Rule`."""
+        return type(value) is int and (self.low <= value <= self.high or value in self.also)
+
+
+@dataclass(frozen=True)
+class Number(Rule):
+    """A finite number.
+
+    Attributes:
+        low: the smallest.
+        high: the largest.
+        above: whether it has to be larger than `low`.
+        below: whether it has to be smaller than `high`.
+    """
+
+    low: float = 0.0
+    high: float = _LARGEST_NUMBER
+    above: bool = False
+    below: bool = False
+
+    @property
+    def expected(self) -> str:
+        """See `Rule`."""
+        words = f"a number {'above' if self.above else 'from'} {self.low:g}"
+        if self.high == _LARGEST_NUMBER:
+            return words
+        return f"{words} to {'below ' if self.below else ''}{self.high:g}"
+
+    def allows(self, value: Any) -> bool:
+        """See `Rule`."""
+        if type(value) not in (int, float) or not math.isfinite(value):
+            return False
+        enough = value > self.low if self.above else value >= self.low
+        return enough and (value < self.high if self.below else value <= self.high)
+
+    def normalised(self, value: Any) -> Any:
+        """See `Rule`."""
+        return float(value) if type(value) is int and abs(value) <= _LARGEST_NUMBER else value
+
+    def parse(self, text: str) -> Any:
+        """See `Rule`."""
+        try:
+            return float(text)
+        except ValueError:
+            return _literal(text)
+
+
+@dataclass(frozen=True)
+class Flag(Rule):
+    """Yes or no."""
+
+    @property
+    def expected(self) -> str:
+        """See `Rule`."""
+        return "True or False"
+
+    def allows(self, value: Any) -> bool:
+        """See `Rule`."""
+        return type(value) is bool
+
+
+@dataclass(frozen=True)
+class OneOf(Rule):
+    """One of a few values.
+
+    Attributes:
+        values: all of them; texts, or whole numbers.
+        code: whether an entry of the user's own code may stand in their place, see `spikejax.extensions`.
+    """
+
+    values: tuple[Any, ...]
+    code: bool = False
+
+    @property
+    def expected(self) -> str:
+        """See `Rule`."""
+        names = [str(value) for value in self.values] + (["FILE.py:NAME"] if self.code else [])
+        return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} or {names[-1]}"
+
+    def allows(self, value: Any) -> bool:
+        """See `Rule`."""
+        if any(type(value) is type(known) and value == known for known in self.values):
+            return True
+        return self.code and isinstance(value, str) and is_code(value)
+
+    def parse(self, text: str) -> Any:
+        """See `Rule`."""
+        return text if isinstance(self.values[0], str) else _literal(text)
+
+
+@dataclass(frozen=True)
+class Text(Rule):
+    """Any text."""
+
+    @property
+    def expected(self) -> str:
+        """See `Rule`."""
+        return "a text"
+
+    def allows(self, value: Any) -> bool:
+        """See `Rule`."""
+        return isinstance(value, str)
+
+    def parse(self, text: str) -> Any:
+        """See `Rule`."""
+        return text
+
+
+@dataclass(frozen=True)
+class Pattern(Text):
+    """A regular expression, or "" for none."""
+
+    @property
+    def expected(self) -> str:
+        """See `Rule`."""
+        return "a regular expression or nothing"
+
+    def allows(self, value: Any) -> bool:
+        """See `Rule`."""
+        if not isinstance(value, str):
+            return False
+        try:
+            re.compile(value)
+        except (re.error, RecursionError, OverflowError):
+            return False
+        return True
+
+
+@dataclass(frozen=True)
+class PathName(Text):
+    """The name of a file or folder, or "" for none.
+
+    Attributes:
+        kind: what it is the name of, for messages.
+        folder: whether only a folder will do.
+    """
+
+    kind: str = "file or folder"
+    folder: bool = False
+
+    @property
+    def expected(self) -> str:
+        """See `Rule`."""
+        return f"a {self.kind} or nothing"
+
+    def allows(self, value: Any) -> bool:
+        """Whether it is a name; what lies there is another question, see `check_config`."""
+        return isinstance(value, str) and "\0" not in value
+
+
+@dataclass(frozen=True)
+class AxisSize(Text):
+    """The number of devices along an axis, which is -1 or from 1."""
+
+    @property
+    def expected(self) -> str:
+        """See `Rule`."""
+        return "AXIS=SIZE"
+
+    def allows(self, value: Any) -> bool:
+        """See `Rule`."""
+        return isinstance(value, str) and re.fullmatch(r"[A-Za-z_]\w*=(-1|[1-9][0-9]{0,8})", value) is not None
+
+
+@dataclass(frozen=True)
+class Several(Rule):
+    """A tuple.
+
+    Attributes:
+        entry: what each of its values may be, or one rule for each of them.
+        names: what the values are, one name for each, where their number is fixed.
+        shortest: the least number of values, where it is not.
+    """
+
+    entry: Rule | tuple[Rule, ...]
+    names: tuple[str, ...] = ()
+    shortest: int = 0
+
+    @property
+    def expected(self) -> str:
+        """See `Rule`."""
+        if isinstance(self.entry, tuple):
+            parts = (f"{name} {entry.expected}" for name, entry in zip(self.names, self.entry, strict=True))
+            return f"({', '.join(self.names)}): {', '.join(parts)}"
+        if self.names:
+            return f"({', '.join(self.names)}), each {self.entry.expected}"
+        number = f" of at least {self.shortest}" if self.shortest else ""
+        return f"a tuple{number}, each entry {self.entry.expected}"
+
+    def allows(self, value: Any) -> bool:
+        """See `Rule`."""
+        if not isinstance(value, tuple) or len(value) < self.shortest:
+            return False
+        if self.names and len(value) != len(self.names):
+            return False
+        entries = self.entry if isinstance(self.entry, tuple) else (self.entry,) * len(value)
+        return all(entry.allows(one) for entry, one in zip(entries, value, strict=True))
+
+    def normalised(self, value: Any) -> Any:
+        """See `Rule`."""
+        return tuple(value) if isinstance(value, list) else value
+
+    def parse(self, text: str) -> Any:
+        """See `Rule`; texts need no quotes: a,b stands for ('a', 'b')."""
+        if isinstance(self.entry, Text | OneOf) and not text.startswith(("(", "[")):
+            return tuple(self.entry.parse(part.strip()) for part in text.split(",") if part.strip())
+        return self.normalised(_literal(text))
+
+
+def _literal(text: str) -> Any:
+    """The Python value that a text says; true and false are written small as well."""
+    try:
+        return ast.literal_eval({"true": "True", "false": "False"}.get(text, text.strip()))
+    except (SyntaxError, TypeError, MemoryError, RecursionError) as error:
+        raise ValueError(str(error)) from error
