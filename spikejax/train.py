@@ -13,7 +13,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from spikejax.cli import add_hosts, run
+from spikejax.cli import add_hosts, make_parser, run
 from spikejax.compile_cache import add_compile_cache, use_compile_cache
 from spikejax.config.files import CONFIG_HELP, OVERRIDE_PREFIX, holds_checkpoint, load_config, parse_with_overrides
 from spikejax.config.keys import check_config
@@ -27,23 +27,7 @@ def main(arguments: Sequence[str]) -> None:
     Args:
         arguments: what follows the program's name.
     """
-    parser = argparse.ArgumentParser(
-        prog="python -m spikejax.train",
-        description="Trains a network; started again, it continues from the last checkpoint.",
-        epilog=f"{OVERRIDE_PREFIX}KEY=VALUE changes a value of the configuration, as in "
-        f"{OVERRIDE_PREFIX}training.steps=200; docs/configuration.md lists every key, its unit and its range.",
-        allow_abbrev=False,
-    )
-    parser.add_argument("--config", required=True, metavar="FILE[:NAME]", help=CONFIG_HELP)
-    parser.add_argument("--workdir", required=True, metavar="DIR", help="where checkpoints, logs and pictures go")
-    parser.add_argument(
-        "--allow-config-changes",
-        action="store_true",
-        help="continue a run with another configuration; shows what changed",
-    )
-    add_compile_cache(parser)
-    add_hosts(parser)
-    options, overrides = parse_with_overrides(parser, arguments)
+    options, overrides = parse_with_overrides(build_parser(), arguments)
     config = load_config(options.config, overrides)
     workdir = Path(options.workdir).absolute()
     check_config(config, continued=holds_checkpoint(workdir))
@@ -61,6 +45,26 @@ def main(arguments: Sequence[str]) -> None:
         raise SystemExit(EXIT_NOT_FINITE) from error
     if outcome.stopped_by:
         raise SystemExit(128 + outcome.stopped_by)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of the command line, apart from changes of the configuration."""
+    parser = make_parser(
+        "train",
+        description="Trains a network; started again, it continues from the last checkpoint.",
+        epilog=f"{OVERRIDE_PREFIX}KEY=VALUE changes a value of the configuration, as in "
+        f"{OVERRIDE_PREFIX}training.steps=200; docs/configuration.md lists every key, its unit and its range.",
+    )
+    parser.add_argument("--config", required=True, metavar="FILE[:NAME]", help=CONFIG_HELP)
+    parser.add_argument("--workdir", required=True, metavar="DIR", help="where checkpoints, logs and pictures go")
+    parser.add_argument(
+        "--allow-config-changes",
+        action="store_true",
+        help="continue a run with another configuration; shows what changed",
+    )
+    add_compile_cache(parser)
+    add_hosts(parser)
+    return parser
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ import json, sys
 
 from spikejax.config.files import load_config
 
-load_config("configs/spike.py:baseline", ["--config.training.steps=3"])
+load_config("spike:baseline", ["--config.training.steps=9000"])
 print(json.dumps(sorted(sys.modules)))
 """
 PROGRAMS = {

@@ -149,9 +149,10 @@ def test_what_a_given_folder_holds_is_not_opened(tmp_path: Path) -> None:
     workdir, weights = tmp_path / "run", tmp_path / "weights"
     write_zeros(weights)
     pictures = write_pictures(tmp_path / "pictures")
+    without_spikes = {"model__spike__fusion": "none"}  # compiles faster
     train = ["spikejax.train", "--config", str(ROOT / "configs" / "quickstart.py"), "--workdir", str(workdir)]
     commands = [
-        [*train, *overrides(training__steps=4), "--allow-config-changes"],
+        [*train, *overrides(**without_spikes, training__steps=4), "--allow-config-changes"],
         ["spikejax.evaluate", "--workdir", str(workdir), "--output", str(tmp_path / "metrics")],
         [
             "spikejax.restore",
@@ -163,7 +164,7 @@ def test_what_a_given_folder_holds_is_not_opened(tmp_path: Path) -> None:
             str(tmp_path / "restored"),
         ],
     ]
-    opened = watch_command(tmp_path, [*train, *overrides()])
+    opened = watch_command(tmp_path, [*train, *overrides(**without_spikes)])
     assert any(path.startswith(f"{own_cache}/") for path in opened), "the watch does not see JAX's cache"
     for folder in (workdir, weights):
         (folder / "compiled").mkdir()
@@ -207,7 +208,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 def write_zeros(folder: Path) -> None:
     """Writes a folder of weights, all zero, of a small network without spikes."""
-    config = load_config(ROOT / "configs" / "quickstart.py", [*overrides(), "--config.model.spike.fusion=none"])
+    config = load_config(ROOT / "configs" / "quickstart.py", overrides(model__spike__fusion="none"))
     model = config.model.to_dict()
     _, params = nnx.split(nnx.eval_shape(lambda: build_restorer(model, rngs=nnx.Rngs(0))))
     zeros = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), nnx.to_pure_dict(params))
