@@ -476,25 +476,6 @@ def test_a_trained_network(inputs: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_readme_example(inputs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Catches an example that does not run, on a network and a scene in the place of the quick start's."""
-    run_dir, root = inputs / "runs" / "quickstart", Path(__file__).parents[1]
-    save_random_network(run_dir, tiny_config())
-    scene = run_dir / "data" / "val" / "000_chelsea"
-    scene.mkdir(parents=True)
-    for name in ("blur", "spike"):
-        (inputs / name).rename(scene / name)
-    blocks = (root / "docs" / "restoring.md").read_text(encoding="utf-8").split("```python\n")[1:]
-    (example,) = (code for code in (block.partition("```")[0] for block in blocks) if "spikejax.load(" in code)
-    monkeypatch.chdir(inputs)
-    names: dict[str, Any] = {}
-    exec(compile(example, "restoring.md", "exec"), names)
-    assert names["restored"].shape == (FRAMES, HEIGHT, WIDTH, 3)
-    assert names["restored"].dtype == np.uint8
-    np.testing.assert_array_equal(np.stack(names["one_by_one"]), names["restored"])
-
-
-@pytest.mark.slow
 def test_a_checkpoint_of_another_network(inputs: Path) -> None:
     """Catches parameters of one network poured into another."""
     save_random_network(inputs / "work", tiny_config())
