@@ -87,7 +87,7 @@ def test_sweep(arguments: list[str], capfd: pytest.CaptureFixture[str], tmp_path
 @pytest.mark.parametrize(
     ("more", "told"),
     [
-        (["--mesh", "rows=2"], "--mesh: expected axes of data, fsdp.*got rows"),
+        (["--mesh", "rows=2"], "--mesh: expected axes of data, fsdp.*found rows"),
         (["--mesh", "data=3"], "mesh.data: 3 does not divide"),
         (["--remat", "all"], "--remat: expected one of none, blocks, everything"),
         (["--topology", "v9:4x4"], "--topology: expected a chip of v4, v5e"),

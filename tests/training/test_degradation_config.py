@@ -190,7 +190,6 @@ def test_a_clip_of_another_shape_is_refused(root: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "changes", "told"),
     [
-        ("001", {"data.degradation": "bicubik"}, "expected one of none, bicubic, .* found 'bicubik'"),
         (
             "001",
             {"data.degradation": "noise"},
@@ -198,7 +197,6 @@ def test_a_clip_of_another_shape_is_refused(root: Path) -> None:
         ),
         ("006", {"data.degradation": "bicubic"}, "expected none for a network that neither enlarges nor"),
         ("008", {"data.degradation": "none"}, "expected noise for a network that takes a noise level"),
-        ("008", {"data.noise_sigma": (50, 0)}, "data.noise_sigma: expected .* from 0 to 255, found 50 to 0"),
         ("009", {"data.degradation": "none"}, "expected interpolation for a network that interpolates"),
         ("009", {"data.frames": 6}, r"that of the network that interpolates \(4\), found 6 and 4"),
     ],
