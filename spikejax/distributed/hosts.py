@@ -53,7 +53,7 @@ def join(
         if not 0 <= process < processes or not coordinator.rpartition(":")[2].isdigit():
             raise InputError(
                 "expected --coordinator HOST:PORT and --process-id from 0 to --num-processes - 1, "
-                f"got {coordinator}, {process} of {processes}"
+                f"found {coordinator}, {process} of {processes}"
             )
     # Signals are ours to handle (`stopping`): the service would keep SIGTERM from ending a process that prepares.
     jax.config.update("jax_enable_preemption_service", False)
@@ -98,7 +98,7 @@ def _give_up(given: tuple[str | None, int | None, int | None], seconds: int) -> 
 
 
 def is_first() -> bool:
-    """Returns whether this is the host that writes logs."""
+    """Whether this is the host that writes logs."""
     return jax.process_index() == 0
 
 
@@ -117,13 +117,13 @@ def first_host_first(task: str) -> Iterator[None]:
 
 
 def wait_for_all(point: str) -> None:
-    """Returns when every host has come to this point."""
+    """Waits until every host has come to this point."""
     if jax.process_count() > 1:
         multihost_utils.sync_global_devices(point)
 
 
 def on_any(flag: bool) -> jax.Array:
-    """Returns whether `flag` is set on any host, as an array that need not be there yet; all hosts have to ask."""
+    """Whether `flag` is set on any host, as an array that need not be there yet; all hosts have to ask."""
     share, program = _any_program()
     flags = np.full(jax.device_count(), flag)
     return program(jax.make_array_from_callback(flags.shape, share, flags.__getitem__))
@@ -156,7 +156,7 @@ def failing_together() -> Iterator[None]:
 
 
 def gather(array: np.ndarray) -> np.ndarray:
-    """Returns every host's array, [hosts, ...], exact in its own dtype; shapes and dtypes must be the same on all."""
+    """Every host's array, [hosts, ...], exact in its own dtype; shapes and dtypes must be the same on all."""
     if jax.process_count() == 1:
         return array[np.newaxis]
     # As bytes, since device arrays would turn float64 into float32.
@@ -166,7 +166,7 @@ def gather(array: np.ndarray) -> np.ndarray:
 
 
 def sum_over_hosts(array: np.ndarray) -> np.ndarray:
-    """Returns the sum of every host's array, exact in its own dtype; shapes and dtypes must be the same on all."""
+    """The sum of every host's array, exact in its own dtype; shapes and dtypes must be the same on all."""
     return gather(array).sum(axis=0, dtype=array.dtype)
 
 

@@ -13,7 +13,7 @@ BACKWARD_AND_FORWARD = 3
 
 
 def count_flops(jaxpr: Any, *, platform: str) -> int:
-    """Returns the operations of one call, a multiplication and an addition counted as two.
+    """The operations of one call, a multiplication and an addition counted as two.
 
     Of branches that are chosen when the program runs, the costliest counts; the body of a loop without a known number
     of rounds counts once.

@@ -1,5 +1,15 @@
 """The text of a compiled program (HLO), read: its computations, their instructions and the arrays these make.
 
+The text is meant for people, and what is read here is that of the XLA of jax 0.10. Of
+
+    ENTRY %main.9 (a: f32[8,16]) -> f32[8] {
+      %a = f32[8,16]{1,0:T(8,128)} parameter(0)
+      ROOT %sum = f32[8]{0:T(256)} reduce(%a, %zero), dimensions={1}, to_apply=%add
+    }
+
+the first line names a computation; every other one is NAME = SHAPE OPCODE(OPERANDS), ATTRIBUTES. A shape is one array
+or a tuple of them, `{1,0:T(8,128)}` its layout: dimensions from the innermost on, then the tiles that TPUs fill up to.
+
 A program for several devices is the same on each of them; the arrays are one device's.
 """
 
@@ -40,9 +50,9 @@ class Shape:
         if not tile or not self.dims:
             return self.size
         dims = [self.dims[int(axis)] for axis in order.split(",")]  # minor first
-        for place, length in enumerate(reversed(tile[1].split(","))):
-            if place < len(dims):
-                dims[place] = math.ceil(dims[place] / int(length)) * int(length)
+        for axis, length in enumerate(reversed(tile[1].split(","))):
+            if axis < len(dims):
+                dims[axis] = math.ceil(dims[axis] / int(length)) * int(length)
         return math.prod(dims) * _bits(self.dtype) // 8
 
 
@@ -68,7 +78,7 @@ class Module:
 
 
 def parse(text: str) -> Module:
-    """Returns the program that `compiled.as_text()` describes."""
+    """The program that `compiled.as_text()` describes."""
     computations: dict[str, tuple[Instruction, ...]] = {}
     entry, name, lines = "", "", list[Instruction]()
     for line in text.splitlines():
@@ -77,14 +87,15 @@ def parse(text: str) -> Module:
             entry = name if head[1] else entry
         elif line.startswith("}") and name:
             computations[name], name = tuple(lines), ""
-        elif name and (found := _INSTRUCTION.match(line)):
-            lines.append(_instruction(found[1], found[2]))
+        elif name and (parts := _INSTRUCTION.match(line)):
+            lines.append(_instruction(parts[1], parts[2]))
     if not entry:
         raise ValueError("expected the text of a compiled program, found no entry computation")
     return Module(computations, entry)
 
 
 def _instruction(name: str, rest: str) -> Instruction:
+    # The shape may be a tuple with blanks in it, and the operands may hold parentheses: both end where theirs closes.
     end = _closing(rest, 0) if rest.startswith("(") else rest.index(" ") - 1
     opcode, _, tail = rest[end + 2 :].partition("(")
     close = _closing("(" + tail, 0) - 1
@@ -109,12 +120,12 @@ def _shapes(text: str) -> Iterator[Shape]:
 
 
 def _closing(text: str, start: int) -> int:
-    """The place of the parenthesis that closes the one at `start`."""
+    """The index of the parenthesis that closes the one at `start`."""
     depth = 0
-    for place in range(start, len(text)):
-        depth += {"(": 1, ")": -1}.get(text[place], 0)
+    for index in range(start, len(text)):
+        depth += {"(": 1, ")": -1}.get(text[index], 0)
         if not depth:
-            return place
+            return index
     raise ValueError(f"expected a closing parenthesis in {text[:80]!r}")
 
 

@@ -14,7 +14,7 @@ SWEEP_HEADER = f"{'mesh':<27} {'remat':<10} {'GiB':>7} {'compute':>8} {'memory':
 
 
 def to_text(plan: StepPlan) -> str:
-    """Returns a plan in full."""
+    """A plan in full."""
     frames, rows, columns = plan.clip
     lines = [
         f"{plan.topology}: {plan.devices} device(s) on {plan.hosts} host(s), mesh {mesh_text(plan)}",
@@ -34,12 +34,12 @@ def to_text(plan: StepPlan) -> str:
 
 
 def mesh_text(plan: StepPlan) -> str:
-    """Returns the mesh's sizes; axes of size 1 are left out."""
+    """The mesh's sizes; axes of size 1 are left out."""
     return " ".join(f"{axis}={size}" for axis, size in plan.mesh.items() if size > 1) or "of one device"
 
 
 def sweep_line(plan: StepPlan) -> str:
-    """Returns the plan as a line under SWEEP_HEADER; a `>` before the memory says that it does not fit."""
+    """The plan as a line under SWEEP_HEADER; a `>` before the memory says that it does not fit."""
     needed = "?" if plan.needed is None else f"{plan.needed / _GIB:.1f}"
     seconds = ["-"] * 3
     if plan.roofline is not None:
@@ -54,7 +54,7 @@ def sweep_line(plan: StepPlan) -> str:
 
 
 def to_json(plan: StepPlan) -> dict[str, Any]:
-    """Returns all figures of a plan, with those that are computed from others."""
+    """All figures of a plan, with those that are computed from others."""
     fields = dataclasses.asdict(plan) | {"fits": plan.fits}
     if plan.memory is not None:
         fields["memory"]["total"] = plan.memory.total

@@ -24,7 +24,7 @@ def with_changes(
     batch_size: int | None = None,
     remat: str | None = None,
 ) -> ConfigDict:
-    """Returns a copy of `config` with another mesh, batch or rematerialisation.
+    """A copy of `config` with another mesh, batch or rematerialisation.
 
     Args:
         config: see `spikejax.config.defaults`.
@@ -50,10 +50,10 @@ def with_changes(
 def largest_batch(
     plan_of: Callable[[int], StepPlan], *, known: Mapping[int, StepPlan] | None = None
 ) -> StepPlan | None:
-    """Returns the plan with the most clips that fits, or None if not even one for each part of the mesh does.
+    """The plan with the most clips that fits, or None if not even one for each part of the mesh does.
 
     Memory grows nearly in proportion to the clips, so two plans tell where it is used up; the plans on both sides of
-    that place are made, and what they say counts.
+    that number are made, and what they say counts.
 
     Args:
         plan_of: makes the plan for a number of clips in each part of the batch.
@@ -80,8 +80,8 @@ def _next_count(plans: Mapping[int, StepPlan], fitting: int, too_many: int | Non
     if straight and low is not None and high is not None and high > low:
         line = first + int((plans[first].available - low) * (second - first) / (high - low))
         guess = max(line, fitting + 1)  # if the line says that no more fits, to see it
-    most = too_many - 1 if too_many else _MAX_GROWTH * max(fitting, 1)
-    return min(max(guess, fitting + 1), most)
+    limit = too_many - 1 if too_many else _MAX_GROWTH * max(fitting, 1)
+    return min(max(guess, fitting + 1), limit)
 
 
 def meshes(config: ConfigDict, *, devices: int, batch_size: int) -> list[dict[str, int]]:

@@ -8,19 +8,17 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 from ml_collections import ConfigDict
 
 from spikejax.distributed import sharding
 from spikejax.hardware.flops import BACKWARD_AND_FORWARD, count_flops
 from spikejax.models.restorer import build_restorer
-from spikejax.models.traits import NetworkTraits
 from spikejax.planning.hlo import parse
 from spikejax.planning.topology import Topology
 from spikejax.planning.traffic import Traffic, measure_traffic
 from spikejax.training.objective import make_loss
 from spikejax.training.program import describe_program
-from spikejax.training.step import Build
+from spikejax.training.step import Build, batch_shapes
 
 _LOGGER = logging.getLogger(__name__)
 _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
@@ -99,7 +97,7 @@ def plan_step(
     build: Build = build_restorer,
     note: Callable[[str], None] = lambda text: None,
 ) -> StepPlan:
-    """Returns the plan of the training step that `config` describes, on all devices of `topology`.
+    """The plan of the training step that `config` describes, on all devices of `topology`.
 
     Args:
         config: see `spikejax.config.defaults`; mesh and batch size as they shall be.
@@ -116,10 +114,12 @@ def plan_step(
     loss = make_loss(config.loss, note=note, abstract=True)
     train_step: Any = program.train_step()
     forward: Any = program.forward()
-    batch = _abstract_batch(config, program.network.traits, sharding.batch_sharding(mesh))
+    split = sharding.batch_sharding(mesh)
+    batch = {
+        name: jax.ShapeDtypeStruct(array.shape, array.dtype, sharding=split)
+        for name, array in batch_shapes(config.data, program.network.traits).items()
+    }
     forward_traced = forward.trace(abstract.params, batch["input"], batch.get("voxels"))
-    recon = jax.tree.leaves(forward_traced.out_info)[0]
-    batch["sharp"] = jax.ShapeDtypeStruct(recon.shape, jnp.float32, sharding=sharding.batch_sharding(mesh))
     traced = train_step.trace(abstract, batch, loss)
     compiled, refusal = _compile(traced)
 
@@ -154,17 +154,6 @@ def plan_step(
     )
 
 
-def _abstract_batch(config: ConfigDict, traits: NetworkTraits, place: jax.sharding.Sharding) -> dict[str, Any]:
-    """The batch without the sharp clips, and with spikes at the resolution of the pictures."""
-    shape = (config.data.batch_size, config.data.frames, config.data.crop, config.data.crop)
-    channels = {"input": traits.input_channels}
-    if traits.spike_bins is not None:
-        channels["voxels"] = traits.spike_bins
-    return {
-        name: jax.ShapeDtypeStruct((*shape, count), jnp.float32, sharding=place) for name, count in channels.items()
-    }
-
-
 def _compile(traced: Any) -> tuple[Any, str]:
     """The compiled program, or None and what the compiler says if there is not enough memory for it."""
     try:
@@ -177,21 +166,21 @@ def _compile(traced: Any) -> tuple[Any, str]:
 
 def _needed(refusal: str) -> int | None:
     """The bytes that the TPU compiler says it would have needed."""
-    found = re.search(r"temporaries \(([\d.]+)([KMGT]?)\)|Used ([\d.]+)([KMGT]?) of [\d.]+[KMGT]? hbm", refusal)
-    if not found:
+    stated = re.search(r"temporaries \(([\d.]+)([KMGT]?)\)|Used ([\d.]+)([KMGT]?) of [\d.]+[KMGT]? hbm", refusal)
+    if not stated:
         return None
-    number, unit = found[1] or found[3], found[2] or found[4] or ""
+    number, unit = stated[1] or stated[3], stated[2] or stated[4] or ""
     return int(float(number) * _UNITS[unit])
 
 
 def _memory(compiled: Any) -> Memory:
-    found = compiled.memory_analysis()
+    analysis = compiled.memory_analysis()
     return Memory(
-        arguments=found.argument_size_in_bytes,
-        outputs=found.output_size_in_bytes,
-        aliased=found.alias_size_in_bytes,
-        temporaries=found.temp_size_in_bytes,
-        code=found.generated_code_size_in_bytes,
+        arguments=analysis.argument_size_in_bytes,
+        outputs=analysis.output_size_in_bytes,
+        aliased=analysis.alias_size_in_bytes,
+        temporaries=analysis.temp_size_in_bytes,
+        code=analysis.generated_code_size_in_bytes,
     )
 
 
@@ -209,8 +198,8 @@ def _traffic(compiled: Any) -> Traffic | None:
 
 
 def _cost_analysis(compiled: Any) -> dict[str, float]:
-    found = {} if compiled is None else compiled.cost_analysis() or {}
-    return {name: found[name] for name in ("flops", "bytes accessed") if name in found}
+    analysis = {} if compiled is None else compiled.cost_analysis() or {}
+    return {name: analysis[name] for name in ("flops", "bytes accessed") if name in analysis}
 
 
 def _roofline(topology: Topology, dtype: str, flops: float, traffic: Traffic | None) -> Roofline | None:

@@ -87,7 +87,7 @@ class Topology:
 
 
 def open_topology(name: str) -> Topology:
-    """Returns the devices that `name` means.
+    """The devices that `name` means.
 
     Args:
         name: KIND:SIZE, KIND a chip of `spikejax.hardware.chips` or "cpu", SIZE as in 16x16 (chips along each axis of
@@ -98,10 +98,10 @@ def open_topology(name: str) -> Topology:
     """
     kind, _, size = name.partition(":")
     if kind not in CHIPS and kind != "cpu":
-        raise InputError(f"--topology: expected a chip of {', '.join(CHIPS)} or cpu, as in {_EXAMPLES}, got {name!r}")
+        raise InputError(f"--topology: expected a chip of {', '.join(CHIPS)} or cpu, as in {_EXAMPLES}, found {name!r}")
     several_axes = kind in CHIPS and CHIPS[kind].platform == "tpu"
     if not re.fullmatch(r"[1-9]\d*(x[1-9]\d*){1,2}" if several_axes else r"[1-9]\d*", size):
-        raise InputError(f"--topology: expected the size after {kind}:, as in {_EXAMPLES}, got {name!r}")
+        raise InputError(f"--topology: expected the size after {kind}:, as in {_EXAMPLES}, found {name!r}")
     if kind == "cpu":
         return _cpu(name, int(size))
     return (_tpu if CHIPS[kind].platform == "tpu" else _gpu)(name, CHIPS[kind], size)
@@ -112,7 +112,7 @@ def _cpu(name: str, count: int) -> Topology:
         jax.config.update("jax_num_cpu_devices", count)
     devices = jax.devices("cpu")
     if len(devices) < count:
-        raise InputError(f"--topology: expected at most {len(devices)} CPU devices in this process, got {name!r}")
+        raise InputError(f"--topology: expected at most {len(devices)} CPU devices in this process, found {name!r}")
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return Topology(name, "cpu", devices[:count], None, memory // count)
 
@@ -138,7 +138,7 @@ def _gpu(name: str, chip: Chip, size: str) -> Topology:
         raise InputError(f"--topology: {name} needs the GPU compiler, JAX's plugin: pip install 'spikejax[plan-gpu]'")
     count = int(size)
     if count > _GPUS_OF_A_HOST and count % _GPUS_OF_A_HOST:
-        raise InputError(f"--topology: expected up to {_GPUS_OF_A_HOST} GPUs or a multiple of it, got {name!r}")
+        raise InputError(f"--topology: expected up to {_GPUS_OF_A_HOST} GPUs or a multiple of it, found {name!r}")
     hosts = max(count // _GPUS_OF_A_HOST, 1)
     try:
         devices = topologies.get_topology_desc(

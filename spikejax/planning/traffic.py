@@ -52,14 +52,14 @@ class Traffic:
 
 
 def measure_traffic(module: Module) -> Traffic:
-    """Returns what a device sends and moves in one run of the program.
+    """What a device sends and moves in one run of the program.
 
     Of branches the costliest counts. The bytes of the main memory are an estimate: every instruction outside of
     fusions reads its operands and writes its result once; of what is only sliced the slice counts.
     """
 
     @functools.cache
-    def of(computation: str) -> Traffic:
+    def traffic_of(computation: str) -> Traffic:
         return _sum(_own_traffic(module, computation), *(part for part in _parts(computation)))
 
     def _parts(computation: str) -> Iterator[Traffic]:
@@ -67,15 +67,15 @@ def measure_traffic(module: Module) -> Traffic:
             called = instruction.called
             if instruction.opcode == "while":
                 rounds = _rounds(module, instruction)
-                body = of(called["body"][0])
+                body = traffic_of(called["body"][0])
                 yield _scaled(body, rounds or 1, unknown=rounds is None)
             elif instruction.opcode == "conditional":
-                branches = [of(name) for names in called.values() for name in names]
+                branches = [traffic_of(name) for names in called.values() for name in names]
                 yield max(branches, key=lambda branch: branch.weight)
             elif instruction.opcode in ("call", "async-start"):
-                yield from (of(name) for names in called.values() for name in names)
+                yield from (traffic_of(name) for names in called.values() for name in names)
 
-    return of(module.entry)
+    return traffic_of(module.entry)
 
 
 def _own_traffic(module: Module, computation: str) -> Traffic:
@@ -83,14 +83,14 @@ def _own_traffic(module: Module, computation: str) -> Traffic:
     lines = module.computations[computation]
     shapes = {line.name: line.shapes for line in lines}
     # An asynchronous collective is shown in its start, in what runs meanwhile and in its end, under one channel.
-    found: dict[str, tuple[str, Collective]] = {}
+    collectives: dict[str, tuple[str, Collective]] = {}
     for line, scope in _with_fused(module, lines):
         kind = _collective_kind(line, scope)
         if kind:
             channel = re.search(r"channel_id=(\d+)", line.text)
-            found[channel[1] if channel else f"{scope} {line.name}"] = kind, _collective(kind, line)
+            collectives[channel[1] if channel else f"{scope} {line.name}"] = kind, _collective(kind, line)
     totals: dict[str, Collective] = {}
-    for kind, one in found.values():
+    for kind, one in collectives.values():
         totals[kind] = _add(totals[kind], one) if kind in totals else one
     return Traffic(totals, sum(_memory_bytes(module, line, shapes) for line in lines), 0)
 
@@ -189,21 +189,41 @@ def _memory_bytes(module: Module, line: Instruction, shapes: Mapping[str, tuple[
 
 
 def _fusion_bytes(inner: tuple[Instruction, ...], operands: list[int], written: int) -> float:
-    """The same of a fusion: of an operand it only slices the slices, of one it updates in place the update."""
+    """The same of a fusion: of an operand it only slices the slices, of one it updates in place the update.
+
+    A fusion is one kernel: what lies between its instructions stays in registers or a cache. So only its operands and
+    its result count, and they need not be whole. The bodies of the network's loops are such fusions: they cut one
+    layer's parameters out of those of all layers, and write one layer's activations into a buffer for all of them.
+    Counted whole, a loop of n layers would move n times as much, so both cases are taken apart here:
+
+        operand [n, ...] -> dynamic-slice [1, ...] -> ...     counts as the slice
+        operand [n, ...], part [1, ...] -> dynamic-update-slice -> result [n, ...]
+                                                              counts as the part; the result shares the operand's memory
+
+    Args:
+        inner: the instructions of the fused computation; its parameters say which operand they are.
+        operands: bytes of each operand, 0 if it does not lie in the main memory.
+        written: bytes of the result.
+    """
     shapes = {line.name: line.shapes for line in inner}
     users: dict[str, list[Instruction]] = {}
     for line in inner:
         for name in line.operands:
             users.setdefault(name, []).append(line)
     total = 0.0
+    # What is read: each operand by what uses it inside.
     for line in inner:
         if line.opcode != "parameter" or not operands[int(line.arguments)]:
             continue
         whole, using = operands[int(line.arguments)], users.get(line.name, [])
         if using and all(user.opcode in _SLICES and user.operands[0] == line.name for user in using):
+            # A fusion may cut more slices than there are parts, but reads no element from memory twice.
             total += min(whole, sum(user.shapes[0].size for user in using))
+        # Where all uses are updates in place the operand is not read: its bytes are the result's.
         elif not all(_updates(user, line.name) for user in using):
             total += whole
+    # What is written: of a result that is an updated operand the update alone. A result of several arrays may hold
+    # some that are written whole, so the saving is taken off and never more than there is.
     for line in inner:
         if line.opcode in _UPDATES:
             whole = line.shapes[0].stored

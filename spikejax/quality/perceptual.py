@@ -17,7 +17,7 @@ from spikejax.models.vgg import VGG, Name
 
 
 def load_vgg(path: str | Path, name: Name, *, layers: tuple[str, ...] = ("relu3_3",)) -> VGG:
-    """Returns a VGG with the weights of a file.
+    """A VGG with the weights of a file.
 
     Args:
         path: see `spikejax.io.weights.read_weights`.
@@ -29,12 +29,12 @@ def load_vgg(path: str | Path, name: Name, *, layers: tuple[str, ...] = ("relu3_
     """
     weights = read_weights(path)
     if weights.kind != name:
-        raise InputError(f"expected weights of {name}, got {weights.kind}: {path}")
+        raise InputError(f"expected weights of {name}, found {weights.kind}: {path}")
     return _fill(lambda: VGG(name, layers=layers, rngs=nnx.Rngs(0)), weights, path)
 
 
 def load_lpips(path: str | Path) -> LPIPS:
-    """Returns the LPIPS of a file, by AlexNet or VGG.
+    """The LPIPS of a file, by AlexNet or VGG.
 
     Raises:
         InputError: there is no such file, it is damaged, or it holds another network.
@@ -42,12 +42,12 @@ def load_lpips(path: str | Path) -> LPIPS:
     weights = read_weights(path)
     kinds = {f"lpips_{backbone}": backbone for backbone in get_args(Backbone)}
     if weights.kind not in kinds:
-        raise InputError(f"expected weights of {' or '.join(kinds)}, got {weights.kind}: {path}")
+        raise InputError(f"expected weights of {' or '.join(kinds)}, found {weights.kind}: {path}")
     return _fill(lambda: LPIPS(kinds[weights.kind], rngs=nnx.Rngs(0)), weights, path)
 
 
 def lpips_distance(network: LPIPS) -> Callable[[UInt8[np.ndarray, "h w 3"], UInt8[np.ndarray, "h w 3"]], float]:
-    """Returns LPIPS as a function of two 8-bit pictures; it is compiled once for each size of pictures."""
+    """LPIPS as a function of two 8-bit pictures; it is compiled once for each size of pictures."""
     graph, params = nnx.split(network)
 
     @jax.jit

@@ -21,7 +21,7 @@ def write_sums(folder: Path) -> None:
 
 
 def damage(folder: Path) -> str | None:
-    """Returns what is wrong with a folder that `write_sums` was called on, None if nothing is.
+    """What is wrong with a folder that `write_sums` was called on, None if nothing is.
 
     Of a folder without sums nothing is known.
     """
@@ -31,11 +31,11 @@ def damage(folder: Path) -> str | None:
         return str(error)
     if expected is None:
         return None
-    found = _sums(folder)
-    for name in sorted(expected.keys() | found.keys()):
-        if name not in found:
+    actual = _sums(folder)
+    for name in sorted(expected.keys() | actual.keys()):
+        if name not in actual:
             return f"the file {name} is missing"
-        if expected.get(name) != found[name]:
+        if expected.get(name) != actual[name]:
             return f"the file {name} is not as it was written"
     return None
 
@@ -64,7 +64,7 @@ def check_space(folder: Path, needed: int) -> None:
 
 
 def _sums(folder: Path) -> dict[str, list[int]]:
-    """Returns [bytes, CRC-32] by file, of those in subfolders: orbax's own beside them change until the very end."""
+    """[bytes, CRC-32] by file, of those in subfolders: orbax's own beside them change until the very end."""
     files = sorted(path for path in folder.glob("*/**/*") if path.is_file())
     return {str(path.relative_to(folder)): [path.stat().st_size, _checksum(path)] for path in files}
 

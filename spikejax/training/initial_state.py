@@ -16,10 +16,10 @@ from spikejax.training.trained_params import read_params
 from spikejax.training.workdir import CONFIG_FILE
 
 
-def begin(
+def initial_state(
     program: Program, checkpoints: Checkpoints, loader: Any, *, note: Callable[[str], None]
 ) -> tuple[int, TrainState]:
-    """Returns (updates done, state) that a run goes on with; `loader` is put where that is.
+    """(Updates done, state) that a run goes on with; `loader` is put where that is.
 
     Args:
         program: the run.
@@ -39,7 +39,7 @@ def begin(
         note(f"continuing from step {step} of {workdir}")
         if int(state.skipped) > settings.skip_not_finite:
             least = f"expected at least {int(state.skipped)}, the updates that the run has left out so far"
-            raise InputError(f"training.skip_not_finite: {least}, got {settings.skip_not_finite}: {workdir}")
+            raise InputError(f"training.skip_not_finite: {least}, found {settings.skip_not_finite}: {workdir}")
         return step, state
     state = program.fresh_state()
     if settings.start_from:
@@ -49,10 +49,10 @@ def begin(
 
 
 def start_from(state: TrainState, path: str | Path) -> tuple[TrainState, list[str]]:
-    """Returns `state` with the parameters of `path`, and the parts of the network that keep their fresh ones.
+    """`state` with the parameters of `path`, and the parts of the network that keep their fresh ones.
 
     Args:
-        state: fresh; every parameter that is given a new value keeps its place and dtype.
+        state: fresh; every parameter that is given a new value keeps its sharding and dtype.
         path: weights (a .safetensors file or a folder, see `spikejax.io.weights`) or another run's workdir.
 
     Raises:
@@ -83,11 +83,11 @@ def start_from(state: TrainState, path: str | Path) -> tuple[TrainState, list[st
 
 
 def parts(names: Any, *, all_names: Any) -> list[str]:
-    """Returns the shortest beginnings that `names`, and nothing else of `all_names`, have."""
+    """The shortest beginnings that `names`, and nothing else of `all_names`, have."""
     rest = [name + "." for name in all_names if name not in names]
-    found = set()
+    chosen = set()
     for name in names:
         entries = name.split(".")
         beginnings = (".".join(entries[:length]) for length in range(1, len(entries) + 1))
-        found.add(next(begin for begin in beginnings if not any(other.startswith(begin + ".") for other in rest)))
-    return sorted(found)
+        chosen.add(next(begin for begin in beginnings if not any(other.startswith(begin + ".") for other in rest)))
+    return sorted(chosen)

@@ -4,8 +4,6 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-import jax
-import numpy as np
 from ml_collections import ConfigDict
 
 from spikejax.data.batches.loader import batch_names, train_loader
@@ -29,25 +27,21 @@ class Inputs:
     statistics: dict[str, Any] | None  # of the voxels; None if the network takes no spikes
 
     def names(self, config: ConfigDict, number: int) -> list[str]:
-        """Returns sequence and frames of every clip of batch `number`, from 0, over all hosts."""
+        """Sequence and frames of every clip of batch `number`, from 0, over all hosts."""
         return batch_names(self.train_set, batch_size=config.data.batch_size, seed=config.seed, number=number)
 
-    def batch_shapes(self, config: ConfigDict) -> dict[str, jax.ShapeDtypeStruct]:
-        """Returns what a batch over all hosts is made of."""
-        data, degradation = config.data, self.train_set.degradation
-        shapes: dict[str, tuple[int, ...]] = {**degradation.shapes(data.frames, data.crop, data.crop)}
-        if self.statistics is not None:
-            side = data.crop * degradation.scale // self.train_set.size(0)[2]
-            shapes["voxels"] = (data.frames, side, side, self.statistics["bins"])
-        return {name: jax.ShapeDtypeStruct((data.batch_size, *shape), np.float32) for name, shape in shapes.items()}
+    @property
+    def spike_ratio(self) -> int | None:
+        """Size of the sharp pictures over that of the spikes; None if the network takes no spikes."""
+        return None if self.statistics is None else self.train_set.size(0)[2]
 
     def describe(self) -> str:
-        """Returns how much there is, in words."""
+        """How much there is, in words."""
         return f"{len(self.train_set)} training clips, {len(self.val_set.sequences())} validation sequences"
 
 
 def data_root(config: ConfigDict, workdir: Path) -> Path:
-    """Returns the folder of the run's data set; the embedded one goes to WORKDIR/data if `data.root` is empty.
+    """The folder of the run's data set; the embedded one goes to WORKDIR/data if `data.root` is empty.
 
     Raises:
         InputError: the source does not exist, or needs a folder that is not named.
@@ -61,7 +55,7 @@ def data_root(config: ConfigDict, workdir: Path) -> Path:
 def open_inputs(
     config: ConfigDict, root: Path, *, traits: NetworkTraits, mesh: sharding.DeviceMesh | None = None
 ) -> Inputs:
-    """Returns the data of a run, of which each host reads its part; the embedded data set is written if need be.
+    """The data of a run, of which each host reads its part; the embedded data set is written if need be.
 
     Args:
         config: see `spikejax.config.defaults`.

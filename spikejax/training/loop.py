@@ -15,7 +15,7 @@ from spikejax.models.restorer import build_restorer
 from spikejax.progress import duration
 from spikejax.training.checkpoint import Checkpoints
 from spikejax.training.checkpoint_integrity import full_disk_explained
-from spikejax.training.initial_state import begin
+from spikejax.training.initial_state import initial_state
 from spikejax.training.inputs import data_root, open_inputs
 from spikejax.training.monitoring.console import Terminal, summary
 from spikejax.training.objective import make_loss, make_metrics
@@ -74,7 +74,7 @@ def train(
     # ---- State: from the last checkpoint, or fresh, or from other weights ----
     checkpoints = Checkpoints(workdir, config, statistics=inputs.statistics)
     checkpoints.check_space(program.abstract)
-    step, state = begin(program, checkpoints, inputs.loader, note=terminal.note)
+    step, state = initial_state(program, checkpoints, inputs.loader, note=terminal.note)
 
     # ---- Updates ----
     run = Trainer(program, inputs, checkpoints, terminal, step=step, state=state, loss=loss, metrics=metrics)
@@ -96,12 +96,12 @@ def train(
         run.save()  # unless it was just done
 
         # ---- The end: validation with pictures, everything on disk, and where to find it ----
-        found = None if stop.agreed else run.validate(pictures=validation.pictures, stop=stop.requested)
+        end = None if stop.agreed else run.validate(pictures=validation.pictures, stop=stop.requested)
         run.close()
-    if found is None:
+    if end is None:
         terminal.note(f"stopped at step {run.step}; the same command continues from there")
         return Outcome(step=run.step, scores=None, stopped_by=stop.signal)
-    terminal.note(f"done: {run.step} steps; {duration(terminal.elapsed())} since the start; {summary(found.scores)}")
+    terminal.note(f"done: {run.step} steps; {duration(terminal.elapsed())} since the start; {summary(end.scores)}")
     terminal.note(f"pictures:    {run.writer.picture_folder}")
     terminal.note(f"checkpoints: {checkpoints.folder}")
-    return Outcome(step=run.step, scores=found.scores, stopped_by=None)
+    return Outcome(step=run.step, scores=end.scores, stopped_by=None)

@@ -52,7 +52,7 @@ def make_optimizer(
 ) -> optax.GradientTransformation:
     """Clipping by the global norm, then Adam or AdamW for each part of the network.
 
-    What is frozen, for now or for good, counts nothing to the norm; its moments and their bias correction begin when
+    What is frozen, for now or for good, adds nothing to the norm; its moments and their bias correction begin when
     it begins to be trained.
 
     Args:

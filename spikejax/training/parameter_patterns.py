@@ -10,7 +10,7 @@ from spikejax.io.weights import parameter_name
 
 
 def matching(params: Any, pattern: str, *, key: str) -> Any:
-    """Returns a tree of bools: which parameters a pattern of the configuration means.
+    """A tree of bools: which parameters a pattern of the configuration means.
 
     Args:
         params: tree of parameters or their shapes.

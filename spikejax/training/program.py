@@ -33,7 +33,7 @@ class Program:
     abstract: step.TrainState  # shapes, dtypes and places of all that changes
 
     def fresh_state(self) -> step.TrainState:
-        """Returns the state that a run begins with, made where it belongs."""
+        """The state that a run begins with, made where it belongs."""
         return step.create_state(self.network, self.optimizer, self.abstract, zeros=self.zeros)
 
     def train_step(self) -> Callable[..., Any]:
@@ -52,14 +52,14 @@ class Program:
         return step.make_train_step(update, self.abstract)
 
     def forward(self) -> Callable[..., jax.Array]:
-        """Returns the compiled forward pass, see `make_forward`."""
+        """The compiled forward pass, see `make_forward`."""
         return step.make_forward(self.network, self.mesh)
 
 
 def describe_program(
     config: ConfigDict, *, build: step.Build = build_restorer, devices: Sequence[jax.Device] | None = None
 ) -> Program:
-    """Returns what `config` computes.
+    """What `config` computes.
 
     Args:
         config: see `spikejax.config.defaults`.

@@ -26,7 +26,7 @@ class StopRequest:
         self._before: dict[signal.Signals, Any] = {}
 
     def requested(self) -> bool:
-        """Returns whether to stop here; with many hosts, all of them ask at the same points of the program."""
+        """Whether to stop here; with many hosts, all of them ask at the same points of the program."""
         if not self.agreed and jax.process_count() == 1:
             self.agreed = self.signal is not None
         elif not self.agreed:

@@ -14,6 +14,7 @@ import optax
 from einops import rearrange
 from flax import nnx
 from jaxtyping import Array, Float
+from ml_collections import ConfigDict
 
 from spikejax.distributed import sharding
 from spikejax.distributed.sharding import DeviceMesh
@@ -23,7 +24,7 @@ from spikejax.quality.losses import Loss, evaluate_terms
 
 # (the `model` part of the configuration as a dict, *, rngs) -> network, as spikejax.models.restorer.build_restorer
 Build = Callable[..., nnx.Module]
-# blur, sharp [b,t,h,w,3] in [0,1] (see spikejax.data.datasets.degradation for other tasks than deblurring); voxels
+# input, sharp [b,t,h,w,3] in [0,1] (see spikejax.data.datasets.degradation for other tasks than deblurring); voxels
 # [b,t,h',w',k] if the network takes spikes
 Batch = Mapping[str, Array]
 
@@ -61,8 +62,30 @@ class NetworkDescription:
         return sum(leaf.size for leaf in jax.tree.leaves(self.shapes))
 
 
+def batch_shapes(
+    data: ConfigDict, traits: NetworkTraits, *, spike_ratio: int | None = None
+) -> dict[str, jax.ShapeDtypeStruct]:
+    """What a batch over all hosts is made of.
+
+    Args:
+        data: the `data` section of the configuration.
+        traits: of the network that it is for.
+        spike_ratio: size of the sharp pictures over that of the spikes; None = spikes are as large as the input.
+    """
+    frames, side = data.frames, data.crop
+    restored, restored_side = 1 if traits.interpolates else frames, side * traits.upscale
+    shapes = {
+        "input": (frames, side, side, traits.input_channels),
+        "sharp": (restored, restored_side, restored_side, traits.picture_channels),
+    }
+    if traits.spike_bins is not None:
+        spike_side = side if spike_ratio is None else restored_side // spike_ratio
+        shapes["voxels"] = (frames, spike_side, spike_side, traits.spike_bins)
+    return {name: jax.ShapeDtypeStruct((data.batch_size, *shape), jnp.float32) for name, shape in shapes.items()}
+
+
 def describe_network(build: Callable[[], nnx.Module]) -> NetworkDescription:
-    """Returns the network that `build` makes, without making it: nothing is computed or allocated."""
+    """The network that `build` makes, without making it: nothing is computed or allocated."""
     model: Any = nnx.eval_shape(build)
     graph, state = nnx.split(model)
     axes = jax.tree.map(lambda param: param.axes, state, is_leaf=lambda node: isinstance(node, nnx.Variable))
@@ -78,7 +101,7 @@ def describe_network(build: Callable[[], nnx.Module]) -> NetworkDescription:
 def abstract_state(
     network: NetworkDescription, optimizer: optax.GradientTransformation, mesh: DeviceMesh, *, average: bool = False
 ) -> TrainState:
-    """Returns the state as ShapeDtypeStructs that carry their shardings: what to create, or to restore, where.
+    """The state as ShapeDtypeStructs that carry their shardings: what to create, or to restore, where.
 
     The optimizer's moments and the average lie where their parameters lie; counters are on every device.
     """
@@ -107,7 +130,7 @@ def abstract_state(
 def create_state(
     network: NetworkDescription, optimizer: optax.GradientTransformation, abstract: TrainState, *, zeros: Any
 ) -> TrainState:
-    """Returns a fresh state, made by one compiled program where it belongs: no device ever holds all of it.
+    """A fresh state, made by one compiled program where it belongs: no device ever holds all of it.
 
     Args:
         network: the network.
@@ -251,21 +274,21 @@ def make_train_step(
 def make_forward(
     network: NetworkDescription, mesh: DeviceMesh
 ) -> Callable[[Any, Array, Array | None], Float[Array, "b t h w 3"]]:
-    """Returns the compiled deterministic forward pass: (params, blur, voxels or None) -> restored clips.
+    """The compiled deterministic forward pass: (params, input, voxels or None) -> restored clips.
 
     One program is kept per shape of clips. Rows are split over `space` whether it divides them or not; what comes back
     is split along the batch alone, so that whoever has a part of a clip has all of it.
     """
 
-    def forward(params: Any, blur: Array, voxels: Array | None) -> Array:
-        blur, voxels = jax.lax.with_sharding_constraint((blur, voxels), sharding.batch_sharding(mesh))
-        return nnx.merge(network.graph, params)(blur, voxels, key=None)
+    def forward(params: Any, clips: Array, voxels: Array | None) -> Array:
+        clips, voxels = jax.lax.with_sharding_constraint((clips, voxels), sharding.batch_sharding(mesh))
+        return nnx.merge(network.graph, params)(clips, voxels, key=None)
 
     return jax.jit(forward, out_shardings=sharding.clip_sharding(mesh))
 
 
-def _placed(leaf: Any, place: jax.sharding.Sharding) -> jax.ShapeDtypeStruct:
-    return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place)
+def _placed(leaf: Any, sharding: jax.sharding.Sharding) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
 
 
 def _shardings_of(abstract: TrainState) -> TrainState:

@@ -17,7 +17,7 @@ from spikejax.training.monitoring.profiling import Profiler
 from spikejax.training.monitoring.tensorboard import RunWriter
 from spikejax.training.monitoring.timing import TimeSplit, Utilisation
 from spikejax.training.program import Program
-from spikejax.training.step import TrainState
+from spikejax.training.step import TrainState, batch_shapes
 from spikejax.training.validation import BatchRestorer, Validation, validate
 
 
@@ -61,8 +61,8 @@ class Trainer:
         self.writer.overview(step, self._config, program.abstract.params)
         self._profiler = Profiler(workdir / "profile", at=training.profile_at, updates=training.profile_updates)
         self._times = TimeSplit()
-        batch_shapes = inputs.batch_shapes(self._config)
-        self._utilisation = Utilisation(self._forward, program.abstract.params, batch_shapes, self._mesh.devices)
+        shapes = batch_shapes(self._config.data, program.network.traits, spike_ratio=inputs.spike_ratio)
+        self._utilisation = Utilisation(self._forward, program.abstract.params, shapes, self._mesh.devices)
         self._pending = PendingMetrics()
 
     def update(self) -> None:
@@ -80,8 +80,8 @@ class Trainer:
         if not self._terminal.pace.started:
             jax.block_until_ready(metrics)
             self._terminal.pace.start(self.step)
-            # The clocks of all that follow begin here.
-            self._terminal.note(f"compiled, and did the first step, in {duration(self._times.take()['computing'])}")
+            compiling = self._times.pop_means()["computing"]  # the clocks of all that follow begin here
+            self._terminal.note(f"compiled, and did the first step, in {duration(compiling)}")
 
     def check_finite(self) -> None:
         """Waits for the devices; raises FloatingPointError if more updates were not finite than allowed."""
@@ -99,7 +99,7 @@ class Trainer:
         means = self._pending.pop_means()
         self._terminal.update(self.step, means["loss"], loss_terms(means))
         self.writer.scalars(self.step, "training", means | {"learning_rate": float(self._schedule(self.step - 1))})
-        spent = self._times.take()
+        spent = self._times.pop_means()
         if spent:  # else there was the first update alone, whose time is that of compiling
             self.writer.scalars(self.step, "seconds_an_update", spent)
             rate = 1 / sum(spent.values())
@@ -129,16 +129,16 @@ class Trainer:
         return validation
 
     def close(self) -> None:
-        """Returns when everything is on disk but the logs, which `writer.close` ends."""
+        """Waits until everything is on disk but the logs, which `writer.close` ends."""
         self._profiler.close()
         self._checkpoints.close()
 
     def _measure(self, pictures: int, stop: Callable[[], bool]) -> Validation | None:
         parts = sharding.batch_parts(self._mesh)
 
-        def restore(blur: np.ndarray, voxels: np.ndarray | None) -> Mapping[int, np.ndarray]:
-            clips = sharding.put_batch((blur, voxels), self._mesh, parts)
-            return sharding.own_clips(self._forward(self.state.best_params, *clips))
+        def restore(clips: np.ndarray, voxels: np.ndarray | None) -> Mapping[int, np.ndarray]:
+            batch = sharding.put_batch((clips, voxels), self._mesh, parts)
+            return sharding.own_clips(self._forward(self.state.best_params, *batch))
 
         val_set, settings = self._inputs.val_set, self._config.validation
         frames = val_set.restored_frames(settings.frames)

@@ -41,8 +41,8 @@ def test_a_part_of_the_weights_is_enough(vgg_file: Path) -> None:
 def test_files_that_do_not_fit(tmp_path: Path, vgg_file: Path) -> None:
     """Catches weights of another network that are taken, and parameters that stay random without a word."""
     for load, told in (
-        (lambda: load_vgg(vgg_file, "vgg19"), "expected weights of vgg19, got vgg16: "),
-        (lambda: load_lpips(vgg_file), "expected weights of lpips_alex or lpips_vgg, got vgg16: "),
+        (lambda: load_vgg(vgg_file, "vgg19"), "expected weights of vgg19, found vgg16: "),
+        (lambda: load_lpips(vgg_file), "expected weights of lpips_alex or lpips_vgg, found vgg16: "),
         (lambda: load_vgg(vgg_file, "vgg16"), "expected weights of vgg16, found 6 missing: "),
         (lambda: load_vgg(tmp_path / "nothing.safetensors", "vgg16"), "found nothing"),
     ):

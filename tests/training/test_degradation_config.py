@@ -24,7 +24,7 @@ from spikejax.quality.losses import as_loss, charbonnier_term
 from spikejax.training.degradation_config import degradation_of
 from spikejax.training.inputs import open_inputs
 from spikejax.training.loop import Outcome, train
-from spikejax.training.step import Update, abstract_state, describe_network, make_train_step
+from spikejax.training.step import Update, abstract_state, batch_shapes, describe_network, make_train_step
 from tests.stand_ins import Layer
 
 # TensorFlow's import warns about Python's and its own deprecations.
@@ -153,7 +153,7 @@ def test_published_networks_fit_their_data(root: Path, name: str) -> None:
     """Catches a recipe whose batches its own network does not take, or that restores clips of another shape."""
     config = small_config(name, root)
     inputs = open_inputs(config, root, traits=traits_in(config.model))
-    shapes = inputs.batch_shapes(config)
+    shapes = batch_shapes(config.data, traits_in(config.model))
     assert {key: array.shape for key, array in next(inputs.loader).items()} == {
         key: shape.shape for key, shape in shapes.items()
     }

@@ -78,10 +78,10 @@ def test_wrong_weights_stop(config: ConfigDict, vgg_file: str) -> None:
         make_loss(config.loss, note=print)
     config.loss.perceptual_network = "vgg16"
     config.loss.perceptual_weights_file = vgg_file
-    with pytest.raises(InputError, match="expected weights of vgg16, got vgg19"):
+    with pytest.raises(InputError, match="expected weights of vgg16, found vgg19"):
         make_loss(config.loss, note=print)
     config.validation.lpips_weights_file = vgg_file
-    with pytest.raises(InputError, match="expected weights of lpips_alex or lpips_vgg, got vgg19"):
+    with pytest.raises(InputError, match="expected weights of lpips_alex or lpips_vgg, found vgg19"):
         make_metrics(config.validation, note=print)
 
 

@@ -21,10 +21,10 @@ class Profiler:
             jax.profiler.start_trace(str(self._folder))
             self._running = True
 
-    def after_update(self, step: int, figures: Any) -> None:
+    def after_update(self, step: int, metrics: Any) -> None:
         """To be called with the number of the update that was started, from 1, and what it returns."""
         if self._running and step >= self._at + self._updates - 1:
-            jax.block_until_ready(figures)
+            jax.block_until_ready(metrics)
             self.close()
 
     def close(self) -> None:

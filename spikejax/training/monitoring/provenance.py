@@ -11,12 +11,12 @@ _PACKAGES = ("spikejax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "
 
 
 def versions() -> dict[str, str]:
-    """Returns what a run was made with: Python, packages, devices, and the revision of this source, if git knows it."""
+    """What a run was made with: Python, packages, devices, and the revision of this source, if git knows it."""
     device = jax.devices()[0]
-    found = {"python": platform.python_version(), "devices": f"{jax.device_count()} {device.device_kind}"}
+    versions = {"python": platform.python_version(), "devices": f"{jax.device_count()} {device.device_kind}"}
     for package in _PACKAGES:
         try:
-            found[package] = importlib.metadata.version(package)
+            versions[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
             continue
     try:
@@ -27,5 +27,5 @@ def versions() -> dict[str, str]:
             check=False,
         )
     except OSError:  # no git here
-        return found
-    return found | ({"git": revision.stdout.strip()} if revision.returncode == 0 else {})
+        return versions
+    return versions | ({"git": revision.stdout.strip()} if revision.returncode == 0 else {})

@@ -75,6 +75,6 @@ class RunWriter:
                 write_picture(temporary, picture)
 
     def close(self) -> None:
-        """Returns when everything is on disk."""
+        """Waits until everything is on disk."""
         self._writer.flush()
         self._writer.close()

@@ -12,7 +12,7 @@ from spikejax.hardware.flops import BACKWARD_AND_FORWARD, count_flops
 
 
 class TimeSplit:
-    """How the time between two looks was spent."""
+    """How the time since the last look was spent."""
 
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -31,8 +31,8 @@ class TimeSplit:
         """Counts an update."""
         self._updates += 1
 
-    def take(self) -> dict[str, float]:
-        """Returns seconds an update by part, if there was one, and begins anew; what is left over is "computing".
+    def pop_means(self) -> dict[str, float]:
+        """Seconds an update by part, if there was one, and begins anew; what is left over is "computing".
 
         Updates run in the background: time that the host waits for data while the devices compute counts as waiting.
         """
@@ -60,7 +60,7 @@ class Utilisation:
         """Counts, if there is a use for it.
 
         Args:
-            forward: (params, blur, voxels or None) -> restored clips.
+            forward: (params, input, voxels or None) -> restored clips.
             params: or their shapes.
             batch: shapes of a batch, over all devices.
             devices: all of them.
@@ -73,7 +73,7 @@ class Utilisation:
             self._least_seconds = flops / (chip.bfloat16_flops * len(devices))
 
     def __call__(self, spent: Mapping[str, float]) -> dict[str, float]:
-        """Returns {"model_flop_utilisation": 0 to 1}, or nothing, for what `TimeSplit.take` returns."""
+        """{"model_flop_utilisation": 0 to 1}, or nothing, for what `TimeSplit.pop_means` returns."""
         if self._least_seconds is None:
             return {}
         return {"model_flop_utilisation": self._least_seconds / (spent["computing"] + spent["data"])}

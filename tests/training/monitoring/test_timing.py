@@ -22,12 +22,12 @@ def test_time_is_split_into_all_of_it() -> None:
         now[0] += 3.0
     for _ in range(2):
         times.count()
-    assert times.take() == {"data": 0.5, "saving": 1.5, "validation": 0.0, "computing": 3.0}
+    assert times.pop_means() == {"data": 0.5, "saving": 1.5, "validation": 0.0, "computing": 3.0}
     for _ in range(4):
         times.count()
     now[0] += 4.0
-    assert times.take()["computing"] == 1.0
-    assert times.take() == {}
+    assert times.pop_means()["computing"] == 1.0
+    assert times.pop_means() == {}
 
 
 def test_utilisation(monkeypatch: pytest.MonkeyPatch) -> None:
