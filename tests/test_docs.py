@@ -310,6 +310,21 @@ def test_addresses(page: Path) -> None:
     assert {address.rstrip(".,;") for address in named} <= ADDRESSES
 
 
+def test_modules_cite_sections_that_are_there() -> None:
+    """Catches a module that sends its reader to a page or a section that is not there, or out of the repository."""
+    cited = 0
+    for package in ("spikejax", "convert", "configs", "scripts"):
+        for path in (ROOT / package).rglob("*.py"):
+            text = path.read_text(encoding="utf-8")
+            assert "spec/" not in text, path
+            for page, sections in re.findall(r"docs/(\w+\.md)(?:, sections? ([\d., and]+))?", text):
+                headings = re.findall(r"^#+ (\d[\d.]*)", (DOCS / page).read_text(encoding="utf-8"), flags=re.MULTILINE)
+                wanted = re.findall(r"\d+(?:\.\d+)?", sections)
+                assert set(wanted) <= {heading.rstrip(".") for heading in headings}, f"{path}: {page} {sections}"
+                cited += 1
+    assert cited > 9
+
+
 def test_the_index_names_every_page() -> None:
     """Catches a page that nobody finds."""
     index = (DOCS / "README.md").read_text(encoding="utf-8")

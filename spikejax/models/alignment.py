@@ -1,4 +1,4 @@
-"""Parallel warping: flow-guided deformable alignment of the neighbouring frames (spec/VRT section 7).
+"""Parallel warping: flow-guided deformable alignment of the neighbouring frames (docs/vrt.md, section 7).
 
 Backward alignment brings frames t+1 .. t+K to t, forward alignment t-1 .. t-K. No target depends on another, so all
 targets of both directions are one batch.

@@ -1,4 +1,4 @@
-"""Window attention: self-attention and mutual attention within windows of a clip (spec/VRT section 6).
+"""Window attention: self-attention and mutual attention within windows of a clip (docs/vrt.md, section 6).
 
 A window is (frames, rows, columns) of tokens, in this order; `windows` arrays are [w, n, c], w counting the windows
 of all clips. Logits, softmax and positions are float32 at least.

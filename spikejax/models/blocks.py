@@ -1,4 +1,4 @@
-"""TMSA blocks and groups of them: temporal mutual self attention, then a gated MLP (spec/VRT sections 5 and 6)."""
+"""TMSA blocks and groups of them: temporal mutual self attention, then a gated MLP (docs/vrt.md, sections 5 and 6)."""
 
 from typing import Literal
 

@@ -1,4 +1,4 @@
-"""The flows between the frames of a clip, by any network that estimates the flow of a pair (spec/VRT section 3).
+"""The flows between the frames of a clip, by any network that estimates the flow of a pair (docs/vrt.md, section 3).
 
 Flow vectors are (dx, dy) in pixels. Names: `backward[k-1][:, t]` brings frame t+k to t, `forward[k-1][:, t]` brings
 frame t to t+k. All pairs of neighbouring frames, in both directions, are one batch.

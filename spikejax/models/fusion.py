@@ -1,4 +1,4 @@
-"""The spike branch: encoder, attention over time, and how its features enter VRT (spec/spike).
+"""The spike branch: encoder, attention over time, and how its features enter VRT (docs/spike.md, section 1).
 
 Stages 1-4 of VRT meet the scales of the encoder from full size to 1/8; stages 5-7 meet them again on the way back, 1/4,
 1/2 and full size. Each stage has a temporal attention and a fusion block of its own.

@@ -1,4 +1,4 @@
-"""From features to pictures: restoration at the same size, super-resolution, interpolation (spec/VRT section 2)."""
+"""From features to pictures: restoration at the same size, super-resolution, interpolation (docs/vrt.md, section 2)."""
 
 import math
 

@@ -1,6 +1,6 @@
 """SpikeEncoder3D: features of the spike voxels at the scales of VRT.
 
-Bins are channels, frames are the depth axis (spec/spike).
+Bins are channels, frames are the depth axis (docs/spike.md, section 1.2).
 """
 
 import jax

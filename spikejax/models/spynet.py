@@ -1,4 +1,4 @@
-"""Optical flow by SpyNet (spec/VRT section 3; Ranjan and Black, 2017).
+"""Optical flow by SpyNet (docs/vrt.md, section 3; Ranjan and Black, 2017).
 
 Flow vectors are (dx, dy) in pixels. `flow(reference, supporting)` warps the supporting picture onto the reference.
 """

@@ -1,4 +1,4 @@
-"""The stages of VRT: 1-7 change the resolution, attend and align; the last one attends alone (spec/VRT section 5)."""
+"""The stages of VRT (docs/vrt.md, section 5): 1-7 change resolution, attend and align; the last one attends alone."""
 
 from collections.abc import Callable
 

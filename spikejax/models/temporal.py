@@ -1,4 +1,4 @@
-"""Attention over time at every pixel: of the spike features, and of VRT's features to them (spec/spike).
+"""Attention over time at every pixel: of the spikes' features, and of VRT's to them (docs/spike.md, sections 1.3, 1.4).
 
 A clip has as many sequences as pixels, each of a few frames. They are worked on in parts, so that a full frame needs no
 more memory than a tile.

@@ -1,4 +1,4 @@
-"""VRT, the Video Restoration Transformer (Liang et al., 2022), for every published task.
+"""VRT, the Video Restoration Transformer (Liang et al., 2022; docs/vrt.md), for every published task.
 
 Clips are [b, t, h, w, c] in [0, 1], h and w multiples of 8 with h / 8 and w / 8 at least a window (the restorer pads).
 Stages 1-7 are a U-Net over the scales 1, 1/2, 1/4, 1/8, 1/4, 1/2, 1. Flows and the picture that is added back come
