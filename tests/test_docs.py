@@ -28,7 +28,7 @@ from spikejax.io.frame_source import write_picture
 from spikejax.io.weights import Weights, write_weights
 from spikejax.models.restorer import build_restorer
 from spikejax.training.step import describe_network
-from tests.test_restore import BINS, FRAMES, HEIGHT, STATISTICS, STEPS, WIDTH, save_random_network, tiny_config
+from tests.inference.small_input import BINS, FRAMES, HEIGHT, STATISTICS, STEPS, WIDTH, save_random_network, tiny_config
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"

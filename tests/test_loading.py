@@ -11,12 +11,13 @@ import pytest
 from flax import nnx
 
 import spikejax
+from spikejax.config.files import save_config
 from spikejax.errors import InputError
 from spikejax.inference.tiling import Extent
 from spikejax.io.weights import Weights, write_weights
 from spikejax.models.restorer import build_restorer
 from spikejax.training.step import describe_network
-from tests.test_restore import BINS, STATISTICS, tiny_config
+from tests.inference.small_input import BINS, STATISTICS, save_random_network, tiny_config
 
 
 @pytest.fixture(scope="module")
@@ -70,6 +71,15 @@ def test_code_in_a_file_of_weights_is_not_run(weights: Weights, tmp_path: Path) 
         spikejax.load(tmp_path / "a.safetensors")
     with pytest.raises(InputError, match="RuntimeError: ran"):
         spikejax.load(tmp_path / "a.safetensors", trust_code=True)
+
+
+@pytest.mark.slow
+def test_a_checkpoint_of_another_network(tmp_path: Path) -> None:
+    """Catches parameters of one network poured into another."""
+    save_random_network(tmp_path / "work", tiny_config())
+    save_config(tiny_config(heads=1, bins=BINS + 1), tmp_path / "work" / "config.json")
+    with pytest.raises(InputError, match="expected a checkpoint of this network, found "):
+        spikejax.load(tmp_path / "work")
 
 
 @pytest.mark.parametrize("name", ["nothing", "nothing.safetensors"])

@@ -8,77 +8,44 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
-from ml_collections import ConfigDict
 from skimage import data
 
 from spikejax import restore
 from spikejax.cli import run
-from spikejax.config import defaults
-from spikejax.config.files import save_config
-from spikejax.data.datasets.voxel_statistics import SpikeStatistics
 from spikejax.data.spikes.stream_files import write_dat
 from spikejax.errors import InputError
 from spikejax.inference.compiled_network import ClipShape, CompiledNetwork
-from spikejax.inference.tiling import Extent
-from spikejax.inference.video_restorer import VideoRestorer
+from spikejax.inference.tile_search import peak_host_bytes
 from spikejax.io.frame_source import open_frames, write_picture
 from spikejax.io.video_writer import write_video
 from spikejax.io.weights import Weights, write_weights
 from spikejax.models.lpips import LPIPS
-from spikejax.models.restorer import build_restorer
-from spikejax.models.traits import NetworkTraits
 from spikejax.quality import metrics
 from spikejax.quality.perceptual import load_lpips, lpips_distance
-from spikejax.training.checkpoint import Checkpoints
-from spikejax.training.step import NetworkDescription, describe_network
+from tests.inference.conftest import inputs as inputs
+from tests.inference.small_input import (
+    BINS,
+    FRAMES,
+    HEIGHT,
+    STATISTICS,
+    STEPS,
+    TILES,
+    WIDTH,
+    Brighten,
+    read,
+    restorer_of,
+    save_random_network,
+    tiny_config,
+)
 from tests.models.parameters import build_random
-
-FRAMES, HEIGHT, WIDTH, STEPS, BINS = 7, 36, 52, 8, 4
-STATISTICS = {"bins": BINS, "mean": 0.5, "std": 0.25}
-TILES = ["--tile", "4,24,32", "--overlap", "1,8,8"]
-
-
-class Brighten(nnx.Module):
-    """Stands in for a network: doubles the brightness, so that tiling must not show."""
-
-    def __init__(self, spike_bins: int | None) -> None:
-        self.spike_bins = spike_bins
-        self.factor = nnx.Param(jnp.float32(2))
-
-    def __call__(self, clip: jax.Array, voxels: jax.Array | None, *, key: jax.Array | None = None) -> jax.Array:
-        """Has the signature of `Restorer`."""
-        assert key is None
-        assert (voxels is None) == (self.spike_bins is None)
-        return self.factor[...] * clip
-
-
-@pytest.fixture
-def inputs(tmp_path: Path) -> Path:
-    """A folder with blur, sharp, spike and sharp.mp4; the blurred frames have half the brightness."""
-    for index in range(FRAMES):
-        sharp = data.astronaut()[index : index + HEIGHT, :WIDTH] // 2 * 2
-        for name, frame in (("sharp", sharp), ("blur", sharp // 2)):
-            (tmp_path / name).mkdir(exist_ok=True)
-            write_picture(tmp_path / name / f"{index:06d}.png", frame)
-        write_dat(tmp_path / "spike" / f"{index:06d}.dat", np.ones((STEPS, HEIGHT, WIDTH), np.uint8))
-    return tmp_path
 
 
 def use(monkeypatch: pytest.MonkeyPatch, model: Brighten) -> None:
     """Puts a stand-in in the place of every trained network."""
-    statistics = SpikeStatistics(BINS, STATISTICS["mean"], STATISTICS["std"], windows=1)
-    restorer = VideoRestorer(
-        model,
-        NetworkTraits(spike_bins=model.spike_bins),
-        statistics=statistics,
-        tile=Extent(4, 24, 32),
-        overlap=Extent(1, 8, 8),
-        name="work",
-    )
+    restorer = restorer_of(model)
     monkeypatch.setattr(restore, "_load", lambda options: restorer)
 
 
@@ -86,11 +53,6 @@ def arguments(inputs: Path, *more: str, spikes: bool = True) -> list[str]:
     """A command line that restores `inputs` to the folder out."""
     paths = {"workdir": "work", "input": "blur", "output": "out"} | ({"spikes": "spike"} if spikes else {})
     return [word for name, path in paths.items() for word in (f"--{name}", str(inputs / path))] + [*TILES, *more]
-
-
-def read(path: Path) -> np.ndarray:
-    """All frames of a folder or a video."""
-    return np.stack(list(open_frames(path)))
 
 
 @pytest.mark.parametrize("spikes", [True, False])
@@ -102,20 +64,21 @@ def test_a_folder_is_restored(inputs: Path, monkeypatch: pytest.MonkeyPatch, spi
     np.testing.assert_array_equal(read(inputs / "out"), read(inputs / "sharp"))
 
 
-def test_figures(inputs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """Catches figures that are missing, of the wrong frames, or no JSON (an infinite PSNR is none)."""
+def test_metrics_of_a_run(inputs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Catches metrics that are missing, of the wrong frames, or no JSON (an infinite PSNR is none)."""
     use(monkeypatch, Brighten(BINS))
+    peak_before = peak_host_bytes()
     restore.main(arguments(inputs, "--sharp", str(inputs / "sharp")))
     text = (inputs / "out" / "metrics.json").read_text()
-    figures = json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+    content = json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
     pairs = zip(read(inputs / "blur"), read(inputs / "sharp"), strict=True)
-    assert figures["psnr_blur"] == pytest.approx(np.mean([metrics.psnr(*pair) for pair in pairs]))
-    assert figures["psnr_recon"] is None
-    assert figures["ssim_recon"] == pytest.approx(1)
-    assert figures["frames"] == FRAMES
-    assert figures["tile"] == {"frames": 4, "height": 24, "width": 32}
-    assert figures["seconds_per_frame"] > 0
-    assert figures["peak_host_bytes"] > 100e6
+    assert content["psnr_blur"] == pytest.approx(np.mean([metrics.psnr(*pair) for pair in pairs]))
+    assert content["psnr_recon"] is None
+    assert content["ssim_recon"] == pytest.approx(1)
+    assert content["frames"] == FRAMES
+    assert content["tile"] == {"frames": 4, "height": 24, "width": 32}
+    assert content["seconds_per_frame"] > 0
+    assert peak_before <= content["peak_host_bytes"] <= peak_host_bytes()
     assert "PSNR" in capsys.readouterr().out
 
 
@@ -129,13 +92,13 @@ def test_lpips(inputs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
     weights = inputs / "alex.safetensors"
     write_weights(weights, Weights("lpips_alex", None, jax.tree.map(np.asarray, nnx.to_pure_dict(nnx.state(network)))))
     restore.main(arguments(inputs, "--sharp", str(inputs / "sharp"), "--lpips", str(weights), spikes=False))
-    figures = json.loads((inputs / "out" / "metrics.json").read_text())
+    content = json.loads((inputs / "out" / "metrics.json").read_text())
     distance = lpips_distance(load_lpips(weights))
     expected = [distance(*pair) for pair in zip(read(inputs / "blur"), read(inputs / "sharp"), strict=True)]
-    assert [frame["lpips_blur"] for frame in figures["per_frame"]] == expected
-    assert figures["lpips_blur"] == pytest.approx(np.mean(expected))
-    assert figures["lpips_recon"] == pytest.approx(0, abs=1e-7)
-    assert figures["lpips_weights"] == str(weights)
+    assert [frame["lpips_blur"] for frame in content["per_frame"]] == expected
+    assert content["lpips_blur"] == pytest.approx(np.mean(expected))
+    assert content["lpips_recon"] == pytest.approx(0, abs=1e-7)
+    assert content["lpips_weights"] == str(weights)
     assert f"LPIPS {np.mean(expected):.4f} before, 0.0000 after" in capsys.readouterr().out
 
 
@@ -241,26 +204,12 @@ def test_a_stopped_run_goes_on(
     assert not (inputs / "out").exists()
     restore.main(arguments(inputs, *sharp, "--resume"))
     np.testing.assert_array_equal(read(inputs / "out"), read(inputs / "sharp"))
-    figures = json.loads((inputs / "out" / "metrics.json").read_text())
-    assert (figures["frames"], figures["resumed_at"], len(figures["per_frame"])) == (FRAMES, 4, FRAMES)
+    content = json.loads((inputs / "out" / "metrics.json").read_text())
+    assert (content["frames"], content["resumed_at"], len(content["per_frame"])) == (FRAMES, 4, FRAMES)
     assert open_frames(inputs / "out.mkv").count == FRAMES
     assert not (inputs / ".out.partial").exists()
     restore.main(arguments(inputs, *sharp, "--resume"))
     assert "complete already" in capsys.readouterr().out
-
-
-def test_a_tile_that_was_chosen_stays(inputs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Catches frames that are cut up in two ways because there is less memory when a run goes on."""
-    use(monkeypatch, Brighten(BINS))
-    with monkeypatch.context() as stopping:
-        stopping.setattr("spikejax.inference.resumable_output.write_picture", StopAfter(3, KeyboardInterrupt()))
-        with pytest.raises(KeyboardInterrupt):
-            restore.main(arguments(inputs, "--tile", "auto"))
-    monkeypatch.setattr("spikejax.inference.tile_search.available_host_bytes", lambda: 1)
-    restore.main(arguments(inputs, "--tile", "auto", "--resume"))
-    np.testing.assert_array_equal(read(inputs / "out"), read(inputs / "sharp"))
-    tile = json.loads((inputs / "out" / "metrics.json").read_text())["tile"]
-    assert tile == {"frames": 4, "height": HEIGHT, "width": WIDTH}
 
 
 def test_a_damaged_middle(inputs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -279,10 +228,10 @@ def test_a_damaged_middle(inputs: Path, monkeypatch: pytest.MonkeyPatch, capsys:
     assert ended.value.code == 3
     said = capsys.readouterr().err
     assert "spikejax: damaged input: restored what decodes of" in said
-    figures = json.loads((inputs / "out.metrics.json").read_text())
-    assert figures["damage"] in said
+    content = json.loads((inputs / "out.metrics.json").read_text())
+    assert content["damage"] in said
     times = [time for _, time in open_frames(out).read()]
-    assert len(times) == figures["frames"] > 10
+    assert len(times) == content["frames"] > 10
     assert times[-1] == Fraction(29, 25)
 
 
@@ -299,19 +248,6 @@ def test_a_tile_larger_than_the_device(inputs: Path, monkeypatch: pytest.MonkeyP
     use(monkeypatch, TooLarge(None))
     with pytest.raises(InputError, match=r"\(--tile auto finds one\): RESOURCE_EXHAUSTED: .* 9 bytes\.$"):
         restore.main(arguments(inputs, spikes=False))
-
-
-def test_frames_of_sixteen_bits_stay_so(inputs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Catches a depth that is lost on the way through the network or into the files."""
-    use(monkeypatch, Brighten(None))
-    frames = np.random.default_rng(0).integers(0, 30000, (4, HEIGHT, WIDTH, 3), dtype=np.uint16)
-    for number, frame in enumerate(frames):
-        write_picture(inputs / f"deep{number}.png", frame)
-    words = ["--network", "w", "--input", str(inputs / "deep*.png"), "--output", str(inputs / "out"), *TILES]
-    restore.main(words)
-    restored = np.stack(list(open_frames(inputs / "out", own_depth=True)))
-    assert restored.dtype == np.uint16
-    np.testing.assert_allclose(restored.astype(int), 2 * frames.astype(int), atol=1)
 
 
 def _resize_a_frame(inputs: Path) -> None:
@@ -407,57 +343,12 @@ def test_spikes_as_the_network_needs(inputs: Path, monkeypatch: pytest.MonkeyPat
         restore.main(arguments(inputs, spikes=False))
 
 
-@pytest.mark.parametrize(
-    "more",
-    [
-        ["--tile", "4,24"],
-        ["--overlap", "1,24,8"],
-        ["--spike-size", "a,b"],
-        ["--memory", "2G"],
-        ["--tile", "auto", "--memory", "2"],
-    ],
-)
-def test_options_that_make_no_sense(inputs: Path, more: list[str]) -> None:
-    """Catches a tile of two numbers, an overlap with which tiling never ends, and a limit that nothing keeps."""
-    with pytest.raises(SystemExit) as ended:
-        restore.main(arguments(inputs, *more))
-    assert ended.value.code == 2
-
-
 @pytest.mark.parametrize("tile", ["1,24,32", "4,8,32"])
 def test_a_tile_smaller_than_the_network_takes(inputs: Path, monkeypatch: pytest.MonkeyPatch, tile: str) -> None:
     """Catches a failure inside the network that speaks of clips instead of the option."""
     use(monkeypatch, Brighten(BINS))
     with pytest.raises(InputError, match=f"--tile of at least 2,16,16, found {tile}"):
         restore.main(arguments(inputs, "--tile", tile, "--overlap", "0,0,0"))
-
-
-def tiny_config(**spike: Any) -> ConfigDict:
-    """The smallest real network; `spike` changes its branch."""
-    config = defaults.get_config()
-    config.model.vrt.update(
-        dims=(4,) * 8,
-        depths=(2,) * 7 + (1,),
-        heads=(2,) * 8,
-        independent=(),
-        window=(2, 2, 2),
-        deformable_groups=2,
-        mutual_ratio=0.5,
-    )
-    config.model.spike.update({"bins": BINS, "channels": (4,) * 4, "heads": 2} | spike)
-    return config
-
-
-def save_random_network(workdir: Path, config: ConfigDict) -> tuple[NetworkDescription, Any]:
-    """Writes a checkpoint of random parameters; making them by NumPy compiles nothing."""
-    network = describe_network(lambda: build_restorer(config.model, rngs=nnx.Rngs(0)))
-    rng = np.random.default_rng(0)
-    params = jax.tree.map(lambda leaf: jnp.asarray(0.1 * rng.standard_normal(leaf.shape), leaf.dtype), network.shapes)
-    checkpoints = Checkpoints(workdir, config, statistics=STATISTICS)
-    checkpoints.save_best(1, params, {"psnr_recon": 1.0})
-    checkpoints.wait()
-    checkpoints.close()
-    return network, params
 
 
 @pytest.mark.slow
@@ -473,34 +364,6 @@ def test_a_trained_network(inputs: Path) -> None:
     )
     (answer,) = in_memory.restore([(read(inputs / "blur"), counts)])
     np.testing.assert_array_equal(read(inputs / "out"), metrics.to_uint8(answer))
-
-
-@pytest.mark.slow
-def test_a_checkpoint_of_another_network(inputs: Path) -> None:
-    """Catches parameters of one network poured into another."""
-    save_random_network(inputs / "work", tiny_config())
-    save_config(tiny_config(heads=1, bins=BINS + 1), inputs / "work" / "config.json")
-    with pytest.raises(InputError, match="expected a checkpoint of this network, found "):
-        restore.main(arguments(inputs))
-    assert not (inputs / "out").exists()
-
-
-def test_no_network(inputs: Path) -> None:
-    """Catches a traceback for a misspelt --workdir."""
-    with pytest.raises(InputError, match="work"):
-        restore.main(arguments(inputs))
-
-
-def test_help_is_quick_and_needs_no_tensorflow() -> None:
-    """Catches an import at the top that makes every mistake on the command line take seconds to show."""
-    program = (
-        "import sys; from spikejax import restore\n"
-        "try: restore.main(['--help'])\n"
-        "except SystemExit: pass\n"
-        "heavy = {'tensorflow', 'clu', 'jax', 'flax'} & set(sys.modules)\n"
-        "assert not heavy, heavy"
-    )
-    subprocess.run([sys.executable, "-c", program], check=True, capture_output=True)
 
 
 @pytest.mark.slow

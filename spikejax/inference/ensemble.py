@@ -52,5 +52,5 @@ ENSEMBLES = {
 def choose_variants(ensemble: str) -> tuple[Variant, ...]:
     """The copies of an ensemble: "none" (1), "flips" (4) or "turns" (8, quarter turns as well)."""
     if ensemble not in ENSEMBLES:
-        raise InputError(f"expected an ensemble ({', '.join(ENSEMBLES)}), got {ensemble!r}")
+        raise InputError(f"expected an ensemble ({', '.join(ENSEMBLES)}), found {ensemble!r}")
     return ENSEMBLES[ensemble]

@@ -1,9 +1,16 @@
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 
 from spikejax.errors import InputError
-from spikejax.inference.tile_search import available_bytes, available_host_bytes, largest_tile, used_host_bytes
+from spikejax.inference.tile_search import (
+    available_bytes,
+    available_host_bytes,
+    largest_tile,
+    peak_host_bytes,
+    used_host_bytes,
+)
 from spikejax.inference.tiling import Extent, tile_starts
 
 FRAME, OVERLAP, START = (720, 1280), Extent(2, 20, 20), Extent(12, 256, 256)
@@ -98,3 +105,13 @@ def test_a_limit_on_memory() -> None:
     free = available_bytes(Device(), limit=used + 10**7, sharing=2, held=10**6)
     assert 10**6 < free < 10**7 // 2
     assert available_bytes(Device(), limit=used // 2) == 0
+
+
+def test_the_peak_of_the_hosts_memory() -> None:
+    """Catches a peak in another unit, one of other programs, and one that falls when memory is given back."""
+    before, size = peak_host_bytes(), 64 * 2**20
+    block = np.ones(before - used_host_bytes() + size, np.uint8)  # as much as there ever was, and the size beside it
+    during = peak_host_bytes()
+    assert 0.75 * size < during - before < 2 * size
+    del block
+    assert peak_host_bytes() == during

@@ -1,0 +1,54 @@
+"""The command line of restoring."""
+
+from typing import Any
+
+import pytest
+
+from spikejax.inference.restore_arguments import parse
+from spikejax.inference.restore_options import AutoTile, RestoreOptions
+from spikejax.inference.tiling import Extent
+
+PATHS = ["--network", "n", "--input", "in", "--output", "out"]
+
+
+@pytest.mark.parametrize(
+    ("words", "changes"),
+    [
+        ([], {}),
+        (["--tile", "40", "128", "128"], {"tile": Extent(40, 128, 128)}),
+        (["--tile", "40,0,0", "--overlap", "2,20,20"], {"tile": Extent(40, 0, 0), "overlap": Extent(2, 20, 20)}),
+        (["--tile", "auto", "--memory", "6G"], {"tile": AutoTile(), "memory": 6 * 2**30}),
+        (["--tile", "12,auto"], {"tile": AutoTile(12)}),
+        (["--tile", "12", "auto"], {"tile": AutoTile(12)}),
+        (["--spike-size", "250x400"], {"spike_size": (250, 400)}),
+        (["--metrics", "psnr", "ssim"], {"metrics": ("psnr", "ssim")}),
+        (["--sigma", "12.5", "--rate", "4", "--space", "2"], {"sigma": 12.5, "rate": 4, "space": 2}),
+    ],
+)  # fmt: skip
+def test_options(words: list[str], changes: dict[str, Any]) -> None:
+    """Catches an option that does not arrive, or that changes another one."""
+    options, hosts = parse([*PATHS, *words, "--num-processes", "1"])
+    assert options == RestoreOptions("n", "in", "out", **changes)
+    assert hosts.num_processes == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--tile", "4,24"], "--tile: expected FRAMES,HEIGHT,WIDTH"),
+        (["--tile", "auto,12"], "--tile: expected FRAMES,HEIGHT,WIDTH"),
+        (["--overlap", "1,24,8", "--tile", "4,24,32"], "expected an --overlap smaller than --tile 4,24,32"),
+        (["--spike-size", "a,b"], "--spike-size: expected HEIGHTxWIDTH"),
+        (["--memory", "2G"], "expected --tile auto with --memory"),
+        (["--tile", "auto", "--memory", "2"], "--memory: expected a number of MiB or GiB"),
+        (["--lpips", "a"], "expected --sharp"),
+        (["--devices", "2", "--space", "2"], "not allowed with"),
+        (["--codec", "gif"], "--codec: expected one of"),
+    ],
+)
+def test_options_that_make_no_sense(words: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Catches a tile of two numbers, an overlap with which tiling never ends, and a limit that nothing keeps."""
+    with pytest.raises(SystemExit) as ended:
+        parse([*PATHS, *words])
+    assert ended.value.code == 2
+    assert message in capsys.readouterr().err
