@@ -11,8 +11,6 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
-import spikejax
-
 _PACKAGE = Path(__file__).parent
 
 
@@ -49,4 +47,4 @@ def _import_folder(name: str, folder: Path) -> None:
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     spec.loader.exec_module(module)
-    setattr(spikejax, name.rpartition(".")[2], module)
+    setattr(sys.modules[__package__], name.rpartition(".")[2], module)
