@@ -29,11 +29,14 @@ class Key:
         rule: the values it may have.
         meaning: what it is.
         unit: of the value, "" where it has none.
+        harmless: whether it may change between a run and its continuation, since it changes the run's numbers by no
+            more than rounding.
     """
 
     rule: Rule
     meaning: str
     unit: str = ""
+    harmless: bool = False
 
 
 _FRAMES_ROWS_COLUMNS = ("frames", "rows", "columns")
@@ -121,7 +124,9 @@ KEYS: dict[str, Key] = {
     "data.frames": Key(Whole(2), "frames of a training clip that the network takes"),
     "data.crop": Key(Whole(16), "side of the square training crops of the network's input", "pixels"),
     "data.batch_size": Key(Whole(1), "clips per update, over all devices"),
-    "data.workers": Key(Whole(0), "background threads that make batches; 0: each batch when it is asked for"),
+    "data.workers": Key(
+        Whole(0), "background threads that make batches; 0: each batch when it is asked for", harmless=True
+    ),
     "data.flips": Key(Flag(), "random mirroring, left-right and up-down"),
     "data.rotate": Key(Flag(), "random quarter turns"),
     "data.reverse_time": Key(Flag(), "also play clips backwards; leave off, spikes have a direction in time"),
@@ -171,8 +176,10 @@ KEYS: dict[str, Key] = {
     ),
     # ---- Training ----
     "training.steps": Key(Whole(1), "length of the run", "updates"),
-    "training.log_every": Key(Whole(1), "between two lines on the terminal, and two points of the curves", "updates"),
-    "training.checkpoint_every": Key(Whole(1), "between two saves of `last`", "updates"),
+    "training.log_every": Key(
+        Whole(1), "between two lines on the terminal, and two points of the curves", "updates", harmless=True
+    ),
+    "training.checkpoint_every": Key(Whole(1), "between two saves of `last`", "updates", harmless=True),
     "training.start_at_zero": Key(Pattern(), f"parameters that begin as 0; {_PATTERN}"),
     "training.start_from": Key(
         PathName(), "weights (.safetensors or folder) or workdir to begin with; what it lacks is fresh; empty: all is"
@@ -185,10 +192,12 @@ KEYS: dict[str, Key] = {
     "training.skip_not_finite": Key(
         Whole(0), "updates with a loss or gradient that is not finite to leave out before stopping", "updates"
     ),
-    "training.profile_at": Key(Whole(0), "update before which the profiler starts; 0: never"),
-    "training.profile_updates": Key(Whole(1), "how many updates it records", "updates"),
+    "training.profile_at": Key(Whole(0), "update before which the profiler starts; 0: never", harmless=True),
+    "training.profile_updates": Key(Whole(1), "how many updates it records", "updates", harmless=True),
     # ---- Validation ----
-    "validation.every": Key(Whole(1), "between two validations; there is one after the last update too", "updates"),
+    "validation.every": Key(
+        Whole(1), "between two validations; there is one after the last update too", "updates", harmless=True
+    ),
     "validation.frames": Key(
         Whole(2), "that the network sees at once; a longer sequence is cut into such clips", "frames"
     ),
@@ -199,33 +208,46 @@ KEYS: dict[str, Key] = {
         Number(0, 255), "standard deviation of the noise (`data.degradation` noise)", "of 255"
     ),
     "validation.pictures": Key(
-        Whole(0), "sequences of which the middle frame is written as blur, restored and sharp side by side"
+        Whole(0),
+        "sequences of which the middle frame is written as blur, restored and sharp side by side",
+        harmless=True,
     ),
     "validation.metrics": Key(
         Several(OneOf(("psnr", "psnr_y", "ssim", "ssim_y", "lpips"), code=True), shortest=1),
         "what is measured; by `psnr` the best checkpoint is chosen",
+        harmless=True,
     ),
     "validation.lpips_weights_file": Key(
         PathName(), "converted weights of LPIPS, by AlexNet or VGG; empty: it is not measured"
     ),
     "validation.pictures_every": Key(
-        Whole(1), "between two validations that write pictures: those whose update it divides, and the last", "updates"
+        Whole(1),
+        "between two validations that write pictures: those whose update it divides, and the last",
+        "updates",
+        harmless=True,
     ),
     # ---- Devices ----
-    "mesh.data": Key(Whole(1, also=(-1,)), "devices that split the batch; -1: all that the other axes leave"),
-    "mesh.fsdp": Key(
-        Whole(1, also=(-1,)), "devices that split the batch, and the parameters and optimizer state as well"
+    "mesh.data": Key(
+        Whole(1, also=(-1,)), "devices that split the batch; -1: all that the other axes leave", harmless=True
     ),
-    "mesh.space": Key(Whole(1, also=(-1,)), "devices that split the rows of the pictures"),
-    "mesh.layout": Key(OneOf(("standard",), code=True), "which axes there are and what they split"),
-    "mesh.extra": Key(Several(AxisSize()), "devices along further axes of such a layout"),
+    "mesh.fsdp": Key(
+        Whole(1, also=(-1,)),
+        "devices that split the batch, and the parameters and optimizer state as well",
+        harmless=True,
+    ),
+    "mesh.space": Key(Whole(1, also=(-1,)), "devices that split the rows of the pictures", harmless=True),
+    "mesh.layout": Key(OneOf(("standard",), code=True), "which axes there are and what they split", harmless=True),
+    "mesh.extra": Key(Several(AxisSize()), "devices along further axes of such a layout", harmless=True),
     # ---- What `python -m spikejax.restore` does unless told otherwise ----
     "restore.tile": Key(
         Several((Whole(2, also=(0,)), *(Whole(16, also=(0,)),) * 2), _FRAMES_ROWS_COLUMNS),
         "what the network sees at once; 0: all there are",
         "frames, pixels",
+        harmless=True,
     ),
-    "restore.overlap": Key(Several(Whole(0), _FRAMES_ROWS_COLUMNS), "what neighbouring tiles share", "frames, pixels"),
+    "restore.overlap": Key(
+        Several(Whole(0), _FRAMES_ROWS_COLUMNS), "what neighbouring tiles share", "frames, pixels", harmless=True
+    ),
 }
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from ml_collections import ConfigDict
 
 from spikejax.config.files import differences, read_saved_config
+from spikejax.config.keys import KEYS
 from spikejax.errors import InputError
 
 CONFIG_FILE = "config.json"
@@ -22,18 +23,6 @@ CHECKPOINTS = "checkpoints"
 BEST_BY = "psnr"
 LAST, BEST = "last", f"best_{BEST_BY}"
 NOT_FINITE = "not_finite"
-# What may change between a run and its continuation without changing its numbers, by more than rounding at least.
-_HARMLESS = (
-    "mesh.",
-    "data.workers",
-    "restore.",
-    "validation.every",
-    "validation.metrics",
-    "validation.pictures",
-    "training.log_every",
-    "training.checkpoint_every",
-    "training.profile_",
-)
 
 
 def check_writable(workdir: Path) -> None:
@@ -49,8 +38,8 @@ def check_writable(workdir: Path) -> None:
 def check_workdir(workdir: str | Path, config: ConfigDict, *, allow_changes: bool = False) -> list[str]:
     """How `config` differs from that of the run whose checkpoints a workdir holds.
 
-    What cannot change the run's numbers does not count: the mesh, the number of
-    workers, how often is logged, saved and validated, and what is measured then.
+    What cannot change the run's numbers does not count, see `harmless` in `spikejax.config.keys`: the mesh, the number
+    of workers, how often is logged, saved and validated, and what is measured then.
 
     Args:
         workdir: the run's folder.
@@ -65,7 +54,7 @@ def check_workdir(workdir: str | Path, config: ConfigDict, *, allow_changes: boo
     changed = [
         change
         for change in differences(read_saved_config(Path(workdir) / CONFIG_FILE, trust_code=True), config)
-        if not change.startswith(_HARMLESS)
+        if not KEYS[change.partition(":")[0]].harmless
     ]
     if changed and not allow_changes:
         raise InputError(

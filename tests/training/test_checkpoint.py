@@ -184,7 +184,7 @@ def test_a_run_that_came_to_nothing_binds_nobody(tmp_path: Path, config: ConfigD
 
 def test_inference_from_nothing(tmp_path: Path, config: ConfigDict, build: Build) -> None:
     """Catches a traceback, or random weights, for a folder that is no workdir or has no checkpoint yet."""
-    with pytest.raises(InputError, match="found no file .*config.json"):
+    with pytest.raises(InputError, match="found no file: .*config.json"):
         load_for_inference(tmp_path, build=build)
     Checkpoints(tmp_path, config, statistics=None).close()
     with pytest.raises(InputError, match="expected a checkpoint in .*best_psnr or .*last, found none"):
