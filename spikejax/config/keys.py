@@ -16,7 +16,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from spikejax.config.relations import RELATIONS
-from spikejax.config.rules import AxisSize, Flag, Number, OneOf, PathName, Pattern, Rule, Several, Whole
+from spikejax.config.rules import LARGEST_WHOLE, AxisSize, Flag, Number, OneOf, PathName, Pattern, Rule, Several, Whole
 from spikejax.errors import InputError
 from spikejax.extensions import is_code
 
@@ -39,6 +39,7 @@ class Key:
     harmless: bool = False
 
 
+_LONGEST_SHOWN = 100  # characters of a value in a message
 _FRAMES_ROWS_COLUMNS = ("frames", "rows", "columns")
 _PATTERN = "regular expression, searched for in the dotted names of the parameters; empty: none"
 
@@ -79,7 +80,7 @@ KEYS: dict[str, Key] = {
     ),
     "model.vrt.deformable_groups": Key(Whole(1), "groups of offsets of the deformable convolutions"),
     "model.vrt.mutual_ratio": Key(Number(0, 1), "part of the blocks of stages 1 to 7 that have mutual attention"),
-    "model.vrt.mlp_ratio": Key(Number(0.25), "hidden channels of the gated MLP / channels"),
+    "model.vrt.mlp_ratio": Key(Number(0.25, 16), "hidden channels of the gated MLP / channels"),
     "model.vrt.drop_path": Key(
         Number(0, 1, below=True), "stochastic depth: highest probability of leaving out a block, that of the last one"
     ),
@@ -89,7 +90,7 @@ KEYS: dict[str, Key] = {
         OneOf(("cross_attention", "concat", "none"), code=True),
         "how spikes enter: `cross_attention` after a stage, `concat` before its attention; `none`: VRT alone",
     ),
-    "model.spike.bins": Key(Whole(1), "time bins of a frame's voxels"),
+    "model.spike.bins": Key(Whole(1, 4096), "time bins of a frame's voxels"),
     "model.spike.channels": Key(
         Several(Whole(1), shortest=4), "channels of the spike features, for each of `model.spike.fused_stages`"
     ),
@@ -136,10 +137,10 @@ KEYS: dict[str, Key] = {
     "data.scenes.train_sequences": Key(Whole(1), "training sequences of the embedded data set"),
     "data.scenes.val_sequences": Key(Whole(1), "validation sequences, made of other photographs"),
     "data.scenes.frames": Key(Whole(2), "frames of each sequence"),
-    "data.scenes.height": Key(Whole(16), "of its pictures", "pixels"),
-    "data.scenes.width": Key(Whole(16), "of its pictures", "pixels"),
+    "data.scenes.height": Key(Whole(16, 4096), "of its pictures", "pixels"),
+    "data.scenes.width": Key(Whole(16, 4096), "of its pictures", "pixels"),
     "data.scenes.max_motion": Key(
-        Number(0, above=True), "how far a point may move within one exposure of the embedded data set", "pixels"
+        Number(0, 1000, above=True), "how far a point may move within one exposure of the embedded data set", "pixels"
     ),
     # ---- The optimizer ----
     "optimizer.kind": Key(OneOf(("adamw", "adam")), "`adam` is without weight decay"),
@@ -307,7 +308,13 @@ def relation_errors(config: ConfigDict, values: Mapping[str, Any], *, section: s
 
 def unexpected(key: str, expected: str, value: Any) -> str:
     """The line that says what was expected of a key and what was found."""
-    return f"{key}: expected {expected}, found {' '.join(repr(value).split())}"
+    shown = " ".join(repr(value).split())
+    if len(shown) > _LONGEST_SHOWN:
+        shown = f"{shown[:_LONGEST_SHOWN]}..."
+    rule = KEYS[key].rule
+    if isinstance(rule, Whole) and expected == rule.expected and type(value) is int and value > LARGEST_WHOLE:
+        expected = f"{expected} to {LARGEST_WHOLE}" if rule.high == LARGEST_WHOLE else expected
+    return f"{key}: expected {expected}, found {shown}"
 
 
 def complain(errors: Iterator[str]) -> None:

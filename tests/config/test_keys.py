@@ -104,7 +104,8 @@ def test_every_key_refuses_what_it_cannot_be(key: str) -> None:
         with pytest.raises(InputError) as caught:
             check_config(config, paths=False)
         message = str(caught.value)
-        assert message.startswith(f"{key}: expected {KEYS[key].rule.expected}, found "), value
+        assert message.startswith(f"{key}: expected {KEYS[key].rule.expected}"), value
+        assert ", found " in message
         assert "\n" not in message
 
 
@@ -142,6 +143,20 @@ def test_all_wrong_values_are_told_at_once() -> None:
         "data.flips: expected True or False, found 2",
         "training.log_every: expected a whole number from 1, found 0",
     )
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (2**31, "training.steps: expected a whole number from 1 to 2147483647, found 2147483648"),
+        ("9" * 5000, f"training.steps: expected a whole number from 1, found '{'9' * 99}..."),
+    ],
+)
+def test_values_that_are_too_large(value: Any, message: str) -> None:
+    """Catches a message that does not say why a number is refused, or that fills the screen."""
+    with pytest.raises(InputError) as caught:
+        check_config(changed(defaults.get_config(), {"training.steps": value}), paths=False)
+    assert str(caught.value) == message
 
 
 def test_a_configuration_with_other_keys() -> None:
