@@ -14,10 +14,10 @@ from spikejax import report
 from spikejax.errors import InputError
 from spikejax.io.frame_source import write_picture
 from spikejax.quality import metrics
-from spikejax.reports.gather import choose_frames, place_side
+from spikejax.reports.gather import close_up_side
 
 FRAMES, SIZE = 6, 160
-PLACE = place_side(SIZE, SIZE)
+PLACE = close_up_side(SIZE, SIZE)
 CHROMIUM = shutil.which("chromium")
 # Where, in frame 3, the "restored" picture is perfect, and where, in frame 1, it is worse than before.
 BEST, WORST = (3, 0, 0), (1, 64, 64)
@@ -121,15 +121,6 @@ def test_without_sharp_frames(restored: Path) -> None:
     assert len(page.all("input")) == 2
     assert page.all("svg") == []
     assert "changed most" in page.text
-
-
-def test_the_frames_worth_showing() -> None:
-    """Catches a report that never shows where restoring failed."""
-    scores = [{"psnr_blur": 20.0, "psnr_recon": 20.0 + gain} for gain in (1, 2, -3, 2, 9, 1, 1, 1)]
-    assert {2, 4} <= set(choose_frames(8, scores, 4))
-    assert choose_frames(8, scores, 1) == [4]
-    assert choose_frames(100, [], 3) == [0, 50, 99] or choose_frames(100, [], 3) == [0, 49, 99]
-    assert choose_frames(1, [], 4) == [0]
 
 
 def test_nothing_to_report_on(tmp_path: Path) -> None:

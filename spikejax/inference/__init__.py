@@ -1,1 +1,1 @@
-"""Restoring videos of any size and length with a network: tiles, streaming, figures."""
+"""Restoring videos of any size and length with a network: tiles, streams of frames, output that can be resumed."""

@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from typing import Any, Generic, TypeVar
 
 _T = TypeVar("_T")
-# How often a thread that waits for room looks whether it is still wanted.
-_PATIENCE_SECONDS = 0.2
+# How often a thread that waits for room checks whether it is still needed.
+_POLL_SECONDS = 0.2
 
 
 class _End:
@@ -42,7 +42,7 @@ class ReadAhead(Generic[_T]):
         thread = threading.Thread(target=self._run, name="read ahead", daemon=True)
         thread.start()
         try:
-            yield self._take()
+            yield self._items_read()
         finally:
             self._stopped.set()
             thread.join()
@@ -67,11 +67,11 @@ class ReadAhead(Generic[_T]):
     def _offer(self, item: Any) -> None:
         while not self._stopped.is_set():
             try:
-                return self._ready.put(item, timeout=_PATIENCE_SECONDS)
+                return self._ready.put(item, timeout=_POLL_SECONDS)
             except queue.Full:
                 continue
 
-    def _take(self) -> Iterator[_T]:
+    def _items_read(self) -> Iterator[_T]:
         while True:
             started = time.perf_counter()
             item = self._ready.get()

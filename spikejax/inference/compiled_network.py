@@ -73,9 +73,9 @@ def use_devices(count: int | None = None, *, space: bool = False) -> Devices:
     available, hosts = jax.devices(), jax.process_count()
     count = len(available) if count is None else count
     if not 1 <= count <= len(available):
-        raise InputError(f"expected 1 to {len(available)} devices, which is what JAX finds here, got {count}")
+        raise InputError(f"expected 1 to {len(available)} devices, which is what JAX finds here, found {count}")
     if count % hosts:
-        raise InputError(f"expected a multiple of {hosts} devices, as many on each of the {hosts} hosts, got {count}")
+        raise InputError(f"expected a multiple of {hosts} devices, as many on each of the {hosts} hosts, found {count}")
     by_host = [[device for device in available if device.process_index == host] for host in range(hosts)]
     devices = [device for own in by_host for device in own[: count // hosts]]
     return Devices(sharding.tile_mesh(devices, split_rows=space), space)

@@ -1,4 +1,4 @@
-"""Test-time ensemble: the mean of what the network says about a clip and about its mirrored and turned copies.
+"""Test-time ensemble: the mean of the network's answers to a clip and to its mirrored and turned copies.
 
 References:
     Timofte et al., Seven ways to improve example-based single image super resolution, 2016 (self-ensemble).

@@ -69,11 +69,11 @@ def check_sharp(restorer: VideoRestorer, job: RestoreJob) -> None:
     count = restored_count(restorer, job.frames, job.settings, exact=True)
     scale = restorer.traits.upscale
     expected = f"{count} frames of {job.frames.height * scale}x{job.frames.width * scale}"
-    found = f"{job.sharp.count} frames of {job.sharp.height}x{job.sharp.width}"
-    if found != expected:
+    given = f"{job.sharp.count} frames of {job.sharp.height}x{job.sharp.width}"
+    if given != expected:
         raise InputError(
             f"expected sharp frames like the restored ones ({expected}, height x width), "
-            f"found {found}: {job.sharp.path}"
+            f"found {given}: {job.sharp.path}"
         )
     black = np.zeros((job.sharp.height, job.sharp.width, 3), np.uint8)
     metrics.measure(black, black, job.measures)  # raises where pictures are too small; LPIPS is compiled from now on

@@ -18,10 +18,10 @@ from spikejax.inference.tiling import Extent
 
 # Left for what is not asked for: the allocator's gaps, other programs' growth.
 _SHARE = 0.9
-_MOST_TILES_A_SIDE = 64
-_MOST_ASPECT = 3
+_TILES_A_SIDE_LIMIT = 64
+_ASPECT_LIMIT = 3
 # A better tile saves seconds; another compilation of a large network costs a minute.
-_MOST_COMPILATIONS = 4
+_COMPILATION_LIMIT = 4
 
 
 def peak_host_bytes() -> int:
@@ -134,7 +134,7 @@ def largest_tile(
             untried = [grid for grid in untried if grid.pixels < following.pixels]
         likely = (grid for grid in untried if _estimate(measured, grid.pixels) <= available)
         following = next(likely, None if best is not None else grids[-1])
-        if best is not None and len(measured) >= _MOST_COMPILATIONS:
+        if best is not None and len(measured) >= _COMPILATION_LIMIT:
             following = None
     assert best is not None
     return best.tile
@@ -150,7 +150,7 @@ def _grids(frame: tuple[int, int], frames: int, overlap: Extent, multiple: int, 
         _Grid(Extent(frames, height, width), down * across)
         for height, down in rows.items()
         for width, across in columns.items()
-        if max(height, width) <= _MOST_ASPECT * min(height, width) or (height, width) == frame
+        if max(height, width) <= _ASPECT_LIMIT * min(height, width) or (height, width) == frame
     ]
     smaller = math.inf
     for grid in sorted(grids, key=lambda grid: (grid.count, grid.pixels)):
@@ -163,7 +163,7 @@ def _grids(frame: tuple[int, int], frames: int, overlap: Extent, multiple: int, 
 def _sides(length: int, overlap: int, multiple: int, min_side: int) -> Iterator[tuple[int, int]]:
     """The side of tiles that cover an axis, and their number, as dictionary items: the fewest for a side come last."""
     smallest = max(min_side, overlap + 1)
-    for count in range(_MOST_TILES_A_SIDE, 0, -1):
+    for count in range(_TILES_A_SIDE_LIMIT, 0, -1):
         side = -(-(length + (count - 1) * overlap) // count)
         side = min(length, -(-side // multiple) * multiple)
         if side >= smallest or side == length:

@@ -47,7 +47,7 @@ class Extent:
         return all(side < limit for side, limit in zip(self.shape, other.shape, strict=True))
 
     def or_all(self, whole: Extent) -> Extent:
-        """The extent, with that of `whole` in the place of every 0."""
+        """The extent, with that of `whole` instead of every 0."""
         return Extent(*(side or all_ for side, all_ in zip(self.shape, whole.shape, strict=True)))
 
     def scaled(self, factor: int) -> Extent:
@@ -55,7 +55,7 @@ class Extent:
         return Extent(self.frames, self.height * factor, self.width * factor)
 
 
-# In the place of 0 where a frame's size is not known.
+# Stands for 0 where a frame's size is not known.
 UNLIMITED = Extent(sys.maxsize, sys.maxsize, sys.maxsize)
 
 
@@ -85,7 +85,7 @@ def default_overlap(traits: NetworkTraits) -> Extent:
 
 @dataclass(frozen=True)
 class Tile:
-    """A tile's place in the frame and its weights [height, width, 1]."""
+    """A part of the frame that the network sees at once, and the weights [height, width, 1] of its pixels."""
 
     box: Box
     weights: Float32[np.ndarray, "h w 1"]

@@ -106,10 +106,11 @@ class VoxelSource:
             steps = _equal_window(path, frames.count, height, width)
             starts = (frame * steps for frame in range(frames.count))
             spikes = [FrameSpikes(path, (start, start + steps), height, width) for start in starts]
-        fewest, most = (choose(window.steps for window in spikes) for choose in (min, max))
+        steps_of_windows = [window.steps for window in spikes]
+        fewest = min(steps_of_windows)
         if fewest < bins:
             self.notes.append(f"{fewest} spike frames a window fill at most {fewest} of the {bins} time bins")
-        self._dtype = np.uint8 if most <= 255 else np.uint16
+        self._dtype = np.uint8 if max(steps_of_windows) <= 255 else np.uint16
         return [partial(window.counts, bins) for window in spikes]
 
 

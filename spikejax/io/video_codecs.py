@@ -27,7 +27,7 @@ class Codec:
         formats: the usual pixel format for 8 and for more bits; most of them halve the resolution of colour.
         odd_formats: the same for frames of an odd height or width, which cannot be halved; empty if there are none.
         quality: the constant rate factor (0 is best) if nobody asks for another, None for a codec without one.
-        options: what else the encoder is told, by FFmpeg's names.
+        options: other settings of the encoder, by FFmpeg's names.
         containers: suffixes of the files that hold it.
     """
 

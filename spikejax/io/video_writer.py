@@ -160,7 +160,7 @@ class _Sound:
             return
         for packet in self._source.demux(*self._source.streams.audio):
             time = Fraction(packet.dts or 0) * packet.time_base - self._start if packet.dts is not None else Fraction(0)
-            for ready in self._tracks[packet.stream.index].take(packet, self._start):
+            for ready in self._tracks[packet.stream.index].packets(packet, self._start):
                 yield time, ready
 
     def advance(self, until: Fraction | None) -> None:
@@ -189,7 +189,7 @@ class _CopiedTrack:
     def __init__(self, stream: Any, target: Any) -> None:
         self._stream = target.add_stream_from_template(stream)
 
-    def take(self, packet: Any, start: Fraction) -> Iterator[Any]:
+    def packets(self, packet: Any, start: Fraction) -> Iterator[Any]:
         if packet.dts is None:  # the mark of the end
             return
         shift = round(start / packet.time_base)
@@ -209,7 +209,7 @@ class _EncodedTrack:
         self._stream = target.add_stream("aac", rate=rate, layout=layout)
         self._resample = av.AudioResampler(format="fltp", layout=layout, rate=rate)
 
-    def take(self, packet: Any, start: Fraction) -> Iterator[Any]:
+    def packets(self, packet: Any, start: Fraction) -> Iterator[Any]:
         try:
             decoded = packet.decode()
         except av.error.InvalidDataError:

@@ -1,4 +1,4 @@
-"""Figures over time as inline SVG."""
+"""Metrics over time as inline SVG."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from html import escape
 
 _WIDTH, _HEIGHT = 720, 260
 _LEFT, _RIGHT, _TOP, _BOTTOM = 52, 12, 14, 40
-_MOST_POINTS = 2000
+_POINT_LIMIT = 2000
 
 
 def line_chart(series: Sequence[tuple[str, str, Sequence[float | None]]], *, unit: str, title: str) -> str:
@@ -33,7 +33,9 @@ def line_chart(series: Sequence[tuple[str, str, Sequence[float | None]]], *, uni
     def y(value: float) -> float:
         return _TOP + (high - value) / ((high - low) or 1) * (_HEIGHT - _TOP - _BOTTOM)
 
-    parts = [f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{escape(_describe(title, series, unit))}">']
+    parts = [
+        f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{escape(_spoken_title(title, series, unit))}">'
+    ]
     for tick in ticks:
         parts.append(
             f'<line class="grid" x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{y(tick):.1f}" y2="{y(tick):.1f}"/>'
@@ -43,7 +45,7 @@ def line_chart(series: Sequence[tuple[str, str, Sequence[float | None]]], *, uni
         parts.append(f'<text x="{x(number):.1f}" y="{_HEIGHT - 20}" text-anchor="middle">{number}</text>')
     parts.append(f'<text x="{_LEFT + (_WIDTH - _LEFT) / 2}" y="{_HEIGHT - 4}" text-anchor="middle">frame</text>')
     for _, style, line in series:
-        step = max(1, len(line) // _MOST_POINTS)
+        step = max(1, len(line) // _POINT_LIMIT)
         for run in _runs([(number, line[number]) for number in range(0, len(line), step)]):
             points = " ".join(f"{x(number):.1f},{y(value):.1f}" for number, value in run)
             parts.append(f'<polyline class="{style}" points="{points}"/>')
@@ -72,7 +74,7 @@ def _ticks(low: float, high: float) -> list[float]:
     return [round(number * step, 10) for number in range(first, math.ceil(high / step) + 1)]
 
 
-def _describe(title: str, series: Sequence[tuple[str, str, Sequence[float | None]]], unit: str) -> str:
+def _spoken_title(title: str, series: Sequence[tuple[str, str, Sequence[float | None]]], unit: str) -> str:
     parts = []
     for label, _, line in series:
         known = [value for value in line if value is not None]

@@ -1,4 +1,4 @@
-"""What a report shows: some frames before and after, and the places where most was gained and least."""
+"""What a report shows: some frames before and after restoring, and the parts that gained most and least."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from spikejax.io.pixel_depth import to_uint8
 Picture = UInt8[np.ndarray, "h w 3"]
 
 
-def place_side(height: int, width: int) -> int:
-    """The side of the square places of a frame that are looked at closely, in pixels: a quarter of it, or 96."""
+def close_up_side(height: int, width: int) -> int:
+    """The side of the square parts of a frame that are shown closely, in pixels: a quarter of the frame, or 96."""
     return min(96, max(16, min(height, width) // 4))
 
 
 @dataclass(frozen=True)
 class CloseUp:
-    """A part of a frame, looked at closely.
+    """A part of a frame, shown closely.
 
     Attributes:
         frame: number of the restored frame.
@@ -42,7 +42,7 @@ class CloseUp:
 
 
 @dataclass(frozen=True)
-class Shown:
+class ShownFrame:
     """A frame before and after restoring, both of the restored size.
 
     Attributes:
@@ -58,21 +58,23 @@ class Shown:
     sharp: Picture | None
 
 
-def choose_frames(count: int, per_frame: list[Mapping[str, Any]], most: int) -> list[int]:
-    """Up to `most` frames worth showing: those of the largest and the smallest gain, the rest evenly spread."""
+def choose_frames(count: int, per_frame: list[Mapping[str, Any]], limit: int) -> list[int]:
+    """Up to `limit` frames worth showing: those of the largest and the smallest gain, the rest evenly spread."""
     gains = {
         number: scores["psnr_recon"] - scores["psnr_blur"]
         for number, scores in enumerate(per_frame[:count])
         if scores.get("psnr_recon") is not None and scores.get("psnr_blur") is not None
     }
-    chosen = [max(gains, key=gains.__getitem__), min(gains, key=gains.__getitem__)][:most] if gains else []
-    for number in np.linspace(0, count - 1, max(1, most)).round().astype(int).tolist():
-        if len(set(chosen)) < most:
+    chosen = [max(gains, key=gains.__getitem__), min(gains, key=gains.__getitem__)][:limit] if gains else []
+    for number in np.linspace(0, count - 1, max(1, limit)).round().astype(int).tolist():
+        if len(set(chosen)) < limit:
             chosen.append(number)
     return sorted(set(chosen))
 
 
-def gather(numbers: list[int], *, restored: FrameSource, source: FrameSource, sharp: FrameSource | None) -> list[Shown]:
+def gather(
+    numbers: list[int], *, restored: FrameSource, source: FrameSource, sharp: FrameSource | None
+) -> list[ShownFrame]:
     """The chosen frames.
 
     Args:
@@ -96,7 +98,7 @@ def gather(numbers: list[int], *, restored: FrameSource, source: FrameSource, sh
             else cv2.resize(small, (width, height), None, 0, 0, cv2.INTER_CUBIC)
         )
         name = None if restored.names is None else restored.names[number]
-        shown.append(Shown(number, name, enlarged, after[number], true.get(number)))
+        shown.append(ShownFrame(number, name, enlarged, after[number], true.get(number)))
     return shown
 
 
@@ -104,17 +106,17 @@ def _pick(source: FrameSource, numbers: Iterable[int]) -> dict[int, Picture]:
     wanted = set(numbers)
     if source.names is not None:
         return {number: to_uint8(next(iter(source.read(number)))[0]) for number in wanted}
-    found: dict[int, Picture] = {}
+    pictures: dict[int, Picture] = {}
     for number, frame in enumerate(source):
         if number in wanted:
-            found[number] = to_uint8(frame)
-        if len(found) == len(wanted):
+            pictures[number] = to_uint8(frame)
+        if len(pictures) == len(wanted):
             break
-    return found
+    return pictures
 
 
-def find_close_ups(shown: list[Shown]) -> list[CloseUp]:
-    """The places, over all shown frames, where most was gained and least; or that changed most, if none are sharp."""
+def find_close_ups(shown: list[ShownFrame]) -> list[CloseUp]:
+    """The parts, over all shown frames, that gained most and least; or changed most, if there are no sharp frames."""
     maps = [(frame, _gain(frame)) for frame in shown]
     best = max(maps, key=lambda pair: pair[1].max())
     worst = min(maps, key=lambda pair: pair[1].min())
@@ -126,22 +128,22 @@ def find_close_ups(shown: list[Shown]) -> list[CloseUp]:
     ]
 
 
-def _gain(frame: Shown) -> Float64[np.ndarray, "h w"]:
-    """For every place that lies inside, by its upper left corner: how much the mean squared error fell."""
+def _gain(frame: ShownFrame) -> Float64[np.ndarray, "h w"]:
+    """How much the mean squared error of each square part fell, by the part's upper left corner."""
     before, after = frame.before.astype(np.float64), frame.after.astype(np.float64)
     if frame.sharp is None:
         gain = np.square(after - before).mean(axis=2)
     else:
         sharp = frame.sharp.astype(np.float64)
         gain = (np.square(before - sharp) - np.square(after - sharp)).mean(axis=2)
-    side = place_side(*gain.shape)
+    side = close_up_side(*gain.shape)
     sums = cv2.integral(gain)
     return (sums[side:, side:] - sums[:-side, side:] - sums[side:, :-side] + sums[:-side, :-side]) / side**2
 
 
-def _cut(frame: Shown, gain: Float64[np.ndarray, "h w"], *, at: int, why: str) -> CloseUp:
+def _cut(frame: ShownFrame, gain: Float64[np.ndarray, "h w"], *, at: int, why: str) -> CloseUp:
     top, left = (int(index) for index in np.unravel_index(at, gain.shape))
-    side = place_side(*frame.after.shape[:2])
+    side = close_up_side(*frame.after.shape[:2])
     part = (slice(top, top + side), slice(left, left + side))
     sharp = None if frame.sharp is None else frame.sharp[part]
     return CloseUp(frame.number, top, left, why, frame.before[part], frame.after[part], sharp)

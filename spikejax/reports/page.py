@@ -16,7 +16,7 @@ from PIL import Image
 
 from spikejax.quality.metrics import AFTER, BEFORE, describe, measured_metrics
 from spikejax.reports.chart import line_chart
-from spikejax.reports.gather import CloseUp, Picture, Shown
+from spikejax.reports.gather import CloseUp, Picture, ShownFrame
 
 _STYLE = """
 :root { color-scheme: light dark; --ink: #1b1f24; --soft: #57606a; --paper: #ffffff; --card: #f3f5f8; --line: #d5dae0;
@@ -52,7 +52,7 @@ figcaption b { font-weight: 600; }
 .compare input::-webkit-slider-thumb { appearance: none; width: 1px; height: 100%; }
 .compare input::-moz-range-thumb { width: 1px; height: 100%; border: 0; }
 .compare:focus-within { outline: 3px solid var(--after); outline-offset: 2px; }
-.places { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 300px), 1fr)); gap: 20px; }
+.close-ups { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 300px), 1fr)); gap: 20px; }
 .crops { display: grid; grid-auto-flow: column; grid-auto-columns: 1fr; gap: 6px; }
 .crops img { width: 100%; height: auto; image-rendering: pixelated; border-radius: 4px; display: block; }
 .crops span { font-size: .8rem; color: var(--soft); }
@@ -85,14 +85,19 @@ for (const input of document.querySelectorAll(".compare input")) {
 
 
 def render(
-    metrics: Mapping[str, Any], shown: Sequence[Shown], places: Sequence[CloseUp], *, title: str, sources: Sequence[str]
+    metrics: Mapping[str, Any],
+    shown: Sequence[ShownFrame],
+    close_ups: Sequence[CloseUp],
+    *,
+    title: str,
+    sources: Sequence[str],
 ) -> str:
     """The page.
 
     Args:
         metrics: of metrics.json.
         shown: frames before and after.
-        places: parts of them.
+        close_ups: parts of them.
         title: what was restored.
         sources: lines that say where it came from and what restored it.
     """
@@ -105,8 +110,8 @@ def render(
         "<h2>Before and after</h2>",
         '<p class="soft">Drag over a picture, or focus it and use the arrow keys.</p>',
         f'<div class="frames">{"".join(_comparison(frame, per_frame) for frame in shown)}</div>',
-        "<h2>Looked at closely</h2>",
-        f'<div class="places">{"".join(_closeup(place) for place in places)}</div>',
+        "<h2>Close-ups</h2>",
+        f'<div class="close-ups">{"".join(_close_up(part) for part in close_ups)}</div>',
         *(_over_time(per_frame, metric) for metric in _headlines(metrics)),
         _tables(metrics, per_frame),
     ]
@@ -134,7 +139,8 @@ def _facts(metrics: Mapping[str, Any]) -> str:
         ("Memory", f"{metrics['peak_host_bytes'] / 2**30:.2f} GiB"),
     ]
     facts = [(describe(metric).title, _change(metrics, metric)) for metric in _headlines(metrics)] + facts
-    return f'<dl class="facts">{"".join(f"<div><dt>{name}</dt><dd>{value}</dd></div>" for name, value in facts)}</dl>'
+    items = (f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>" for name, value in facts)
+    return f'<dl class="facts">{"".join(items)}</dl>'
 
 
 def _headlines(scores: Mapping[str, Any]) -> list[str]:
@@ -153,7 +159,7 @@ def _number(value: float | None, digits: int) -> str:
     return "infinite" if value is None else f"{value:.{digits}f}"
 
 
-def _comparison(frame: Shown, per_frame: Sequence[Mapping[str, Any]]) -> str:
+def _comparison(frame: ShownFrame, per_frame: Sequence[Mapping[str, Any]]) -> str:
     name = f"Frame {frame.number}" + (f" ({escape(frame.name)})" if frame.name else "")
     scores = per_frame[frame.number] if frame.number < len(per_frame) else {}
     parts = [f"<b>{name}</b>"]
@@ -174,17 +180,17 @@ def _comparison(frame: Shown, per_frame: Sequence[Mapping[str, Any]]) -> str:
     )
 
 
-def _closeup(place: CloseUp) -> str:
-    where = f"Frame {place.frame}, row {place.top}, column {place.left}"
-    pictures = [("before", place.before), ("restored", place.after)]
-    if place.sharp is not None:
-        pictures.append(("sharp", place.sharp))
+def _close_up(part: CloseUp) -> str:
+    where = f"Frame {part.frame}, row {part.top}, column {part.left}"
+    pictures = [("before", part.before), ("restored", part.after)]
+    if part.sharp is not None:
+        pictures.append(("sharp", part.sharp))
     crops = "".join(
         f'<div><img alt="{where}: {label}" src="{_embed(picture, lossless=True)}"><span>{label}</span></div>'
         for label, picture in pictures
     )
     return (
-        f'<figure><div class="crops">{crops}</div><figcaption><b>Where it {place.why}</b>'
+        f'<figure><div class="crops">{crops}</div><figcaption><b>Where it {part.why}</b>'
         f'<span class="soft">{where}</span></figcaption></figure>'
     )
 
@@ -200,7 +206,7 @@ def _over_time(per_frame: Sequence[Mapping[str, Any]], metric: str) -> str:
     if not chart:
         return ""
     key = '<p class="key"><span><i class="before"></i>before</span><span><i></i>restored</span></p>'
-    return f"<h2>{title}{f' ({unit})' if unit else ''}</h2>{key}{chart}"
+    return f"<h2>{escape(title)}{f' ({escape(unit)})' if unit else ''}</h2>{key}{chart}"
 
 
 def _tables(metrics: Mapping[str, Any], per_frame: Sequence[Mapping[str, Any]]) -> str:
@@ -218,8 +224,10 @@ def _tables(metrics: Mapping[str, Any], per_frame: Sequence[Mapping[str, Any]]) 
     ]
     if metrics.get("peak_device_bytes"):
         rows.append(("Peak memory of the device", f"{metrics['peak_device_bytes'] / 2**20:,.0f} MiB"))
-    cells = "".join(f'<tr><th scope="row">{name}</th><td>{escape(str(value))}</td></tr>' for name, value in rows)
-    html = f'<h2>Figures</h2><div class="scroll" tabindex="0"><table><tbody>{cells}</tbody></table></div>'
+    cells = "".join(
+        f'<tr><th scope="row">{escape(name)}</th><td>{escape(str(value))}</td></tr>' for name, value in rows
+    )
+    html = f'<h2>Numbers</h2><div class="scroll" tabindex="0"><table><tbody>{cells}</tbody></table></div>'
     names = list(dict.fromkeys(name for scores in per_frame for name in scores))
     if not names:
         return html
@@ -232,7 +240,7 @@ def _tables(metrics: Mapping[str, Any], per_frame: Sequence[Mapping[str, Any]]) 
     )
     return (
         f"{html}<details><summary>Every frame ({len(per_frame)})</summary>"
-        f'<div class="tall" tabindex="0" role="region" aria-label="Figures of every frame"><table><thead><tr>'
+        f'<div class="tall" tabindex="0" role="region" aria-label="Metrics of every frame"><table><thead><tr>'
         f'<th scope="col">Frame</th>{head}</tr></thead><tbody>{body}</tbody></table></div></details>'
     )
 
@@ -243,7 +251,7 @@ def _readable(name: str) -> str:
 
 
 def _embed(picture: Picture, *, lossless: bool = False) -> str:
-    """A picture as a data: address; a JPEG keeps the colours' full resolution, since it is looked at closely."""
+    """A picture as a data: address; a JPEG keeps the colours' full resolution, since it is compared closely."""
     buffer = io.BytesIO()
     image = Image.fromarray(picture)
     if lossless:
