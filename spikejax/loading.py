@@ -53,7 +53,7 @@ def _restorer(
     params: dict[str, Any],
     statistics: Mapping[str, Any] | None,
     dtype: str | None,
-    own: Mapping[str, Any],
+    tiles: Mapping[str, Any],
 ) -> VideoRestorer:
     fields = {**model} if dtype is None else {**model, "compute_dtype": dtype}
     network = describe_network(lambda: build_restorer(fields, rngs=nnx.Rngs(0)))
@@ -62,13 +62,14 @@ def _restorer(
     restorer: Restorer = nnx.merge(network.graph, jax.device_put(params))
     traits = traits_of(restorer)
     bins = traits.spike_bins
+    known = None
+    if bins is not None and statistics is not None:
+        known = statistics_from(statistics, bins=bins, source=str(path))
     return VideoRestorer(
         restorer,
         traits,
-        statistics=None
-        if bins is None or statistics is None
-        else statistics_from(statistics, bins=bins, source=str(path)),
-        tile=Extent(*own["tile"]) if own else None,
-        overlap=Extent(*own["overlap"]) if own else None,
+        statistics=known,
+        tile=Extent(*tiles["tile"]) if tiles else None,
+        overlap=Extent(*tiles["overlap"]) if tiles else None,
         name=str(path),
     )

@@ -25,7 +25,7 @@ class Pace:
         Args:
             total: number of units, None if it is not known.
             unit: what is counted, in the singular.
-            clock: says seconds.
+            clock: the time in seconds.
         """
         self._total, self._unit, self._clock = total, unit, clock
         self._first: tuple[int, float] | None = None
@@ -40,7 +40,7 @@ class Pace:
         self._first = done, self._clock()
 
     def text(self, done: int) -> str:
-        """Returns what is known with `done` units done, such as "35.1 frames/s, 9 s left"; at first ""."""
+        """What is known with `done` units done, such as "35.1 frames/s, 9 s left"; "" before the first are done."""
         if self._first is None or done <= self._first[0]:
             return ""
         seconds = (self._clock() - self._first[1]) / (done - self._first[0])
@@ -67,14 +67,14 @@ class Progress:
             total: number of units, None if it is not known.
             unit: what is counted, in the singular.
             stream: where to write to, default stderr.
-            clock: says seconds.
+            clock: the time in seconds.
         """
         self._task, self._total, self._unit, self._clock = task, total, unit, clock
         self._stream = stream or sys.stderr
         self._in_place = self._stream.isatty()
         self._pace = Pace(total, unit=unit, clock=clock)
         self._done = 0
-        self._begin = self._shown = clock()
+        self._started_at = self._shown_at = clock()
         self._lock = threading.Lock()
 
     def advance(self, count: int = 1) -> None:
@@ -84,14 +84,14 @@ class Progress:
             if not self._pace.started:
                 self._pace.start(self._done)
             now = self._clock()
-            if now - self._shown >= (_TERMINAL_SECONDS if self._in_place else _LOG_SECONDS):
-                self._shown = now
+            if now - self._shown_at >= (_TERMINAL_SECONDS if self._in_place else _LOG_SECONDS):
+                self._shown_at = now
                 self._show(self._pace.text(self._done))
 
     def finish(self) -> None:
         """Shows the last line: all of the time, and the rate over all of it."""
         with self._lock:
-            seconds = self._clock() - self._begin
+            seconds = self._clock() - self._started_at
             self._show(f"{rate(seconds / max(self._done, 1), self._unit)}, {duration(seconds)}" if self._done else "")
             if self._in_place:
                 print(file=self._stream)
@@ -128,7 +128,7 @@ def with_progress(
 
 
 def rate(seconds: float, unit: str) -> str:
-    """Returns units per second, or seconds per unit where that is the larger number.
+    """Units per second, or seconds per unit where that is the larger number.
 
     Args:
         seconds: for one unit.
@@ -140,7 +140,7 @@ def rate(seconds: float, unit: str) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Returns a length of time in its two largest units."""
+    """A length of time in its two largest units."""
     whole = round(seconds)
     minutes, hours, days = whole // 60, whole // 3600, whole // 86400
     if days:
