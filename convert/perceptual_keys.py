@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from flax import nnx
 
-from spikejax.models.lpips import LPIPS
+from spikejax.models.lpips import LPIPS, SCALE, SHIFT
 from spikejax.models.lpips import Backbone as LPIPSBackbone
 from spikejax.models.vgg import LAYERS, VGG, Name
 
@@ -24,7 +24,7 @@ from .transfer import Buffer
 _HEAD = "1 i 1 1 -> i"
 _HEADS = 5
 _CLASSIFIER = "classifier."  # of torchvision's files, which are whole networks
-_SCALING = {"shift": (-0.030, -0.088, -0.188), "scale": (0.458, 0.448, 0.450)}
+_SCALING = {"shift": SHIFT, "scale": SCALE}
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,8 @@ Backward alignment brings frames t+1 .. t+K to t, forward alignment t-1 .. t-K. 
 targets of both directions are one batch.
 """
 
+from dataclasses import dataclass
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -21,25 +23,33 @@ TAPS = 9
 MAX_OFFSET = 10.0
 
 
+@dataclass(frozen=True)
+class WarpingOptions:
+    """What an alignment is made for.
+
+    Attributes:
+        sources: K, the neighbours on each side.
+        groups: of offsets, over all sources.
+        scale: 1, 2, 4 or 8, of the picture over the features.
+    """
+
+    sources: int
+    groups: int
+    scale: int
+
+
 class DeformableAlignment(nnx.Module):
     """A modulated deformable 3x3 convolution whose offsets start from the flows (Zhu et al. 2019; Chan et al. 2022)."""
 
-    def __init__(self, features: int, *, sources: int, groups: int, scale: int, rngs: nnx.Rngs):
-        """A convolution of K sources.
-
-        Args:
-            features: C of source, target and result.
-            sources: K.
-            groups: of offsets, over all sources.
-            scale: 1, 2, 4 or 8, of the picture over the features.
-            rngs: seeds of the weights.
-        """
+    def __init__(self, features: int, options: WarpingOptions, *, rngs: nnx.Rngs):
+        """A convolution of K sources; source, target and result have so many features."""
+        sources, groups = options.sources, options.groups
         if groups % sources or (features * sources) % groups:
             raise ValueError(
                 f"deformable_groups = {groups} must be a multiple of the {sources} sources and divide their "
                 f"{features * sources} channels"
             )
-        self.sources, self.groups, self.scale = sources, groups, scale
+        self.sources, self.groups, self.scale = sources, groups, options.scale
         widths = (features * (sources + 1) + 2 * sources, features, features, features)
         self.offset_convolutions = nnx.List(
             Conv2D(width, width_next, rngs=rngs) for width, width_next in zip(widths, widths[1:], strict=False)
@@ -55,32 +65,29 @@ class DeformableAlignment(nnx.Module):
 
     def __call__(
         self,
-        sources: Float[Array, "n k h w c"],
-        target: Float[Array, "n h w c"],
-        flows: Float[Array, "n k h w 2"],
-        *,
-        clips: int = 1,
-    ) -> Float[Array, "n h w c"]:
-        """The sources, each seen through its flow, aligned with the target and merged.
+        sources: Float[Array, "b n k h w c"],
+        target: Float[Array, "b n h w c"],
+        flows: Float[Array, "b n k h w 2"],
+    ) -> Float[Array, "b n h w c"]:
+        """The sources, each through its flow, aligned with the target and merged.
 
         Args:
-            sources: pictures to be aligned.
+            sources: pictures to be aligned, for each of the n targets of a clip.
             target: what they are aligned with.
             flows: from the target to each source.
-            clips: how many clips they are of, one clip's after the other's.
         """
         position, mask = self._sampling(sources, target, flows)
-        return self._sample(sources, position, mask, clips)
+        return self._sample(sources, position, mask)
 
     def _sampling(self, sources: Array, target: Array, flows: Array) -> tuple[Array, Array]:
-        """Where to sample, [n, h, w, taps, groups, 2] as (column, row), and how much of it to take, without the 2."""
-        n, k, height, width, _ = sources.shape
-        warped = warp(sources.reshape(n * k, *sources.shape[2:]), flows.reshape(n * k, height, width, 2))
+        """Where to sample, [b, n, h, w, taps, groups, 2] as (column, row), and how much of it, without the 2."""
+        b, n, k, height, width, _ = sources.shape
+        warped = warp(*(rearrange(x, "b n k h w c -> (b n k) h w c") for x in (sources, flows)))
         features = jnp.concatenate(
             [
-                rearrange(warped, "(n k) h w c -> n h w (k c)", k=k),
+                rearrange(warped, "(b n k) h w c -> b n h w (k c)", b=b, k=k),
                 target,
-                rearrange(flows, "n k h w c -> n h w (k c)").astype(target.dtype),
+                rearrange(flows, "b n k h w c -> b n h w (k c)").astype(target.dtype),
             ],
             axis=-1,
         )
@@ -91,50 +98,50 @@ class DeformableAlignment(nnx.Module):
         offset, mask = jnp.split(features, [2 * TAPS * self.groups], axis=-1)
         offset = rearrange(
             MAX_OFFSET / self.scale * jnp.tanh(offset),
-            "n h w (k g tap yx) -> n h w tap k g yx", k=k, tap=TAPS, yx=2,
+            "b n h w (k g tap yx) -> b n h w tap k g yx", k=k, tap=TAPS, yx=2,
         )  # fmt: skip
-        flow = rearrange(flows, "n k h w c -> n h w 1 k 1 c")
-        grid = pixel_grid(height, width, flows.dtype).reshape(1, height, width, 1, 1, 1, 2)
+        flow = rearrange(flows, "b n k h w c -> b n h w 1 k 1 c")
+        grid = pixel_grid(height, width, flows.dtype).reshape(1, 1, height, width, 1, 1, 1, 2)
         position = grid + _tap_positions(flows.dtype) + offset[..., ::-1] + flow
-        mask = rearrange(jax.nn.sigmoid(mask), "n h w (g tap) -> n h w tap g", tap=TAPS)
-        return rearrange(position, "n h w tap k g xy -> n h w tap (k g) xy"), mask.astype(target.dtype)
+        mask = rearrange(jax.nn.sigmoid(mask), "b n h w (g tap) -> b n h w tap g", tap=TAPS)
+        return rearrange(position, "b n h w tap k g xy -> b n h w tap (k g) xy"), mask.astype(target.dtype)
 
-    def _sample(self, sources: Array, position: Array, mask: Array, clips: int) -> Array:
+    def _sample(self, sources: Array, position: Array, mask: Array) -> Array:
         """The deformable convolution itself."""
-        n, k, height, width, channels = sources.shape
-        image = rearrange(sources, "n k h w (g c) -> n h w (k g) c", g=self.groups // k)
+        _, _, k, height, width, _ = sources.shape
+        image = rearrange(sources, "b n k h w (g c) -> b n h w (k g) c", g=self.groups // k)
         kernel = rearrange(self.kernel[...].astype(sources.dtype), "ty tx i (k o) -> k (ty tx i) o", k=k)
-        position, mask = (x.reshape(n, height * width, *x.shape[3:]) for x in (position, mask))
-        merged = deformable_convolution(image, position, mask, kernel, clips)
-        return merged.reshape(n, height, width, channels) + self.bias[...].astype(merged.dtype).reshape(1, 1, 1, -1)
+        position, mask = (rearrange(x, "b n h w ... -> b n (h w) ...") for x in (position, mask))
+        merged = deformable_convolution(image, position, mask, kernel)
+        merged = rearrange(merged, "b n (h w) c -> b n h w c", h=height, w=width)
+        return merged + self.bias[...].astype(merged.dtype).reshape(1, 1, 1, 1, -1)
 
 
-def _tap_positions(dtype: jnp.dtype) -> Float[Array, "1 1 1 9 1 1 2"]:
+def _tap_positions(dtype: jnp.dtype) -> Float[Array, "1 1 1 1 9 1 1 2"]:
     """(column, row) of the taps of a 3x3 kernel about its centre, row-major."""
     taps = [(column, row) for row in (-1, 0, 1) for column in (-1, 0, 1)]
-    return jnp.asarray(np.array(taps), dtype).reshape(1, 1, 1, TAPS, 1, 1, 2)
+    return jnp.asarray(np.array(taps), dtype).reshape(1, 1, 1, 1, TAPS, 1, 1, 2)
 
 
 class ParallelWarping(nnx.Module):
     """Every frame joined with its neighbours of both directions, aligned to it."""
 
-    def __init__(self, features: int, *, sources: int, groups: int, scale: int, rngs: nnx.Rngs):
-        self.alignment = DeformableAlignment(features, sources=sources, groups=groups, scale=scale, rngs=rngs)
+    def __init__(self, features: int, options: WarpingOptions, *, rngs: nnx.Rngs):
+        self.alignment = DeformableAlignment(features, options, rngs=rngs)
         self.fuse = GatedMLP(3 * features, 3 * features, features, rngs=rngs)
 
     def __call__(self, x: Float[Array, "b t h w c"], flows: ClipFlows) -> Float[Array, "b t h w c"]:
         """The features of every frame, fused with those of its neighbours aligned to it."""
-        batch, frames = x.shape[:2]
         spans = range(1, self.alignment.sources + 1)
         later = [_neighbours(x, flows.backward, span, forward=False) for span in spans]
         earlier = [_neighbours(x, flows.forward, span, forward=True) for span in spans]
         sources, source_flows = (
-            rearrange(jnp.stack(arrays), "(d k) b t h w c -> (b d t) k h w c", d=2)
+            rearrange(jnp.stack(arrays), "(d k) b t h w c -> b (d t) k h w c", d=2)
             for arrays in zip(*later, *earlier, strict=True)
         )
-        targets = rearrange(jnp.stack([x[:, :-1], x[:, 1:]]), "d b t h w c -> (b d t) h w c")
-        aligned = self.alignment(sources, targets, source_flows, clips=batch)
-        from_later, from_earlier = rearrange(aligned, "(b d t) h w c -> d b t h w c", d=2, b=batch)
+        targets = rearrange(jnp.stack([x[:, :-1], x[:, 1:]]), "d b t h w c -> b (d t) h w c")
+        aligned = self.alignment(sources, targets, source_flows)
+        from_later, from_earlier = rearrange(aligned, "b (d t) h w c -> d b t h w c", d=2)
         # The last frame has none after it, the first none before it.
         from_later, from_earlier = _pad_frames(from_later, 0, 1), _pad_frames(from_earlier, 1, 0)
         return self.fuse(jnp.concatenate([x, from_later, from_earlier], axis=-1))
@@ -146,8 +153,8 @@ def _neighbours(x: Array, flows: tuple[Array, ...], span: int, *, forward: bool)
     padding = (missing, 0) if forward else (0, missing)
     frames = x[:, : x.shape[1] - span] if forward else x[:, span:]
     if span > len(flows):
-        nothing = jnp.zeros((*x[:, 1:].shape[:-1], 2), accumulation_dtype(x.dtype))
-        return jnp.zeros_like(x[:, 1:]), nothing
+        zero_flow = jnp.zeros((*x[:, 1:].shape[:-1], 2), accumulation_dtype(x.dtype))
+        return jnp.zeros_like(x[:, 1:]), zero_flow
     return _pad_frames(frames, *padding), _pad_frames(flows[span - 1], *padding)
 
 

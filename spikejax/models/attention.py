@@ -1,7 +1,7 @@
 """Window attention: self-attention and mutual attention within windows of a clip (docs/vrt.md, section 6).
 
-A window is (frames, rows, columns) of tokens, in this order; `windows` arrays are [w, n, c], w counting the windows
-of all clips. Logits, softmax and positions are float32 at least.
+A window is (frames, rows, columns) of tokens, in this order; arrays of windows are [b, nw, n, c], of nw windows of each
+clip. Logits, softmax and positions are float32 at least.
 """
 
 from functools import lru_cache
@@ -31,26 +31,26 @@ def shrink_window(size: Window, window: Window) -> tuple[Window, Window]:
     return (shrunk[0], shrunk[1], shrunk[2]), (shift[0], shift[1], shift[2])
 
 
-def partition(x: Num[Array, "b t h w c"], window: Window) -> Num[Array, "nw n c"]:
+def partition(x: Num[Array, "b t h w c"], window: Window) -> Num[Array, "b nw n c"]:
     """The windows of a clip whose sizes are multiples of the window's.
 
-    Clips and rows are outermost, so that either may be split over devices.
+    Rows are outermost, so that they may be split over devices.
     """
     wt, wh, ww = window
-    return rearrange(x, "b (t wt) (h wh) (w ww) c -> (b h t w) (wt wh ww) c", wt=wt, wh=wh, ww=ww)
+    return rearrange(x, "b (t wt) (h wh) (w ww) c -> b (h t w) (wt wh ww) c", wt=wt, wh=wh, ww=ww)
 
 
-def merge(windows: Float[Array, "nw n c"], window: Window, size: Window) -> Float[Array, "b t h w c"]:
+def merge(windows: Float[Array, "b nw n c"], window: Window, size: Window) -> Float[Array, "b t h w c"]:
     """The clip of `size` (t, h, w) that `partition` cut into `windows`."""
     (wt, wh, ww), (t, h, w) = window, size
     return rearrange(
-        windows, "(b h t w) (wt wh ww) c -> b (t wt) (h wh) (w ww) c",
+        windows, "b (h t w) (wt wh ww) c -> b (t wt) (h wh) (w ww) c",
         t=t // wt, h=h // wh, w=w // ww, wt=wt, wh=wh, ww=ww,
     )  # fmt: skip
 
 
 def window_regions(size: Window, window: Window, shift: Window) -> Int[Array, "nw n"] | None:
-    """The region, 0 to 7, of every token of the shifted windows of one clip: tokens see those of their own region.
+    """The region, 0 to 7, of every token of the shifted windows of a clip; tokens attend within their region.
 
     Of an axis that is shifted, the last `shift` positions came from its other end. The published network cuts it at the
     last window's start as well; no window has tokens on both sides of that.
@@ -60,7 +60,8 @@ def window_regions(size: Window, window: Window, shift: Window) -> Int[Array, "n
         window: extent of a window on each axis.
         shift: see `shrink_window`.
 
-    Returns: None if nothing is shifted.
+    Returns:
+        The regions, None if nothing is shifted.
     """
     if not any(shift):
         return None
@@ -68,7 +69,7 @@ def window_regions(size: Window, window: Window, shift: Window) -> Int[Array, "n
     for axis, (length, step) in enumerate(zip(size, shift, strict=True)):
         came_round = np.arange(length) >= length - step if step else np.zeros(length, bool)
         region = 2 * region + np.expand_dims(came_round, [other for other in range(3) if other != axis])
-    return partition(jnp.asarray(region[None, ..., None], jnp.int32), window)[..., 0]
+    return partition(jnp.asarray(region[None, ..., None], jnp.int32), window)[0, ..., 0]
 
 
 @lru_cache
@@ -110,31 +111,27 @@ class WindowAttention(nnx.Module):
 
     def __call__(
         self,
-        windows: Float[Array, "nw n c"],
+        windows: Float[Array, "b nw n c"],
         window: Window,
-        regions: Int[Array, "nr n"] | None,
-        *,
-        clips: int = 1,
-    ) -> Float[Array, "nw n c"]:
+        regions: Int[Array, "nw n"] | None,
+    ) -> Float[Array, "b nw n c"]:
         """Attention within `windows`.
 
         Args:
-            windows: the tokens; `nw` is a multiple of `nr`, the windows of one clip.
+            windows: the tokens.
             window: their extent, no larger than the configured one.
             regions: see `window_regions`.
-            clips: how many clips the windows are of.
         """
-        tokens = windows.shape[1]
+        tokens = windows.shape[2]
         q, k, v = self._heads(self.qkv_self, windows)
-        attended = rearrange(attend(q, k, v, self._bias(tokens), regions, clips), "w heads n d -> w n (heads d)")
+        attended = rearrange(attend(q, k, v, self._bias(tokens), regions), "b w heads n d -> b w n (heads d)")
         if self.qkv_mutual is not None:
-            attended = jnp.concatenate(
-                [self._mutual(self.qkv_mutual, windows, window, regions, clips), attended], axis=-1
-            )
+            mutual = self._mutual(self.qkv_mutual, windows, window, regions)
+            attended = jnp.concatenate([mutual, attended], axis=-1)
         return self.projection(attended)
 
     def _heads(self, projection: Linear, x: Array) -> tuple[Array, Array, Array]:
-        q, k, v = rearrange(projection(x), "w n (three heads d) -> three w heads n d", three=3, heads=self.heads)
+        q, k, v = rearrange(projection(x), "b w n (three heads d) -> three b w heads n d", three=3, heads=self.heads)
         return q * q.shape[-1] ** -0.5, k, v
 
     def _bias(self, tokens: int) -> Float[Array, "heads n n"]:
@@ -142,16 +139,16 @@ class WindowAttention(nnx.Module):
         index = relative_position_index(self.window)[:tokens, :tokens]
         return jnp.moveaxis(self.relative_bias[...][index], -1, 0)
 
-    def _mutual(self, projection: Linear, windows: Array, window: Window, regions: Array | None, clips: int) -> Array:
+    def _mutual(self, projection: Linear, windows: Array, window: Window, regions: Array | None) -> Array:
         """Each frame of the window is asked by the queries of the other one."""
         encoding = sine_position_encoding(*window[1:], windows.shape[-1])
-        both_frames = jnp.asarray(np.tile(encoding, (2, 1)), windows.dtype)[None]
+        both_frames = jnp.asarray(np.tile(encoding, (2, 1)), windows.dtype)[None, None]
         q, k, v = (
-            rearrange(x, "w heads (frame n) d -> w frame heads n d", frame=2)
+            rearrange(x, "b w heads (frame n) d -> b w frame heads n d", frame=2)
             for x in self._heads(projection, windows + both_frames)
         )
-        q, k, v = (rearrange(x, "w frame heads n d -> (w frame) heads n d") for x in (q[:, ::-1], k, v))
+        q, k, v = (rearrange(x, "b w frame heads n d -> b (w frame) heads n d") for x in (q[:, :, ::-1], k, v))
         if regions is not None:  # those of the first frame serve both
             regions = jnp.repeat(regions[:, : regions.shape[1] // 2], 2, axis=0)
-        attended = attend(q, k, v, None, regions, clips)
-        return rearrange(attended, "(w frame) heads n d -> w (frame n) (heads d)", frame=2)
+        attended = attend(q, k, v, None, regions)
+        return rearrange(attended, "b (w frame) heads n d -> b w (frame n) (heads d)", frame=2)

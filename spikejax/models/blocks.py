@@ -1,6 +1,6 @@
 """TMSA blocks and groups of them: temporal mutual self attention, then a gated MLP (docs/vrt.md, sections 5 and 6)."""
 
-from typing import Literal
+from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
@@ -10,9 +10,10 @@ from jaxtyping import Bool, Float, Key
 
 from spikejax.models.attend import SAVED_NAME
 from spikejax.models.attention import Window, WindowAttention, merge, partition, shrink_window, window_regions
-from spikejax.models.layers import GatedMLP, LayerNorm, stack_blocks
+from spikejax.models.layers import GatedMLP, LayerNorm
+from spikejax.models.remat import Remat
+from spikejax.models.scan import stack_blocks
 
-Remat = Literal["none", "blocks", "everything"]
 _REMAT_POLICIES = {
     # The inputs of the blocks are kept, and what attention returned, which costs most to compute again.
     "blocks": jax.checkpoint_policies.save_only_these_names(SAVED_NAME),
@@ -21,14 +22,32 @@ _REMAT_POLICIES = {
 }
 
 
+@dataclass(frozen=True)
+class BlockOptions:
+    """What blocks of a stage have in common.
+
+    Attributes:
+        heads: of their attention.
+        window: of their attention: frames, rows, columns.
+        mlp_ratio: hidden features of the gated MLP over its features.
+        remat: what of them the backward pass computes again, see `Restorer`.
+    """
+
+    heads: int
+    window: Window
+    mlp_ratio: float = 2
+    remat: Remat = "none"
+
+
 class TMSABlock(nnx.Module):
     """x + attention(norm x), then x + mlp(norm x), each dropped at random in training (stochastic depth)."""
 
-    def __init__(self, features: int, *, heads: int, window: Window, mlp_ratio: float, mutual: bool, rngs: nnx.Rngs):
+    def __init__(self, features: int, options: BlockOptions, *, mutual: bool, rngs: nnx.Rngs):
+        window = options.window
         self.norm1 = LayerNorm(features)
-        self.attention = WindowAttention(features, heads=heads, window=window, mutual=mutual, rngs=rngs)
+        self.attention = WindowAttention(features, heads=options.heads, window=window, mutual=mutual, rngs=rngs)
         self.norm2 = LayerNorm(features)
-        self.mlp = GatedMLP(features, int(features * mlp_ratio), rngs=rngs)
+        self.mlp = GatedMLP(features, int(features * options.mlp_ratio), rngs=rngs)
         self.window = window
 
     def __call__(
@@ -55,7 +74,7 @@ class TMSABlock(nnx.Module):
         if regions is not None:
             regions = jnp.where(shifted, regions, jnp.zeros((), regions.dtype))
             x = _roll(x, tuple(-step for step in shift), shifted)
-        attended = self.attention(partition(x, window), window, regions, clips=len(x))
+        attended = self.attention(partition(x, window), window, regions)
         x = merge(attended, window, padded)
         if regions is not None:
             x = _roll(x, shift, shifted)
@@ -84,25 +103,24 @@ class TMSAGroup(nnx.Module):
     """
 
     def __init__(
-        self,
-        features: int,
-        *,
-        depth: int,
-        heads: int,
-        window: Window,
-        mlp_ratio: float,
-        mutual: bool,
-        drop_rates: tuple[float, ...],
-        remat: Remat,
-        rngs: nnx.Rngs,
+        self, features: int, options: BlockOptions, *, mutual: bool, drop_rates: tuple[float, ...], rngs: nnx.Rngs
     ):
-        self.depth, self.drop_rates, self.remat = depth, drop_rates, remat
+        """Blocks with random weights, as many as there are rates.
+
+        Args:
+            features: C.
+            options: of the blocks.
+            mutual: whether the blocks have mutual attention, too.
+            drop_rates: stochastic depth of each block.
+            rngs: seeds of the weights.
+        """
+        self.depth, self.drop_rates, self.remat = len(drop_rates), drop_rates, options.remat
 
         def make(rngs: nnx.Rngs) -> TMSABlock:
-            return TMSABlock(features, heads=heads, window=window, mlp_ratio=mlp_ratio, mutual=mutual, rngs=rngs)
+            return TMSABlock(features, options, mutual=mutual, rngs=rngs)
 
         # A shallow stage leaves one of its groups without blocks.
-        self.blocks = stack_blocks(depth, make, rngs=rngs) if depth else None
+        self.blocks = stack_blocks(self.depth, make, rngs=rngs) if drop_rates else None
 
     def __call__(self, x: Float[Array, "b t h w c"], *, key: Key[Array, ""] | None = None) -> Float[Array, "b t h w c"]:
         """All blocks in turn; `key` switches stochastic depth on."""

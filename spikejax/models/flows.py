@@ -62,7 +62,7 @@ def clip_flows(network: FlowNetwork, clip: Float[Array, "b t h w 3"], reach: int
 
 
 def _compose(backward: Array, forward: Array, reach: int) -> ClipFlows:
-    """Longer flows from those between neighbours: the flow to the frame in between, plus the rest seen through it."""
+    """Longer flows from those between neighbours: to the frame in between, plus the rest where that one leads."""
     backwards, forwards = [backward], [forward]
     for span in range(2, min(reach, backward.shape[1]) + 1):
         near, rest = backwards[-1][:, :-1], backward[:, span - 1 :]

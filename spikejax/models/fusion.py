@@ -6,6 +6,7 @@ Stages 1-4 of VRT meet the scales of the encoder from full size to 1/8; stages 5
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from operator import call
 from typing import Any, Literal
 
 import jax.numpy as jnp
@@ -14,8 +15,8 @@ from jax import Array
 from jaxtyping import Float
 
 from spikejax.extensions import find_entry
-from spikejax.models.blocks import Remat
-from spikejax.models.layers import Linear, call
+from spikejax.models.layers import Linear
+from spikejax.models.remat import Remat, remat_if
 from spikejax.models.spike_encoder import SpikeEncoder3D
 from spikejax.models.temporal import SpikeTemporalSA, TemporalCrossAttnFuse
 from spikejax.models.vrt import STAGE_SCALES, U_STAGES, VRTConfig
@@ -153,7 +154,7 @@ class SpikeBranch(nnx.Module):
         features = [encoded[encoder_scale(stage)] for stage in self.config.fused_stages]
         if self.temporal_attention is not None:
             features = [
-                call(attention, x, recompute=self.recompute)
+                remat_if(self.recompute, call)(attention, x)
                 for attention, x in zip(self.temporal_attention, features, strict=True)
             ]
         return SpikeFusion(self, dict(zip(self.config.fused_stages, features, strict=True)))
@@ -182,4 +183,4 @@ class SpikeFusion:
             raise ValueError(
                 f"scale 1/{STAGE_SCALES[stage - 1]} (stage {stage}): spike features are {spikes.shape}, VRT's {x.shape}"
             )
-        return call(self.branch.fuse_blocks[stage - 1], x, spikes, recompute=self.branch.recompute)
+        return remat_if(self.branch.recompute, call)(self.branch.fuse_blocks[stage - 1], x, spikes)

@@ -18,8 +18,8 @@ from spikejax.models.vgg import VGG
 
 Backbone = Literal["alex", "vgg"]
 # The published metric's own normalisation of pictures in [-1, 1].
-_SHIFT = (-0.030, -0.088, -0.188)
-_SCALE = (0.458, 0.448, 0.450)
+SHIFT = (-0.030, -0.088, -0.188)
+SCALE = (0.458, 0.448, 0.450)
 _EPSILON = 1e-10
 _VGG_LAYERS = ("relu1_2", "relu2_2", "relu3_3", "relu4_3", "relu5_3")
 _WIDTHS = {"alex": (64, 192, 384, 256, 256), "vgg": (64, 128, 256, 512, 512)}
@@ -59,7 +59,7 @@ class Head(nnx.Module):
         self.kernel = nnx.Param(jnp.full(features, 1 / features), axes=("embed",))
 
     def __call__(self, differences: Float[Array, "n h w c"]) -> Float[Array, " n"]:
-        """The weighted sum over features, its mean over places."""
+        """The weighted sum over features, its mean over pixels."""
         return jnp.einsum("nhwc,c->nhw", differences, self.kernel[...].astype(differences.dtype)).mean((1, 2))
 
 
@@ -79,10 +79,10 @@ class LPIPS(nnx.Module):
         """
         height, width = a.shape[1:3]
         if min(height, width) < _MIN_SIDE[self.name]:
-            least = _MIN_SIDE[self.name]
-            raise InputError(f"expected pictures of at least {least}x{least} for LPIPS, got {height}x{width}")
+            limit = _MIN_SIDE[self.name]
+            raise InputError(f"expected pictures of at least {limit}x{limit} for LPIPS, found {height}x{width}")
         pictures = jnp.concatenate([a, b])
-        shift, scale = (jnp.asarray(v, pictures.dtype).reshape(1, 1, 1, 3) for v in (_SHIFT, _SCALE))
+        shift, scale = (jnp.asarray(v, pictures.dtype).reshape(1, 1, 1, 3) for v in (SHIFT, SCALE))
         distances = []
         for head, features in zip(self.heads, self.backbone((2 * pictures - 1 - shift) / scale), strict=True):
             unit_a, unit_b = jnp.split(_unit(features), 2)
@@ -91,7 +91,7 @@ class LPIPS(nnx.Module):
 
 
 def _unit(features: Array) -> Array:
-    """Every place's features divided by their length."""
+    """The features of every pixel divided by their length."""
     squares = jnp.square(features).sum(-1, keepdims=True)
     # Below the epsilon the root has no use, and at 0 no derivative.
     return features / (jnp.sqrt(jnp.maximum(squares, _EPSILON**2)) + _EPSILON)

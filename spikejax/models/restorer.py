@@ -15,8 +15,8 @@ from ml_collections import ConfigDict
 
 from spikejax.errors import InputError
 from spikejax.extensions import find_entry
-from spikejax.models.blocks import Remat
 from spikejax.models.fusion import SpikeBranch, SpikeBranchConfig, find_fusion
+from spikejax.models.remat import Remat
 from spikejax.models.traits import NetworkTraits
 from spikejax.models.vrt import STAGE_SCALES, VRT, VRTConfig
 
@@ -84,9 +84,9 @@ class Restorer(nnx.Module):
 
     def padded_size(self, height: int, width: int) -> tuple[int, int]:
         """The rows and columns that a clip is padded to: whole pixels at 1/8 of the size, and a window of them."""
-        least = STAGE_SCALES[3]
+        multiple = max(STAGE_SCALES)
         rows, columns = (
-            max(-(-size // least) * least, least * extent)
+            max(-(-size // multiple) * multiple, multiple * extent)
             for size, extent in zip((height, width), self.vrt.config.window[1:], strict=True)
         )
         return rows, columns
@@ -167,25 +167,26 @@ def _check(clip: Array, voxels: Array | None, bins: int | None) -> None:
     frames, height, width = clip.shape[1:4]
     if frames < MIN_FRAMES or min(height, width) < MIN_SIDE:
         raise InputError(
-            f"a clip needs at least {MIN_FRAMES} frames of {MIN_SIDE} x {MIN_SIDE} pixels, "
-            f"but has {frames} of {height} x {width}"
+            f"expected a clip of at least {MIN_FRAMES} frames of {MIN_SIDE} x {MIN_SIDE} pixels, "
+            f"found {frames} of {height} x {width}"
         )
     if bins is None:
         if voxels is not None:
-            raise InputError("the network takes no spikes, but voxels were given")
+            raise InputError("expected no voxels, the network takes no spikes")
         return
     if voxels is None:
-        raise InputError(f"the network needs spikes: voxels of {bins} bins for each of the {frames} frames")
+        raise InputError(f"expected voxels of {bins} bins for each of the {frames} frames, found none")
     rows, columns = voxels.shape[2:4]
     fits = height % rows == 0 and width % columns == 0 and height // rows == width // columns
     if voxels.shape[:2] != clip.shape[:2] or voxels.shape[-1] != bins or not fits:
         raise InputError(
-            f"voxels must be {(*clip.shape[:4], bins)}, or smaller than the clip by a whole factor, not {voxels.shape}"
+            f"expected voxels {(*clip.shape[:4], bins)}, or smaller than the clip by a whole factor, "
+            f"found {voxels.shape}"
         )
 
 
 def _enlarge(voxels: Array, height: int, width: int) -> Array:
-    """Nearest: every pixel of a larger picture gets the counts that its spike pixel saw."""
+    """Nearest: every pixel of a larger picture gets the counts of the spike pixel that covers it."""
     factor = height // voxels.shape[2]
     return voxels if factor == 1 else voxels.repeat(factor, axis=2).repeat(width // voxels.shape[3], axis=3)
 

@@ -3,11 +3,14 @@
 Bins are channels, frames are the depth axis (docs/spike.md, section 1.2).
 """
 
+from operator import call
+
 import jax
 from flax import nnx
 from jaxtyping import Array, Float
 
-from spikejax.models.layers import Conv3D, call
+from spikejax.models.layers import Conv3D
+from spikejax.models.remat import remat_if
 
 
 class ResidualBlock3D(nnx.Module):
@@ -25,11 +28,11 @@ class ResidualBlock3D(nnx.Module):
 class EncoderScale(nnx.Module):
     """A convolution to the scale's size and width, ReLU, and two residual blocks."""
 
-    def __init__(self, features_in: int, features: int, *, stride: tuple[int, int], rngs: nnx.Rngs):
+    def __init__(self, features_in: int, features: int, *, stride: int, rngs: nnx.Rngs):
         self.entry = Conv3D(features_in, features, stride=stride, rngs=rngs)
         self.residual_blocks = nnx.List(ResidualBlock3D(features, rngs=rngs) for _ in range(2))
 
-    def __call__(self, x: Float[Array, "b t h w i"]) -> Float[Array, "b t2 h2 w2 c"]:
+    def __call__(self, x: Float[Array, "b t h w i"]) -> Float[Array, "b t h2 w2 c"]:
         """The scale's features."""
         x = jax.nn.relu(self.entry(x))
         for block in self.residual_blocks:
@@ -40,23 +43,9 @@ class EncoderScale(nnx.Module):
 class SpikeEncoder3D(nnx.Module):
     """A pyramid over the voxels: full size first, then half of the one before at each scale."""
 
-    def __init__(
-        self,
-        bins: int,
-        channels: tuple[int, ...],
-        *,
-        strides: tuple[tuple[int, int], ...] | None = None,
-        rngs: nnx.Rngs,
-    ):
-        """An encoder.
-
-        Args:
-            bins: K.
-            channels: features of each scale.
-            strides: (time, space) from each scale to the next, (1, 2) by default.
-            rngs: seeds of the weights.
-        """
-        strides = ((1, 1), *(strides or ((1, 2),) * (len(channels) - 1)))
+    def __init__(self, bins: int, channels: tuple[int, ...], *, rngs: nnx.Rngs):
+        """An encoder of voxels of `bins` bins, with so many features at each scale."""
+        strides = (1, *(2,) * (len(channels) - 1))
         self.scales = nnx.List(
             EncoderScale(features_in, features, stride=stride, rngs=rngs)
             for features_in, features, stride in zip((bins, *channels), channels, strides, strict=False)
@@ -68,6 +57,6 @@ class SpikeEncoder3D(nnx.Module):
         """The features of every scale; with `recompute`, the backward pass computes what is within a scale again."""
         features = []
         for scale in self.scales:
-            voxels = call(scale, voxels, recompute=recompute)
+            voxels = remat_if(recompute, call)(scale, voxels)
             features.append(voxels)
         return features

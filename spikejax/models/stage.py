@@ -1,6 +1,8 @@
 """The stages of VRT (docs/vrt.md, section 5): 1-7 change resolution, attend and align; the last one attends alone."""
 
 from collections.abc import Callable
+from dataclasses import replace
+from operator import call
 
 import jax
 from einops import rearrange
@@ -8,11 +10,11 @@ from flax import nnx
 from jax import Array
 from jaxtyping import Float, Key
 
-from spikejax.models.alignment import ParallelWarping
-from spikejax.models.attention import Window
-from spikejax.models.blocks import Remat, TMSAGroup
+from spikejax.models.alignment import ParallelWarping, WarpingOptions
+from spikejax.models.blocks import BlockOptions, TMSAGroup
 from spikejax.models.flows import ClipFlows
-from spikejax.models.layers import LayerNorm, Linear, call
+from spikejax.models.layers import LayerNorm, Linear
+from spikejax.models.remat import remat_if
 
 Resolution = str
 SAME, DOWN, UP = "same", "down", "up"
@@ -45,40 +47,38 @@ class Stage(nnx.Module):
         self,
         features_in: int,
         features: int,
+        options: BlockOptions,
         *,
         resolution: Resolution,
-        scale: int,
-        depth: int,
-        heads: int,
-        window: Window,
         mutual_ratio: float,
-        mlp_ratio: float,
-        warp_sources: int,
-        deformable_groups: int,
+        warping: WarpingOptions | None,
         drop_rates: tuple[float, ...],
-        remat: Remat,
         rngs: nnx.Rngs,
     ):
-        self.remat = remat
+        """A stage with random weights, of as many blocks as there are rates.
+
+        Args:
+            features_in: of what comes in.
+            features: of the stage itself.
+            options: of its blocks; those with mutual attention have windows of 2 frames.
+            resolution: over that of what comes in.
+            mutual_ratio: the part of the blocks that have mutual attention.
+            warping: of the frames' neighbours; None leaves them out.
+            drop_rates: stochastic depth of each block.
+            rngs: seeds of the weights.
+        """
+        self.recompute = options.remat == "everything"
         self.reshape = Reshape(features_in, features, resolution, rngs=rngs)
+        depth = len(drop_rates)
         mutual_depth = int(depth * mutual_ratio)
-
-        def group(depth: int, window: Window, mutual: bool) -> TMSAGroup:
-            # Both groups count their rates from the start of the stage, as in the published recipe.
-            return TMSAGroup(
-                features, depth=depth, heads=heads, window=window, mlp_ratio=mlp_ratio, mutual=mutual,
-                drop_rates=drop_rates[:depth], remat=remat, rngs=rngs,
-            )  # fmt: skip
-
-        self.mutual_group = group(mutual_depth, (2, *window[1:]), True)
+        mutual_options = replace(options, window=(2, *options.window[1:]))
+        # Both groups count their rates from the start of the stage, as in the published recipe.
+        rates = drop_rates[:mutual_depth], drop_rates[: depth - mutual_depth]
+        self.mutual_group = TMSAGroup(features, mutual_options, mutual=True, drop_rates=rates[0], rngs=rngs)
         self.mutual_linear = Linear(features, features, axes=("mlp", "embed"), rngs=rngs)
-        self.self_group = group(depth - mutual_depth, window, False)
+        self.self_group = TMSAGroup(features, options, mutual=False, drop_rates=rates[1], rngs=rngs)
         self.self_linear = Linear(features, features, axes=("mlp", "embed"), rngs=rngs)
-        self.warping = (
-            ParallelWarping(features, sources=warp_sources, groups=deformable_groups, scale=scale, rngs=rngs)
-            if warp_sources
-            else None
-        )
+        self.warping = None if warping is None else ParallelWarping(features, warping, rngs=rngs)
 
     def __call__(
         self,
@@ -98,28 +98,14 @@ class Stage(nnx.Module):
         if self.warping is None:
             return x
         assert flows is not None
-        return call(self.warping, x, flows, recompute=self.remat == "everything")
+        return remat_if(self.recompute, call)(self.warping, x, flows)
 
 
 class ResidualGroup(nnx.Module):
     """x + linear(group(x)): self-attention alone, one of the groups of stage 8."""
 
-    def __init__(
-        self,
-        features: int,
-        *,
-        depth: int,
-        heads: int,
-        window: Window,
-        mlp_ratio: float,
-        drop_rates: tuple[float, ...],
-        remat: Remat,
-        rngs: nnx.Rngs,
-    ):
-        self.group = TMSAGroup(
-            features, depth=depth, heads=heads, window=window, mlp_ratio=mlp_ratio, mutual=False,
-            drop_rates=drop_rates, remat=remat, rngs=rngs,
-        )  # fmt: skip
+    def __init__(self, features: int, options: BlockOptions, *, drop_rates: tuple[float, ...], rngs: nnx.Rngs):
+        self.group = TMSAGroup(features, options, mutual=False, drop_rates=drop_rates, rngs=rngs)
         self.linear = Linear(features, features, axes=("mlp", "embed"), rngs=rngs)
 
     def __call__(self, x: Float[Array, "b t h w c"], *, key: Key[Array, ""] | None = None) -> Float[Array, "b t h w c"]:

@@ -14,9 +14,11 @@ from flax import nnx
 from jax import Array, lax
 from jaxtyping import Float
 
-from spikejax.models.layers import LayerNorm, Linear, accumulation_dtype, count_parts
+from spikejax.models.layers import LayerNorm, Linear, accumulation_dtype
+from spikejax.models.schedule import count_chunks, in_chunks
 
-# Sequences (pixels) of a clip that are worked on at once.
+# Sequences (pixels) of a clip that are worked on at once: of 5 frames with 96 features, 15 MiB each of queries, keys,
+# values and results.
 SEQUENCES_AT_ONCE = 2**13
 
 
@@ -36,8 +38,8 @@ class TemporalAttention(nnx.Module):
         q = self._heads(self.in_projection(queries, slice(0, features)))
         k, v = jnp.split(self.in_projection(keys, slice(features, None)), 2, axis=-1)
         k, v = self._heads(k), self._heads(v)
-        wide = accumulation_dtype(q.dtype)
-        logits = lax.dot_general(q, k, (((3,), (3,)), ((0, 1), (0, 1))), preferred_element_type=wide)
+        dtype = accumulation_dtype(q.dtype)
+        logits = lax.dot_general(q, k, (((3,), (3,)), ((0, 1), (0, 1))), preferred_element_type=dtype)
         weights = jax.nn.softmax(logits * q.shape[-1] ** -0.5).astype(v.dtype)
         attended = lax.dot_general(weights, v, (((3,), (2,)), ((0, 1), (0, 1))), preferred_element_type=v.dtype)
         return self.out_projection(rearrange(attended, "p heads t d -> p t (heads d)"))
@@ -118,18 +120,20 @@ class TemporalCrossAttnFuse(nnx.Module):
 
 
 def over_pixels(function: Callable[..., Array], *clips: Float[Array, "b t h w _c"]) -> Float[Array, "b t h w _c"]:
-    """`function` of the [p, t, c] sequences of all pixels, in equal parts of `SEQUENCES_AT_ONCE` of a clip at most.
+    """`function` of the [p, t, c] sequences of all pixels, in equal chunks of `SEQUENCES_AT_ONCE` of a clip at most.
 
-    Each part has pixels of every clip and of all rows, so that what is split over devices stays split.
+    Each chunk has pixels of every clip and of all rows, so that what is split over devices stays split. The backward
+    pass computes a chunk again, if there are several.
     """
     batch, _, height, width, _ = clips[0].shape
-    parts = count_parts(height * width, most=SEQUENCES_AT_ONCE, of=height * width)
-    sequences = [rearrange(x, "b t h w c -> b (h w) t c") for x in clips]
-    cut = [rearrange(x, "b (p parts) t c -> parts (b p) t c", parts=parts) for x in sequences]
-    if parts == 1:
-        result = function(*(x[0] for x in cut))[jnp.newaxis]
-    else:
-        result = lax.map(jax.checkpoint(lambda part: function(*part)), cut)
-    return rearrange(result, "parts (b p) t c -> b t (p parts) c", b=batch).reshape(
-        batch, -1, height, width, result.shape[-1]
-    )
+    chunks = count_chunks(height * width, limit=SEQUENCES_AT_ONCE, divides=height * width)
+    if chunks > 1:
+        function = jax.checkpoint(function)
+
+    def part(total: None, *sequences: Float[Array, "b p t c"]) -> tuple[None, Array]:
+        attended = function(*(rearrange(x, "b p t c -> (b p) t c") for x in sequences))
+        return total, rearrange(attended, "(b p) t c -> b p t c", b=batch)
+
+    sequences = tuple(rearrange(x, "b t h w c -> b (h w) t c") for x in clips)
+    _, attended = in_chunks(part, None, sequences, chunks=chunks, interleaved=True)
+    return rearrange(attended, "b (h w) t c -> b t h w c", h=height)

@@ -6,6 +6,7 @@ from the RGB input alone, and stay float32 whatever the compute dtype.
 """
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol, runtime_checkable
 
 import jax
@@ -16,11 +17,13 @@ from flax import nnx
 from jax import Array
 from jaxtyping import Float, Key
 
+from spikejax.models.alignment import WarpingOptions
 from spikejax.models.attention import Window
-from spikejax.models.blocks import Remat
+from spikejax.models.blocks import BlockOptions
 from spikejax.models.flows import ClipFlows, clip_flows, find_flow_network
 from spikejax.models.heads import InterpolationHead, PictureHead, UpscalingHead
-from spikejax.models.layers import Conv2D, LayerNorm, Linear, call
+from spikejax.models.layers import Conv2D, LayerNorm, Linear
+from spikejax.models.remat import Remat, remat_if
 from spikejax.models.stage import DOWN, SAME, UP, ResidualGroup, Stage
 from spikejax.models.warp import warp_nearest4
 
@@ -123,31 +126,31 @@ class VRT(nnx.Module):
         rates = [tuple(rates[start : start + depth]) for start, depth in zip(starts, config.depths, strict=False)]
         # Named as in the published weights, whichever flow network it is.
         self.spynet = find_flow_network(config.flow)(rngs=rngs) if config.reach else None
-        # The picture, its two neighbours seen as four pictures each, and the noise map.
+        # The picture, its two neighbours as four pictures each, and the noise map.
         width = config.input_channels * (9 if config.reach else 1) + config.noise_map
         self.conv_first = Conv2D(width, config.dims[0], rngs=rngs)
         self.stages = nnx.List(
             Stage(
-                config.dims[max(index - 1, 0)], config.dims[index],
-                resolution=_RESOLUTIONS[index], scale=STAGE_SCALES[index],
-                depth=config.depths[index], heads=config.heads[index], window=config.window,
-                mutual_ratio=config.mutual_ratio, mlp_ratio=config.mlp_ratio,
-                warp_sources=config.reach, deformable_groups=config.deformable_groups,
-                drop_rates=rates[index], remat=remat, rngs=rngs,
+                config.dims[max(index - 1, 0)],
+                config.dims[index],
+                _block_options(config, index, remat),
+                resolution=_RESOLUTIONS[index],
+                mutual_ratio=config.mutual_ratio,
+                warping=WarpingOptions(config.reach, config.deformable_groups, STAGE_SCALES[index])
+                if config.reach
+                else None,
+                drop_rates=rates[index],
+                rngs=rngs,
             )
             for index in range(U_STAGES)
-        )  # fmt: skip
+        )
         width = config.dims[U_STAGES]
         self.reconstruction_norm = LayerNorm(config.dims[U_STAGES - 1])
         self.reconstruction_linear = Linear(config.dims[U_STAGES - 1], width, rngs=rngs)
         self.reconstruction_groups = nnx.List(
-            ResidualGroup(
-                config.dims[index], depth=config.depths[index], heads=config.heads[index],
-                window=(1, *config.window[1:]) if index in config.independent else config.window,
-                mlp_ratio=config.mlp_ratio, drop_rates=rates[index], remat=remat, rngs=rngs,
-            )
+            ResidualGroup(config.dims[index], _block_options(config, index, remat), drop_rates=rates[index], rngs=rngs)
             for index in range(U_STAGES, len(config.depths))
-        )  # fmt: skip
+        )
         self.norm = LayerNorm(width)
         self.linear_after_body = Linear(width, config.dims[0], axes=("mlp", "embed"), rngs=rngs)
         self.head = _make_head(config, rngs)
@@ -169,11 +172,8 @@ class VRT(nnx.Module):
             features = self._features(self.conv_first(self._cast(picture - mean)), None, fusion, key)
             return self.head(features).astype(clip.dtype) + mean
         assert not isinstance(self.head, InterpolationHead)
-        flows: tuple[ClipFlows, ...] = call(
-            *(self.spynet, picture),
-            by=lambda spynet, picture: clip_flows(spynet, picture, self.config.reach),
-            recompute=self.recompute,
-        )
+        flows_of = remat_if(self.recompute, partial(clip_flows, reach=self.config.reach))
+        flows: tuple[ClipFlows, ...] = flows_of(self.spynet, picture)
         later, earlier = _neighbour_pictures(picture, flows[0])
         x = jnp.concatenate([picture, later, earlier, clip[..., self.config.input_channels :]], axis=-1)
         features = self._features(self.conv_first(self._cast(x)), flows, fusion, key)
@@ -214,8 +214,16 @@ def _neighbour_pictures(picture: Float[Array, "b t h w c"], flows: ClipFlows) ->
     towards = jnp.stack([flows.backward[0], flows.forward[0]])
     warped = warp_nearest4(*(rearrange(x, "d b t h w c -> (b d t) h w c") for x in (sources, towards)))
     later, earlier = rearrange(warped, "(b d t) h w c -> d b t h w c", d=2, b=batch)
-    nothing = jnp.zeros_like(later[:, :1])
-    return jnp.concatenate([later, nothing], axis=1), jnp.concatenate([nothing, earlier], axis=1)
+    black = jnp.zeros_like(later[:, :1])
+    return jnp.concatenate([later, black], axis=1), jnp.concatenate([black, earlier], axis=1)
+
+
+def _block_options(config: VRTConfig, index: int, remat: Remat) -> BlockOptions:
+    """The options of the blocks of a stage, or of a group of stage 8, by its index into `depths`."""
+    # Stages 1 to 7 look over all frames, whatever `independent` says.
+    one_frame = index >= U_STAGES and index in config.independent
+    window = (1, *config.window[1:]) if one_frame else config.window
+    return BlockOptions(config.heads[index], window, config.mlp_ratio, remat)
 
 
 def _make_head(config: VRTConfig, rngs: nnx.Rngs) -> PictureHead | UpscalingHead | InterpolationHead:

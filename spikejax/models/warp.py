@@ -81,12 +81,12 @@ class Corner(NamedTuple):
     """One of the four pixels around every position.
 
     Attributes:
-        place: the index for `gather_pixels`; of the nearest pixel inside the image.
+        flat_index: for `gather_pixels`; of the nearest pixel inside the image.
         weight: its part in a bilinear sample; 0 outside the image.
         slope: how that changes with the position's (column, row).
     """
 
-    place: Int[Array, "n *p g"]
+    flat_index: Int[Array, "n *p g"]
     weight: Float[Array, "n *p g"]
     slope: Float[Array, "n *p g 2"]
 
@@ -95,7 +95,7 @@ def bilinear_corners(position: Float[Array, "n *p g 2"], height: int, width: int
     """The four pixels of a height x width image around every position (column, row)."""
     corner = jnp.floor(position)
     fraction = position - corner
-    nothing = jnp.zeros((), position.dtype)
+    zero = jnp.zeros((), position.dtype)
     corners = []
     for right in (0, 1):
         for down in (0, 1):
@@ -105,8 +105,8 @@ def bilinear_corners(position: Float[Array, "n *p g 2"], height: int, width: int
                 for axis, far in ((0, right), (1, down))
             )
             slope = jnp.stack([slope_x * weight_y, slope_y * weight_x], axis=-1)
-            weight = jnp.where(inside, weight_x * weight_y, nothing)
-            corners.append(Corner(index, weight, jnp.where(inside[..., None], slope, nothing)))
+            weight = jnp.where(inside, weight_x * weight_y, zero)
+            corners.append(Corner(index, weight, jnp.where(inside[..., None], slope, zero)))
     return corners
 
 
@@ -114,7 +114,7 @@ def sample_bilinear(image: Float[Array, "n h w g c"], position: Float[Array, "n 
     """`image` at `position` (column, row), zeros outside; each of the g groups of channels has positions of its own."""
     pixels = flatten_pixels(image)
     weighted = [
-        gather_pixels(pixels, corner.place) * corner.weight.astype(image.dtype)[..., None]
+        gather_pixels(pixels, corner.flat_index) * corner.weight.astype(image.dtype)[..., None]
         for corner in bilinear_corners(position, *image.shape[1:3])
     ]
     return sum(weighted[1:], weighted[0])
@@ -140,7 +140,7 @@ def warp_nearest4(image: Float[Array, "n h w c"], flow: Float[Array, "n h w 2"])
 
 
 def flatten_pixels(image: Float[Array, "n h w g c"]) -> Float[Array, "n hwg c"]:
-    """The pixels of every group of channels, in the order in which `gather_pixels` and `add_pixels` number them."""
+    """The pixels of every group of channels, in the order in which `gather_pixels` and `add_pixels` count them."""
     return rearrange(image, "n h w g c -> n (h w g) c")
 
 

@@ -98,8 +98,8 @@ def convolution(x: np.ndarray, kernel: np.ndarray, bias: np.ndarray) -> np.ndarr
     size = kernel.shape[0]
     result = np.zeros((count, height, width, kernel.shape[-1]), x.dtype)
     for n, row, column, down, right in np.ndindex(count, height, width, size, size):
-        seen = pixel(x[n], row + down - size // 2, column + right - size // 2)
-        result[n, row, column] += seen @ kernel[down, right]
+        under_tap = pixel(x[n], row + down - size // 2, column + right - size // 2)
+        result[n, row, column] += under_tap @ kernel[down, right]
     return result + bias
 
 

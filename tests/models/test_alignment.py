@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from spikejax.models.alignment import DeformableAlignment, ParallelWarping
+from spikejax.models.alignment import DeformableAlignment, ParallelWarping, WarpingOptions
 from spikejax.models.flows import ClipFlows
 from tests.models import loops
 from tests.models.parameters import build_random, normal, values
@@ -23,9 +23,7 @@ def float64() -> Iterator[None]:
 
 def make(features: int = 4, *, sources: int, groups: int, scale: int = 2) -> DeformableAlignment:
     """An alignment with random numbers in all its parameters."""
-    return build_random(
-        lambda rngs: DeformableAlignment(features, sources=sources, groups=groups, scale=scale, rngs=rngs)
-    )
+    return build_random(lambda rngs: DeformableAlignment(features, WarpingOptions(sources, groups, scale), rngs=rngs))
 
 
 def aligned_by_loops(
@@ -70,7 +68,7 @@ def test_deformable_sampling_is_a_sum_over_taps_and_groups(sources: int, groups:
     images = normal(2, sources, 3, 4, channels)
     position = np.random.default_rng(1).uniform(-1.5, 4.5, (2, 3, 4, 9, groups, 2))
     mask = np.random.default_rng(2).uniform(size=(2, 3, 4, 9, groups))
-    merged = jax.jit(alignment._sample, static_argnums=3)(*(jnp.asarray(x) for x in (images, position, mask)), 1)
+    (merged,) = jax.jit(alignment._sample)(*(jnp.asarray(x[np.newaxis]) for x in (images, position, mask)))
     expected = loops.deformable_convolution(images, position, mask, *values(alignment.kernel, alignment.bias))
     np.testing.assert_allclose(merged, expected, atol=1e-12)
 
@@ -80,18 +78,18 @@ def test_alignment_is_its_formula(sources: int, groups: int) -> None:
     """Catches (dx, dy) for (dy, dx), another source's flow, offsets and masks in another order, a wrong reach."""
     alignment = make(4, sources=sources, groups=groups)
     images, target, flows = normal(1, sources, 4, 5, 4), normal(1, 4, 5, 4, seed=1), normal(1, sources, 4, 5, 2, seed=2)
-    merged = jax.jit(alignment)(*(jnp.asarray(x) for x in (images, target, flows)))
+    (merged,) = jax.jit(alignment)(*(jnp.asarray(x[np.newaxis]) for x in (images, target, flows)))
     np.testing.assert_allclose(merged, aligned_by_loops(alignment, images, target, flows), atol=1e-11)
 
 
 @pytest.mark.slow
 def test_alignment_begins_at_the_flow() -> None:
     """Catches random offsets at the start: an integer flow must give the shifted source, half of it by the mask."""
-    alignment = DeformableAlignment(4, sources=1, groups=2, scale=1, rngs=nnx.Rngs(0))
+    alignment = DeformableAlignment(4, WarpingOptions(sources=1, groups=2, scale=1), rngs=nnx.Rngs(0))
     alignment.kernel[...] = jnp.zeros((3, 3, 4, 4), jnp.float32).at[1, 1].set(jnp.eye(4, dtype=jnp.float32))
     source, target = normal(1, 1, 5, 6, 4), normal(1, 5, 6, 4, seed=1)
     flow = np.broadcast_to([1.0, -2.0], (1, 1, 5, 6, 2))
-    aligned = jax.jit(alignment)(*(jnp.asarray(x) for x in (source, target, flow)))
+    (aligned,) = jax.jit(alignment)(*(jnp.asarray(x[np.newaxis]) for x in (source, target, flow)))
     shifted = np.zeros((1, 5, 6, 4))
     shifted[:, 2:, :-1] = source[:, 0, :-2, 1:]
     np.testing.assert_allclose(aligned, shifted / 2, atol=1e-12)
@@ -101,7 +99,7 @@ def test_alignment_begins_at_the_flow() -> None:
 @pytest.mark.parametrize(("sources", "frames"), ((1, 2), (1, 4), (2, 4), (2, 2)))
 def test_every_target_is_aligned_by_itself(sources: int, frames: int) -> None:
     """Catches another frame's source or flow, ends of the clip that are not zero, a clip shorter than the reach."""
-    warping = build_random(lambda rngs: ParallelWarping(4, sources=sources, groups=2, scale=1, rngs=rngs))
+    warping = build_random(lambda rngs: ParallelWarping(4, WarpingOptions(sources, 2, 1), rngs=rngs))
     x = normal(2, frames, 3, 4, 4)
     backward, forward = (
         tuple(normal(2, frames - span, 3, 4, 2, seed=seed + span) for span in range(1, min(sources, frames - 1) + 1))
@@ -123,7 +121,9 @@ def test_every_target_is_aligned_by_itself(sources: int, frames: int) -> None:
                 images.append(np.zeros((2, 3, 4, 4)))
                 flows.append(np.zeros((2, 3, 4, 2)))
         stacked = [jnp.asarray(np.stack(arrays, axis=1)) for arrays in (images, flows)]
-        return np.asarray(align(stacked[0], jnp.asarray(x[:, target]), stacked[1]))
+        # Of one target of each clip.
+        one = (stacked[0][:, None], jnp.asarray(x[:, target])[:, None], stacked[1][:, None])
+        return np.asarray(align(*one))[:, 0]
 
     joined = [np.concatenate([x[:, t], aligned(t, 1), aligned(t, -1)], axis=-1) for t in range(frames)]
     expected = jax.jit(warping.fuse)(jnp.asarray(np.stack(joined, axis=1)))
@@ -135,4 +135,4 @@ def test_every_target_is_aligned_by_itself(sources: int, frames: int) -> None:
 def test_groups_that_do_not_fit_are_refused(sources: int, groups: int) -> None:
     """Catches groups that would split a source's flow or its channels unevenly, with no word."""
     with pytest.raises(ValueError, match=f"deformable_groups = {groups} must be a multiple of the {sources} sources"):
-        DeformableAlignment(4, sources=sources, groups=groups, scale=1, rngs=nnx.Rngs(0))
+        DeformableAlignment(4, WarpingOptions(sources, groups, 1), rngs=nnx.Rngs(0))

@@ -26,16 +26,16 @@ def plain(q: Array, k: Array, v: Array, bias: Array | None, regions: Array | Non
     """The formula, all windows at once; XLA's own gradients."""
     logits = q @ k.mT
     if bias is not None:
-        logits = logits + bias[None]
+        logits = logits + bias[None, None]
     if regions is not None:
-        regions = jnp.tile(regions, (len(q) // len(regions), 1))
-        logits = jnp.where(regions[:, None, :, None] == regions[:, None, None, :], logits, logits - 100)
+        same = regions[:, None, :, None] == regions[:, None, None, :]
+        logits = jnp.where(same[None], logits, logits - 100)
     return jax.nn.softmax(logits) @ v
 
 
 def arguments(biased: bool, masked: bool) -> tuple[Array | None, ...]:
-    """12 windows of 2 clips, 2 heads, 4 tokens: q, k, v, bias, regions."""
-    q, k, v = (jnp.asarray(normal(12, 2, 4, 3, seed=seed)) for seed in range(3))
+    """2 clips of 6 windows, 2 heads, 4 tokens: q, k, v, bias, regions."""
+    q, k, v = (jnp.asarray(normal(2, 6, 2, 4, 3, seed=seed)) for seed in range(3))
     bias = jnp.asarray(normal(2, 4, 4, seed=3)) if biased else None
     regions = jnp.asarray(np.random.default_rng(4).integers(0, 2, (6, 4)), jnp.int32) if masked else None
     return q, k, v, bias, regions
@@ -65,11 +65,12 @@ def test_every_token_sees_its_region_of_its_window() -> None:
     assert bias is not None and regions is not None
     attended = jax.jit(attend)(*args)
     numbers = [np.asarray(x) for x in (q, k, v, bias, regions)]
-    for window, head, i in np.ndindex(12, 2, 4):
+    for clip, window, head, i in np.ndindex(2, 6, 2, 4):
         qs, ks, vs, biases, of_tokens = numbers
-        logits = np.array([qs[window, head, i] @ ks[window, head, j] + biases[head, i, j] for j in range(4)])
-        logits -= 100.0 * (of_tokens[window % 6] != of_tokens[window % 6, i])
-        np.testing.assert_allclose(attended[window, head, i], loops.softmax(logits) @ vs[window, head], atol=1e-12)
+        at = clip, window, head
+        logits = np.array([qs[at][i] @ ks[at][j] + biases[head, i, j] for j in range(4)])
+        logits -= 100.0 * (of_tokens[window] != of_tokens[window, i])
+        np.testing.assert_allclose(attended[at][i], loops.softmax(logits) @ vs[at], atol=1e-12)
 
 
 @pytest.mark.parametrize("masked", (False, True))
@@ -82,23 +83,23 @@ def test_gradients_are_those_of_the_formula(biased: bool, masked: bool) -> None:
 
 @pytest.mark.parametrize("platform", ("cpu", "elsewhere"))
 @pytest.mark.parametrize("given", (False, True))
-def test_parts_are_the_whole(monkeypatch: pytest.MonkeyPatch, platform: str, given: bool) -> None:
-    """Catches parts with another part's mask, in the wrong order, without gradients or with those of one part."""
+def test_chunks_are_the_whole(monkeypatch: pytest.MonkeyPatch, platform: str, given: bool) -> None:
+    """Catches chunks with another chunk's mask, in the wrong order, without gradients or with those of one chunk."""
     args = arguments(given, given)
     logits = 12 * 2 * 4 * 4
-    for name in ("_LOGITS_AT_ONCE_CPU", "_LOGITS_AT_ONCE", "_LOGITS_IN_CACHE"):
-        # Five parts do not divide the twelve windows: six are taken. Elsewhere, three of both clips' windows.
+    for name in ("_LOGITS_AT_ONCE", "_LOGITS_OF_CLIP", "_LOGITS_IN_CACHE"):
+        # Five chunks do not divide the twelve windows: six are taken. Elsewhere, three of both clips' windows.
         monkeypatch.setattr(module, name, logits // 5)
     if platform == "elsewhere":
         monkeypatch.setattr(module.lax, "platform_dependent", lambda *args, cpu, default: default(*args))
-    assert_equal(with_gradients(lambda *args: attend(*args, 2), *args), with_gradients(plain, *args))
+    assert_equal(with_gradients(attend, *args), with_gradients(plain, *args))
 
 
-def test_logits_are_wide() -> None:
+def test_logits_are_float32() -> None:
     """Catches logits in bfloat16, where 256 and 257 are the same number and attention could not tell them apart."""
-    q = jnp.asarray([[[[16, 1]] * 2]], jnp.bfloat16)
-    k = jnp.asarray([[[[16, 0], [16, 1]]]], jnp.bfloat16)
-    v = jnp.asarray([[[[0, 0], [1, 1]]]], jnp.bfloat16)
+    q = jnp.asarray([[[[[16, 1]] * 2]]], jnp.bfloat16)
+    k = jnp.asarray([[[[[16, 0], [16, 1]]]]], jnp.bfloat16)
+    v = jnp.asarray([[[[[0, 0], [1, 1]]]]], jnp.bfloat16)
     attended = jax.jit(attend)(q, k, v, None, None)
     assert attended.dtype == jnp.bfloat16
     # The weights are rounded to bfloat16 before the product with v, and the result is: 8 bits each.
@@ -107,8 +108,8 @@ def test_logits_are_wide() -> None:
 
 def test_large_logits_do_not_overflow() -> None:
     """Catches an exponential of the logits themselves, and NaN in the gradient where the others' weights vanish."""
-    q, k = (jnp.asarray([[[[60.0, 0.0], [0.0, 60.0]]]], jnp.float32) for _ in range(2))
-    v = jnp.asarray([[[[1.0, 2.0], [3.0, 4.0]]]], jnp.float32)
+    q, k = (jnp.asarray([[[[[60.0, 0.0], [0.0, 60.0]]]]], jnp.float32) for _ in range(2))
+    v = jnp.asarray([[[[[1.0, 2.0], [3.0, 4.0]]]]], jnp.float32)
     attended, gradients = with_gradients(attend, q, k, v, None, None)
     np.testing.assert_array_equal(attended, v)
     assert all(np.isfinite(gradient).all() for gradient in gradients)

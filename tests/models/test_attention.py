@@ -45,10 +45,10 @@ def test_windows_hold_frames_rows_and_columns_in_order() -> None:
     clip = normal(2, 4, 6, 8, 3)
     window = (2, 3, 4)
     windows = partition(jnp.asarray(clip), window)
-    assert windows.shape == (2 * 2 * 2 * 2, 24, 3)
-    for number, (b, h, t, w) in enumerate(np.ndindex(2, 2, 2, 2)):
+    assert windows.shape == (2, 2 * 2 * 2, 24, 3)
+    for b, (number, (h, t, w)) in product(range(2), enumerate(np.ndindex(2, 2, 2))):
         for token, (dt, dh, dw) in enumerate(np.ndindex(2, 3, 4)):
-            np.testing.assert_array_equal(windows[number, token], clip[b, 2 * t + dt, 3 * h + dh, 4 * w + dw])
+            np.testing.assert_array_equal(windows[b, number, token], clip[b, 2 * t + dt, 3 * h + dh, 4 * w + dw])
     np.testing.assert_array_equal(merge(windows, window, (4, 6, 8)), clip)
 
 
@@ -66,8 +66,8 @@ def test_regions_are_where_the_shifted_axis_is_cut(shift: Window) -> None:
     assert regions is not None and regions.shape == (6, 64)
     of_token = {}
     for number, (t, h, w) in enumerate(np.ndindex(1, 2, 3)):
-        for token, place in enumerate(np.ndindex(4, 4, 4)):
-            position = [4 * n + d for n, d in zip((t, h, w), place, strict=True)]
+        for token, inside in enumerate(np.ndindex(4, 4, 4)):
+            position = [4 * n + d for n, d in zip((t, h, w), inside, strict=True)]
             of_token[number, token] = tuple(of_axis(p, axis) for axis, p in enumerate(position))
     # The numbers themselves are free: within a window equal ones for equal regions, and others for others.
     for number in range(6):
@@ -142,16 +142,17 @@ def test_one_window_by_loops(configured: Window, window: Window, mutual: bool) -
     )
     tokens = math.prod(window)
     half = tokens // 2
-    x = normal(3, tokens, channels)
+    x = normal(2, 3, tokens, channels)
     regions = np.random.default_rng(1).integers(0, 2, (3, tokens))
     answer = jax.jit(layer, static_argnums=1)(jnp.asarray(x), window, jnp.asarray(regions, jnp.int32))
     (table,) = values(layer.relative_bias)
     bias = np.moveaxis(table[relative_position_index(configured)[:tokens, :tokens]], -1, 0)
     encoding = sine_position_encoding(*window[1:], channels)
-    for number in range(3):
-        attended = attended_by_loops(*heads_of(x[number], layer.qkv_self, heads), bias, regions[number])
+    for clip, number in np.ndindex(2, 3):
+        window_tokens = x[clip, number]
+        attended = attended_by_loops(*heads_of(window_tokens, layer.qkv_self, heads), bias, regions[number])
         if mutual:
-            q, k, v = heads_of(x[number] + np.concatenate([encoding, encoding]), layer.qkv_mutual, heads)
+            q, k, v = heads_of(window_tokens + np.concatenate([encoding, encoding]), layer.qkv_mutual, heads)
             first, second = slice(0, half), slice(half, None)
             of_first_frame = regions[number, :half]
             mutually = [
@@ -159,4 +160,4 @@ def test_one_window_by_loops(configured: Window, window: Window, mutual: bool) -
                 for asked, asking in ((first, second), (second, first))
             ]
             attended = np.concatenate([np.concatenate(mutually), attended], axis=-1)
-        np.testing.assert_allclose(answer[number], linear(layer.projection, attended), atol=1e-12)
+        np.testing.assert_allclose(answer[clip, number], linear(layer.projection, attended), atol=1e-12)

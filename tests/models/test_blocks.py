@@ -10,7 +10,8 @@ import pytest
 from flax import nnx
 from jax import Array
 
-from spikejax.models.blocks import Remat, TMSABlock, TMSAGroup, _drop_path
+from spikejax.models.blocks import BlockOptions, TMSABlock, TMSAGroup, _drop_path
+from spikejax.models.remat import Remat
 from tests.models import loops
 from tests.models.parameters import build_random, linear, normal, values
 from tests.models.quick import quick_jit
@@ -27,18 +28,14 @@ def float64() -> Iterator[None]:
 
 def make_block(*, mutual: bool = False, window: tuple[int, ...] = (2, 4, 4)) -> TMSABlock:
     """A block with random numbers in all its parameters."""
-    return build_random(lambda rngs: TMSABlock(FEATURES, heads=2, window=window, mlp_ratio=2, mutual=mutual, rngs=rngs))
+    return build_random(lambda rngs: TMSABlock(FEATURES, BlockOptions(2, window), mutual=mutual, rngs=rngs))
 
 
 def make_group(depth: int, *, mutual: bool = False, rate: float = 0.0, remat: Remat = "none") -> TMSAGroup:
     """A group with random numbers in all its parameters."""
     rates = tuple(np.linspace(0, rate, depth).tolist())
-    return build_random(
-        lambda rngs: TMSAGroup(
-            FEATURES, depth=depth, heads=2, window=(2, 4, 4), mlp_ratio=2, mutual=mutual, drop_rates=rates, remat=remat,
-            rngs=rngs,
-        )
-    )  # fmt: skip
+    options = BlockOptions(2, (2, 4, 4), remat=remat)
+    return build_random(lambda rngs: TMSAGroup(FEATURES, options, mutual=mutual, drop_rates=rates, rngs=rngs))
 
 
 def normed(layer: nnx.Module, x: np.ndarray) -> np.ndarray:
@@ -59,22 +56,22 @@ def attended_by_loops(block: TMSABlock, x: np.ndarray, shifted: bool) -> np.ndar
     for b, *first in itertools.product(
         range(batch), *(range(0, length, extent) for length, extent in zip(padded, window, strict=True))
     ):
-        tokens, places, regions = [], [], []
+        tokens, indices, regions = [], [], []
         for inside in np.ndindex(*window):
             rolled = [start + step for start, step in zip(first, inside, strict=True)]
             # Position p of the rolled clip holds what stood at p + shift, or at its beginning.
-            place = [(p + s) % n for p, s, n in zip(rolled, shift, padded, strict=True)]
-            exists = all(p < n for p, n in zip(place, size, strict=True))
-            tokens.append(x[(b, *place)] if exists else np.zeros(channels))
-            places.append((b, *place))
+            position = [(p + s) % n for p, s, n in zip(rolled, shift, padded, strict=True)]
+            exists = all(p < n for p, n in zip(position, size, strict=True))
+            tokens.append(x[(b, *position)] if exists else np.zeros(channels))
+            indices.append((b, *position))
             cuts = zip(rolled, padded, window, shift, strict=True)
             regions.append(tuple((p >= n - w) + (p >= n - s) if s else 0 for p, n, w, s in cuts))
         numbers = [sorted(set(regions)).index(region) for region in regions]
         answer = attention(
-            jnp.asarray(np.array(tokens)[None]), tuple(window), jnp.asarray(np.array(numbers)[None], jnp.int32)
+            jnp.asarray(np.array(tokens)[None, None]), tuple(window), jnp.asarray(np.array(numbers)[None], jnp.int32)
         )
-        for place, token in zip(places, np.asarray(answer[0]), strict=True):
-            result[place] = token
+        for index, token in zip(indices, np.asarray(answer[0, 0]), strict=True):
+            result[index] = token
     return result[:, : size[0], : size[1], : size[2]]
 
 

@@ -15,7 +15,7 @@ from spikejax.models.warp import sample_bilinear
 from tests.models.parameters import normal
 from tests.models.quick import quick_jit
 
-IMAGES, HEIGHT, WIDTH, TAPS, SOURCES, GROUPS, CHANNELS, PIXELS = 2, 4, 6, 9, 2, 2, 3, 24
+CLIPS, IMAGES, HEIGHT, WIDTH, TAPS, SOURCES, GROUPS, CHANNELS, PIXELS = 2, 2, 4, 6, 9, 2, 2, 3, 24
 
 
 @pytest.fixture(autouse=True)
@@ -28,13 +28,13 @@ def float64() -> Iterator[None]:
 def arguments() -> tuple[Array, ...]:
     """Image, positions (a part of them outside of it), mask and kernel."""
     groups = SOURCES * GROUPS
-    position = normal(IMAGES, PIXELS, TAPS, groups, 2, seed=1) * 3 + np.array([WIDTH / 2, HEIGHT / 2])
+    position = normal(CLIPS, IMAGES, PIXELS, TAPS, groups, 2, seed=1) * 3 + np.array([WIDTH / 2, HEIGHT / 2])
     return tuple(
         jnp.asarray(x)
         for x in (
-            normal(IMAGES, HEIGHT, WIDTH, groups, CHANNELS),
+            normal(CLIPS, IMAGES, HEIGHT, WIDTH, groups, CHANNELS),
             position,
-            normal(IMAGES, PIXELS, TAPS, groups, seed=2),
+            normal(CLIPS, IMAGES, PIXELS, TAPS, groups, seed=2),
             normal(SOURCES, TAPS * GROUPS * CHANNELS, 5, seed=3),
         )
     )
@@ -42,9 +42,10 @@ def arguments() -> tuple[Array, ...]:
 
 def plain(image: Array, position: Array, mask: Array, kernel: Array) -> Array:
     """The formula: sample, modulate, sum over taps and channels, source by source."""
-    samples = sample_bilinear(image, position) * mask[..., None]
-    samples = rearrange(samples, "n p tap (k g) c -> n p k (tap g c)", k=SOURCES)
-    return rearrange(jnp.einsum("npkj,kjo->npko", samples, kernel), "n p k o -> n p (k o)")
+    image, position = (rearrange(x, "b n ... -> (b n) ...") for x in (image, position))
+    samples = rearrange(sample_bilinear(image, position), "(b n) ... -> b n ...", b=CLIPS) * mask[..., None]
+    samples = rearrange(samples, "b n p tap (k g) c -> b n p k (tap g c)", k=SOURCES)
+    return rearrange(jnp.einsum("bnpkj,kjo->bnpko", samples, kernel), "b n p k o -> b n p (k o)")
 
 
 def answer(function: Callable[..., Array]) -> list[np.ndarray]:
@@ -58,17 +59,16 @@ def answer(function: Callable[..., Array]) -> list[np.ndarray]:
     return [np.asarray(x) for x in (merged, *gradients)]
 
 
-@pytest.mark.parametrize("parts", ("whole", "parts", "parts of parts", "parts elsewhere", "parts of clips elsewhere"))
-def test_the_backward_pass_is_that_of_the_formula(parts: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Catches a wrong derivative, samples from outside, parts in the wrong order, gradients lost between parts."""
-    samples = IMAGES * PIXELS * TAPS * SOURCES * GROUPS * CHANNELS
-    # Seven parts do not divide the 24 pixels: eight are taken.
-    monkeypatch.setattr(deformable, "_SAMPLES_IN_CACHE", samples if parts == "whole" else samples // 7)
-    monkeypatch.setattr(deformable, "_SAMPLES_OF_CORNERS", samples // 2 if parts == "parts of parts" else samples)
-    if parts.endswith("elsewhere"):
-        monkeypatch.setattr(deformable, "_SAMPLES_OF_FRAME", samples // IMAGES // 7)
+@pytest.mark.parametrize("schedule", ("in one go", "in chunks", "in chunks of chunks", "image by image elsewhere"))
+def test_the_backward_pass_is_that_of_the_formula(schedule: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Catches a wrong derivative, samples from outside, chunks in the wrong order, gradients lost between chunks."""
+    samples = CLIPS * IMAGES * PIXELS * TAPS * SOURCES * GROUPS * CHANNELS
+    # Seven chunks do not divide the 24 pixels: eight are taken.
+    monkeypatch.setattr(deformable, "_SAMPLES_IN_CACHE", samples if schedule == "in one go" else samples // 7)
+    of_corners = samples // 2 if schedule == "in chunks of chunks" else samples
+    monkeypatch.setattr(deformable, "_SAMPLES_OF_CORNERS", of_corners)
+    if schedule == "image by image elsewhere":
+        monkeypatch.setattr(deformable, "_SAMPLES_OF_IMAGE", samples // CLIPS // IMAGES // 7)
         monkeypatch.setattr(deformable.lax, "platform_dependent", lambda *args, cpu, default: default(*args))
-    clips = IMAGES if parts == "parts of clips elsewhere" else 1
-    ours_in_parts = answer(lambda *inputs: deformable_convolution(*inputs, clips))
-    for ours, expected in zip(ours_in_parts, answer(plain), strict=True):
+    for ours, expected in zip(answer(deformable_convolution), answer(plain), strict=True):
         np.testing.assert_allclose(ours, expected, atol=1e-11)

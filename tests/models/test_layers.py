@@ -14,8 +14,6 @@ from spikejax.models.layers import (
     LayerNorm,
     Linear,
     accumulation_dtype,
-    conv2d,
-    stack_blocks,
     truncated_normal,
 )
 from tests.models import loops
@@ -49,7 +47,7 @@ def test_initial_weights_have_the_size_of_their_fan_in() -> None:
 
 
 def test_layer_norm_is_its_formula() -> None:
-    """Catches another epsilon (seen where the variance is small), or statistics over the wrong axis."""
+    """Catches another epsilon (which shows where the variance is small), or statistics over the wrong axis."""
     layer = LayerNorm(6)
     layer.scale[...], layer.bias[...] = (jnp.asarray(normal(6, seed=seed), jnp.float32) for seed in (1, 2))
     with jax.enable_x64(True):
@@ -85,35 +83,11 @@ def test_conv2d_layer_is_a_zero_padded_cross_correlation() -> None:
     np.testing.assert_allclose(strided, padded[:, :, ::2, ::2], atol=1e-6)
 
 
-@pytest.mark.parametrize("padded", (True, False))
-@pytest.mark.parametrize("stride", (1, 2))
-@pytest.mark.parametrize("size", (3, 7))
-def test_conv2d_gradients_are_xlas(size: int, stride: int, padded: bool) -> None:
-    """Catches a weight gradient of the wrong pixels: of a tap, of a stride, at an edge."""
-    padding = size // 2 if padded else 0
-    with jax.enable_x64(True):
-        x, kernel = jnp.asarray(normal(2, 11, 14, 3)), jnp.asarray(normal(size, size, 3, 4))
-
-        def reference(x: jax.Array, kernel: jax.Array) -> jax.Array:
-            return lax.conv_general_dilated(
-                x, kernel, (stride, stride), [(padding, padding)] * 2, dimension_numbers=("NHWC", "HWIO", "NHWC")
-            )
-
-        def gradients(function: jax.stages.Wrapped, x: jax.Array, kernel: jax.Array) -> tuple[jax.Array, ...]:
-            y, back = jax.vjp(function, x, kernel)
-            return y, *back(jnp.asarray(normal(*y.shape, seed=1)))
-
-        ours = jax.jit(lambda *args: gradients(lambda x, kernel: conv2d(x, kernel, stride, padding), *args))(x, kernel)
-        theirs = jax.jit(lambda *args: gradients(reference, *args))(x, kernel)
-        for name, a, b in zip(("y", "dx", "dkernel"), ours, theirs, strict=True):
-            np.testing.assert_allclose(a, b, atol=1e-11, err_msg=name)
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("frames", (2, 5))
-@pytest.mark.parametrize("stride", ((1, 1), (1, 2), (2, 2)))
-def test_conv3d_is_xlas(stride: tuple[int, int], frames: int) -> None:
-    """Catches time taps in the wrong order or stride, and sizes that the stride does not divide; gradients too."""
+@pytest.mark.parametrize("stride", (1, 2))
+def test_conv3d_is_xlas(stride: int, frames: int) -> None:
+    """Catches time taps in the wrong order, a stride in time, sizes that the stride does not divide; gradients too."""
     layer = Conv3D(3, 4, stride=stride, rngs=nnx.Rngs(0))
     layer.bias[...] = jnp.asarray(normal(4), jnp.float32)
     with jax.enable_x64(True):
@@ -121,9 +95,8 @@ def test_conv3d_is_xlas(stride: tuple[int, int], frames: int) -> None:
         x = jnp.asarray(normal(2, frames, 7, 8, 3))
 
         def reference(kernel: jax.Array, x: jax.Array) -> jax.Array:
-            strides = (stride[0], stride[1], stride[1])
             y = lax.conv_general_dilated(
-                x, kernel, strides, [(1, 1)] * 3, dimension_numbers=("NTHWC", "THWIO", "NTHWC")
+                x, kernel, (1, stride, stride), [(1, 1)] * 3, dimension_numbers=("NTHWC", "THWIO", "NTHWC")
             )
             return y + bias.reshape(1, 1, 1, 1, -1)
 
@@ -153,17 +126,7 @@ def test_gated_mlp_is_its_formula() -> None:
     assert GatedMLP(3, 5, rngs=nnx.Rngs(0)).fc2.kernel.shape == (5, 3)
 
 
-def test_stacked_blocks_are_separate_blocks() -> None:
-    """Catches blocks that begin with the same weights, and a stacked axis without its name."""
-    blocks = stack_blocks(3, lambda rngs: Linear(2, 4, rngs=rngs), rngs=nnx.Rngs(0))
-    assert blocks.kernel.shape == (3, 2, 4)
-    assert blocks.kernel.get_metadata("axes") == ("layers", "embed", "mlp")
-    assert blocks.bias.get_metadata("axes") == ("layers", "mlp")
-    kernels = np.asarray(blocks.kernel[...])
-    assert all(np.abs(kernels[i] - kernels[j]).min() > 1e-6 for i, j in ((0, 1), (0, 2), (1, 2)))
-
-
 def test_sums_are_kept_in_float32_at_least() -> None:
-    """Catches statistics that are narrowed, or a float64 check that is rounded to float32 on the way."""
-    widths = {"bfloat16": "float32", "float16": "float32", "float32": "float32", "float64": "float64"}
-    assert {name: accumulation_dtype(jnp.dtype(name)).name for name in widths} == widths
+    """Catches statistics of too few bits, or a float64 check that is rounded to float32 on the way."""
+    expected = {"bfloat16": "float32", "float16": "float32", "float32": "float32", "float64": "float64"}
+    assert {name: accumulation_dtype(jnp.dtype(name)).name for name in expected} == expected

@@ -54,14 +54,14 @@ def test_equal_pictures_have_a_gradient() -> None:
     assert np.isfinite(gradient).all()
 
 
-@pytest.mark.parametrize(("backbone", "least"), [("alex", 31), ("vgg", 16)])
-def test_pictures_too_small(backbone: Any, least: int) -> None:
-    """Catches the mean over no places at all, which is NaN, and a limit that refuses what works."""
+@pytest.mark.parametrize(("backbone", "limit"), [("alex", 31), ("vgg", 16)])
+def test_pictures_too_small(backbone: Any, limit: int) -> None:
+    """Catches the mean over no pixels at all, which is NaN, and a limit that refuses what works."""
 
     def distance(side: int) -> jax.ShapeDtypeStruct:
         picture = jax.ShapeDtypeStruct((1, side, 40, 3), np.float32)
         return nnx.eval_shape(lambda a, b: LPIPS(backbone, rngs=nnx.Rngs(0))(a, b), picture, picture)
 
-    assert distance(least).shape == (1,)
-    with pytest.raises(InputError, match=f"at least {least}x{least} for LPIPS, got {least - 1}x40"):
-        distance(least - 1)
+    assert distance(limit).shape == (1,)
+    with pytest.raises(InputError, match=f"at least {limit}x{limit} for LPIPS, found {limit - 1}x40"):
+        distance(limit - 1)

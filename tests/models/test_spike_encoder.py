@@ -23,9 +23,6 @@ def test_scales_have_vrts_sizes() -> None:
     voxels = jax.ShapeDtypeStruct((2, 3, 16, 24, 5), jnp.float32)
     shapes = [x.shape for x in jax.eval_shape(lambda encoder, voxels: encoder(voxels), encoder, voxels)]
     assert shapes == [(2, 3, 16, 24, 4), (2, 3, 8, 12, 6), (2, 3, 4, 6, 8), (2, 3, 2, 3, 10)]
-    in_time = nnx.eval_shape(lambda: SpikeEncoder3D(5, (4, 6, 8), strides=((2, 2), (1, 2)), rngs=nnx.Rngs(0)))
-    shapes = [x.shape for x in jax.eval_shape(lambda encoder, voxels: encoder(voxels), in_time, voxels)]
-    assert shapes == [(2, 3, 16, 24, 4), (2, 2, 8, 12, 6), (2, 2, 4, 6, 8)]
 
 
 def test_a_scale_is_fed_by_the_one_before() -> None:

@@ -7,7 +7,11 @@ import pytest
 from flax import nnx
 from jax import Array
 
+from spikejax.models.alignment import WarpingOptions
+from spikejax.models.attention import Window
+from spikejax.models.blocks import BlockOptions
 from spikejax.models.flows import ClipFlows
+from spikejax.models.remat import Remat
 from spikejax.models.stage import DOWN, SAME, UP, Reshape, ResidualGroup, Stage
 from spikejax.models.vrt import VRT, VRTConfig
 from tests.models import loops
@@ -39,13 +43,21 @@ def test_entries_unfold_column_before_row(resolution: str) -> None:
         np.testing.assert_allclose(answer[b, t, row, column], expected, atol=1e-11)
 
 
-def make_stage(**options: object) -> Stage:
+def make_stage(
+    *,
+    window: Window = (2, 4, 4),
+    warped: bool = True,
+    drop_rates: tuple[float, ...] = (0.0, 0.1, 0.2, 0.3),
+    remat: Remat = "none",
+) -> Stage:
     """A stage of half the resolution with random parameters."""
-    fields = dict(
-        resolution=DOWN, scale=2, depth=4, heads=2, window=(2, 4, 4), mutual_ratio=0.75, mlp_ratio=2, warp_sources=1,
-        deformable_groups=2, drop_rates=(0.0, 0.1, 0.2, 0.3), remat="none",
-    )  # fmt: skip
-    return build_random(lambda rngs: Stage(4, 8, **{**fields, **options}, rngs=rngs))
+    blocks = BlockOptions(2, window, remat=remat)
+    warping = WarpingOptions(sources=1, groups=2, scale=2) if warped else None
+    return build_random(
+        lambda rngs: Stage(
+            4, 8, blocks, resolution=DOWN, mutual_ratio=0.75, warping=warping, drop_rates=drop_rates, rngs=rngs
+        )
+    )
 
 
 @pytest.mark.slow
@@ -74,8 +86,8 @@ def test_a_stage_that_is_computed_again_has_the_same_gradients() -> None:
     x = jnp.asarray(normal(1, 2, 8, 10, 4), jnp.float32)
     flow = jnp.asarray(normal(1, 1, 4, 5, 2), jnp.float32)
 
-    def gradients(remat: str) -> list[np.ndarray]:
-        definition, parameters = nnx.split(make_stage(depth=2, drop_rates=(0.0, 0.0), remat=remat))
+    def gradients(remat: Remat) -> list[np.ndarray]:
+        definition, parameters = nnx.split(make_stage(drop_rates=(0.0, 0.0), remat=remat))
 
         def loss(parameters: nnx.State, x: Array, flow: Array) -> Array:
             return jnp.square(nnx.merge(definition, parameters)(x, ClipFlows((flow,), (-flow,)))).mean()
@@ -98,7 +110,7 @@ def test_groups_of_a_stage() -> None:
     assert make_stage(window=(6, 4, 4)).self_group.blocks.attention.window == (6, 4, 4)
     assert stage.mutual_group.blocks.attention.qkv_mutual is not None
     assert stage.self_group.blocks.attention.qkv_mutual is None
-    assert make_stage(warp_sources=0).warping is None
+    assert make_stage(warped=False).warping is None
 
 
 @pytest.mark.slow
@@ -122,11 +134,8 @@ def test_rates_grow_over_the_whole_network() -> None:
 
 def test_a_residual_group_adds_to_its_input() -> None:
     """Catches the residual around the linear layer alone, or none."""
-    residual = build_random(
-        lambda rngs: ResidualGroup(
-            4, depth=2, heads=2, window=(1, 4, 4), mlp_ratio=2, drop_rates=(0.0, 0.0), remat="none", rngs=rngs
-        )
-    )
+    options = BlockOptions(2, (1, 4, 4))
+    residual = build_random(lambda rngs: ResidualGroup(4, options, drop_rates=(0.0, 0.0), rngs=rngs))
     x = jnp.asarray(normal(1, 2, 4, 6, 4), jnp.float32)
     answer, expected = jax.jit(lambda x: (residual(x), x + residual.linear(residual.group(x))))(x)
     np.testing.assert_allclose(answer, expected, rtol=1e-5, atol=1e-5)

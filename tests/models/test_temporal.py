@@ -103,9 +103,9 @@ def test_a_pixel_depends_on_itself_alone() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("most", (10, 7, 1))
-def test_parts_are_the_whole(monkeypatch: pytest.MonkeyPatch, most: int) -> None:
-    """Catches parts in the wrong order, pixels left out where the parts do not divide them, lost gradients."""
+@pytest.mark.parametrize("limit", (10, 7, 1))
+def test_chunks_are_the_whole(monkeypatch: pytest.MonkeyPatch, limit: int) -> None:
+    """Catches chunks in the wrong order, pixels left out where the chunks do not divide them, lost gradients."""
     definition, parameters = nnx.split(make_fuse())
     features, spikes = (jnp.asarray(normal(2, 3, 2, 5, FEATURES, seed=seed)) for seed in (0, 1))
 
@@ -117,25 +117,25 @@ def test_parts_are_the_whole(monkeypatch: pytest.MonkeyPatch, most: int) -> None
         return jax.jit(jax.grad(loss, argnums=(0, 1, 2), has_aux=True))(parameters, features, spikes)
 
     whole = answers()
-    monkeypatch.setattr(module, "SEQUENCES_AT_ONCE", most)
+    monkeypatch.setattr(module, "SEQUENCES_AT_ONCE", limit)
     for a, b in zip(jax.tree.leaves(answers()), jax.tree.leaves(whole), strict=True):
         # The gradients of parameters are float32.
         np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-6)
 
 
-def test_no_part_is_larger_than_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_chunk_is_larger_than_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Catches a full frame that is worked on at once: memory would grow with the picture."""
     monkeypatch.setattr(module, "SEQUENCES_AT_ONCE", 7)
-    seen = []
+    shapes = []
 
     def note(sequences: Array) -> Array:
-        seen.append(sequences.shape)
+        shapes.append(sequences.shape)
         return sequences
 
     clip = jnp.asarray(normal(2, 3, 2, 5, 4))
     np.testing.assert_array_equal(over_pixels(note, clip), clip)
     # 5 of the 10 pixels of both clips.
-    assert set(seen) == {(10, 3, 4)}
+    assert set(shapes) == {(10, 3, 4)}
 
 
 def test_fusion_that_begins_as_zero_is_the_identity() -> None:

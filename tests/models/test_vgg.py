@@ -1,4 +1,4 @@
-"""VGG against loops over pixels."""
+"""VGG against loops over pixels, and the colours of ImageNet (spikejax.models.imagenet)."""
 
 from typing import Any
 
@@ -42,15 +42,20 @@ def test_features_are_those_of_the_layers_asked_for() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "layer", "count", "size"),
-    # Torchvision's `features` without their last ReLU and pooling.
-    [("vgg16", "relu5_3", 13, 14_714_688), ("vgg19", "relu5_4", 16, 20_024_384)],
+    ("name", "layer", "widths"),
+    # Torchvision's configurations D and E, without the poolings.
+    [
+        ("vgg16", "relu5_3", "64 64 128 128 256 256 256 512 512 512 512 512 512"),
+        ("vgg19", "relu5_4", "64 64 128 128 256 256 256 256 512 512 512 512 512 512 512 512"),
+    ],
 )
-def test_whole_networks_have_the_originals_parameters(name: Any, layer: str, count: int, size: int) -> None:
-    """Catches a width or depth that no weights fit."""
+def test_whole_networks_have_the_originals_parameters(name: Any, layer: str, widths: str) -> None:
+    """Catches a width, depth or size of kernel that no weights fit."""
     network = nnx.eval_shape(lambda: VGG(name, layers=(layer,), rngs=nnx.Rngs(0)))
-    assert len(network.convolutions) == count
-    assert sum(leaf.size for leaf in jax.tree.leaves(nnx.state(network))) == size
+    features = [3, *map(int, widths.split())]
+    expected = [(3, 3, *pair) for pair in zip(features, features[1:], strict=False)]
+    assert [layer.kernel.shape for layer in network.convolutions] == expected
+    assert [layer.bias.shape for layer in network.convolutions] == [shape[-1:] for shape in expected]
 
 
 def test_layer_that_does_not_exist() -> None:

@@ -74,7 +74,7 @@ def test_perceptual_term_is_planned(config: ConfigDict) -> None:
         products += 2 * 9 * channels * features * side**2
     assert 4 * weights <= with_term.memory.arguments - without.memory.arguments <= 4 * weights + 1024
     # Of the sharp frames forward; of the restored ones forward, and backward to the pictures. The products are counted
-    # as traced, where conv2d's own derivative by the kernel stands too, which the compiler leaves out.
+    # as traced, where the convolution's own derivative by the kernel stands too, which the compiler leaves out.
     frames = 16 * 2 // jax.device_count()
     assert with_term.flops - without.flops == 4 * products * frames
     assert with_term.model_flops == without.model_flops
