@@ -51,7 +51,7 @@ def use(monkeypatch: pytest.MonkeyPatch, model: Brighten) -> None:
 
 def arguments(inputs: Path, *more: str, spikes: bool = True) -> list[str]:
     """A command line that restores `inputs` to the folder out."""
-    paths = {"workdir": "work", "input": "blur", "output": "out"} | ({"spikes": "spike"} if spikes else {})
+    paths = {"network": "work", "input": "blur", "output": "out"} | ({"spikes": "spike"} if spikes else {})
     return [word for name, path in paths.items() for word in (f"--{name}", str(inputs / path))] + [*TILES, *more]
 
 
@@ -128,7 +128,7 @@ def test_a_video_becomes_a_video(inputs: Path, monkeypatch: pytest.MonkeyPatch) 
     use(monkeypatch, Brighten(BINS))
     write_video(inputs / "blur.mp4", read(inputs / "blur"), rate=Fraction(24000, 1001))
     restore.main(
-        ["--workdir", "w", "--input", str(inputs / "blur.mp4"), "--spikes", str(inputs / "spike")]
+        ["--network", "w", "--input", str(inputs / "blur.mp4"), "--spikes", str(inputs / "spike")]
         + ["--output", str(inputs / "out.mkv"), *TILES]
     )
     source = open_frames(inputs / "out.mkv")

@@ -65,7 +65,7 @@ def build_parser() -> argparse.ArgumentParser:
 def _add_files(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
     add(
-        "--network", "--workdir", required=True, metavar="PATH",
+        "--network", required=True, metavar="PATH",
         help="where spikejax.train left the network, or a .safetensors file or folder of spikejax convert",
     )  # fmt: skip
     add(
