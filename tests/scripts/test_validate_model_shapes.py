@@ -69,14 +69,14 @@ def test_concatenation_comes_without_temporal_attention(
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (["--config.model.spike.channels=96,96,64,96"], "1/4 (stage 3): the spike branch has 64 channels, VRT has 96"),
-        (["--config.model.vrt.dims=96,96,96,48,96,96,96" + ",120" * 4], "(stage 4): the spike branch has 96 channels"),
-        (["--config.model.spike.channels=96,96"], "spike.channels needs an entry for each of the stages (1, 2, 3, 4)"),
+        (["--config.model.spike.channels=96,96,64,96"], "model.spike.channels: expected (96, 96, 96, 96), "),
+        (["--config.model.vrt.dims=96,96,96,48,96,96,96" + ",120" * 4], "model.spike.channels: expected (96, 96, 96, 48), "),
+        (["--config.model.spike.channels=96,96"], "model.spike.channels: expected a tuple of at least 4, "),
         (["--size", "1,64,64"], "--size: expected at least 2,16,16, found 1,64,64"),
     ],
 )  # fmt: skip
 def test_what_does_not_fit_is_named(main: Callable[[Sequence[str]], None], arguments: list[str], told: str) -> None:
-    """Catches a message that does not say which scale, or says it only when the network runs."""
+    """Catches a message that does not say which channels fit, or says it only when the network runs."""
     with pytest.raises(InputError) as caught:
         main(["--config", f"{ROOT}/configs/spike.py:baseline", *arguments])
     assert told in str(caught.value)
