@@ -70,7 +70,7 @@ def test_concatenation_comes_without_temporal_attention(
     ("arguments", "told"),
     [
         (["--config.model.spike.channels=96,96,64,96"], "model.spike.channels: expected (96, 96, 96, 96), "),
-        (["--config.model.vrt.dims=96,96,96,48,96,96,96" + ",120" * 4], "model.spike.channels: expected (96, 96, 96, 48), "),
+        (["--config.model.vrt.dims=96,96,96,48,96,96,96" + ",120" * 4], "expected (96, 96, 96, 48), "),
         (["--config.model.spike.channels=96,96"], "model.spike.channels: expected a tuple of at least 4, "),
         (["--size", "1,64,64"], "--size: expected at least 2,16,16, found 1,64,64"),
     ],
