@@ -20,7 +20,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
-from spikejax.errors import DamagedInput, InputError
+from spikejax.errors import DamagedInput, InputError, one_line
 
 EXIT_INPUT_ERROR = 2
 EXIT_DAMAGED_INPUT = 3
@@ -66,12 +66,12 @@ def _exit_code(main: Callable[[Sequence[str]], None], arguments: Sequence[str]) 
     except InputError as error:
         if os.environ.get("SPIKEJAX_TRACEBACK") == "1":
             traceback.print_exc()
-        print("spikejax: error:", " ".join(str(error).split()), file=sys.stderr)
+        print("spikejax: error:", one_line(error), file=sys.stderr)
         for detail in error.details:
             print(" ", detail, file=sys.stderr)
         return EXIT_INPUT_ERROR
     except DamagedInput as damage:
-        print("spikejax: damaged input:", " ".join(str(damage).split()), file=sys.stderr)
+        print("spikejax: damaged input:", one_line(damage), file=sys.stderr)
         return EXIT_DAMAGED_INPUT
     except KeyboardInterrupt:
         print("spikejax: interrupted", file=sys.stderr)

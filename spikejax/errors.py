@@ -19,3 +19,8 @@ class DamagedInput(Exception):
 
     Entry points print the message, one line that says what was lost, and end with an exit code of its own.
     """
+
+
+def one_line(error: BaseException) -> str:
+    """What an error says, on one line."""
+    return " ".join(str(error).split())

@@ -150,3 +150,12 @@ def duration(seconds: float) -> str:
     if minutes:
         return f"{minutes} min {whole % 60:02d} s"
     return f"{whole} s"
+
+
+def byte_text(count: float) -> str:
+    """A number of bytes in the largest unit that leaves a whole number before the point."""
+    for unit in ("bytes", "kB", "MB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}" if unit == "bytes" else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.2f} GB"

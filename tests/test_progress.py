@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from spikejax.progress import Pace, Progress, duration, rate, with_progress
+from spikejax.progress import Pace, Progress, byte_text, duration, rate, with_progress
 
 
 def test_the_time_before_the_first_units_is_no_part_of_the_pace() -> None:
@@ -90,3 +90,9 @@ def test_progress_of_items_ends_with_them(capsys: pytest.CaptureFixture[str]) ->
     assert capsys.readouterr().err.startswith("reading: 2/4 frames, ")
     assert list(with_progress("abc", "reading", total=3, unit="frame")) == ["a", "b", "c"]
     assert capsys.readouterr().err.startswith("reading: 3/3 frames, ")
+
+
+def test_bytes_in_words() -> None:
+    """Catches units that are off by a thousand, and a number of bytes with a fraction."""
+    texts = [byte_text(count) for count in (0, 999, 1000, 25_640, 3_000_000, 1_234_567_890, 4e13)]
+    assert texts == ["0 bytes", "999 bytes", "1.0 kB", "25.6 kB", "3.0 MB", "1.23 GB", "40000.00 GB"]

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Num
 
+from spikejax.data.spikes.resolution import spike_ratio
 from spikejax.data.spikes.voxels import voxelise, whole_counts
 from spikejax.errors import InputError
 from spikejax.inference.clip_blending import InputFrame
@@ -64,11 +65,8 @@ def _counted(window: Any, bins: int) -> Num[np.ndarray, "h w k"]:
 
 def _with_counts(frame: Num[np.ndarray, "h w 3"], window: Any, bins: int) -> InputFrame:
     counts = np.asarray(window)
-    ratio = frame.shape[0] // max(1, counts.shape[0])
-    if counts.ndim != 3 or counts.shape != (frame.shape[0] // ratio, frame.shape[1] // ratio, bins):
-        raise InputError(
-            f"expected counts [h,w,{bins}] of the frames' size or a whole part of it, found {counts.shape} "
-            f"for frames of {frame.shape[0]}x{frame.shape[1]}"
-        )
+    if counts.ndim != 3 or counts.shape[2] != bins:
+        raise InputError(f"expected counts [h,w,{bins}] of each frame, found an array of shape {counts.shape}")
+    spike_ratio((frame.shape[0], frame.shape[1]), (counts.shape[0], counts.shape[1]), source=f"counts {counts.shape}")
     # One type for all frames of a clip, whatever the largest count of each is.
     return InputFrame(frame, whole_counts(counts, np.uint8 if counts.dtype == np.uint8 else np.uint16))

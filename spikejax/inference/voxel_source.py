@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Float32, Real
 
 from spikejax.data.datasets.frame_spikes import FrameSpikes
+from spikejax.data.spikes.resolution import spike_ratio
 from spikejax.data.spikes.stream_files import count_frames, read_config
 from spikejax.data.spikes.voxels import Counts, CountType, whole_counts
 from spikejax.errors import InputError
@@ -75,7 +76,7 @@ class VoxelSource:
             folder = path if path.is_dir() else path.parent
             height, width = size or _size_beside(folder, (frames.height, frames.width))
             self._readers = self._read_windows(path, frames, height, width, bins, windows)
-        _check_resolution(path, (height, width), (frames.height, frames.width))
+        spike_ratio((frames.height, frames.width), (height, width), source=path)
         self.shape = (height, width, bins)
 
     def __iter__(self) -> Iterator[Counts]:
@@ -219,13 +220,3 @@ def _size_beside(folder: Path, default: tuple[int, int]) -> tuple[int, int]:
         return default
     config = read_config(folder)
     return config.height, config.width
-
-
-def _check_resolution(path: Path, size: tuple[int, int], frame: tuple[int, int]) -> None:
-    """Raises InputError unless the spikes have the frames' size divided by a whole number."""
-    ratio = frame[0] // size[0]
-    if (size[0] * ratio, size[1] * ratio) != frame:
-        raise InputError(
-            f"expected spikes of the frames' size {frame[0]}x{frame[1]} (height x width) or a whole part of it, "
-            f"found {size[0]}x{size[1]}: {path}"
-        )

@@ -17,6 +17,7 @@ from jaxtyping import UInt8, UInt16
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from spikejax.errors import InputError
+from spikejax.io.paths import AnyPath
 
 PICTURE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
 
@@ -29,7 +30,7 @@ _ORIENTATION = 0x0112
 _QUARTER_TURNS = frozenset({5, 6, 7, 8})
 
 
-def read_picture(path: str | os.PathLike[str]) -> UInt8[np.ndarray, "h w 3"]:
+def read_picture(path: AnyPath) -> UInt8[np.ndarray, "h w 3"]:
     """A picture file as uint8 RGB; grey and palette pictures are converted, transparency is dropped.
 
     Raises:
@@ -41,7 +42,7 @@ def read_picture(path: str | os.PathLike[str]) -> UInt8[np.ndarray, "h w 3"]:
         return np.array(picture.convert("RGB"))
 
 
-def read_frame(path: str | os.PathLike[str]) -> Frame:
+def read_frame(path: AnyPath) -> Frame:
     """A picture file as RGB of its own depth, upright as its Exif orientation says.
 
     Raises:
@@ -58,7 +59,7 @@ def read_frame(path: str | os.PathLike[str]) -> Frame:
     return np.ascontiguousarray(pixels[..., ::-1])
 
 
-def write_picture(path: str | os.PathLike[str], picture: Frame) -> None:
+def write_picture(path: AnyPath, picture: Frame) -> None:
     """Writes a picture in the format that the name says, without a temporary name.
 
     Raises:
@@ -73,7 +74,7 @@ def write_picture(path: str | os.PathLike[str], picture: Frame) -> None:
     Image.fromarray(picture).save(path, compress_level=1)
 
 
-def picture_size(path: str | os.PathLike[str]) -> tuple[int, int]:
+def picture_size(path: AnyPath) -> tuple[int, int]:
     """(height, width) of a picture that stands upright, from its header alone; raises `InputError` if it has none."""
     with _open_picture(Path(path)) as picture:
         width, height = picture.size
@@ -82,22 +83,37 @@ def picture_size(path: str | os.PathLike[str]) -> tuple[int, int]:
     return (width, height) if turned else (height, width)
 
 
-def is_deep(path: str | os.PathLike[str]) -> bool:
+def picture_header(path: AnyPath) -> tuple[str, tuple[int, int]]:
+    """(mode, (height, width)) of a picture as stored, from its header alone.
+
+    The mode is Pillow's, "RGB" and "L" for 8 bits a channel, with ";16" behind it where there are 16.
+
+    Raises:
+        InputError: it is no picture.
+    """
+    with _open_picture(Path(path)) as picture:
+        return _mode(picture), (picture.height, picture.width)
+
+
+def is_deep(path: AnyPath) -> bool:
     """Whether a picture holds more than 8 bits a channel, from its header alone."""
     with _open_picture(Path(path)) as picture:
         return _is_deep(picture)
 
 
 def _is_deep(picture: Image.Image) -> bool:
-    if picture.mode not in _EIGHT_BIT_MODES:
-        return True
-    # Pillow reads colour of 16 bits as if it were of 8; only its decoder's arguments tell. A tile is (decoder, box,
-    # offset, arguments); the arguments begin with the raw mode: "RGB;16B", "RGB;16L".
+    return _mode(picture) not in _EIGHT_BIT_MODES
+
+
+def _mode(picture: Image.Image) -> str:
+    """Pillow's mode; with ";16" behind it for colour of 16 bits, which Pillow reads as if it were of 8."""
+    # Only the decoder's arguments tell. A tile is (decoder, box, offset, arguments), and the arguments begin with the
+    # raw mode: "RGB;16B", "RGB;16L".
     for tile in getattr(picture, "tile", ()):
         raw = tile[3][0] if isinstance(tile[3], tuple) and tile[3] else tile[3]
-        if isinstance(raw, str) and ";16" in raw:
-            return True
-    return False
+        if isinstance(raw, str) and ";16" in raw and ";16" not in picture.mode:
+            return f"{picture.mode};16"
+    return picture.mode
 
 
 @contextmanager

@@ -50,7 +50,7 @@ class FrameArray:
         try:
             self._store[index].write(frame.astype(self.dtype, casting="unsafe", copy=False)).result()
         except ValueError as error:  # tensorstore's only error
-            raise OSError(f"cannot write frame {index} of {self._path}: {_first_line(error)}") from error
+            raise OSError(f"cannot write frame {index} of {self._path}: {_reason(error)}") from error
 
     def read(self, start: int, stop: int, box: Box | None = None) -> Shaped[np.ndarray, "t h w c"]:
         """Frames [start, stop), within a box or whole; only the tiles that the box touches are read.
@@ -63,7 +63,7 @@ class FrameArray:
             return self._store[start:stop, rows, columns].read().result()
         except ValueError as error:
             expected = f"frames {start} to {stop - 1}, whole"
-            raise InputError(f"expected {expected}, found {_first_line(error)}: {self._path}") from error
+            raise InputError(f"expected {expected}, found {_reason(error)}: {self._path}") from error
 
 
 def create_frames(path: AnyPath, shape: tuple[int, int, int, int], *, largest: int = 255) -> FrameArray:
@@ -85,7 +85,7 @@ def create_frames(path: AnyPath, shape: tuple[int, int, int, int], *, largest: i
     try:
         return FrameArray(tensorstore.open(_spec(_files(path), shape, dtype), create=True, open=True).result(), path)
     except ValueError as error:
-        raise InputError(f"expected to make an array {shape} of {dtype}, found {_first_line(error)}: {path}") from error
+        raise InputError(f"expected to make an array {shape} of {dtype}, found {_reason(error)}: {path}") from error
 
 
 def open_frames_array(path: AnyPath) -> FrameArray:
@@ -95,7 +95,7 @@ def open_frames_array(path: AnyPath) -> FrameArray:
     try:
         array = FrameArray(tensorstore.open(spec, open=True).result(), path)
     except ValueError as error:
-        raise InputError(f"expected an array of frames, found {_first_line(error)}: {path}") from error
+        raise InputError(f"expected an array of frames, found {_reason(error)}: {path}") from error
     if len(array.shape) != 4 or array.dtype.name not in _DTYPES:
         raise InputError(f"expected an array [t,h,w,c] of small whole numbers, found {array.shape}: {path}")
     return array
@@ -151,6 +151,6 @@ def _spec(kvstore: Mapping[str, Any], shape: tuple[int, ...], dtype: str) -> dic
     }
 
 
-def _first_line(error: Exception) -> str:
-    """What tensorstore says, without the specification that it repeats."""
+def _reason(error: Exception) -> str:
+    """What tensorstore says on one line, without the specification that it repeats."""
     return str(error).split(" [tensorstore_spec", 1)[0].split(" [source locations", 1)[0].replace("\n", " ")

@@ -151,6 +151,7 @@ def test_clips_that_do_not_fit(clip: np.ndarray, spikes: np.ndarray | None, mess
         (np.zeros((6, 8, 20, 28), np.uint8), "every frame, found fewer"),
         (np.zeros((8, 8, 20, 28), np.uint8), "every frame, found more"),
         (np.zeros((7, 8, 30, 56), np.uint8), "a whole part of it"),
+        (np.zeros((7, 8, 80, 112), np.uint8), "a whole part of it, found 80x112"),
         (np.zeros((7, 40, 56), np.uint8), r"each frame as \[s,h,w\]"),
     ],
 )

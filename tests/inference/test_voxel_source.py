@@ -143,7 +143,7 @@ def _empty(folder: Path) -> None:
         (_truncate, "whole number of spike frames .* 473 bytes .*000001.dat"),
         (_truncate_by_whole_frames, "000000.dat has 10 spike frames .* 000001.dat has 9"),
         (_add_one, "as many spike files as frames .3., found 4"),
-        (_other_size, "frames' size 16x24 .* or a whole part of it, found 8x8"),
+        (_other_size, "pictures' size 16x24 .* or a whole part of it, found 8x8"),
         (_empty, "found none in folder"),
     ],
 )

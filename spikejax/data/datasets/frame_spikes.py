@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from spikejax.data.datasets.layout import SPIKE, SPIKE_VOXELS
+from spikejax.data.spikes.resolution import spike_ratio
 from spikejax.data.spikes.stream_files import PackedSpikes, StreamConfig, count_frames, read_config, read_packed
 from spikejax.data.spikes.voxels import Counts, voxelise_packed, whole_counts
 from spikejax.errors import InputError
@@ -74,12 +75,7 @@ def find_spike_size(sequence: Path, height: int, width: int) -> StreamConfig:
     if not (folder / "config.yaml").exists():
         return StreamConfig(height, width)  # the files' sizes will tell if that is wrong
     config = read_config(folder)
-    ratio = height // config.height
-    if ratio < 1 or (config.height * ratio, config.width * ratio) != (height, width):
-        raise InputError(
-            f"expected spikes of the pictures' size {height}x{width} or a whole part of it, "
-            f"found {config.height}x{config.width}: {folder / 'config.yaml'}"
-        )
+    spike_ratio((height, width), (config.height, config.width), source=folder / "config.yaml")
     return config
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from spikejax.data.datasets.frame_spikes import FrameSpikes, find_frame_spikes, find_spike_size
 from spikejax.data.datasets.layout import (
@@ -29,6 +30,8 @@ from spikejax.data.spikes.stream_files import StreamConfig
 from spikejax.errors import InputError
 from spikejax.io.frame_source import open_frames
 from spikejax.io.paths import AnyPath
+
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -167,7 +170,7 @@ class Scan:
             return self._drop(name, "*", f"expected a folder of spikes, found none: {folder / SPIKE}")
         spike_size = find_spike_size(folder, *size) if self._spikes else None
         assert first.names is not None and sharp.names is not None
-        usable: list[FrameFiles | None] = []
+        usable: dict[int, FrameFiles] = {}
         for number, file in enumerate(first.names):
             spikes = None
             if file not in sharp.names:
@@ -178,32 +181,41 @@ class Scan:
             ):
                 reason = f"expected spikes of the frame, found none: {folder / SPIKE / Path(file).stem}.dat"
             else:
-                usable.append(FrameFiles(number, Path(file).stem, folder / BLUR / file, folder / SHARP / file, spikes))
+                stem = Path(file).stem
+                usable[number] = FrameFiles(number, stem, folder / BLUR / file, folder / SHARP / file, spikes)
                 continue
-            usable.append(None)
             self._drop(name, Path(file).stem, reason)
-        self._add_runs(name, usable, size, spike_size)
+        self._add_runs(name, usable, len(first.names), size, spike_size)
 
     def _add_runs(
-        self, name: str, usable: list[FrameFiles | None], size: tuple[int, int], spike_size: StreamConfig | None
+        self,
+        name: str,
+        usable: Mapping[int, FrameFiles],
+        total: int,
+        size: tuple[int, int],
+        spike_size: StreamConfig | None,
     ) -> None:
         folder = self._folder / name
         paths = (folder / array for array in (BLUR_ARRAY, SHARP_ARRAY, VOXEL_ARRAY))
         arrays = Arrays(*(path if path.is_dir() else None for path in paths))
-        for frames in _consecutive(usable):
+        for frames in consecutive_runs(usable):
             first = frames[0].stem
             if len(frames) < self._frames:
                 self._drop(name, first, f"{len(frames)} consecutive usable frames from here, fewer than {self._frames}")
                 continue
-            whole = len(frames) == len(usable)
+            whole = len(frames) == total
             self.runs.append(FrameRun(name if whole else f"{name}@{first}", frames, *size, spike_size, arrays))
 
 
-def _consecutive(usable: list[FrameFiles | None]) -> Iterator[tuple[FrameFiles, ...]]:
-    run: list[FrameFiles] = []
-    for frame in [*usable, None]:
-        if frame is not None:
-            run.append(frame)
-        elif run:
+def consecutive_runs(numbered: Mapping[int, Item]) -> Iterator[tuple[Item, ...]]:
+    """The items in runs whose numbers follow each other without a gap, in their order."""
+    run: list[Item] = []
+    last = None
+    for number in sorted(numbered):
+        if run and number - 1 != last:
             yield tuple(run)
             run = []
+        run.append(numbered[number])
+        last = number
+    if run:
+        yield tuple(run)

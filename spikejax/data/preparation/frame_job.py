@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from spikejax.data.datasets.layout import BLUR, BLUR_ARRAY, SHARP, SHARP_ARRAY, SPIKE, VOXEL_ARRAY
-from spikejax.data.preparation.frame_selection import PlannedFrame, PlannedSequence, picture_header
+from spikejax.data.preparation.frame_selection import PlannedFrame, PlannedSequence
 from spikejax.data.preparation.journal import Record, fingerprint
 from spikejax.data.spikes.agreement import correlation, grey_light
 from spikejax.data.spikes.stream_files import (
@@ -23,9 +23,9 @@ from spikejax.data.spikes.stream_files import (
     write_packed,
 )
 from spikejax.data.spikes.voxels import Counts, voxelise_packed
-from spikejax.errors import InputError
+from spikejax.errors import InputError, one_line
 from spikejax.io.atomic import atomic_write
-from spikejax.io.frame_source import read_picture, write_picture
+from spikejax.io.pictures import picture_header, read_picture, write_picture
 from spikejax.io.tiled_arrays import compressed_size, create_frames, frame_file
 
 
@@ -106,7 +106,7 @@ def do_frame(job: FrameJob) -> Record:
     try:
         content = read_content(job)
     except InputError as error:
-        return replace(record, problem=" ".join(str(error).split()))
+        return replace(record, problem=one_line(error))
     _write(job, content)
     return replace(
         record,

@@ -7,17 +7,18 @@ Looks at the headers of pictures and the sizes of streams, at no content; what o
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 
-from PIL import Image
-
 from spikejax.data.datasets.layout import DroppedFrame
+from spikejax.data.datasets.usable_frames import consecutive_runs
 from spikejax.data.preparation.published_layouts import Candidate, SourceSequence
+from spikejax.data.spikes.resolution import spike_ratio
 from spikejax.data.spikes.stream_files import count_frames, read_config, read_spikes
-from spikejax.errors import InputError
+from spikejax.errors import InputError, one_line
+from spikejax.io.pictures import picture_header
 
 # A frame of the source: split, sequence and name.
 FrameKey = tuple[str, str, str]
@@ -106,11 +107,10 @@ def select(sources: Iterable[SourceSequence], rules: Rules, content_problem: Con
     for source in sources:
         dropped = plan.dropped.setdefault(source.split, [])
         usable = dict(_usable(source, rules, content_problem, dropped, stream_frames))
-        for part in _parts(usable):
-            first = part[0][1]
-            name = source.name if len(part) == len(source.frames) else f"{source.name}@{first.name}"
+        for frames in consecutive_runs(usable):
+            first = frames[0]
+            name = source.name if len(frames) == len(source.frames) else f"{source.name}@{first.name}"
             size = picture_header(first.blur)[1]
-            frames = tuple(frame for _, frame in part)
             plan.sequences.append(
                 PlannedSequence(
                     source.split, name, source.name, frames, size, _spike_size(source, first.stream, size, rules)
@@ -149,22 +149,20 @@ def _usable(
             if problem := content_problem((source.split, source.name, candidate.name), planned):
                 raise InputError(problem)
         except InputError as error:
-            dropped.append(DroppedFrame(source.name, candidate.name, " ".join(str(error).split())))
+            dropped.append(DroppedFrame(source.name, candidate.name, one_line(error)))
             continue
         yield candidate.number, planned
 
 
 def _check_picture(path: Path, size: tuple[int, int], rules: Rules) -> None:
-    mode, found = picture_header(path)
+    mode, own_size = picture_header(path)
     if mode != "RGB" and not (rules.grey and mode == "L"):
         hint = " (--grey takes such pictures)" if mode == "L" else ""
         raise InputError(f"expected an 8-bit RGB picture, found mode {mode}{hint}: {path}")
-    if found != size:
-        raise InputError(
-            f"expected a picture of {size[0]}x{size[1]} as the sequence's first, found {found[0]}x{found[1]}: {path}"
-        )
+    if own_size != size:
+        raise InputError(f"expected a picture of {_by(size)} as the sequence's first, found {_by(own_size)}: {path}")
     if min(size) < rules.smallest_side:
-        raise InputError(f"expected a short side of at least {rules.smallest_side}, found {size[0]}x{size[1]}: {path}")
+        raise InputError(f"expected a short side of at least {rules.smallest_side}, found {_by(size)}: {path}")
 
 
 @dataclass(frozen=True)
@@ -198,52 +196,21 @@ def _window(
 
 
 def _spike_size(source: SourceSequence, stream: Path, size: tuple[int, int], rules: Rules) -> tuple[int, int]:
-    found = rules.spike_size
-    if found is None and (stream.parent / "config.yaml").exists():
+    """Height and width of a sequence's spikes: as the rules say, or config.yaml, or else the layout's ratio."""
+    spike_size = rules.spike_size
+    if spike_size is None and (stream.parent / "config.yaml").exists():
         config = read_config(stream.parent)
-        found = (config.height, config.width)
-    if found is None:
-        found = (size[0] // source.ratio, size[1] // source.ratio)
-    ratio = size[0] // found[0] if found[0] else 0
-    if ratio < 1 or (found[0] * ratio, found[1] * ratio) != size:
-        raise InputError(
-            f"expected spikes of the pictures' size {_by(size)} or a whole part of it, found {_by(found)}: {stream}"
-        )
-    return found
+        spike_size = (config.height, config.width)
+    if spike_size is None:
+        spike_size = (size[0] // source.ratio, size[1] // source.ratio)
+    spike_ratio(size, spike_size, source=stream)
+    return spike_size
 
 
 def _stream_frames(path: Path, height: int, width: int) -> int:
     if path.suffix == ".dat":
         return count_frames(path, height=height, width=width)
     return len(read_spikes(path, height=height, width=width))
-
-
-def picture_header(path: Path) -> tuple[str, tuple[int, int]]:
-    """(mode, (height, width)) of a picture, from its header: "RGB" and "L" are 8 bits deep, others say their depth.
-
-    Raises:
-        InputError: it is no picture.
-    """
-    try:
-        with Image.open(path) as picture:
-            mode = picture.mode
-            # Pillow reads colour of 16 bits as if it were of 8; only the arguments of its decoder tell.
-            raw = str(picture.tile[0].args) if picture.tile else ""
-            return (f"{mode};16" if ";16" in raw and ";16" not in mode else mode), (picture.height, picture.width)
-    except (OSError, SyntaxError) as error:  # SyntaxError: Pillow's answer to some broken PNGs
-        raise InputError(f"expected a picture, cannot decode {path}: {error}") from error
-
-
-def _parts(usable: Mapping[int, PlannedFrame]) -> Iterator[list[tuple[int, PlannedFrame]]]:
-    """Runs of frames whose numbers follow each other."""
-    part: list[tuple[int, PlannedFrame]] = []
-    for number, frame in sorted(usable.items()):
-        if part and number != part[-1][0] + 1:
-            yield part
-            part = []
-        part.append((number, frame))
-    if part:
-        yield part
 
 
 def _by(size: tuple[int, int]) -> str:

@@ -43,7 +43,7 @@ from spikejax.data.spikes.stream_files import StreamConfig, write_config
 from spikejax.errors import InputError
 from spikejax.io.json_files import write_json
 from spikejax.io.tiled_arrays import open_frames_array
-from spikejax.progress import with_progress
+from spikejax.progress import byte_text, with_progress
 
 SOURCE = "spikejax.prepare"
 # Frames that the expected disk use is measured on.
@@ -234,8 +234,8 @@ def _check_space(jobs: Sequence[FrameJob], root: Path, note: Note) -> None:
         return
     sizes = {kind: size * len(jobs) / count for kind, size in measured.items()}
     free = shutil.disk_usage(root).free
-    parts = ", ".join(f"{_bytes(size)} of {kind}" for kind, size in sizes.items())
-    text = f"{_bytes(sum(sizes.values()))} for {len(jobs)} frames ({parts}), {_bytes(free)} are free: {root}"
+    parts = ", ".join(f"{byte_text(size)} of {kind}" for kind, size in sizes.items())
+    text = f"{byte_text(sum(sizes.values()))} for {len(jobs)} frames ({parts}), {byte_text(free)} are free: {root}"
     if sum(sizes.values()) > free:
         raise InputError(f"expected space on the disk: about {text}")
     note(f"will write about {text}")
@@ -314,11 +314,3 @@ def _amount(plan: Selection) -> str:
 
 def _many(count: int, noun: str) -> str:
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
-
-
-def _bytes(size: float) -> str:
-    for unit in ("bytes", "kB", "MB"):
-        if size < 1000:
-            return f"{size:.0f} {unit}" if unit == "bytes" else f"{size:.1f} {unit}"
-        size /= 1000
-    return f"{size:.2f} GB"

@@ -20,7 +20,7 @@ from spikejax.data.datasets.usable_frames import FrameFiles, FrameRun, Scan
 from spikejax.data.datasets.voxel_statistics import add_histograms, read_statistics, statistics_of
 from spikejax.data.preparation.workers import run_parallel
 from spikejax.data.spikes.voxels import voxelise_packed
-from spikejax.errors import InputError
+from spikejax.errors import InputError, one_line
 from spikejax.io.frame_source import read_picture
 from spikejax.io.json_files import read_json
 from spikejax.io.tiled_arrays import open_frames_array
@@ -131,7 +131,7 @@ def check_frame(check: FrameCheck) -> FrameReport:
         try:
             histogram = tuple(step(check, problems)) or histogram
         except InputError as error:
-            problems.append(" ".join(str(error).split()))
+            problems.append(one_line(error))
     return FrameReport(check.split, tuple(problems), histogram)
 
 

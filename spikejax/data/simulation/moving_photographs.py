@@ -3,8 +3,8 @@
 A camera moves over a photograph, with translation, rotation and zoom at sub-pixel steps, and pieces of other
 photographs move in front of it on paths of their own. Everything is rendered in linear light at every step of the spike
 camera: the blurry picture is the mean over the exposure, the sharp one its middle, and the spikes come from the
-    simulator. Training and
-validation use different photographs, and everything is a function of the settings, the seed among them.
+simulated camera. Training and validation use different photographs, and everything is a function of the settings, the
+seed among them.
 """
 
 from __future__ import annotations
