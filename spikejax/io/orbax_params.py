@@ -5,6 +5,7 @@ smaller), and has all that it reads in memory twice. Training writes its own che
 NumPy arrays on both sides.
 """
 
+import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,13 @@ class _FrugalHandler(ocp.type_handlers.NumpyHandler):
         read: list[np.ndarray] = []
         for start in range(0, len(infos), _AT_ONCE):
             few = slice(start, start + _AT_ONCE)
-            read += await super().deserialize(infos[few], args[few])
+            before = asyncio.all_tasks()
+            try:
+                read += await super().deserialize(infos[few], args[few])
+            except Exception:
+                # One array is damaged. The others are still being read, and would report to a loop that is closed.
+                await asyncio.gather(*(asyncio.all_tasks() - before), return_exceptions=True)
+                raise
         return read
 
 
@@ -38,7 +45,7 @@ def write_params(path: Path, params: dict[str, Any]) -> None:
 
 
 def read_orbax_params(path: Path) -> dict[str, Any]:
-    """Returns the nested dict of NumPy arrays in the folder `path`; numbers among its keys have become strings.
+    """The nested dict of NumPy arrays in the folder `path`; numbers among its keys have become strings.
 
     Raises:
         ValueError, OSError, KeyError: it is damaged; orbax and its store have no class of their own for that.

@@ -127,7 +127,7 @@ def test_a_run_and_its_evaluation(
     scale = config.model.vrt.upscale
     assert read_picture(picture).shape == (HEIGHT - HEIGHT % scale, 3 * WIDTH, 3)
 
-    monkeypatch.setattr("spikejax.models.restorer.build_restorer", build)
+    monkeypatch.setattr("spikejax.training.measure_split.build_restorer", build)
     evaluate.main(["--workdir", str(tmp_path / "run"), "--output", str(tmp_path / "out")])
     figures = json.loads((tmp_path / "out" / "metrics.json").read_text())
     assert figures["total"] == pytest.approx(outcome.scores, rel=1e-6)

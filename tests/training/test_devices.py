@@ -21,6 +21,7 @@ from spikejax.training.step import describe_network
 pytestmark = pytest.mark.slow
 
 MODEL = dict(
+    backbone="vrt",
     vrt=dict(
         window=(2, 4, 4), depths=(2,) * 7 + (1,), dims=(8,) * 8, heads=(2,) * 8, independent=(), deformable_groups=2
     ),
