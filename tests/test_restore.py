@@ -303,7 +303,7 @@ def _fewer_sharp_frames(inputs: Path) -> None:
         (_resize_a_frame, "000000.png is 52x36 but 000003.png is 54x36"),
         (_remove_spikes, "expected a spike file for frame 000002.png"),
         (_truncate_spikes, "expected a whole number of spike frames"),
-        (_spikes_of_another_size, "expected spikes of the frames' size 36x52"),
+        (_spikes_of_another_size, "expected spikes of the pictures' size 36x52"),
         (_spikes_of_another_length, "expected as many spike files as frames (7), found 8"),
         (_empty_folder, "expected pictures"),
         (_video_that_does_not_decode, "expected a video"),

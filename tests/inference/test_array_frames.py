@@ -69,7 +69,7 @@ def test_spikes_are_counted_and_counts_taken() -> None:
         (CLIP, {"spikes": np.zeros((3, 4, 6)), "bins": 2}, r"\[s,h,w\], found an array of shape \(4, 6\)"),
         (CLIP, {"spikes": np.zeros((2, 5, 4, 6)), "bins": 2}, "found fewer than frames"),
         (CLIP, {"counts": np.zeros((3, 4, 6, 3), np.uint8), "bins": 2}, r"counts \[h,w,2\]"),
-        (CLIP, {"counts": np.zeros((3, 3, 6, 2), np.uint8), "bins": 2}, r"found \(3, 6, 2\) for frames of 4x6"),
+        (CLIP, {"counts": np.zeros((3, 3, 6, 2), np.uint8), "bins": 2}, r"found 3x6: counts \(3, 6, 2\)"),
         (CLIP, {"counts": np.full((3, 4, 6, 2), 0.5), "bins": 2}, "whole numbers"),
     ],
 )
