@@ -27,6 +27,8 @@ from spikejax.errors import InputError
 from spikejax.installed import folder_of
 from spikejax.io.json_files import read_json, write_json
 
+# Code that these name is run by training alone, on the configuration that the user gives, never on a saved one.
+_FOR_TRAINING_ALONE = frozenset({"loss.terms"})
 OVERRIDE_PREFIX = "--config."
 CONFIG_HELP = "configuration: quickstart, vrt:006, spike:baseline, or a Python file, mine.py or mine.py:NAME"
 _LOGGER = logging.getLogger(__name__)
@@ -181,7 +183,7 @@ def _filled(default: ConfigDict, fields: Any, *, prefix: str, source: str | Path
     errors = list(key_errors(values))
     if not trust_code:
         expected = "an entry of the package (--trust-code allows code that comes with a network)"
-        errors += [unexpected(key, expected, values[key]) for key in code_in(values)]
+        errors += [unexpected(key, expected, values[key]) for key in code_in(values) if key not in _FOR_TRAINING_ALONE]
     complain(f"{error}: {source}" for error in errors)
     if unknown:
         _LOGGER.warning("left out, not known to this version of spikejax: %s: %s", ", ".join(unknown), source)

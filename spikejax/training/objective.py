@@ -51,7 +51,7 @@ def make_metrics(config: ConfigDict, *, note: Callable[[str], None]) -> dict[str
 
     def left_out(title: str) -> None:
         note(
-            f"validation: without {title}, validation.{title.lower()}_weights_file names no weights "
+            f"validation: {title} is not measured (optional), validation.{title.lower()}_weights_file names no weights "
             "(spikejax convert to-jax makes them)"
         )
 

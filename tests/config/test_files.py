@@ -378,3 +378,15 @@ def test_a_workdir_that_holds_a_checkpoint(tmp_path: Path) -> None:
     assert not holds_checkpoint(tmp_path)
     (tmp_path / "checkpoints" / "last" / "250").mkdir()
     assert holds_checkpoint(tmp_path)
+
+
+def test_the_code_of_a_loss_is_no_reason_to_refuse_a_network(tmp_path: Path) -> None:
+    """Catches a network that cannot be restored with, because of code that only training would run."""
+    config = defaults.get_config()
+    config.loss.terms = ("charbonnier", "edges.py:edges")
+    save_config(config, tmp_path / "config.json")
+    assert read_saved_config(tmp_path / "config.json").loss.terms == config.loss.terms
+    config.model.spike.fusion = "gated.py:GATED"
+    save_config(config, tmp_path / "config.json")
+    with pytest.raises(InputError, match="model.spike.fusion: expected an entry of the package"):
+        read_saved_config(tmp_path / "config.json")
