@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Num
 
 from spikejax.data.spikes.resolution import spike_ratio
-from spikejax.data.spikes.voxels import voxelise, whole_counts
+from spikejax.data.spikes.voxels import CountType, bin_starts, voxelise, whole_counts
 from spikejax.errors import InputError
 from spikejax.inference.clip_blending import InputFrame
 
@@ -30,9 +30,24 @@ def frames_of_arrays(clip: Iterable[Any], *, spikes: Any, counts: Any, bins: int
     frames = (_frame(frame) for frame in clip)
     if bins is None:
         return (InputFrame(frame) for frame in frames)
+    dtype = _count_type(spikes, counts, bins)
     if counts is None:
         counts = (_counted(window, bins) for window in spikes)
-    return (_with_counts(frame, window, bins) for frame, window in _pairs(frames, counts))
+    return (_with_counts(frame, window, bins, dtype) for frame, window in _pairs(frames, counts))
+
+
+def _count_type(spikes: Any, counts: Any, bins: int) -> CountType:
+    """The one type of all frames' counts: the network is compiled for the first frame's.
+
+    A byte is known to hold them where one array holds the counts or the spikes of all frames. Windows that come one by
+    one may each be longer than those before, and their counts larger.
+    """
+    if counts is not None:
+        return np.uint8 if getattr(counts, "dtype", None) == np.uint8 else np.uint16
+    if getattr(spikes, "ndim", 0) != 4:
+        return np.uint16
+    longest_bin = int(np.diff(bin_starts(spikes.shape[1], bins)).max())
+    return np.uint8 if longest_bin <= np.iinfo(np.uint8).max else np.uint16
 
 
 def _pairs(frames: Iterable[Any], windows: Iterable[Any]) -> Iterator[tuple[Any, Any]]:
@@ -63,10 +78,9 @@ def _counted(window: Any, bins: int) -> Num[np.ndarray, "h w k"]:
     return voxelise(spikes.astype(np.uint8), bins)
 
 
-def _with_counts(frame: Num[np.ndarray, "h w 3"], window: Any, bins: int) -> InputFrame:
+def _with_counts(frame: Num[np.ndarray, "h w 3"], window: Any, bins: int, dtype: CountType) -> InputFrame:
     counts = np.asarray(window)
     if counts.ndim != 3 or counts.shape[2] != bins:
         raise InputError(f"expected counts [h,w,{bins}] of each frame, found an array of shape {counts.shape}")
     spike_ratio((frame.shape[0], frame.shape[1]), (counts.shape[0], counts.shape[1]), source=f"counts {counts.shape}")
-    # One type for all frames of a clip, whatever the largest count of each is.
-    return InputFrame(frame, whole_counts(counts, np.uint8 if counts.dtype == np.uint8 else np.uint16))
+    return InputFrame(frame, whole_counts(counts, dtype))

@@ -60,6 +60,24 @@ def test_spikes_are_counted_and_counts_taken() -> None:
         np.testing.assert_array_equal(one.counts, other.counts)
 
 
+@pytest.mark.parametrize(("steps", "dtype"), [((510,) * 3, np.uint8), ((512,) * 3, np.uint16)])
+def test_an_array_of_spikes_has_the_smallest_counts(steps: tuple[int, ...], dtype: type) -> None:
+    """Catches counts that overflow a byte, and twice the memory for counts that a byte holds."""
+    spikes = np.ones((len(steps), steps[0], 2, 3), np.uint8)
+    frames = frames_of(CLIP, spikes=spikes, bins=2)
+    assert [frame.counts.dtype for frame in frames] == [dtype] * 3
+    assert all((frame.counts == steps[0] // 2).all() for frame in frames)
+
+
+def test_windows_of_different_lengths_have_one_type() -> None:
+    """Catches counts of 16 bits for a network that was compiled for the 8 bits of a shorter first window."""
+    windows = [np.ones((steps, 2, 3), np.uint8) for steps in (8, 600, 8)]
+    frames = frames_of(CLIP, spikes=windows, bins=2)
+    assert [(frame.counts.dtype, frame.counts.max()) for frame in frames] == [(np.uint16, n) for n in (4, 300, 4)]
+    counts = [frame.counts.astype(dtype) for frame, dtype in zip(frames, (np.uint8, np.uint16, np.uint8), strict=True)]
+    assert [frame.counts.dtype for frame in frames_of(CLIP, counts=counts, bins=2)] == [np.uint16] * 3
+
+
 @pytest.mark.parametrize(
     ("clip", "spikes", "message"),
     [
