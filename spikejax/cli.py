@@ -26,6 +26,7 @@ EXIT_INPUT_ERROR = 2
 EXIT_DAMAGED_INPUT = 3
 EXIT_INTERRUPTED = 130
 EXIT_BROKEN_PIPE = 141
+_LARGEST = 2**31 - 1  # of sizes and counts that are meant
 _BYTES = {"M": 2**20, "G": 2**30}
 
 
@@ -137,7 +138,7 @@ def extent(text: str) -> tuple[int, int, int]:
 def byte_count(text: str) -> int:
     """The number of bytes that an argument says, in MiB or GiB: 500M, 6G."""
     number, unit = text[:-1], text[-1:].upper()
-    if not number.isdecimal() or unit not in _BYTES:
+    if not _is_whole(number) or unit not in _BYTES:
         raise argparse.ArgumentTypeError(f"expected a number of MiB or GiB such as 500M or 6G, found {text!r}")
     return int(number) * _BYTES[unit]
 
@@ -146,7 +147,7 @@ def whole_number_from(smallest: int) -> Callable[[str], int]:
     """A `type` for argparse: the whole number, at least `smallest`, that an argument says."""
 
     def read(text: str) -> int:
-        if not text.isdecimal() or int(text) < smallest:
+        if not _is_whole(text) or not smallest <= int(text) <= _LARGEST:
             raise argparse.ArgumentTypeError(f"expected a whole number from {smallest}, found {text!r}")
         return int(text)
 
@@ -196,9 +197,14 @@ def add_hosts(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
 
 
+def _is_whole(text: str) -> bool:
+    """Whether a text is a whole number in the digits 0 to 9, of a length that can be meant."""
+    return text.isascii() and text.isdecimal() and len(text) < 20
+
+
 def _whole_numbers(text: str, expected: str, *, count: int, smallest: int) -> list[int]:
     parts = re.split(r"\s*[x,\s]\s*", text.strip())
-    if len(parts) != count or not all(part.isdecimal() and int(part) >= smallest for part in parts):
+    if len(parts) != count or not all(_is_whole(part) and smallest <= int(part) <= _LARGEST for part in parts):
         raise argparse.ArgumentTypeError(f"expected {expected}, found {text!r}")
     return [int(part) for part in parts]
 

@@ -37,23 +37,23 @@ def use_compile_cache(folder: str | None, *, apart_from: Path) -> None:
         apart_from: the workdir or weights that are used, which the cache must not lie in.
 
     Raises:
-        InputError: `folder` is within `apart_from`.
+        InputError: `folder` is within `apart_from`, is no folder, or others may write to it.
     """
     import jax  # after the command line has been read: it takes a second
 
     if folder is not None:
-        chosen = Path(folder).absolute()
-        given = apart_from.resolve()
-        if given == chosen.resolve() or given in chosen.resolve().parents:
-            raise InputError(
-                f"expected --compile-cache outside of {apart_from}, since what lies in it is run, found {folder}"
-            )
-        jax.config.update("jax_compilation_cache_dir", str(chosen))
-    elif jax.config.values["jax_compilation_cache_dir"] is None:
-        try:
-            jax.config.update("jax_compilation_cache_dir", str(make_own_folder()))
-        except (InputError, OSError, RuntimeError) as error:
-            print(f"spikejax: compiled programs are not kept: {error}", file=sys.stderr)
+        jax.config.update("jax_compilation_cache_dir", str(_make_named_folder(folder, apart_from)))
+        return
+    named = jax.config.values["jax_compilation_cache_dir"]
+    try:
+        chosen = make_own_folder() if named is None else Path(named)
+        if named != "":
+            _check_apart(chosen, apart_from)
+    except (InputError, OSError, RuntimeError) as error:
+        print(f"spikejax: compiled programs are not kept: {error}", file=sys.stderr)
+        jax.config.update("jax_compilation_cache_dir", None)
+    else:
+        jax.config.update("jax_compilation_cache_dir", str(chosen) if named is None else named)
 
 
 def make_own_folder() -> Path:
@@ -68,6 +68,11 @@ def make_own_folder() -> Path:
     # A relative path is to be ignored, says the XDG base directory specification.
     base = named if named.is_absolute() else Path.home() / ".cache"
     base.mkdir(mode=_OWN_MODE, parents=True, exist_ok=True)
+    for parent in (base.resolve(), *base.resolve().parents):
+        mode = parent.stat().st_mode
+        # Whoever may write to a folder may put another in the place of one below it, unless the folder is sticky.
+        if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
+            raise InputError(f"expected a cache folder below folders that not everybody writes to, found {parent}")
     own = base / "spikejax"
     for folder in (own, own / "compiled"):
         folder.mkdir(mode=_OWN_MODE, exist_ok=True)
@@ -75,8 +80,29 @@ def make_own_folder() -> Path:
     return own / "compiled"
 
 
+def _make_named_folder(name: str, apart_from: Path) -> Path:
+    """The folder that --compile-cache names, made with mode 700 if there is none."""
+    folder = Path(name).absolute()
+    try:
+        _check_apart(folder, apart_from)
+        folder.mkdir(mode=_OWN_MODE, parents=True, exist_ok=True)
+        _check_only_the_user_writes(folder.resolve())
+    except (InputError, OSError) as error:
+        raise InputError(f"--compile-cache: {error}") from error
+    return folder
+
+
+def _check_apart(folder: Path, apart_from: Path) -> None:
+    """Raises InputError for a cache in a folder that somebody may have given away."""
+    given, resolved = apart_from.resolve(), folder.resolve()
+    if given == resolved or given in resolved.parents:
+        raise InputError(f"expected a folder outside of {apart_from}, since what lies in it is run, found {folder}")
+
+
 def _check_only_the_user_writes(folder: Path) -> None:
-    status = folder.stat()
+    status = folder.lstat()  # of a link itself: who made it decides where it leads
+    if stat.S_ISLNK(status.st_mode):
+        raise InputError(f"expected a folder, found a link: {folder}")
     if status.st_uid != os.geteuid():
         raise InputError(f"expected a folder of user {os.geteuid()}, found one of user {status.st_uid}: {folder}")
     if status.st_mode & _OTHERS_MAY_WRITE:

@@ -89,7 +89,7 @@ def _run_file(path: Path, key: str) -> ModuleType:
     sys.modules[spec.name] = module
     try:
         spec.loader.exec_module(module)
-    except Exception as error:  # whatever the user's file does wrong, it is the user's file
+    except (Exception, SystemExit) as error:  # whatever the user's file does wrong, it is the user's file
         raise InputError(f"{key}: {type(error).__name__}: {' '.join(str(error).split())}: {path}") from error
     finally:
         sys.modules.pop(spec.name, None)
@@ -99,5 +99,5 @@ def _run_file(path: Path, key: str) -> ModuleType:
 def _import_module(name: str, key: str) -> ModuleType:
     try:
         return importlib.import_module(name)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise InputError(f"{key}: {type(error).__name__}: {' '.join(str(error).split())}: {name}") from error

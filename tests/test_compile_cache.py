@@ -131,9 +131,41 @@ def test_the_option_cannot_name_the_workdir(name: str, cache_home: Path, tmp_pat
     """Catches native code that is given away, and run, with a workdir; through a link as well."""
     (tmp_path / "run").mkdir()
     (tmp_path / "link").symlink_to("run")
-    with pytest.raises(InputError, match="expected --compile-cache outside of .*run"):
+    with pytest.raises(InputError, match="--compile-cache: expected a folder outside of .*run"):
         use_compile_cache(str(tmp_path / name), apart_from=tmp_path / "run")
     assert jax.config.jax_compilation_cache_dir is None
+
+
+@pytest.mark.parametrize("kind", ["everybody writes to it", "a file", "a name of nothing"])
+def test_the_option_names_a_folder_of_ones_own(kind: str, cache_home: Path, tmp_path: Path) -> None:
+    """Catches native code run from where others may have put it, and a cache that silently is none."""
+    folder = tmp_path / "shared"
+    if kind == "a file":
+        folder.write_text("")
+    elif kind == "everybody writes to it":
+        folder.mkdir()
+        folder.chmod(0o777)
+    with pytest.raises(InputError, match="^--compile-cache: "):
+        use_compile_cache("" if kind == "a name of nothing" else str(folder), apart_from=Path.cwd())
+    assert jax.config.jax_compilation_cache_dir is None
+
+
+@pytest.mark.parametrize("kind", ["the workdir", "a link to the workdir", "below what everybody writes to"])
+def test_the_cache_folder_is_apart_from_what_others_gave(
+    kind: str, cache_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Catches a cache that lies in the workdir by way of the environment, or where others may exchange it."""
+    home, workdir = tmp_path / "home", tmp_path / "run"
+    workdir.mkdir()
+    if kind == "below what everybody writes to":
+        home.mkdir()
+        home.chmod(0o777)
+    elif kind == "a link to the workdir":
+        home.symlink_to("run")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(workdir if kind == "the workdir" else home))
+    use_compile_cache(None, apart_from=workdir)
+    assert jax.config.jax_compilation_cache_dir is None
+    assert "compiled programs are not kept" in capsys.readouterr().err
 
 
 @pytest.mark.slow

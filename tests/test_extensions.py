@@ -56,6 +56,7 @@ def test_what_cannot_be_found_is_one_line(name: str, message: str) -> None:
 def test_a_file_that_fails_is_one_line(tmp_path: Path) -> None:
     """Catches the traceback of the user's own mistake."""
     file = tmp_path / "broken.py"
-    file.write_text("def f(:\n")
-    with pytest.raises(InputError, match=r"k: SyntaxError: .*broken\.py"):
-        find_entry(TABLE, f"{file}:TOY", key="k")
+    for text, kind in (("def f(:\n", "SyntaxError"), ("raise SystemExit(3)\n", "SystemExit")):
+        file.write_text(text)
+        with pytest.raises(InputError, match=rf"k: {kind}: .*broken\.py"):
+            find_entry(TABLE, f"{file}:TOY", key="k")

@@ -357,7 +357,10 @@ def _path_errors(values: Mapping[str, Any], *, continued: bool) -> Iterator[str]
     for key, value in values.items():
         rule = KEYS[key].rule
         if isinstance(rule, PathName) and value and not (continued and key == "training.start_from"):
-            there = Path(value).is_dir() if rule.folder else Path(value).exists()
+            try:
+                there = Path(value).is_dir() if rule.folder else Path(value).exists()
+            except OSError:  # a name that is too long for any file
+                there = False
             if not there:
                 yield f"{key}: expected a {rule.kind}, found none: {value}"
     for key in code_in(values):

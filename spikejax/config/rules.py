@@ -8,7 +8,6 @@ brought to the one form that configurations hold (`normalised`): tuples for list
 from __future__ import annotations
 
 import ast
-import math
 import re
 from dataclasses import dataclass
 from typing import Any
@@ -95,7 +94,8 @@ class Number(Rule):
 
     def allows(self, value: Any) -> bool:
         """See `Rule`."""
-        if type(value) not in (int, float) or not math.isfinite(value):
+        # Compared first: whole numbers beyond it have no float, and nothing says so of NaN.
+        if type(value) not in (int, float) or not abs(value) <= _LARGEST_NUMBER:
             return False
         enough = value > self.low if self.above else value >= self.low
         return enough and (value < self.high if self.below else value <= self.high)

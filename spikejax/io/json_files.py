@@ -23,7 +23,7 @@ def read_json(path: Path) -> dict[str, Any] | None:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"expected JSON, found {type(error).__name__} ({error}): {path}") from error
     if not isinstance(content, dict):
         raise InputError(f"expected a JSON object, found {type(content).__name__}: {path}")
