@@ -72,6 +72,17 @@ ALLOWED = {
     "convert": {"spikejax.config", "spikejax.io", "spikejax.models"},
     "configs": {"spikejax.config"},
 }
+# The same within spikejax.data.
+ALLOWED_IN_DATA = {
+    "compiled": set(),
+    "light": set(),
+    "spikes": {"compiled", "light"},
+    "datasets": {"spikes"},
+    "batches": {"datasets", "spikes"},
+    "preparation": {"datasets", "spikes"},
+    "simulation": {"compiled", "datasets", "light", "spikes"},
+    "sources": {"datasets", "simulation"},
+}
 # TensorFlow takes seconds and a gigabyte to import; only what writes logs may.
 HEAVY = {"tensorflow", "clu", "tensorboard", "tensorflow_datasets"}
 MAY_IMPORT_HEAVY = {"spikejax.training.monitoring.tensorboard"}
@@ -123,6 +134,41 @@ def test_imports_point_one_way(name: str) -> None:
             continue
         assert target in ALLOWED, f"{name} imports the entry point {target}"
         assert own not in ALLOWED or target in ALLOWED[own], f"{name} imports {imported}, against the one-way rule"
+
+
+def room_in_data(module: str) -> str:
+    """The row of ALLOWED_IN_DATA that a module belongs to; "" where it is not in there."""
+    return module.split(".")[2] if module.startswith("spikejax.data.") else ""
+
+
+@pytest.mark.parametrize("name", [name for name in MODULES if room_in_data(name)])
+def test_rooms_of_data_import_one_way(name: str) -> None:
+    """Catches spikes that know data sets, or data sets that know batches and the simulated camera."""
+    own = room_in_data(name)
+    targets = {room_in_data(imported) for imported in RESOLVED[name]} - {"", own}
+    assert targets <= ALLOWED_IN_DATA[own], f"{name} imports {targets - ALLOWED_IN_DATA[own]}, against the one-way rule"
+
+
+def test_no_module_imports_itself_by_way_of_others() -> None:
+    """Catches a cycle, within a package as well."""
+    open_modules: list[str] = []
+    done: set[str] = set()
+
+    def visit(name: str) -> None:
+        if name in done:
+            return
+        assert name not in open_modules, " -> ".join([*open_modules, name])
+        open_modules.append(name)
+        for imported in RESOLVED[name]:
+            # What is imported is a module, or a name of one; importing the package itself is no arrow.
+            target = imported if imported in MODULES else imported.rpartition(".")[0]
+            if target in MODULES and target not in ("spikejax", name):
+                visit(target)
+        done.add(open_modules.pop())
+
+    for name in MODULES:
+        if name != "spikejax":  # it imports when something is asked for, within functions
+            visit(name)
 
 
 @pytest.mark.parametrize("name", MODULES)
