@@ -136,19 +136,24 @@ def _count_photons(
     size = len(light)
     coarse, fine, bits, more_bits = scratch[0][:size], scratch[1][:size], scratch[2][:size], scratch[3][:size]
     coarse_levels, fine_levels = np.float32(len(tables.coarse) - 1), np.float32(len(tables.fine))
+    # Six passes over the block's b pixels, each with one kind of work, so that all but the look-ups are vectorised.
+    # 1: 64 random bits a pixel, half for the coarse table and half for the fine one.
     for i in range(len(light)):
         mixed = _mixed(counter + np.uint64(i) * _GOLDEN)
         bits[i], more_bits[i] = np.uint32(mixed >> np.uint64(32)), np.uint32(mixed)
+    # 2: light = coarse level + fine level + rest, in units of the tables' steps.
     for i in range(len(light)):
         level = min(max(light[i], np.float32(0)), np.float32(1)) * coarse_levels
         coarse[i] = np.uint32(level)
         level = (level - np.float32(coarse[i])) * fine_levels
         fine[i] = np.uint32(level)
         rest[i] = level - np.float32(fine[i])
+    # 3 and 4: a coarse table begins at the first outcome that has a share of its level; then two look-ups each.
     for i in range(len(light)):
         counts[i] = tables.first[coarse[i]]
     _add_from_table(tables.coarse, coarse, bits, counts)
     _add_from_table(tables.fine, fine, more_bits, counts)
+    # 5 and 6: the rest, below one fine level, has a mean so small that adding up probabilities takes a step or two.
     for i in range(len(light)):
         bits[i] = np.uint32(_mixed(counter + np.uint64(i) * _GOLDEN + _SECOND) >> np.uint64(32))
     for i in range(len(light)):
@@ -228,19 +233,24 @@ def expose(
     steps, pixels = light.shape
     arriving = np.empty(_BLOCK, np.float32)
     counts, scratch, rest = np.empty(_BLOCK, np.uint32), np.empty((4, _BLOCK), np.uint32), np.empty(_BLOCK, np.float32)
+    # Blocks of pixels outside, steps inside: a block's charge, thresholds and scratch (2048 pixels, 4 bytes each and
+    # array) stay in the first cache, while the light [s, n] is read once, a row of the block at a time.
     for start in range(0, pixels, _BLOCK):
         block = slice(start, min(start + _BLOCK, pixels))
         for step in range(steps):
-            seen = light[step, block]
+            arriving_light = light[step, block]
+            # The counter is a function of step and pixel alone: cutting the stream elsewhere changes no number.
             counter = key + np.uint64((first_step + step) * pixels + start) * _GOLDEN
             if photons > 0:
-                _count_photons(seen, tables, counter, counts, scratch, rest)
-                for i in range(len(seen)):
+                _count_photons(arriving_light, tables, counter, counts, scratch, rest)
+                for i in range(len(arriving_light)):
                     # Light beyond 1 adds charge, but no noise of its own: the tables end at 1.
-                    arriving[i] = gain * (np.float32(counts[i]) / photons + max(seen[i] - np.float32(1), np.float32(0)))
+                    arriving[i] = gain * (
+                        np.float32(counts[i]) / photons + max(arriving_light[i] - np.float32(1), np.float32(0))
+                    )
             else:
-                for i in range(len(seen)):
-                    arriving[i] = gain * seen[i]
+                for i in range(len(arriving_light)):
+                    arriving[i] = gain * arriving_light[i]
             if len(dark) > 0:
                 _add_dark(dark[block], theta[block], counter, arriving, counts)
             _fire(arriving, theta[block], subtract, charge[block], spikes[step, block])
