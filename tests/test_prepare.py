@@ -24,29 +24,12 @@ from spikejax.data.spikes.voxels import voxelise
 from spikejax.errors import InputError
 from spikejax.io.box import Box
 from spikejax.io.frame_source import read_picture
-from spikejax.io.tiled_arrays import FrameArray, open_frames_array
+from spikejax.io.tiled_arrays import FrameArray
 from spikejax.prepare import main
+from tests.data.prepared import TEST, TRAIN, check, contents, run
 from tests.data.published import GOPRO_STEPS, picture, save, spikes, write_gopro, write_x4k
 
-TRAIN, TEST = "GOPR0001_02_00", "GOPR0002_02_01"
 REAL = Path(__file__).parent / "data" / "real"
-
-
-def run(source: Path, root: Path, *options: str, layout: str = "gopro", bins: int = 4) -> None:
-    """Calls the entry point in this process."""
-    arguments = ["--layout", layout, "--source", str(source), "--output", str(root), "--bins", str(bins)]
-    main([*arguments, "--workers", "1", *options])
-
-
-def check(root: Path) -> None:
-    """Calls the entry point to verify what is there."""
-    main(["--output", str(root), "--check-only", "--workers", "1"])
-
-
-def contents(root: Path) -> dict[str, bytes]:
-    """Every file by name; the journal's lines may come in any order and hold times."""
-    files = [path for path in sorted(root.rglob("*")) if path.is_file() and path.name != "prepared.jsonl"]
-    return {str(path.relative_to(root)): path.read_bytes() for path in files}
 
 
 def test_gopro(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -410,46 +393,6 @@ def test_spikes_that_are_all_alike(tmp_path: Path) -> None:
     assert not (root / "statistics.json").exists()
     with pytest.raises(InputError, match="preparation was interrupted"):
         FolderDataset(root, "train", ClipSpec(frames=1, bins=8))
-
-
-def change_counts(root: Path) -> None:
-    """Adds a spike to the cache."""
-    array = open_frames_array(root / "train" / TRAIN / "spike_vox.zarr")
-    counts = array.read(1, 2)[0]
-    array.write(1, counts + (np.arange(counts.size).reshape(counts.shape) == 7).astype(np.uint8))
-
-
-@pytest.mark.parametrize(
-    ("damage", "message"),
-    [
-        (change_counts, r"counts of frame 1 in .*spike_vox\.zarr are not those of .*000001\.dat"),
-        (
-            lambda root: save(root / "train" / TRAIN / "sharp/000002.png", picture(0)),
-            r"frame 2 of .*sharp\.zarr is not",
-        ),
-        (lambda root: write_dat(root / "val" / TEST / "spike/000000.dat", spikes(5, 16)), "as the alignment log says"),
-        (lambda root: (root / "val" / TEST / "spike/000001.dat").unlink(), "expected spikes of the frame, found none"),
-        (lambda root: (root / "val" / TEST / "spike_vox.zarr/1.0.0.0").unlink(), r"missing.*spike_vox\.zarr"),
-        (
-            lambda root: os.truncate(root / "train" / TRAIN / "blur.zarr/0.0.0.0", 99),
-            r"frames 0 to 0, whole.*blur\.zarr",
-        ),
-        (
-            lambda root: (root / "statistics.json").write_text('{"bins": 4, "mean": 0.1, "std": 0.2}'),
-            r"mean .* of the training split, found 0\.100000",
-        ),
-    ],
-)
-def test_check_only_finds(tmp_path: Path, damage: Callable[[Path], Any], message: str) -> None:
-    """Catches a verification that looks at names alone."""
-    root = tmp_path / "root"
-    run(write_gopro(tmp_path / "source", train=3, test=2), root)
-    check(root)
-    damage(root)
-    before = contents(root)
-    with pytest.raises(InputError, match=message):
-        check(root)
-    assert contents(root) == before
 
 
 @pytest.mark.parametrize(
