@@ -100,11 +100,11 @@ def _check_apart(folder: Path, apart_from: Path) -> None:
 
 
 def _check_only_the_user_writes(folder: Path) -> None:
-    status = folder.lstat()  # of a link itself: who made it decides where it leads
-    if stat.S_ISLNK(status.st_mode):
-        raise InputError(f"expected a folder, found a link: {folder}")
-    if status.st_uid != os.geteuid():
-        raise InputError(f"expected a folder of user {os.geteuid()}, found one of user {status.st_uid}: {folder}")
+    # Of a link, both: who made it decides where it leads.
+    owners = {folder.lstat().st_uid, folder.stat().st_uid}
+    status = folder.stat()
+    if others := owners - {os.geteuid()}:
+        raise InputError(f"expected a folder of user {os.geteuid()}, found one of user {min(others)}: {folder}")
     if status.st_mode & _OTHERS_MAY_WRITE:
         mode = stat.S_IMODE(status.st_mode)
         raise InputError(f"expected a folder that only its owner may write to, found mode {mode:o}: {folder}")
