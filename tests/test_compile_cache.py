@@ -177,7 +177,9 @@ def test_what_a_given_folder_holds_is_not_opened(tmp_path: Path) -> None:
     own_cache = tmp_path / "cache" / "spikejax" / "compiled"
     own_cache.parent.mkdir(parents=True, mode=0o700)
     # Programs that earlier tests compiled are found; the folder counts as the user's own, as it is.
-    own_cache.symlink_to(Path(os.environ["JAX_COMPILATION_CACHE_DIR"]).absolute())
+    compiled_before = Path(os.environ["JAX_COMPILATION_CACHE_DIR"]).absolute()
+    compiled_before.mkdir(parents=True, exist_ok=True)
+    own_cache.symlink_to(compiled_before)
     workdir, weights = tmp_path / "run", tmp_path / "weights"
     write_zeros(weights)
     pictures = write_pictures(tmp_path / "pictures")
