@@ -116,7 +116,7 @@ def _backward(saved: tuple, dy: Array) -> tuple[Array, Array, Array, Array | Non
         dq = _product(rounded, k, 3, 3, accumulate_dtype).astype(q.dtype)
         if dbias is not None:
             # A product with ones: as a plain sum, XLA on CPUs computes all of the above again for it, column by column
-            # (3.4 s of a step of 25 s).
+            # (3.4 s of a training step).
             clips, windows = dlogits.shape[:2]
             ones = jnp.ones((1, clips * windows), accumulate_dtype)
             dbias = dbias + (ones @ dlogits.reshape(clips * windows, -1)).reshape(dbias.shape)
