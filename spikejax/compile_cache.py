@@ -45,15 +45,16 @@ def use_compile_cache(folder: str | None, *, apart_from: Path) -> None:
         jax.config.update("jax_compilation_cache_dir", str(_make_named_folder(folder, apart_from)))
         return
     named = jax.config.values["jax_compilation_cache_dir"]
+    if named == "":
+        return
     try:
         chosen = make_own_folder() if named is None else Path(named)
-        if named != "":
-            _check_apart(chosen, apart_from)
+        _check_apart(chosen, apart_from)
     except (InputError, OSError, RuntimeError) as error:
         print(f"spikejax: compiled programs are not kept: {error}", file=sys.stderr)
         jax.config.update("jax_compilation_cache_dir", None)
     else:
-        jax.config.update("jax_compilation_cache_dir", str(chosen) if named is None else named)
+        jax.config.update("jax_compilation_cache_dir", str(chosen))
 
 
 def make_own_folder() -> Path:
@@ -101,8 +102,8 @@ def _check_apart(folder: Path, apart_from: Path) -> None:
 
 def _check_only_the_user_writes(folder: Path) -> None:
     # Of a link, both: who made it decides where it leads.
-    owners = {folder.lstat().st_uid, folder.stat().st_uid}
     status = folder.stat()
+    owners = {folder.lstat().st_uid, status.st_uid}
     if others := owners - {os.geteuid()}:
         raise InputError(f"expected a folder of user {os.geteuid()}, found one of user {min(others)}: {folder}")
     if status.st_mode & _OTHERS_MAY_WRITE:

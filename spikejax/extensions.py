@@ -19,7 +19,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar
 
-from spikejax.errors import InputError
+from spikejax.errors import InputError, one_line
 
 Entry = TypeVar("Entry")
 
@@ -90,7 +90,7 @@ def _run_file(path: Path, key: str) -> ModuleType:
     try:
         spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:  # whatever the user's file does wrong, it is the user's file
-        raise InputError(f"{key}: {type(error).__name__}: {' '.join(str(error).split())}: {path}") from error
+        raise InputError(f"{key}: {type(error).__name__}: {one_line(error)}: {path}") from error
     finally:
         sys.modules.pop(spec.name, None)
     return module
@@ -100,4 +100,4 @@ def _import_module(name: str, key: str) -> ModuleType:
     try:
         return importlib.import_module(name)
     except (Exception, SystemExit) as error:
-        raise InputError(f"{key}: {type(error).__name__}: {' '.join(str(error).split())}: {name}") from error
+        raise InputError(f"{key}: {type(error).__name__}: {one_line(error)}: {name}") from error

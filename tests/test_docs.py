@@ -24,7 +24,7 @@ from spikejax import installed
 from spikejax.__main__ import COMMANDS
 from spikejax.config.files import load_config
 from spikejax.data.spikes.stream_files import write_dat
-from spikejax.io.frame_source import write_picture
+from spikejax.io.pictures import write_picture
 from spikejax.io.weights import Weights, write_weights
 from spikejax.models.restorer import build_restorer
 from spikejax.training.step import describe_network

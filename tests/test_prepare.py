@@ -23,7 +23,7 @@ from spikejax.data.spikes.stream_files import StreamConfig, read_dat, write_conf
 from spikejax.data.spikes.voxels import voxelise
 from spikejax.errors import InputError
 from spikejax.io.box import Box
-from spikejax.io.frame_source import read_picture
+from spikejax.io.pictures import read_picture
 from spikejax.io.tiled_arrays import FrameArray
 from spikejax.prepare import main
 from tests.data.prepared import TEST, TRAIN, check, contents, run

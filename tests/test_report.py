@@ -12,7 +12,7 @@ from skimage import data
 
 from spikejax import report
 from spikejax.errors import InputError
-from spikejax.io.frame_source import write_picture
+from spikejax.io.pictures import write_picture
 from spikejax.quality import metrics
 from spikejax.reports.gather import close_up_side
 

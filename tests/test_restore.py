@@ -19,7 +19,8 @@ from spikejax.data.spikes.stream_files import write_dat
 from spikejax.errors import InputError
 from spikejax.inference.compiled_network import ClipShape, CompiledNetwork
 from spikejax.inference.tile_search import peak_host_bytes
-from spikejax.io.frame_source import open_frames, write_picture
+from spikejax.io.frame_source import open_frames
+from spikejax.io.pictures import write_picture
 from spikejax.io.video_writer import write_video
 from spikejax.io.weights import Weights, write_weights
 from spikejax.models.lpips import LPIPS

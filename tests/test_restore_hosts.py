@@ -21,7 +21,8 @@ from spikejax.cli import run
 from spikejax.errors import InputError
 from spikejax.inference.video_restorer import VideoRestorer
 from spikejax.io import frame_source
-from spikejax.io.frame_source import open_frames, write_picture
+from spikejax.io.frame_source import open_frames
+from spikejax.io.pictures import write_picture
 from spikejax.models.traits import NetworkTraits
 from tests.stand_ins import Blur3D
 

@@ -14,7 +14,7 @@ from spikejax.data.simulation.interpolated_light import EndOfFrames, Interpolato
 from spikejax.data.simulation.photographs import load_photograph
 from spikejax.data.spikes.stream_files import read_dat
 from spikejax.errors import InputError
-from spikejax.io.frame_source import read_picture, write_picture
+from spikejax.io.pictures import read_picture, write_picture
 from spikejax.simulate import main
 
 HEIGHT, WIDTH = 48, 64

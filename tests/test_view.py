@@ -8,7 +8,8 @@ import pytest
 
 from spikejax.data.spikes.stream_files import write_dat
 from spikejax.errors import InputError
-from spikejax.io.frame_source import open_frames, read_picture, write_picture
+from spikejax.io.frame_source import open_frames
+from spikejax.io.pictures import read_picture, write_picture
 from spikejax.view import main
 from tests.reports.conftest import root as root
 

@@ -23,11 +23,7 @@ import av
 import numpy as np
 
 from spikejax.errors import InputError
-from spikejax.io.pictures import PICTURE_SUFFIXES as PICTURE_SUFFIXES
-from spikejax.io.pictures import Frame as Frame
-from spikejax.io.pictures import is_deep, picture_size, read_frame
-from spikejax.io.pictures import read_picture as read_picture
-from spikejax.io.pictures import write_picture as write_picture
+from spikejax.io.pictures import PICTURE_SUFFIXES, Frame, is_deep, picture_size, read_frame, read_picture
 
 # Positions of damage that are kept; a video may consist of little else.
 _MOST_POSITIONS = 20

@@ -20,7 +20,8 @@ from spikejax.data.datasets.usable_frames import FrameFiles, FrameRun, Scan
 from spikejax.data.spikes.agreement import correlation, grey_light, overlay_edges, suspicion
 from spikejax.data.spikes.reconstruction import tfi, tfp
 from spikejax.errors import InputError
-from spikejax.io.frame_source import open_frames, read_picture
+from spikejax.io.frame_source import open_frames
+from spikejax.io.pictures import read_picture
 from spikejax.reports.contact_sheet import RowStream, SheetRow, evenly_spread, rate_picture
 from spikejax.reports.stream_rows import SPIKE_SUFFIXES
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from spikejax.data.spikes.stream_files import write_dat
-from spikejax.io.frame_source import write_picture
+from spikejax.io.pictures import write_picture
 
 HEIGHT, WIDTH = 16, 24
 GOPRO_STEPS = 16  # of sequences whose name says 2

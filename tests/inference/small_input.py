@@ -15,7 +15,8 @@ from spikejax.data.datasets.voxel_statistics import SpikeStatistics
 from spikejax.data.spikes.stream_files import write_dat
 from spikejax.inference.tiling import Extent
 from spikejax.inference.video_restorer import VideoRestorer
-from spikejax.io.frame_source import open_frames, write_picture
+from spikejax.io.frame_source import open_frames
+from spikejax.io.pictures import write_picture
 from spikejax.models.restorer import build_restorer
 from spikejax.models.traits import NetworkTraits
 from spikejax.training.checkpoint import Checkpoints

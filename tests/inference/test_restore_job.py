@@ -13,7 +13,8 @@ from spikejax.errors import InputError
 from spikejax.inference.restore_job import RestoreJob, check_sharp, restore_job
 from spikejax.inference.resumable_output import Output
 from spikejax.inference.tiling import Extent
-from spikejax.io.frame_source import open_frames, write_picture
+from spikejax.io.frame_source import open_frames
+from spikejax.io.pictures import write_picture
 from spikejax.io.pixel_depth import to_uint8
 from spikejax.quality import metrics
 from tests.inference.small_input import FRAMES, HEIGHT, WIDTH, Brighten, read, restorer_of

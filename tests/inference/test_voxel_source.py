@@ -8,7 +8,8 @@ from spikejax.data.spikes.stream_files import StreamConfig, write_config, write_
 from spikejax.data.spikes.voxels import voxelise
 from spikejax.errors import InputError
 from spikejax.inference.voxel_source import VoxelSource
-from spikejax.io.frame_source import FrameSource, open_frames, write_picture
+from spikejax.io.frame_source import FrameSource, open_frames
+from spikejax.io.pictures import write_picture
 from spikejax.io.tiled_arrays import create_frames
 
 FRAMES, HEIGHT, WIDTH, STEPS, BINS = 3, 16, 24, 10, 5

@@ -9,8 +9,8 @@ from PIL import Image
 from skimage import data
 
 from spikejax.errors import InputError
-from spikejax.io.frame_source import open_frames, read_picture, write_picture
-from spikejax.io.pictures import read_frame
+from spikejax.io.frame_source import open_frames
+from spikejax.io.pictures import read_frame, read_picture, write_picture
 from spikejax.io.video_writer import write_video
 
 

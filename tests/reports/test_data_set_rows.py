@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from spikejax.data.spikes.stream_files import StreamConfig, write_config
-from spikejax.io.frame_source import read_picture
+from spikejax.io.pictures import read_picture
 from spikejax.reports.data_set_rows import data_set_rows
 
 

@@ -17,7 +17,7 @@ from configs import vrt
 from spikejax import evaluate
 from spikejax.distributed import sharding
 from spikejax.errors import InputError
-from spikejax.io.frame_source import read_picture, write_picture
+from spikejax.io.pictures import read_picture, write_picture
 from spikejax.models.restorer import build_restorer
 from spikejax.models.traits import NetworkTraits
 from spikejax.quality.losses import as_loss, charbonnier_term

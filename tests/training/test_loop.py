@@ -23,7 +23,7 @@ from spikejax import train as command
 from spikejax.data.datasets.clip_dataset import ClipSpec
 from spikejax.data.datasets.folder_dataset import FolderDataset
 from spikejax.errors import InputError
-from spikejax.io.frame_source import read_picture
+from spikejax.io.pictures import read_picture
 from spikejax.training.checkpoint_manager import open_manager
 from spikejax.training.loop import train
 from spikejax.training.step import Build

@@ -16,8 +16,8 @@ from spikejax.data.datasets.usable_frames import FrameFiles, FrameRun, Scan
 from spikejax.data.datasets.voxel_statistics import SpikeStatistics, ensure_statistics, read_statistics
 from spikejax.errors import InputError
 from spikejax.io.box import Box
-from spikejax.io.frame_source import read_picture
 from spikejax.io.paths import AnyPath
+from spikejax.io.pictures import read_picture
 from spikejax.io.tiled_arrays import open_frames_array
 
 _LOGGER = logging.getLogger(__name__)

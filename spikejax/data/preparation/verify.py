@@ -21,8 +21,8 @@ from spikejax.data.datasets.voxel_statistics import add_histograms, read_statist
 from spikejax.data.preparation.workers import run_parallel
 from spikejax.data.spikes.voxels import voxelise_packed
 from spikejax.errors import InputError, one_line
-from spikejax.io.frame_source import read_picture
 from spikejax.io.json_files import read_json
+from spikejax.io.pictures import read_picture
 from spikejax.io.tiled_arrays import open_frames_array
 from spikejax.progress import with_progress
 

@@ -13,7 +13,7 @@ from ml_collections import ConfigDict
 from spikejax.config.keys import leaves
 from spikejax.distributed import hosts
 from spikejax.io.atomic import atomic_write
-from spikejax.io.frame_source import write_picture
+from spikejax.io.pictures import write_picture
 from spikejax.training.monitoring.provenance import versions
 
 # TensorFlow greets with pages about its build; it only writes files here.

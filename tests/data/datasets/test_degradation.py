@@ -15,7 +15,7 @@ from spikejax.data.datasets.degradation import Degradation, add_noise, shrink, w
 from spikejax.data.datasets.folder_dataset import FolderDataset
 from spikejax.errors import InputError
 from spikejax.io.box import Box
-from spikejax.io.frame_source import read_picture, write_picture
+from spikejax.io.pictures import read_picture, write_picture
 
 NOISE = Degradation("noise", sigma=(0.0, 50.0))
 INTERPOLATION = Degradation("interpolation")

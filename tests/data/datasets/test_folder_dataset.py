@@ -20,7 +20,7 @@ from spikejax.data.spikes.stream_files import StreamConfig, read_dat, write_conf
 from spikejax.data.spikes.voxels import voxelise
 from spikejax.errors import InputError
 from spikejax.io.box import Box
-from spikejax.io.frame_source import read_picture, write_picture
+from spikejax.io.pictures import read_picture, write_picture
 
 HEIGHT, WIDTH = 16, 24  # of what make_root writes
 MakeRoot = Callable[..., Path]

@@ -19,7 +19,7 @@ from spikejax.data.simulation.rig import Rig
 from spikejax.data.spikes.stream_files import read_config, read_dat
 from spikejax.data.spikes.voxels import voxelise
 from spikejax.errors import InputError
-from spikejax.io.frame_source import read_picture
+from spikejax.io.pictures import read_picture
 from spikejax.io.pixel_depth import to_uint8
 from tests.data.simulation.cameras import blur
 
