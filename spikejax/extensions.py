@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import difflib
 import importlib
-import importlib.util
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -20,6 +19,7 @@ from types import ModuleType
 from typing import Any, TypeVar
 
 from spikejax.errors import InputError, one_line
+from spikejax.module_files import run_file, sought_neighbour
 
 Entry = TypeVar("Entry")
 
@@ -82,18 +82,14 @@ def _run_file(path: Path, key: str) -> ModuleType:
     """The module of a file, run anew and not kept among the imported modules."""
     if not path.is_file():
         raise InputError(f"{key}: expected a Python file, found none: {path}")
-    spec = importlib.util.spec_from_file_location(f"spikejax_extension_{path.stem}", path)
-    assert spec is not None and spec.loader is not None, path
-    module = importlib.util.module_from_spec(spec)
-    # Dataclasses and pickles look their module up by name while the file runs.
-    sys.modules[spec.name] = module
+    name = f"spikejax_extension_{path.stem}"
     try:
-        spec.loader.exec_module(module)
+        return run_file(name, path)
     except (Exception, SystemExit) as error:  # whatever the user's file does wrong, it is the user's file
-        raise InputError(f"{key}: {type(error).__name__}: {one_line(error)}: {path}") from error
+        hint = "; a folder of modules is found if PYTHONPATH names it" if sought_neighbour(error, path) else ""
+        raise InputError(f"{key}: {type(error).__name__}: {one_line(error)}{hint}: {path}") from error
     finally:
-        sys.modules.pop(spec.name, None)
-    return module
+        sys.modules.pop(name, None)
 
 
 def _import_module(name: str, key: str) -> ModuleType:

@@ -6,10 +6,11 @@ everywhere: from a wheel, from an editable install, and where only PYTHONPATH sa
 """
 
 import importlib
-import importlib.util
 import sys
 from pathlib import Path
 from types import ModuleType
+
+from spikejax.module_files import run_file
 
 _PACKAGE = Path(__file__).parent
 
@@ -18,6 +19,11 @@ def folder_of(name: str) -> Path:
     """The folder of "configs" or "convert": within the package if a wheel put it there, otherwise beside it."""
     inside = _PACKAGE / name
     return inside if (inside / "__init__.py").is_file() else _PACKAGE.parent / name
+
+
+def names_in(name: str) -> list[str]:
+    """The modules of "configs" or "convert", sorted."""
+    return sorted(file.stem for file in folder_of(name).glob("*.py") if file.stem != "__init__")
 
 
 def load_module(name: str) -> ModuleType:
@@ -42,9 +48,4 @@ def _import_folder(name: str, folder: Path) -> None:
     file = folder / "__init__.py"
     if not file.is_file():
         raise ModuleNotFoundError(f"expected the package {name}, found no {file}", name=name)
-    spec = importlib.util.spec_from_file_location(name, file, submodule_search_locations=[str(folder)])
-    assert spec is not None and spec.loader is not None, file
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    setattr(sys.modules[__package__], name.rpartition(".")[2], module)
+    setattr(sys.modules[__package__], name.rpartition(".")[2], run_file(name, file, package=True))

@@ -60,3 +60,7 @@ def test_a_file_that_fails_is_one_line(tmp_path: Path) -> None:
         file.write_text(text)
         with pytest.raises(InputError, match=rf"k: {kind}: .*broken\.py"):
             find_entry(TABLE, f"{file}:TOY", key="k")
+    (tmp_path / "other.py").touch()
+    file.write_text("from other import X\n")
+    with pytest.raises(InputError, match=r"k: ModuleNotFoundError: .*'other'; .* if PYTHONPATH names it: .*broken\.py"):
+        find_entry(TABLE, f"{file}:TOY", key="k")

@@ -19,6 +19,7 @@ ROOTS = {
     "spikejax.progress",
     "spikejax.extensions",
     "spikejax.installed",
+    "spikejax.module_files",
     "spikejax.compile_cache",
 }
 ALLOWED = {
@@ -27,6 +28,7 @@ ALLOWED = {
     "spikejax.cli": set(),
     "spikejax.progress": set(),
     "spikejax.installed": set(),
+    "spikejax.module_files": set(),
     "spikejax.compile_cache": set(),
     # The ground floor.
     "spikejax.io": set(),

@@ -5,15 +5,10 @@ does not fit ends in an `InputError` of one line, which names the key, or the ne
 """
 
 import argparse
-import importlib.util
 import inspect
 import logging
 import re
-import secrets
-import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from importlib.machinery import ModuleSpec
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar
@@ -23,9 +18,10 @@ from ml_collections import ConfigDict
 from spikejax.config import defaults
 from spikejax.config.keys import KEYS, check_config, code_in, complain, key_errors, leaves, nearest_key, unexpected
 from spikejax.config.rules import Flag
-from spikejax.errors import InputError
-from spikejax.installed import folder_of
+from spikejax.errors import InputError, one_line
+from spikejax.installed import folder_of, names_in
 from spikejax.io.json_files import read_json, write_json
+from spikejax.module_files import run_in_its_folder, sought_neighbour
 
 # Code that these name is run by training alone, on the configuration that the user gives, never on a saved one.
 _FOR_TRAINING_ALONE = frozenset({"loss.terms"})
@@ -84,10 +80,10 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> ConfigDict:
     source, names = _split_name(str(path))
     file = _find_file(source)
     try:
-        with _run_in_its_folder(file) as module:
+        with run_in_its_folder(file) as module:
             config = _call_get_config(module, names)
     except (Exception, SystemExit) as error:  # whatever the user's file does wrong, it is the user's file
-        raise InputError(f"{file}: {_explain(error)}") from error
+        raise InputError(f"{file}: {_explain(error, file)}") from error
     if not isinstance(config, ConfigDict):
         raise InputError(f"{file}: expected get_config() to return a ConfigDict, found {type(config).__name__}")
     config.lock()
@@ -217,7 +213,7 @@ def _lists_to_tuples(value: Any) -> Any:
 def _split_name(path: str) -> tuple[str, tuple[str, ...]]:
     """The file or bare name that `path` begins with, and what stands behind its colon, if there is one."""
     source, colon, name = path.rpartition(":")
-    if colon and (source.endswith(".py") or _is_bare(source)):
+    if colon and (source.endswith(".py") or _is_bare(source) or not source):
         return source, (name,)
     return path, ()
 
@@ -228,50 +224,16 @@ def _is_bare(source: str) -> bool:
 
 def _find_file(source: str) -> Path:
     """The file that `source` names, one that comes with the package for a bare name."""
-    if not _is_bare(source):
-        path = Path(source)
-        if path.suffix == ".py" and path.is_file():
-            return path
-        kind = "a folder" if path.is_dir() else "another file" if path.is_file() else "no file"
-        raise InputError(f"expected a configuration, a Python file, found {kind}: {path}")
-    folder = folder_of("configs")
-    path = folder / f"{source}.py"
-    if not path.is_file():
-        names = ", ".join(sorted(file.stem for file in folder.glob("*.py") if file.stem != "__init__"))
-        raise InputError(f"expected a configuration, one of {names} or a file FILE.py, found {source!r}")
-    return path
-
-
-@contextmanager
-def _run_in_its_folder(path: Path) -> Iterator[ModuleType]:
-    """Runs a file as a member of the package that its folder is, whatever that is called; yields its module.
-
-    All are run anew, and gone from the imported modules when the block ends.
-    """
-    folder = path.absolute().parent
-    package = f"_spikejax_config_{secrets.token_hex(4)}"
-    init = folder / "__init__.py"
-    spec: ModuleSpec | None
-    if init.is_file():
-        spec = importlib.util.spec_from_file_location(package, init, submodule_search_locations=[str(folder)])
-    else:
-        spec = ModuleSpec(package, None, is_package=True)
-        spec.submodule_search_locations = [str(folder)]
-    try:
-        _run(spec)
-        yield _run(importlib.util.spec_from_file_location(f"{package}.{path.stem}", path))
-    finally:
-        for name in [name for name in sys.modules if name.partition(".")[0] == package]:
-            del sys.modules[name]
-
-
-def _run(spec: ModuleSpec | None) -> ModuleType:
-    assert spec is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # relative imports and dataclasses look it up while it runs
-    if spec.loader is not None:
-        spec.loader.exec_module(module)
-    return module
+    if _is_bare(source) or not source:
+        names = names_in("configs")
+        if source not in names:
+            raise InputError(f"expected a configuration, one of {', '.join(names)} or a file FILE.py, found {source!r}")
+        return folder_of("configs") / f"{source}.py"
+    path = Path(source)
+    if path.suffix == ".py" and path.is_file():
+        return path
+    kind = "a folder" if path.is_dir() else "another file" if path.is_file() else "no file"
+    raise InputError(f"expected a configuration, a Python file, found {kind}: {path}")
 
 
 def _call_get_config(module: ModuleType, names: tuple[str, ...]) -> Any:
@@ -283,9 +245,9 @@ def _call_get_config(module: ModuleType, names: tuple[str, ...]) -> Any:
     return module.get_config(*names)
 
 
-def _explain(error: BaseException) -> str:
+def _explain(error: BaseException, file: Path) -> str:
     """One line; a locked ConfigDict's own messages list every field of a section, or name no key in full."""
-    text = " ".join(str(error).split())
+    text = one_line(error)
     if isinstance(error, InputError):
         return text
     if isinstance(error, SystemExit):
@@ -299,7 +261,9 @@ def _explain(error: BaseException) -> str:
     keys = [key for key in KEYS if mistyped and key.rpartition(".")[2] == mistyped[1]]
     if isinstance(error, TypeError) and mistyped and keys:
         return f"{' or '.join(keys)}: expected {KEYS[keys[0]].rule.expected}, found {mistyped[2]}"
-    return f"{type(error).__name__}: {text}"
+    neighbour = sought_neighbour(error, file)
+    hint = f"; a file imports its neighbour as `from . import {neighbour}`" if neighbour else ""
+    return f"{type(error).__name__}: {text}{hint}"
 
 
 # ---- Changes of the command line ----

@@ -52,6 +52,10 @@ def test_bare_names_find_the_installed_files(
     [
         ("quikstart", "expected a configuration, one of quickstart, spike, vrt or a file FILE.py, found 'quikstart'"),
         ("vrd:006", "expected a configuration, one of quickstart, spike, vrt or a file FILE.py, found 'vrd'"),
+        ("", "expected a configuration, one of quickstart, spike, vrt or a file FILE.py, found ''"),
+        (":006", "expected a configuration, one of quickstart, spike, vrt or a file FILE.py, found ''"),
+        ("__init__", "expected a configuration, one of quickstart, spike, vrt or a file FILE.py, found '__init__'"),
+        ("__init__:x", "expected a configuration, one of quickstart, spike, vrt or a file FILE.py, found '__init__'"),
         ("nowhere.py", "expected a configuration, a Python file, found no file: nowhere.py"),
         ("nowhere.py:006", "expected a configuration, a Python file, found no file: nowhere.py"),
         (".", "expected a configuration, a Python file, found a folder: ."),
@@ -86,7 +90,25 @@ def test_a_file_imports_its_neighbour(tmp_path: Path, folder: str, package: bool
     before = set(sys.modules)
     assert load_config(tmp_path / folder / "my-run.py").training.steps == 60
     assert load_config(f"{tmp_path / folder / 'my-run.py'}:2").training.steps == 90
-    assert {name for name in set(sys.modules) - before if "base" in name or "_spikejax_config" in name} == set()
+    assert {name for name in set(sys.modules) - before if "base" in name or "_spikejax_" in name} == set()
+
+
+@pytest.mark.parametrize(
+    "line", ["from other import X", "import other", "import other.more", "from other.more import X"]
+)
+@pytest.mark.parametrize("neighbour", ["other.py", "other/__init__.py"])
+def test_a_neighbour_that_is_imported_as_if_it_were_installed(tmp_path: Path, line: str, neighbour: str) -> None:
+    """Catches Python's message alone, for a file that stands right beside the configuration."""
+    (tmp_path / neighbour).parent.mkdir(exist_ok=True)
+    (tmp_path / neighbour).write_text("X = 3\n")
+    (tmp_path / "mine.py").write_text(f"{line}\n")
+    with pytest.raises(InputError) as caught:
+        load_config(tmp_path / "mine.py")
+    hint = "ModuleNotFoundError: No module named 'other'; a file imports its neighbour as `from . import other`"
+    assert str(caught.value) == f"{tmp_path / 'mine.py'}: {hint}"
+    (tmp_path / neighbour).unlink()
+    with pytest.raises(InputError, match=r"No module named 'other'$"):
+        load_config(tmp_path / "mine.py")
 
 
 def test_a_file_is_run_anew(tmp_path: Path) -> None:
