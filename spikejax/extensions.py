@@ -30,6 +30,11 @@ def is_code(name: str) -> bool:
     return bool(colon and source and entry.isidentifier())
 
 
+def entry_name(name: str) -> str:
+    """What an entry is called in files, curves and messages: NAME, of a `FILE.py:NAME`."""
+    return name.rpartition(":")[2]
+
+
 def find_entry(table: Mapping[str, Entry], name: str, *, key: str, kind: Any = object) -> Entry:
     """The entry called `name`, of the table or of the user's code.
 
@@ -60,7 +65,7 @@ def find_entry(table: Mapping[str, Entry], name: str, *, key: str, kind: Any = o
 
 
 def find_entries(table: Mapping[str, Entry], names: Iterable[str], *, key: str, kind: Any = object) -> dict[str, Entry]:
-    """The entries called `names`, in their order, by what they are called elsewhere: NAME, of a `FILE.py:NAME`.
+    """The entries called `names`, in their order, by what they are called elsewhere (`entry_name`).
 
     Args:
         table, key, kind: see `find_entry`.
@@ -71,10 +76,10 @@ def find_entries(table: Mapping[str, Entry], names: Iterable[str], *, key: str, 
     """
     entries: dict[str, Entry] = {}
     for name in names:
-        short = name.rpartition(":")[2]
-        if short in entries or (is_code(name) and short in table):
-            raise InputError(f"{key}: expected different names, found {short} twice: {name}")
-        entries[short] = find_entry(table, name, key=key, kind=kind)
+        called = entry_name(name)
+        if called in entries or (is_code(name) and called in table):
+            raise InputError(f"{key}: expected different names, found {called} twice: {name}")
+        entries[called] = find_entry(table, name, key=key, kind=kind)
     return entries
 
 

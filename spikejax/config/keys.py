@@ -71,7 +71,8 @@ KEYS: dict[str, Key] = {
     "model.vrt.dims": Key(Several(Whole(4), shortest=8), "channels, for each entry of `model.vrt.depths`"),
     "model.vrt.heads": Key(Several(Whole(1), shortest=8), "attention heads, for each entry of `model.vrt.depths`"),
     "model.vrt.independent": Key(
-        Several(Whole(7)), "indices into `model.vrt.depths`, from 0: the groups of stage 8 with windows of one frame"
+        Several(Whole(7), distinct=True),
+        "indices into `model.vrt.depths`, from 0: the groups of stage 8 with windows of one frame",
     ),
     "model.vrt.warp_frames": Key(
         OneOf((0, 2, 4, 6)),
@@ -164,7 +165,8 @@ KEYS: dict[str, Key] = {
     "optimizer.slow_factor": Key(Number(0), "of the learning rate, for the slow parameters"),
     # ---- The loss ----
     "loss.terms": Key(
-        Several(OneOf(("charbonnier", "perceptual"), code=True), shortest=1), "what is added up, and minimised"
+        Several(OneOf(("charbonnier", "perceptual"), code=True), shortest=1, distinct=True),
+        "what is added up, and minimised",
     ),
     # The square of a smaller one is 0 in float32, and the gradient of the root of 0 is not a number.
     "loss.charbonnier_epsilon": Key(
@@ -210,11 +212,11 @@ KEYS: dict[str, Key] = {
     ),
     "validation.pictures": Key(
         Whole(0),
-        "sequences of which the middle frame is written as blur, restored and sharp side by side",
+        "sequences of which the middle frame is written as input, restored and ground truth side by side",
         harmless=True,
     ),
     "validation.metrics": Key(
-        Several(OneOf(("psnr", "psnr_y", "ssim", "ssim_y", "lpips"), code=True), shortest=1),
+        Several(OneOf(("psnr", "psnr_y", "ssim", "ssim_y", "lpips"), code=True), shortest=1, distinct=True),
         "what is measured; by `psnr` the best checkpoint is chosen",
         harmless=True,
     ),

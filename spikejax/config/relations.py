@@ -162,7 +162,11 @@ def _degradation(config: ConfigDict) -> str | None:
     fitting, network = fitting_degradations(
         upscale=vrt.upscale, interpolates=vrt.warp_frames == 0, noise_level=vrt.noise_map
     )
-    return None if config.data.degradation in fitting else f"{' or '.join(fitting)} for {network}"
+    if config.data.degradation in fitting:
+        return None
+    deciding = {"warp_frames": vrt.warp_frames == 0, "noise_map": vrt.noise_map, "upscale": vrt.upscale > 1}
+    names = [name for name, decides in deciding.items() if decides] or list(deciding)
+    return f"{' or '.join(fitting)} for {network} ({', '.join(f'model.vrt.{name} {vrt[name]}' for name in names)})"
 
 
 def _noise_sigma(config: ConfigDict) -> str | None:
@@ -224,8 +228,13 @@ def _scene_upscale(config: ConfigDict) -> str | None:
     if not _is_embedded(config) or config.model.vrt.upscale == 1:
         return None
     if _takes_spikes(config):
-        return "1 with spikes of the moving photographs, which are as large as the sharp pictures"
-    return "1, or another data.degradation, with the moving photographs" if config.data.degradation == "none" else None
+        fusion = f"(data.source moving_photographs, model.spike.fusion {config.model.spike.fusion})"
+        return f"1 with spikes of the moving photographs, which are as large as the sharp pictures {fusion}"
+    return (
+        "1, or another data.degradation, with data.source moving_photographs"
+        if config.data.degradation == "none"
+        else None
+    )
 
 
 # ---- Training ----
@@ -265,9 +274,9 @@ def _extra_axes(config: ConfigDict) -> str | None:
         return "none with mesh.layout standard, which has no further axes" if mesh.extra else None
     axes, sizes = zip(*(entry.split("=") for entry in mesh.extra), strict=True) if mesh.extra else ((), ())
     if len(set(axes)) < len(axes) or {"data", "fsdp", "space"} & set(axes):
-        return "each axis once, and those with a key of their own under it"
+        return "each axis once, and data, fsdp and space under their own keys (mesh.data, mesh.fsdp, mesh.space)"
     if (*sizes, *(str(mesh[axis]) for axis in ("data", "fsdp", "space"))).count("-1") > 1:
-        return "sizes from 1: one axis of the mesh at most is -1"
+        return "one axis of all at most to be -1, of mesh.data, mesh.fsdp and mesh.space too"
     return None
 
 

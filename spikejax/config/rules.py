@@ -12,7 +12,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from spikejax.extensions import is_code
+from spikejax.extensions import entry_name, is_code
 
 # Counters of updates on the devices are of 32 bits.
 LARGEST_WHOLE = 2**31 - 1
@@ -175,22 +175,22 @@ class Text(Rule):
 
 @dataclass(frozen=True)
 class Pattern(Text):
-    """A regular expression, or "" for none."""
+    """A regular expression that is searched for in names, or "" for none."""
 
     @property
     def expected(self) -> str:
         """See `Rule`."""
-        return "a regular expression or nothing"
+        return "a regular expression that needs a character to match, or nothing"
 
     def allows(self, value: Any) -> bool:
         """See `Rule`."""
         if not isinstance(value, str):
             return False
         try:
-            re.compile(value)
+            # What is found in an empty text is found everywhere: `()`, `.*` or `spynet|`.
+            return not value or re.search(value, "") is None
         except (re.error, RecursionError, OverflowError):
             return False
-        return True
 
 
 @dataclass(frozen=True)
@@ -237,11 +237,13 @@ class Several(Rule):
         entry: what each of its values may be, or one rule for each of them.
         names: what the values are, one name for each, where their number is fixed.
         shortest: the least number of values, where it is not.
+        distinct: whether none may come twice; of entries of code and of tables, none of one name.
     """
 
     entry: Rule | tuple[Rule, ...]
     names: tuple[str, ...] = ()
     shortest: int = 0
+    distinct: bool = False
 
     @property
     def expected(self) -> str:
@@ -252,7 +254,7 @@ class Several(Rule):
         if self.names:
             return f"({', '.join(self.names)}), each {self.entry.expected}"
         number = f" of at least {self.shortest}" if self.shortest else ""
-        return f"a tuple{number}, each entry {self.entry.expected}"
+        return f"a tuple{number}, each entry {self.entry.expected}{', none twice' if self.distinct else ''}"
 
     def allows(self, value: Any) -> bool:
         """See `Rule`."""
@@ -261,7 +263,16 @@ class Several(Rule):
         if self.names and len(value) != len(self.names):
             return False
         entries = self.entry if isinstance(self.entry, tuple) else (self.entry,) * len(value)
-        return all(entry.allows(one) for entry, one in zip(entries, value, strict=True))
+        if not all(entry.allows(one) for entry, one in zip(entries, value, strict=True)):
+            return False
+        return not self.distinct or not self._repeats(value)
+
+    def _repeats(self, values: tuple[Any, ...]) -> bool:
+        """Whether two of the values, which are allowed one by one, are the same or have one name in files."""
+        names = [entry_name(value) if isinstance(value, str) else value for value in values]
+        known = self.entry.values if isinstance(self.entry, OneOf) else ()
+        hidden = any(isinstance(value, str) and is_code(value) and entry_name(value) in known for value in values)
+        return hidden or len(set(names)) < len(names)
 
     def normalised(self, value: Any) -> Any:
         """See `Rule`."""

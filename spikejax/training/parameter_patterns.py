@@ -1,5 +1,6 @@
 """Patterns of parameters' names, as configurations say them."""
 
+import difflib
 import re
 from typing import Any
 
@@ -25,8 +26,13 @@ def matching(params: Any, pattern: str, *, key: str) -> Any:
     try:
         search = re.compile(pattern).search
     except re.error as error:
-        raise InputError(f"{key}: {pattern!r} is not a regular expression: {error}") from error
+        raise InputError(f"{key}: expected a regular expression, found {pattern!r}: {error}") from error
     mask = jax.tree_util.tree_map_with_path(lambda path, _: bool(search(parameter_name(path))), params)
     if not any(jax.tree.leaves(mask)):
-        raise InputError(f"{key}: {pattern!r} matches no parameter")
+        names = [parameter_name(path) for path, _ in jax.tree_util.tree_leaves_with_path(params)]
+        entries = dict.fromkeys(entry for name in names for entry in name.split(".") if not entry.isdecimal())
+        nearest = difflib.get_close_matches(pattern, entries, 1, 0.6)
+        hint = f"; did you mean {nearest[0]!r}?" if nearest else ""
+        parts = ", ".join(dict.fromkeys(name.partition(".")[0] for name in names))
+        raise InputError(f"{key}: expected a part of some parameter's name ({parts}, ...), found {pattern!r}{hint}")
     return mask

@@ -83,13 +83,17 @@ def wrong_values(rule: Rule, default: Any) -> Iterator[Any]:
             yield from (default[:-1], (*default, default[-1]))
         elif rule.shortest:
             yield default[: rule.shortest - 1]
+        if rule.distinct:
+            yield (*default, default[0])
+            if isinstance(rule.entry, OneOf) and rule.entry.code:
+                yield from ((*default, "a.py:X", "b.py:X"), (*default, f"a.py:{rule.entry.values[-1]}"))
         for index, entry in enumerate(entries):
             for value in wrong_values(entry, None):
                 yield (*default[:index], value, *default[index + 1 :])
     else:  # texts
         yield from (3, 1.5, ("a",))
         if isinstance(rule, Pattern):
-            yield from ("(", "[", "*a")
+            yield from ("(", "[", "*a", "()", ".*", "spynet|", "^", "x?")
         if isinstance(rule, PathName):
             yield "a\0b"
 
@@ -190,6 +194,7 @@ BROKEN: list[tuple[str, dict[str, Any], str]] = [
     ("spike:baseline", {"model.spike.channels": (96, 96, 96, 48)}, "model.spike.channels: expected (96, 96, 96, 96)"),
     ("spike:baseline", {"model.spike.heads": 5}, "model.spike.heads: expected a number that divides"),
     ("vrt:001", {"data.degradation": "noise"}, "data.degradation: expected bicubic or gaussian or none for a network"),
+    ("vrt:006", {"model.vrt.noise_map": True}, "a network that takes a noise level (model.vrt.noise_map True), found"),
     ("vrt:006", {"data.degradation": "bicubic"}, "data.degradation: expected none for a network that neither"),
     ("vrt:008", {"data.noise_sigma": (50, 0)}, "data.noise_sigma: expected the least first, then the largest"),
     ("vrt:009", {"data.frames": 6}, "data.frames: expected 4, the frames of model.vrt.window"),
@@ -214,7 +219,7 @@ BROKEN: list[tuple[str, dict[str, Any], str]] = [
     (
         "quickstart",
         {"mesh.layout": "mine.py:LAYOUT", "mesh.extra": ("model=-1",)},
-        "mesh.extra: expected sizes from 1: one axis",
+        "mesh.extra: expected one axis of all at most to be -1, of mesh.data",
     ),
     ("quickstart", {"restore.overlap": (1, 65, 20)}, "restore.overlap: expected at most half of restore.tile"),
 ]
@@ -226,6 +231,32 @@ def test_keys_that_do_not_fit_together(name: str, changes: dict[str, Any], messa
     with pytest.raises(InputError) as caught:
         check_config(changed(load_config(name), changes), paths=False)
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(("name", "changes", "message"), BROKEN, ids=lambda value: value if value is str else None)
+def test_a_relation_names_the_key_that_was_changed(name: str, changes: dict[str, Any], message: str) -> None:
+    """Catches a message about one key alone where the user has changed another one."""
+    config = changed(load_config(name), changes)
+    for relation in RELATIONS:
+        expected = relation.check(config)
+        if expected is not None and len(relation.keys) > 1:
+            assert any(key in expected for key in relation.keys[1:]) or relation.keys[0] in changes, expected
+
+
+# Their entries belong to stages, of which several are alike.
+_BY_STAGE = {"model.vrt.depths", "model.vrt.dims", "model.vrt.heads", "model.spike.channels"}
+
+
+@pytest.mark.parametrize(
+    "key",
+    [key for key, row in KEYS.items() if isinstance(row.rule, Several) and not row.rule.names and key not in _BY_STAGE],
+)
+def test_no_entry_comes_twice(key: str) -> None:
+    """Catches a term that is added twice, or a metric that is measured twice under one name."""
+    values = DEFAULTS[key] or ("model=2",)
+    config = changed(defaults.get_config(), {key: (*values, values[-1]), "mesh.layout": "mine.py:LAYOUT"})
+    with pytest.raises(InputError, match=f"^{key}: expected .*, found"):
+        check_config(config, paths=False)
 
 
 def test_every_relation_is_broken_above() -> None:

@@ -55,6 +55,8 @@ def test_texts_that_say_no_value(text: str) -> None:
         (Several(Whole(1), ("rows", "columns")), "(rows, columns), each a whole number from 1"),
         (Several((Whole(1), Flag()), ("rows", "on")), "(rows, on): rows a whole number from 1, on True or False"),
         (Several(Whole(1), shortest=2), "a tuple of at least 2, each entry a whole number from 1"),
+        (Several(Whole(1), distinct=True), "a tuple, each entry a whole number from 1, none twice"),
+        (Pattern(), "a regular expression that needs a character to match, or nothing"),
     ],
 )
 def test_rules_in_words(rule: Rule, words: str) -> None:

@@ -17,9 +17,14 @@ def test_matching(pattern: str, flow: bool, other: bool) -> None:
 
 
 @pytest.mark.parametrize(
-    ("pattern", "told"), [("flw", "'flw' matches no parameter"), ("(", "is not a regular expression")]
+    ("pattern", "message"),
+    [
+        ("no_such", r"expected a part of some parameter's name \(flow, other, ...\), found 'no_such'$"),
+        ("blokcs", "found 'blokcs'; did you mean 'blocks'"),
+        ("(", r"expected a regular expression, found '\(': missing"),
+    ],
 )
-def test_wrong_pattern_stops(pattern: str, told: str) -> None:
+def test_wrong_pattern_stops(pattern: str, message: str) -> None:
     """Catches a misspelt pattern that silently trains, or keeps, what it should not."""
-    with pytest.raises(InputError, match=f"optimizer.frozen: .*{told}"):
+    with pytest.raises(InputError, match=f"optimizer.frozen: .*{message}"):
         matching(PARAMS, pattern, key="optimizer.frozen")
