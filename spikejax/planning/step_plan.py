@@ -109,9 +109,9 @@ def plan_step(
         InputError: the mesh does not fit the devices, or the batch the mesh.
     """
     started = time.monotonic()
+    loss = make_loss(config.loss, note=note, abstract=True)
     program = describe_program(config, build=build, devices=topology.devices)
     mesh, abstract = program.mesh, program.abstract
-    loss = make_loss(config.loss, note=note, abstract=True)
     train_step: Any = program.train_step()
     forward: Any = program.forward()
     split = sharding.batch_sharding(mesh)

@@ -17,7 +17,7 @@ from spikejax.training.workdir import CONFIG_FILE
 
 
 def initial_state(
-    program: Program, checkpoints: Checkpoints, loader: Any, *, note: Callable[[str], None]
+    program: Program, checkpoints: Checkpoints, loader: Any, *, weights: str, note: Callable[[str], None]
 ) -> tuple[int, TrainState]:
     """(Updates done, state) that a run goes on with; `loader` is put where that is.
 
@@ -25,26 +25,27 @@ def initial_state(
         program: the run.
         checkpoints: of its workdir.
         loader: iterator of batches, with `set_state`.
+        weights: what a fresh run starts from, see `start_from`; "" = from nothing.
         note: told, in a line, where the run begins.
 
     Raises:
         InputError: a checkpoint, or the weights to start from, are of another network; or more updates have been left
             out already than the configuration allows.
     """
-    settings, workdir = program.config.training, checkpoints.folder.parent
+    allowed, workdir = program.update.skip_not_finite, checkpoints.folder.parent
     restored = checkpoints.restore_last(program.abstract)
     if restored:
         step, state, data_state = restored
         loader.set_state(data_state)
         note(f"continuing from step {step} of {workdir}")
-        if int(state.skipped) > settings.skip_not_finite:
+        if int(state.skipped) > allowed:
             least = f"expected at least {int(state.skipped)}, the updates that the run has left out so far"
-            raise InputError(f"training.skip_not_finite: {least}, found {settings.skip_not_finite}: {workdir}")
+            raise InputError(f"training.skip_not_finite: {least}, found {allowed}: {workdir}")
         return step, state
     state = program.fresh_state()
-    if settings.start_from:
-        state, fresh = start_from(state, settings.start_from)
-        note(f"starting from {settings.start_from}; fresh: {', '.join(fresh) or 'nothing'}")
+    if weights:
+        state, fresh = start_from(state, weights)
+        note(f"starting from {weights}; fresh: {', '.join(fresh) or 'nothing'}")
     return 0, state
 
 

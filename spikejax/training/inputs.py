@@ -18,17 +18,27 @@ from spikejax.training.degradation_config import degradation_of
 
 @dataclasses.dataclass(frozen=True)
 class Inputs:
-    """A run's data."""
+    """A run's data.
 
-    root: Path
+    Attributes:
+        train_set: what it is trained on.
+        val_set: what it is validated on.
+        loader: endless iterator of this host's part of batches of numpy arrays, with `get_state` and `set_state`.
+        batch_size: clips of a batch, over all hosts.
+        seed: of the order of samples.
+        statistics: of the voxels; None if the network takes no spikes.
+    """
+
     train_set: ClipDataset
     val_set: ClipDataset
-    loader: Any  # endless iterator of this host's part of batches of numpy arrays, with get_state and set_state
-    statistics: dict[str, Any] | None  # of the voxels; None if the network takes no spikes
+    loader: Any
+    batch_size: int
+    seed: int
+    statistics: dict[str, Any] | None
 
-    def names(self, config: ConfigDict, number: int) -> list[str]:
+    def names(self, number: int) -> list[str]:
         """Sequence and frames of every clip of batch `number`, from 0, over all hosts."""
-        return batch_names(self.train_set, batch_size=config.data.batch_size, seed=config.seed, number=number)
+        return batch_names(self.train_set, batch_size=self.batch_size, seed=self.seed, number=number)
 
     @property
     def spike_ratio(self) -> int | None:
@@ -97,4 +107,4 @@ def open_inputs(
             )
     val_set = open_dataset(kind, root, "val", dataclasses.replace(spec, crop=None, degradation=validation))
     fields = None if statistics is None else dataclasses.asdict(statistics)
-    return Inputs(root=root, train_set=train_set, val_set=val_set, loader=loader, statistics=fields)
+    return Inputs(train_set, val_set, loader, data.batch_size, config.seed, statistics=fields)

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import shlex
 import signal
 from collections.abc import Mapping
 from pathlib import Path
@@ -28,11 +29,17 @@ from spikejax.training.workdir import check_workdir, check_writable
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """How a run ended."""
+    """How a run ended.
 
-    step: int  # updates done
-    scores: Mapping[str, float] | None  # of the validation at the end; None if stopped before
-    stopped_by: signal.Signals | None  # None = trained to the end
+    Attributes:
+        step: updates done.
+        scores: of the validation at the end; None if stopped before.
+        stopped_by: None = trained to the end.
+    """
+
+    step: int
+    scores: Mapping[str, float] | None
+    stopped_by: signal.Signals | None
 
 
 @full_disk_explained()
@@ -60,10 +67,11 @@ def train(
     # ---- What everything is and where it lies; nothing is computed or written yet ----
     changes = check_workdir(workdir, config, allow_changes=allow_config_changes)
     root = data_root(config, workdir)
-    program = describe_program(config, build=build)
-    terminal.note(f"network: {program.network.size:,} parameters, on {sharding.describe(program.mesh)}")
+    # Before the network, whose description takes seconds: a mistake in a file of the user's should show at once.
     loss = make_loss(config.loss, note=terminal.note)
     metrics = make_metrics(validation, note=terminal.note)
+    program = describe_program(config, build=build)
+    terminal.note(f"network: {program.network.size:,} parameters, on {sharding.describe(program.mesh)}")
     for change in changes:
         terminal.note(f"changed configuration: {change}")
 
@@ -74,17 +82,17 @@ def train(
     # ---- State: from the last checkpoint, or fresh, or from other weights ----
     checkpoints = Checkpoints(workdir, config, statistics=inputs.statistics)
     checkpoints.check_space(program.abstract)
-    step, state = initial_state(program, checkpoints, inputs.loader, note=terminal.note)
+    step, state = initial_state(program, checkpoints, inputs.loader, weights=training.start_from, note=terminal.note)
 
     # ---- Updates ----
-    run = Trainer(program, inputs, checkpoints, terminal, step=step, state=state, loss=loss, metrics=metrics)
+    run = Trainer(config, program, inputs, checkpoints, terminal, step=step, state=state, loss=loss, metrics=metrics)
     with StopRequest() as stop, contextlib.closing(run.writer):
         if run.step < training.steps:
             terminal.note("compiling the training step ...")
         while run.step < training.steps and not stop.requested():
             run.update()
             at_end = run.step == training.steps
-            # Reading a figure waits for the device: not at every step, so that the host can run ahead.
+            # Reading a value waits for the device: not at every step, so that the host can run ahead.
             if run.step % training.log_every == 0 or at_end:
                 run.log()
             # Validation before the checkpoint: when killed in between, the continued run does it again.
@@ -104,4 +112,8 @@ def train(
     terminal.note(f"done: {run.step} steps; {duration(terminal.elapsed())} since the start; {summary(end.scores)}")
     terminal.note(f"pictures:    {run.writer.picture_folder}")
     terminal.note(f"checkpoints: {checkpoints.folder}")
+    terminal.note(f"evaluate:    python -m spikejax.evaluate --workdir {shlex.quote(str(workdir))} --output SCORES")
+    spikes = "" if inputs.statistics is None else " --spikes SPIKES"
+    network = f"--network {shlex.quote(str(workdir))}"
+    terminal.note(f"restore:     python -m spikejax.restore {network} --input CLIP{spikes} --output OUT")
     return Outcome(step=run.step, scores=end.scores, stopped_by=None)

@@ -13,6 +13,7 @@ from flax import nnx
 from ml_collections import ConfigDict
 
 from spikejax.distributed import sharding
+from spikejax.errors import InputError
 from spikejax.models.restorer import build_restorer
 from spikejax.training import step
 from spikejax.training.optimizer import make_optimizer, make_schedule
@@ -21,35 +22,34 @@ from spikejax.training.parameter_patterns import matching
 
 @dataclasses.dataclass(frozen=True)
 class Program:
-    """A run before anything is computed or allocated."""
+    """A run before anything is computed or allocated.
 
-    config: ConfigDict
-    mesh: sharding.DeviceMesh
+    Attributes:
+        network: the network.
+        update: what a batch does to the state.
+        schedule: the learning rate by the number of the update, from 0.
+        zeros: tree of bools: which parameters begin as 0.
+        abstract: shapes, dtypes and places of all that changes.
+    """
+
     network: step.NetworkDescription
-    schedule: optax.Schedule  # the learning rate by the number of the update, from 0
-    optimizer: optax.GradientTransformation
-    frozen: Any  # tree of bools: which parameters are never trained
-    zeros: Any  # tree of bools: which parameters begin as 0
-    abstract: step.TrainState  # shapes, dtypes and places of all that changes
+    update: step.Update
+    schedule: optax.Schedule
+    zeros: Any
+    abstract: step.TrainState
+
+    @property
+    def mesh(self) -> sharding.DeviceMesh:
+        """The devices that it runs on."""
+        return self.update.mesh
 
     def fresh_state(self) -> step.TrainState:
         """The state that a run begins with, made where it belongs."""
-        return step.create_state(self.network, self.optimizer, self.abstract, zeros=self.zeros)
+        return step.create_state(self.network, self.update.optimizer, self.abstract, zeros=self.zeros)
 
     def train_step(self) -> Callable[..., Any]:
         """The compiled update, see `make_train_step`."""
-        settings = self.config.training
-        update = step.Update(
-            self.network,
-            self.optimizer,
-            self.mesh,
-            self.frozen,
-            seed=self.config.seed,
-            accumulate=settings.accumulate,
-            ema_decay=settings.ema_decay,
-            skip_not_finite=settings.skip_not_finite,
-        )
-        return step.make_train_step(update, self.abstract)
+        return step.make_train_step(self.update, self.abstract)
 
     def forward(self) -> Callable[..., jax.Array]:
         """The compiled forward pass, see `make_forward`."""
@@ -67,16 +67,29 @@ def describe_program(
         devices: to compute on, which need not be here; None = all that are.
 
     Raises:
-        InputError: the mesh does not fit the devices, the batch or the crops the mesh; or a value is none of its kind.
+        InputError: the mesh does not fit the devices, the batch or the crops the mesh; a pattern fits no parameter, or
+            freezes all.
     """
+    data, optimizer, training = config.data, config.optimizer, config.training
     mesh = sharding.make_mesh(config.mesh.to_dict(), devices=devices)
-    sharding.check_batch(config.data.batch_size, mesh, accumulate=config.training.accumulate)
-    sharding.check_rows(config.data.crop, mesh, owner="data.crop")
+    sharding.check_batch(data.batch_size, mesh, accumulate=training.accumulate)
+    sharding.check_rows(data.crop, mesh, owner="data.crop")
     network = step.describe_network(lambda: build(config.model.to_dict(), rngs=nnx.Rngs(config.seed)))
-    schedule = make_schedule(config.optimizer, steps=config.training.steps)
-    frozen = matching(network.shapes, config.optimizer.frozen, key="optimizer.frozen")
-    slow = matching(network.shapes, config.optimizer.slow, key="optimizer.slow")
-    zeros = matching(network.shapes, config.training.start_at_zero, key="training.start_at_zero")
-    optimizer = make_optimizer(config.optimizer, schedule, network.axes, frozen=frozen, slow=slow)
-    abstract = step.abstract_state(network, optimizer, mesh, average=config.training.ema_decay > 0)
-    return Program(config, mesh, network, schedule, optimizer, frozen, zeros, abstract)
+    frozen = matching(network.shapes, optimizer.frozen, key="optimizer.frozen")
+    slow = matching(network.shapes, optimizer.slow, key="optimizer.slow")
+    zeros = matching(network.shapes, training.start_at_zero, key="training.start_at_zero")
+    if all(jax.tree.leaves(frozen)):
+        raise InputError(f"optimizer.frozen: expected to leave parameters to train, found {optimizer.frozen!r} for all")
+    schedule = make_schedule(optimizer, steps=training.steps)
+    update = step.Update(
+        network,
+        make_optimizer(optimizer, schedule, network.axes, frozen=frozen, slow=slow),
+        mesh,
+        frozen,
+        seed=config.seed,
+        accumulate=training.accumulate,
+        ema_decay=training.ema_decay,
+        skip_not_finite=training.skip_not_finite,
+    )
+    abstract = step.abstract_state(network, update.optimizer, mesh, average=training.ema_decay > 0)
+    return Program(network, update, schedule, zeros, abstract)

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 
 import jax
 import numpy as np
+from ml_collections import ConfigDict
 
 from spikejax.distributed import hosts, sharding
 from spikejax.progress import duration
@@ -26,6 +27,7 @@ class Trainer:
 
     def __init__(
         self,
+        config: ConfigDict,
         program: Program,
         inputs: Inputs,
         checkpoints: Checkpoints,
@@ -39,6 +41,7 @@ class Trainer:
         """Writes what the run is to its logs; computes nothing.
 
         Args:
+            config: of the run; written to the logs whole.
             program: what it computes.
             inputs: what it is trained and validated on; `inputs.loader` stands at the next batch.
             checkpoints: where it is saved.
@@ -49,20 +52,19 @@ class Trainer:
             metrics: measured in validations, by name.
         """
         self.step, self.state = step, state
-        self._config, self._mesh = program.config, program.mesh
-        self._schedule, self._metrics = program.schedule, metrics
+        self._program, self._metrics, self._validation = program, metrics, config.validation
         self._inputs, self._checkpoints, self._terminal = inputs, checkpoints, terminal
         self._train_step, self._forward = program.train_step(), program.forward()
         # Its weights, if it has any, on every device, once.
         self._loss = jax.device_put(loss, sharding.replicated(program.mesh))
-        training, workdir = self._config.training, checkpoints.folder.parent
+        training, workdir = config.training, checkpoints.folder.parent
         self.writer = RunWriter(workdir)
-        self.writer.hyper_parameters(self._config)
-        self.writer.overview(step, self._config, program.abstract.params)
+        self.writer.hyper_parameters(config)
+        self.writer.overview(step, config, program.abstract.params)
         self._profiler = Profiler(workdir / "profile", at=training.profile_at, updates=training.profile_updates)
         self._times = TimeSplit()
-        shapes = batch_shapes(self._config.data, program.network.traits, spike_ratio=inputs.spike_ratio)
-        self._utilisation = Utilisation(self._forward, program.abstract.params, shapes, self._mesh.devices)
+        shapes = batch_shapes(config.data, program.network.traits, spike_ratio=inputs.spike_ratio)
+        self._utilisation = Utilisation(self._forward, program.abstract.params, shapes, program.mesh.devices)
         self._pending = PendingMetrics()
 
     def update(self) -> None:
@@ -71,7 +73,7 @@ class Trainer:
         with self._times.spent_on("data"):
             batch = next(self._inputs.loader)
         self._profiler.before_update(self.step + 1)
-        batch = sharding.put_batch(batch, self._mesh, self._config.data.batch_size)
+        batch = sharding.put_batch(batch, self._program.mesh, self._inputs.batch_size)
         self.state, metrics = self._train_step(self.state, batch, self._loss)
         self.step += 1
         self._times.count()
@@ -85,9 +87,9 @@ class Trainer:
 
     def check_finite(self) -> None:
         """Waits for the devices; raises FloatingPointError if more updates were not finite than allowed."""
-        allowed = self._config.training.skip_not_finite
+        allowed = self._program.update.skip_not_finite
         for failed in self._pending.read_not_finite():
-            clips = self._inputs.names(self._config, failed.update - 1)
+            clips = self._inputs.names(failed.update - 1)
             if failed.skipped > allowed:
                 kept = self._checkpoints.save_not_finite(self.state, failed, clips, allowed=allowed)
                 raise FloatingPointError(f"{failed}, of {', '.join(clips)}; the state before it is in {kept}")
@@ -98,12 +100,14 @@ class Trainer:
         self.check_finite()
         means = self._pending.pop_means()
         self._terminal.update(self.step, means["loss"], loss_terms(means))
-        self.writer.scalars(self.step, "training", means | {"learning_rate": float(self._schedule(self.step - 1))})
+        self.writer.scalars(
+            self.step, "training", means | {"learning_rate": float(self._program.schedule(self.step - 1))}
+        )
         spent = self._times.pop_means()
         if spent:  # else there was the first update alone, whose time is that of compiling
             self.writer.scalars(self.step, "seconds_an_update", spent)
             rate = 1 / sum(spent.values())
-            clips = {"updates_a_second": rate, "clips_a_second": rate * self._config.data.batch_size}
+            clips = {"updates_a_second": rate, "clips_a_second": rate * self._inputs.batch_size}
             self.writer.scalars(self.step, "speed", clips | self._utilisation(spent))
 
     def save(self) -> None:
@@ -134,18 +138,19 @@ class Trainer:
         self._checkpoints.close()
 
     def _measure(self, pictures: int, stop: Callable[[], bool]) -> Validation | None:
-        parts = sharding.batch_parts(self._mesh)
+        mesh = self._program.mesh
+        parts = sharding.batch_parts(mesh)
 
         def restore(clips: np.ndarray, voxels: np.ndarray | None) -> Mapping[int, np.ndarray]:
-            batch = sharding.put_batch((clips, voxels), self._mesh, parts)
+            batch = sharding.put_batch((clips, voxels), mesh, parts)
             return sharding.own_clips(self._forward(self.state.best_params, *batch))
 
-        val_set, settings = self._inputs.val_set, self._config.validation
-        frames = val_set.restored_frames(settings.frames)
+        val_set = self._inputs.val_set
+        frames = val_set.restored_frames(self._validation.frames)
         return validate(
-            BatchRestorer(restore, frames, parts, rows=sharding.host_rows(self._mesh, parts)),
+            BatchRestorer(restore, frames, parts, rows=sharding.host_rows(mesh, parts)),
             val_set,
-            limit=settings.sequences,
+            limit=self._validation.sequences,
             pictures=pictures,
             measures=self._metrics,
             sum_over_hosts=hosts.sum_over_hosts,

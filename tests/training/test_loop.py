@@ -55,9 +55,14 @@ def test_a_run_leaves_what_it_promises(
     printed = capsys.readouterr().out
     assert "network: 3,027 parameters" in printed
     assert (
-        f"PSNR {outcome.scores['psnr_blur']:.2f} -> {outcome.scores['psnr_recon']:.2f} dB" in printed.splitlines()[-3]
+        f"PSNR {outcome.scores['psnr_blur']:.2f} -> {outcome.scores['psnr_recon']:.2f} dB" in printed.splitlines()[-5]
     )
-    assert printed.splitlines()[-2:] == [f"pictures:    {tmp_path}/pictures", f"checkpoints: {tmp_path}/checkpoints"]
+    assert printed.splitlines()[-4:] == [
+        f"pictures:    {tmp_path}/pictures",
+        f"checkpoints: {tmp_path}/checkpoints",
+        f"evaluate:    python -m spikejax.evaluate --workdir {tmp_path} --output SCORES",
+        f"restore:     python -m spikejax.restore --network {tmp_path} --input CLIP --spikes SPIKES --output OUT",
+    ]
     pictures = list((tmp_path / "pictures").iterdir())
     assert [path.name[-12:] for path in pictures] == ["_0000040.png"]
     assert read_picture(pictures[0]).shape == (32, 3 * 40, 3)
