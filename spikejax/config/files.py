@@ -8,7 +8,7 @@ import argparse
 import inspect
 import logging
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar
@@ -26,6 +26,7 @@ from spikejax.module_files import run_in_its_folder, sought_neighbour
 # Code that these name is run by training alone, on the configuration that the user gives, never on a saved one.
 _FOR_TRAINING_ALONE = frozenset({"loss.terms"})
 OVERRIDE_PREFIX = "--config."
+_NEGATION_PREFIX = "--noconfig."
 CONFIG_HELP = "configuration: quickstart, vrt:006, spike:baseline, or a Python file, mine.py or mine.py:NAME"
 _LOGGER = logging.getLogger(__name__)
 
@@ -40,10 +41,14 @@ def parse_with_overrides(
 ) -> tuple[argparse.Namespace, list[str]]:
     """What `parser` makes of the arguments, and the changes of the configuration that stand among them.
 
-    A change is `--config.KEY=VALUE`, or `--config.KEY VALUE`, or `--config.KEY` alone for True.
+    A change is `--config.KEY=VALUE` or `--config.KEY VALUE`; of a key that is True or False, `--config.KEY` alone is
+    True and `--noconfig.KEY` is False.
 
     Returns:
         What the parser makes of all others; and each change as one text, as `load_config` takes it.
+
+    Raises:
+        InputError: `--noconfig.KEY` of a key that is not True or False.
     """
     rest: list[str] = []
     overrides: list[str] = []
@@ -51,9 +56,11 @@ def parse_with_overrides(
     argument = next(waiting)
     while argument is not None:
         following = next(waiting)
-        if not argument.startswith(OVERRIDE_PREFIX):
+        if argument.startswith(_NEGATION_PREFIX):
+            overrides.append(_negated(argument))
+        elif not argument.startswith(OVERRIDE_PREFIX):
             rest.append(argument)
-        elif "=" in argument or following is None or following.startswith("--"):
+        elif "=" in argument or following is None or not _may_be_value(argument, following):
             overrides.append(argument)
         else:
             overrides.append(f"{argument}={following}")
@@ -72,7 +79,8 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> ConfigDict:
             with the package, such as `quickstart`; with a colon and a name behind it, as in `vrt:006` or
             `path/to/vrt.py:006`, the name is passed to `get_config(name)`. The file is run as a member of the package
             that its folder is, so `from . import neighbour` works in it.
-        overrides: `--config.KEY=VALUE` each, KEY dotted (`training.steps`), VALUE as in Python; strings need no quotes.
+        overrides: `--config.KEY=VALUE` each, KEY dotted (`training.steps`). The key's row in the table of keys decides
+            what VALUE says: numbers and tuples are written as in Python, texts without quotes, and None is none.
 
     Raises:
         InputError: no such file, function or name; a key that does not exist; a value that its key cannot have.
@@ -88,7 +96,7 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> ConfigDict:
         raise InputError(f"{file}: expected get_config() to return a ConfigDict, found {type(config).__name__}")
     config.lock()
     for override in overrides:
-        _apply_override(config, override)
+        apply_override(config, override)
     _normalise(config)
     check_config(config, paths=False)
     return config
@@ -269,12 +277,42 @@ def _explain(error: BaseException, file: Path) -> str:
 # ---- Changes of the command line ----
 
 
-def _apply_override(config: ConfigDict, override: str) -> None:
+def _may_be_value(argument: str, following: str) -> bool:
+    """Whether what follows `--config.KEY` is its value; a key that is True or False needs none."""
+    row = KEYS.get(argument.removeprefix(OVERRIDE_PREFIX))
+    if row is not None and isinstance(row.rule, Flag):
+        return row.rule.reads(following)
+    return not following.startswith("--")
+
+
+def _negated(argument: str) -> str:
+    """`--noconfig.KEY` as the change that it stands for."""
+    key, equals, _ = argument.removeprefix(_NEGATION_PREFIX).partition("=")
+    _check_key(key, KEYS)
+    if equals or not isinstance(KEYS[key].rule, Flag):
+        raise InputError(f"expected {OVERRIDE_PREFIX}{key}=VALUE, found {argument}")
+    return f"{OVERRIDE_PREFIX}{key}=False"
+
+
+def _check_key(key: str, known: Container[str]) -> None:
+    if key not in KEYS or key not in known:
+        raise InputError(f'there is no configuration key "{key}"; did you mean "{nearest_key(key)}"?')
+
+
+def apply_override(config: ConfigDict, override: str) -> None:
+    """Changes one value of `config`.
+
+    Args:
+        config: with every key.
+        override: see `load_config`.
+
+    Raises:
+        InputError: a key that does not exist, or a value that it cannot have.
+    """
     key, equals, text = override.removeprefix(OVERRIDE_PREFIX).partition("=")
     if not override.startswith(OVERRIDE_PREFIX):
         raise InputError(f"expected {OVERRIDE_PREFIX}KEY=VALUE, found {override!r}")
-    if key not in KEYS or key not in dict(leaves(config)):
-        raise InputError(f'there is no configuration key "{key}"; did you mean "{nearest_key(key)}"?')
+    _check_key(key, dict(leaves(config)))
     rule = KEYS[key].rule
     if not equals and not isinstance(rule, Flag):
         raise InputError(f"expected {OVERRIDE_PREFIX}{key}=VALUE, VALUE {rule.expected}, found no value")

@@ -31,8 +31,17 @@ def get_config():
 `--config` takes such a file (`path/to/mine.py`), one of several that a file holds (`path/to/mine.py:NAME`, which calls
 `get_config(NAME)`), or the bare name of one that comes with the package: `quickstart`, `vrt:006`, `spike:baseline`. A
 file may import its neighbours (`from . import neighbour`). On the command line, `{OVERRIDE_PREFIX}KEY=VALUE` or
-`{OVERRIDE_PREFIX}KEY VALUE` changes a value after the file was read: `{OVERRIDE_PREFIX}training.steps=200`. Tuples are
-written as in Python, with or without their parentheses; texts need no quotes.
+`{OVERRIDE_PREFIX}KEY VALUE` changes a value after the file was read, and the last change of a key counts:
+`{OVERRIDE_PREFIX}training.steps=200`. What the key may be decides how VALUE is read:
+
+- A number is written as in Python: `{OVERRIDE_PREFIX}mesh.space -1`, `{OVERRIDE_PREFIX}optimizer.clip_norm=0.5`.
+- What is True or False takes these words, or true, t, 1, false, f, 0; `{OVERRIDE_PREFIX}data.flips` alone is True and
+  `--noconfig.data.flips` is False.
+- A text is taken as it is, without quotes; spaces and commas belong to it: `{OVERRIDE_PREFIX}data.root="/data/my set"`.
+- A tuple is written as in Python. Its parentheses may be left out, and so may the quotes of texts:
+  `{OVERRIDE_PREFIX}data.noise_sigma=0.5,25`, `{OVERRIDE_PREFIX}validation.metrics psnr,ssim`.
+
+`None` is none where there is such a value: the empty text, the empty tuple, or `none`.
 
 The whole configuration is checked against this page before anything is read, compiled or written. A key that is not
 here does not exist. Where a list of names ends in `FILE.py:NAME`, an entry of your own code may stand in the place of

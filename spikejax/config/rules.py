@@ -2,13 +2,15 @@
 
 A rule describes itself in the words of a message ("a whole number from 1"), says whether a value keeps to it, and reads
 a value from the command line. A value read back from JSON, or given as a whole number where any number will do, is
-brought to the one form that configurations hold (`normalised`): tuples for lists, floats for whole numbers.
+brought to the one form that configurations hold (`normalised`): tuples for lists, floats for whole numbers, and what
+the key has for none ("", "none" or an empty tuple) for None.
 """
 
 from __future__ import annotations
 
 import ast
 import re
+import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +20,8 @@ from spikejax.extensions import entry_name, is_code
 LARGEST_WHOLE = 2**31 - 1
 # Beyond these, numbers are infinite or zero in float32.
 _LARGEST_NUMBER = 3.4e38
+# As absl's flags read them, in capitals or not.
+_FLAG_WORDS = {"true": True, "t": True, "1": True, "false": False, "f": False, "0": False}
 
 
 class Rule:
@@ -125,6 +129,14 @@ class Flag(Rule):
         """See `Rule`."""
         return type(value) is bool
 
+    def parse(self, text: str) -> Any:
+        """See `Rule`."""
+        return _FLAG_WORDS[text.lower()] if self.reads(text) else _literal(text)
+
+    def reads(self, text: str) -> bool:
+        """Whether a text says yes or no."""
+        return text.lower() in _FLAG_WORDS
+
 
 @dataclass(frozen=True)
 class OneOf(Rule):
@@ -150,9 +162,15 @@ class OneOf(Rule):
             return True
         return self.code and isinstance(value, str) and is_code(value)
 
+    def normalised(self, value: Any) -> Any:
+        """See `Rule`."""
+        return "none" if value is None and "none" in self.values else value
+
     def parse(self, text: str) -> Any:
         """See `Rule`."""
-        return text if isinstance(self.values[0], str) else _literal(text)
+        if not isinstance(self.values[0], str):
+            return _literal(text)
+        return None if text == "None" else text
 
 
 @dataclass(frozen=True)
@@ -168,9 +186,13 @@ class Text(Rule):
         """See `Rule`."""
         return isinstance(value, str)
 
-    def parse(self, text: str) -> Any:
+    def normalised(self, value: Any) -> Any:
         """See `Rule`."""
-        return text
+        return "" if value is None else value
+
+    def parse(self, text: str) -> Any:
+        """See `Rule`; the text is taken as it is, spaces, commas and quotes with it, but None is none."""
+        return None if text == "None" else text
 
 
 @dataclass(frozen=True)
@@ -276,18 +298,38 @@ class Several(Rule):
 
     def normalised(self, value: Any) -> Any:
         """See `Rule`."""
+        if value is None and not self.names and not self.shortest:
+            return ()
         return tuple(value) if isinstance(value, list) else value
 
     def parse(self, text: str) -> Any:
-        """See `Rule`; texts need no quotes: a,b stands for ('a', 'b')."""
-        if isinstance(self.entry, Text | OneOf) and not text.startswith(("(", "[")):
-            return tuple(self.entry.parse(part.strip()) for part in text.split(",") if part.strip())
-        return self.normalised(_literal(text))
+        """See `Rule`; parentheses may be left out, and the quotes of texts: a,b stands for ('a', 'b')."""
+        text = text.strip()
+        if not text:
+            return ()
+        if not isinstance(self.entry, Text | OneOf):
+            return self._as_tuple(_literal(text))
+        try:
+            value = self._as_tuple(_literal(text))
+        except ValueError:
+            value = None
+        if value is not None and all(isinstance(entry, str) for entry in value):
+            return value
+        if (text[0], text[-1]) in (("(", ")"), ("[", "]")):
+            text = text[1:-1]
+        return tuple(self.entry.parse(part.strip()) for part in text.split(",") if part.strip())
+
+    def _as_tuple(self, value: Any) -> tuple[Any, ...]:
+        value = self.normalised(value)
+        return value if isinstance(value, tuple) else (value,)
 
 
 def _literal(text: str) -> Any:
     """The Python value that a text says; true and false are written small as well."""
     try:
-        return ast.literal_eval({"true": "True", "false": "False"}.get(text, text.strip()))
+        with warnings.catch_warnings():
+            # Of texts that look like Python nearly, such as 1if or '\\d'; what is wrong with them is said by the rule.
+            warnings.simplefilter("ignore")
+            return ast.literal_eval({"true": "True", "false": "False"}.get(text, text.strip()))
     except (SyntaxError, TypeError, MemoryError, RecursionError) as error:
         raise ValueError(str(error)) from error

@@ -208,7 +208,7 @@ def test_override(override: str, key: str, value: object) -> None:
         ("--config.training.steps=True", "training.steps: expected a whole number from 1, found True"),
         ("--config.training.steps=None", "training.steps: expected a whole number from 1, found None"),
         ("--config.training.steps=", "training.steps: expected a whole number from 1, found ''"),
-        ("--config.data.flips=1", "data.flips: expected True or False, found 1"),
+        ("--config.data.flips=2", "data.flips: expected True or False, found 2"),
         ("--config.optimizer.clip_norm=x", "optimizer.clip_norm: expected a number from 0, found 'x'"),
         ("--config.model.vrt.dims=96", "model.vrt.dims: expected a tuple of at least 8, each entry a whole number"),
         ("--config.model.vrt.window=(1.5,8,8)", "(frames, rows, columns), each a whole number from 1, found (1.5, 8"),
