@@ -243,6 +243,14 @@ def test_command_lines_parse(page: Path, monkeypatch: pytest.MonkeyPatch) -> Non
                 pytest.fail(f"{page.name}:{line}: {shlex.join(words)}: {error!r}")
 
 
+@pytest.mark.parametrize("page", ["README.md", "docs/restoring.md"])
+def test_the_first_commands_can_be_run_again(page: str) -> None:
+    """Catches a quick start that ends in an error where somebody runs it a second time."""
+    lines = [words for _, words in command_lines(ROOT / page) if "runs/quickstart/restored" in words]
+    restoring = [words for words in lines if "spikejax.restore" in words]
+    assert restoring and all("--overwrite" in words for words in restoring)
+
+
 @pytest.mark.parametrize(
     "line",
     [
