@@ -11,6 +11,7 @@ import jax
 from flax import nnx
 
 from spikejax.config.files import read_saved_model
+from spikejax.config.networks import PUBLISHED
 from spikejax.data.datasets.voxel_statistics import statistics_from
 from spikejax.errors import InputError
 from spikejax.inference.tiling import Extent
@@ -37,6 +38,8 @@ def load(path: str | os.PathLike[str], *, dtype: str | None = None, trust_code: 
         InputError: there is no such network, it is damaged, or it does not restore pictures.
     """
     path = Path(path)
+    if not os.path.lexists(path):
+        raise InputError(f"expected a folder of training, or weights of spikejax convert, found no {path}{_hint(path)}")
     if (path / CONFIG_FILE).is_file() or (path.is_dir() and not (path / "weights.json").is_file()):
         config, params, statistics = load_for_inference(path, trust_code=trust_code)
         return _restorer(path, config.model.to_dict(), params, statistics, dtype, config.restore.to_dict())
@@ -45,6 +48,14 @@ def load(path: str | os.PathLike[str], *, dtype: str | None = None, trust_code: 
         raise InputError(f"expected a network that restores pictures, found weights of {weights.kind}: {path}")
     model = read_saved_model(weights.model, source=path, trust_code=trust_code)
     return _restorer(path, model, weights.params, weights.statistics, dtype, {})
+
+
+def _hint(path: Path) -> str:
+    """Where weights come from, for a path that is rather the name of a published network."""
+    name = str(path)
+    if name not in PUBLISHED:
+        return ""
+    return f" (spikejax convert to-jax --network {name} makes it of published weights, see docs/weights.md)"
 
 
 def _restorer(

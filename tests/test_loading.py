@@ -89,6 +89,15 @@ def test_nothing_to_load(tmp_path: Path, name: str) -> None:
         spikejax.load(tmp_path / name)
 
 
+def test_the_name_of_a_published_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Catches a newcomer who asks for network 006 and is not told where its weights come from."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match=r"found no 006 \(spikejax convert to-jax --network 006 makes it "):
+        spikejax.load("006")
+    with pytest.raises(InputError, match="found no 600$"):
+        spikejax.load("600")
+
+
 def test_importing_the_package_is_quick() -> None:
     """Catches an import that makes `import spikejax` take the seconds that JAX takes."""
     program = "import sys, spikejax; assert callable(spikejax.load); assert 'jax' not in sys.modules"
