@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from spikejax.cli import run
+from spikejax.cli import CommandParser, run
 from spikejax.errors import InputError
 
 from .network_names import network_names
@@ -33,7 +33,7 @@ def main(arguments: Sequence[str]) -> None:
 
 def build_parser() -> argparse.ArgumentParser:
     """The parser of the command line."""
-    parser = argparse.ArgumentParser(prog="spikejax convert", description=__doc__.splitlines()[0], allow_abbrev=False)
+    parser = CommandParser(prog="spikejax convert", description=__doc__.splitlines()[0], allow_abbrev=False)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     to_jax = commands.add_parser("to-jax", help="weights of PyTorch programs to ours", allow_abbrev=False)

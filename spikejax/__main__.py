@@ -15,11 +15,11 @@ COMMANDS = {
     "restore": "restore a video, or a folder of pictures, with a trained network",
     "evaluate": "measure a trained network on a split of a data set",
     "prepare": "turn published data into a data set, and check it",
-    "simulate": "make a data set of blurry pictures and spikes from sharp videos or pictures",
+    "simulate": "make a data set of blurry pictures and spikes from sharp ones",
     "view": "show what is in a spike file or a data set",
     "report": "make a page that compares restored videos",
     "plan": "say what a training step takes on a topology that need not be here",
-    "convert": "take over weights of PyTorch programs, give them back, list a file's arrays",
+    "convert": "take over PyTorch weights, give them back, list a file's arrays",
 }
 
 

@@ -1,6 +1,6 @@
 """What the commands share: how they end, and how their arguments are read.
 
-Exit codes. 0: done. 2: the user's input is wrong (one line on stderr, as argparse does it, and what takes a list below
+Exit codes. 0: done. 2: the user's input is wrong (one line on stderr, also for an option, and what takes a list below
 it). 3: parts of the input were damaged, the rest is done (one line). 130: interrupted with Ctrl-C. 141: the reader of
 our standard output has gone away (`... | head`). With SPIKEJAX_TRACEBACK=1 in the environment the traceback of an input
 error is printed too.
@@ -87,9 +87,17 @@ def _exit_code(main: Callable[[Sequence[str]], None], arguments: Sequence[str]) 
 # ---- How arguments are read ----
 
 
-def make_parser(command: str, *, description: str, epilog: str | None = None) -> argparse.ArgumentParser:
+class CommandParser(argparse.ArgumentParser):
+    """A parser that says what is wrong with an argument in one line, as commands do of all input."""
+
+    def error(self, message: str) -> NoReturn:
+        """Ends the process with exit code 2; the usage of some dozens of options would hide the line."""
+        self.exit(EXIT_INPUT_ERROR, f"spikejax: error: {' '.join(message.split())} (--help shows all options)\n")
+
+
+def make_parser(command: str, *, description: str, epilog: str | None = None) -> CommandParser:
     """An empty parser of `python -m spikejax.COMMAND`, or of a script by its path; options cannot be abbreviated."""
-    return argparse.ArgumentParser(
+    return CommandParser(
         prog=f"python {command}" if command.endswith(".py") else f"python -m spikejax.{command}",
         description=description,
         epilog=epilog,

@@ -66,7 +66,7 @@ def main(arguments: Sequence[str]) -> None:
 
 def _measures(options: RestoreOptions) -> dict[str, Distance]:
     weights = {} if options.lpips is None else {"lpips": options.lpips}
-    return open_metrics(options.metrics, key="--metrics", weights=weights)
+    return open_metrics(options.measured, key="--metrics", weights=weights)
 
 
 def _load(options: RestoreOptions) -> VideoRestorer:

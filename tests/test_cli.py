@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from spikejax import cli
+from spikejax import cli, installed
 from spikejax.__main__ import COMMANDS
 from spikejax.cli import run
 from spikejax.errors import InputError
@@ -90,6 +90,8 @@ def test_a_closed_pipe_is_quiet() -> None:
 
 def main_of(command: str) -> Callable[[Sequence[str]], None]:
     """What a command, or a script by its path, calls with its arguments."""
+    if command == "convert":
+        return installed.load_module("convert.__main__").main
     if not command.endswith(".py"):
         return import_module(f"spikejax.{command}").main
     spec = importlib.util.spec_from_file_location("a_script", ROOT / command)
@@ -194,20 +196,40 @@ def test_a_wrong_size_names_its_option(capsys: pytest.CaptureFixture[str]) -> No
         main_of("view")(["--input", "a.dat", "--output", "a.png", "--spike-size", "250", "four"])
     assert ended.value.code == 2
     expected = "argument --spike-size: expected HEIGHTxWIDTH such as 250x400, found '250 four'"
-    assert capsys.readouterr().err.rstrip().endswith(expected)
+    assert capsys.readouterr().err == f"spikejax: error: {expected} (--help shows all options)\n"
 
 
-@pytest.mark.parametrize("command", OWN_COMMANDS)
+@pytest.mark.parametrize("arguments", [[], ["--no-such-option"]], ids=str)
+@pytest.mark.parametrize("command", [*COMMANDS, SHAPES])
+def test_a_wrong_argument_is_one_line_and_exit_2(
+    command: str, arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Catches the usage of all options printed before the one line that says what is wrong."""
+    with pytest.raises(SystemExit) as ended:
+        main_of(command)(arguments)
+    error = capsys.readouterr().err
+    assert ended.value.code == 2
+    assert error.startswith("spikejax: error: ") and error.endswith(" (--help shows all options)\n")
+    assert error.count("\n") == 1
+
+
+def all_parsers(parser: argparse.ArgumentParser) -> list[argparse.ArgumentParser]:
+    """A parser and those of its subcommands."""
+    commands = [action.choices for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
+    return [parser, *(below for choices in commands for one in choices.values() for below in all_parsers(one))]
+
+
+@pytest.mark.parametrize("command", [*COMMANDS, SHAPES])
 def test_help(
     parser_of: Callable[[str], argparse.ArgumentParser], command: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Catches an option that is not explained, one that may be abbreviated, and lines too long for a terminal."""
     monkeypatch.setenv("COLUMNS", "80")
-    parser = parser_of(command)
-    assert not parser.allow_abbrev
-    assert max(map(len, parser.format_help().splitlines())) <= 80
-    for name, action in options_of(parser).items():
-        assert action.help, name
-        if isinstance(action.default, int | float) and not isinstance(action.default, bool):
-            stated = ("%(default)s", f"default: {action.default:g}", "default: none", "(default)")
-            assert any(words in action.help for words in stated), name
+    for parser in all_parsers(parser_of(command)):
+        assert not parser.allow_abbrev
+        assert max(map(len, parser.format_help().splitlines())) <= 80
+        for name, action in options_of(parser).items():
+            assert action.help, name
+            if isinstance(action.default, int | float) and not isinstance(action.default, bool):
+                stated = ("%(default)s", f"default: {action.default:g}", "default: none", "(default)")
+                assert any(words in action.help for words in stated), name

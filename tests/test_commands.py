@@ -22,7 +22,7 @@ def run_main(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> object:
 
 
 def test_every_command_is_listed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """Catches a command that was added and cannot be found, and one that is listed and gone."""
+    """Catches a command that was added and cannot be found, one listed and gone, and lines too long for a terminal."""
     files = {
         path.stem
         for path in (ROOT / "spikejax").glob("[!_]*.py")
@@ -30,7 +30,9 @@ def test_every_command_is_listed(monkeypatch: pytest.MonkeyPatch, capsys: pytest
     }
     assert files | {"convert"} == set(COMMANDS)
     assert run_main(monkeypatch, "--help") == 0
-    listed = [line.split() for line in capsys.readouterr().out.partition("commands:\n")[2].splitlines()]
+    text = capsys.readouterr().out
+    assert max(map(len, text.splitlines())) <= 80
+    listed = [line.split() for line in text.partition("commands:\n")[2].splitlines()]
     assert {words[0] for words in listed} == set(COMMANDS)
     assert all(len(words) > 3 for words in listed)
 

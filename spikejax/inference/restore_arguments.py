@@ -23,7 +23,7 @@ from spikejax.compile_cache import add_compile_cache
 from spikejax.errors import InputError
 from spikejax.inference.restore_options import AutoTile, RestoreOptions
 from spikejax.inference.tiling import Extent
-from spikejax.io.video_codecs import CODECS
+from spikejax.io.video_codecs import CODECS, DEFAULT_CODEC
 from spikejax.quality.metrics import METRICS
 from spikejax.quality.score_files import METRICS_FILE
 
@@ -37,7 +37,8 @@ def parse(arguments: Sequence[str]) -> tuple[RestoreOptions, argparse.Namespace]
     values = vars(parser.parse_args(arguments))
     own = {field.name: values.pop(field.name) for field in dataclasses.fields(RestoreOptions)}
     try:
-        return RestoreOptions(**own | {"metrics": tuple(own["metrics"])}), argparse.Namespace(**values)
+        metrics = None if own["metrics"] is None else tuple(own["metrics"])
+        return RestoreOptions(**own | {"metrics": metrics}), argparse.Namespace(**values)
     except InputError as error:
         parser.error(str(error))
 
@@ -100,7 +101,7 @@ def _add_measuring(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
     add("--sharp", metavar="PATH", help="the true frames to measure against, like --input")
     add(
-        "--metrics", nargs="+", default=list(METRICS), metavar="NAME",
+        "--metrics", nargs="+", metavar="NAME",
         help=f"what to measure with --sharp: any of {', '.join(METRICS)}, or FILE.py:NAME (default: all)",
     )  # fmt: skip
     add("--lpips", metavar="FILE", help="converted weights of LPIPS, without which it is not measured")
@@ -141,7 +142,7 @@ def _add_restoring(group: argparse._ArgumentGroup) -> None:
 
 def _add_video(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
-    add("--codec", default="h264", metavar="NAME", help=f"{', '.join(CODECS)}, or FILE.py:NAME (default: %(default)s)")
+    add("--codec", metavar="NAME", help=f"{', '.join(CODECS)}, or FILE.py:NAME (default: {DEFAULT_CODEC})")
     add(
         "--quality", type=whole_number_from(0), metavar="CRF",
         help="constant rate factor; 0 is best (default: the codec's, at which no loss is visible)",

@@ -10,7 +10,7 @@ from pathlib import Path
 from spikejax.errors import InputError
 from spikejax.inference.output_target import OutputTarget
 from spikejax.inference.tiling import UNLIMITED, Extent
-from spikejax.io.video_codecs import VideoSettings
+from spikejax.io.video_codecs import DEFAULT_CODEC, VideoSettings
 from spikejax.quality.metrics import METRICS
 
 # What may change when a run resumes: the same frames come out. (Another network shows by its parameters' checksum.)
@@ -44,7 +44,7 @@ class RestoreOptions:
         spike_windows: CSV file of the frames' windows.
         spike_size: height and width of the spike camera.
         sharp: the true frames.
-        metrics: what is measured against them, by name.
+        metrics: what is measured against them, by name; None = all.
         lpips: weights of that metric.
         overwrite: whether an earlier output is replaced.
         resume: whether to go on with an unfinished run.
@@ -55,7 +55,7 @@ class RestoreOptions:
         rate: frames that interpolation makes of one.
         ensemble: "none", "flips" or "turns".
         dtype: of features.
-        codec: of a video.
+        codec: of a video; None = the usual one.
         quality: constant rate factor.
         pixel_format: of a video.
         devices: how many restore tiles of their own.
@@ -72,7 +72,7 @@ class RestoreOptions:
     spike_windows: str | None = None
     spike_size: tuple[int, int] | None = None
     sharp: str | None = None
-    metrics: tuple[str, ...] = tuple(METRICS)
+    metrics: tuple[str, ...] | None = None
     lpips: str | None = None
     overwrite: bool = False
     resume: bool = False
@@ -83,7 +83,7 @@ class RestoreOptions:
     rate: int | None = None
     ensemble: str = "none"
     dtype: str | None = None
-    codec: str = "h264"
+    codec: str | None = None
     quality: int | None = None
     pixel_format: str | None = None
     devices: int | None = None
@@ -95,15 +95,39 @@ class RestoreOptions:
         """Raises InputError for options that do not fit together."""
         if self.overwrite and self.resume:
             raise InputError("expected --overwrite (begin again) or --resume (go on), found both")
-        if self.lpips is not None and self.sharp is None:
-            raise InputError("expected --sharp, the frames that --lpips is to measure against")
-        if self.memory is not None and not isinstance(self.tile, AutoTile):
-            raise InputError("expected --tile auto with --memory, which chooses a tile that fits")
+        self._check_effects()
         if isinstance(self.tile, Extent) and self.overlap is not None:
             # Where both are given, the mistake shows before anything is loaded; 0 stands for all there are.
             if not self.overlap.smaller_than(self.tile.or_all(UNLIMITED)):
                 raise InputError(f"expected an --overlap smaller than --tile {self.tile}, found {self.overlap}")
-        _ = self.target.settings.chosen_codec  # raises where there is no such codec, also if no video is written
+        if self.codec is not None:
+            _ = self.target.settings.chosen_codec  # raises where there is no such codec
+
+    def _check_effects(self) -> None:
+        """Raises InputError for an option without another one by which alone it has an effect."""
+        needed = {
+            "--sharp, the frames to measure against,": (self.sharp is not None, ("metrics", "lpips")),
+            "lpips among --metrics": (self.metrics is None or "lpips" in self.metrics, ("lpips",)),
+            "--spikes": (self.spikes is not None, ("spike_windows", "spike_size")),
+            "--tile auto, which chooses a tile that fits,": (isinstance(self.tile, AutoTile), ("memory",)),
+            "a video, as --output or --video,": (self.target.movie is not None, ("codec", "quality", "pixel_format")),
+        }
+        for expected, (given, names) in needed.items():
+            for name in names:
+                if not given and getattr(self, name) is not None:
+                    raise InputError(f"expected {expected} with --{name.replace('_', '-')}, found none")
+        if self.space is None:
+            return
+        # Whole frames are not cut into tiles, so that only the frames of a clip are left to choose.
+        for name in ("tile", "overlap"):
+            extent = getattr(self, name)
+            if isinstance(extent, AutoTile) or extent is not None and (extent.height or extent.width):
+                raise InputError(f"expected --{name} FRAMES,0,0 with --space, whose frames are whole, found {extent}")
+
+    @property
+    def measured(self) -> tuple[str, ...]:
+        """The names of all that is measured against sharp frames."""
+        return tuple(METRICS) if self.metrics is None else self.metrics
 
     @property
     def target(self) -> OutputTarget:
@@ -111,7 +135,7 @@ class RestoreOptions:
         return OutputTarget(
             path=Path(self.output),
             video=None if self.video is None else Path(self.video),
-            settings=VideoSettings(self.codec, self.quality, self.pixel_format),
+            settings=VideoSettings(self.codec or DEFAULT_CODEC, self.quality, self.pixel_format),
             overwrite=self.overwrite,
         )
 
@@ -131,6 +155,8 @@ class RestoreOptions:
         values = {
             field.name: getattr(self, field.name) for field in dataclasses.fields(self) if field.name not in _FREE
         }
+        # A default that is named is the same choice.
+        values |= {"metrics": self.measured, "codec": self.target.settings.codec}
         # How many devices share a frame does not matter; that they do means that there are no tiles in space.
         values["space"] = None if self.space is None else "whole frames"
         return {name: None if value is None else str(value) for name, value in values.items()}

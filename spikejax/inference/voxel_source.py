@@ -76,6 +76,8 @@ class VoxelSource:
             folder = path if path.is_dir() else path.parent
             height, width = size or _size_beside(folder, (frames.height, frames.width))
             self._readers = self._read_windows(path, frames, height, width, bins, windows)
+        if size not in (None, (height, width)):
+            raise InputError(f"expected counts of {size[0]}x{size[1]} (height x width), found {height}x{width}: {path}")
         spike_ratio((frames.height, frames.width), (height, width), source=path)
         self.shape = (height, width, bins)
 

@@ -51,6 +51,7 @@ CODECS = {
     "ffv1": Codec("ffv1", ("bgr0", "gbrp16le"), ("bgr0", "gbrp16le"), containers=(".mkv", ".mov")),
     "prores": Codec("prores_ks", ("yuv422p10le", "yuv422p10le"), options=(("profile", "3"),), containers=(".mov",)),
 }
+DEFAULT_CODEC = "h264"
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ class VideoSettings:
         pixel_format: FFmpeg's name of it; None for the codec's usual one at the frames' depth.
     """
 
-    codec: str = "h264"
+    codec: str = DEFAULT_CODEC
     quality: int | None = None
     pixel_format: str | None = None
 

@@ -20,8 +20,8 @@ PATHS = ["--network", "n", "--input", "in", "--output", "out"]
         (["--tile", "auto", "--memory", "6G"], {"tile": AutoTile(), "memory": 6 * 2**30}),
         (["--tile", "12,auto"], {"tile": AutoTile(12)}),
         (["--tile", "12", "auto"], {"tile": AutoTile(12)}),
-        (["--spike-size", "250x400"], {"spike_size": (250, 400)}),
-        (["--metrics", "psnr", "ssim"], {"metrics": ("psnr", "ssim")}),
+        (["--spikes", "s", "--spike-size", "250x400"], {"spikes": "s", "spike_size": (250, 400)}),
+        (["--sharp", "s", "--metrics", "psnr", "ssim"], {"sharp": "s", "metrics": ("psnr", "ssim")}),
         (["--sigma", "12.5", "--rate", "4", "--space", "2"], {"sigma": 12.5, "rate": 4, "space": 2}),
     ],
 )  # fmt: skip
@@ -39,11 +39,11 @@ def test_options(words: list[str], changes: dict[str, Any]) -> None:
         (["--tile", "auto,12"], "--tile: expected FRAMES,HEIGHT,WIDTH"),
         (["--overlap", "1,24,8", "--tile", "4,24,32"], "expected an --overlap smaller than --tile 4,24,32"),
         (["--spike-size", "a,b"], "--spike-size: expected HEIGHTxWIDTH"),
-        (["--memory", "2G"], "expected --tile auto with --memory"),
+        (["--memory", "2G"], "expected --tile auto, which chooses a tile that fits, with --memory"),
         (["--tile", "auto", "--memory", "2"], "--memory: expected a number of MiB or GiB"),
         (["--lpips", "a"], "expected --sharp"),
         (["--devices", "2", "--space", "2"], "not allowed with"),
-        (["--codec", "gif"], "--codec: expected one of"),
+        (["--video", "a.mkv", "--codec", "gif"], "--codec: expected one of"),
     ],
 )
 def test_options_that_make_no_sense(words: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -51,4 +51,5 @@ def test_options_that_make_no_sense(words: list[str], message: str, capsys: pyte
     with pytest.raises(SystemExit) as ended:
         parse([*PATHS, *words])
     assert ended.value.code == 2
-    assert message in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert message in error and error.count("\n") == 1

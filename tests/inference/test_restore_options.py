@@ -9,8 +9,20 @@ import pytest
 from spikejax.errors import InputError
 from spikejax.inference.restore_options import AutoTile, RestoreOptions
 from spikejax.inference.tiling import Extent
+from spikejax.quality.metrics import METRICS
 
 PLAIN = RestoreOptions(network="n", input="in", output="out")
+# What some options have to have beside them.
+NEEDED: dict[str, dict[str, Any]] = {
+    "spike_windows": {"spikes": "s"},
+    "spike_size": {"spikes": "s"},
+    "metrics": {"sharp": "sharp"},
+    "lpips": {"sharp": "sharp"},
+    "memory": {"tile": AutoTile()},
+    "codec": {"video": "a.mkv"},
+    "quality": {"video": "a.mkv"},
+    "pixel_format": {"video": "a.mkv"},
+}
 # Every option with another value than PLAIN's, and whether a run that resumes may have it.
 OTHER: dict[str, tuple[Any, bool]] = {
     "network": ("m", True),  # what counts is its parameters' checksum, which is described beside the options
@@ -22,10 +34,12 @@ OTHER: dict[str, tuple[Any, bool]] = {
     "spike_size": ((4, 8), False),
     "sharp": ("sharp", False),
     "metrics": (("psnr",), False),
+    "lpips": ("l", False),
     "overwrite": (True, True),
     "resume": (True, True),
     "tile": (Extent(4, 24, 32), False),
     "overlap": (Extent(1, 8, 8), False),
+    "memory": (2**30, True),
     "sigma": (3.0, False),
     "rate": (2, False),
     "ensemble": ("flips", False),
@@ -42,28 +56,40 @@ OTHER: dict[str, tuple[Any, bool]] = {
 
 def test_what_a_resumed_run_must_share() -> None:
     """Catches an option, also one that is new, with which frames of two different runs would meet in one output."""
-    apart = {"lpips", "memory"}  # which need other options
-    assert OTHER.keys() | apart == {field.name for field in dataclasses.fields(RestoreOptions)}
+    assert OTHER.keys() == {field.name for field in dataclasses.fields(RestoreOptions)}
     for name, (value, free) in OTHER.items():
-        assert (dataclasses.replace(PLAIN, **{name: value}).decisive == PLAIN.decisive) == free, name
-    sharp = dataclasses.replace(PLAIN, sharp="sharp")
-    assert dataclasses.replace(sharp, lpips="l").decisive != sharp.decisive
-    auto = dataclasses.replace(PLAIN, tile=AutoTile())
-    assert dataclasses.replace(auto, memory=2**30).decisive == auto.decisive
+        before = dataclasses.replace(PLAIN, **NEEDED.get(name, {}))
+        assert (dataclasses.replace(before, **{name: value}).decisive == before.decisive) == free, name
     assert dataclasses.replace(PLAIN, tile=AutoTile(6)).decisive["tile"] == "6,auto"
     two, four = (dataclasses.replace(PLAIN, space=count) for count in (2, 4))
     assert two.decisive == four.decisive
+    usual = dataclasses.replace(PLAIN, video="a.mkv", sharp="sharp")
+    assert dataclasses.replace(usual, codec="h264", metrics=tuple(METRICS)).decisive == usual.decisive
+
+
+@pytest.mark.parametrize("name", OTHER)
+def test_an_option_without_effect_is_refused(name: str) -> None:
+    """Catches an option that is accepted and does nothing, and one that is refused though nothing is missing."""
+    value, _ = OTHER[name]
+    if name in NEEDED:
+        with pytest.raises(InputError, match=f"expected .* with --{name.replace('_', '-')}, found none"):
+            dataclasses.replace(PLAIN, **{name: value})
+    dataclasses.replace(PLAIN, **NEEDED.get(name, {}) | {name: value})
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
         ({"overwrite": True, "resume": True}, "--overwrite .* or --resume .*, found both"),
-        ({"lpips": "a.safetensors"}, "expected --sharp"),
-        ({"memory": 2**31}, "expected --tile auto with --memory"),
-        ({"memory": 2**31, "tile": Extent(4, 24, 32)}, "expected --tile auto with --memory"),
+        ({"lpips": "a.safetensors"}, "expected --sharp.* with --lpips"),
+        ({"memory": 2**31}, "expected --tile auto, .* with --memory"),
+        ({"memory": 2**31, "tile": Extent(4, 24, 32)}, "expected --tile auto, .* with --memory"),
         ({"tile": Extent(4, 24, 32), "overlap": Extent(1, 24, 8)}, "smaller than --tile 4,24,32, found 1,24,8"),
-        ({"codec": "gif"}, "--codec: expected one of h264"),
+        ({"codec": "gif", "output": "a.mkv"}, "--codec: expected one of h264"),
+        ({"metrics": ("psnr",), "sharp": "sharp", "lpips": "l"}, "expected lpips among --metrics with --lpips, found"),
+        ({"space": 2, "tile": Extent(4, 24, 0)}, "expected --tile FRAMES,0,0 with --space, .*, found 4,24,0"),
+        ({"space": 2, "tile": AutoTile(4)}, "expected --tile FRAMES,0,0 with --space, .*, found 4,auto"),
+        ({"space": 2, "overlap": Extent(1, 0, 8)}, "expected --overlap FRAMES,0,0 with --space, .*, found 1,0,8"),
     ],
 )
 def test_options_that_do_not_fit_together(changes: dict[str, Any], message: str) -> None:
@@ -81,7 +107,7 @@ def test_a_tile_of_all_there_are_takes_any_overlap() -> None:
 def test_what_is_read_is_not_written_to(tmp_path: Path, name: str) -> None:
     """Catches an output that is, or contains, what the run reads: --overwrite would destroy it."""
     source = tmp_path / "data" / "source"
-    options = dataclasses.replace(PLAIN, **{"sharp": "sharp"} | {name: str(source)})
+    options = dataclasses.replace(PLAIN, **NEEDED.get(name, {}) | {name: str(source)})
     options.check_apart()
     for output in (source, tmp_path / "data"):
         for changes in ({"output": str(output)}, {"video": str(output)}):

@@ -84,7 +84,7 @@ def test_prepared_voxels(frames: FrameSource, tmp_path: Path) -> None:
 
 
 def test_prepared_arrays(frames: FrameSource, tmp_path: Path) -> None:
-    """Catches another frame's counts, and an array of other frames or bins."""
+    """Catches another frame's counts, an array of other frames or bins, and a size that is given and ignored."""
     array = create_frames(tmp_path / "spike_vox.zarr", (FRAMES, HEIGHT, WIDTH, BINS))
     for index, counts in enumerate(expected_voxels()):
         array.write(index, counts.astype(np.uint8))
@@ -93,6 +93,9 @@ def test_prepared_arrays(frames: FrameSource, tmp_path: Path) -> None:
     np.testing.assert_array_equal(np.stack(list(source)), expected_voxels())
     with pytest.raises(InputError, match="counts of 3 frames in 6 bins, found 3 in 5"):
         VoxelSource(tmp_path / "spike_vox.zarr", frames, bins=BINS + 1)
+    assert VoxelSource(tmp_path / "spike_vox.zarr", frames, bins=BINS, size=(HEIGHT, WIDTH)).shape == source.shape
+    with pytest.raises(InputError, match=f"expected counts of 8x12 .height x width., found {HEIGHT}x{WIDTH}"):
+        VoxelSource(tmp_path / "spike_vox.zarr", frames, bins=BINS, size=(8, 12))
 
 
 def test_the_camera_may_have_half_the_resolution(frames: FrameSource, tmp_path: Path) -> None:
