@@ -1,18 +1,28 @@
 """Where compiled programs are kept between runs; the only place that decides it.
 
 What lies there is native code, which JAX loads and runs without asking where it came from. So it is kept in the user's
-own cache folder, never among files that people give to each other, such as a run's workdir or a folder of weights.
+own cache folder, never among files that people give to each other, such as a run's workdir, a folder of weights or the
+folder of a file of weights.
+
+The user's own folder is cut back when a command starts: the programs that were used last stay, up to a number of bytes.
+JAX has an option for this (`jax_compilation_cache_max_size`), but it needs another package, takes a lock for each
+program, and fails in a folder that was filled without it; where somebody sets it, it is JAX's affair.
 """
 
 import argparse
+import contextlib
 import os
 import stat
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
+from spikejax.cli import byte_count
 from spikejax.errors import InputError
 
 _OWN_MODE = 0o700
+# Room for hundreds: those of the tests' small networks have up to 13 MB each on a CPU.
+SIZE_VARIABLE, _SIZE = "SPIKEJAX_COMPILE_CACHE_SIZE", "10G"
 _OTHERS_MAY_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
 
@@ -22,11 +32,12 @@ def add_compile_cache(parser: argparse.ArgumentParser) -> None:
         "--compile-cache",
         metavar="DIR",
         help="keep compiled programs in DIR, which nobody else may write to: what lies there is run "
-        "(default: JAX_COMPILATION_CACHE_DIR, else spikejax/compiled in your cache folder)",
+        "(default: JAX_COMPILATION_CACHE_DIR, else spikejax/compiled in your cache folder, where "
+        f"{SIZE_VARIABLE}, {_SIZE} by default, says how much is kept)",
     )
 
 
-def use_compile_cache(folder: str | None, *, apart_from: Path) -> None:
+def use_compile_cache(folder: str | None, *, apart_from: Iterable[str | Path | None]) -> None:
     """Lets JAX find programs that an earlier run compiled, and keep those of this one.
 
     If the user's own cache folder cannot be trusted or written to, one line says so and every program is compiled.
@@ -34,27 +45,31 @@ def use_compile_cache(folder: str | None, *, apart_from: Path) -> None:
     Args:
         folder: what --compile-cache says. None: where JAX_COMPILATION_CACHE_DIR says (empty: nowhere), else the user's
             own cache folder.
-        apart_from: the workdir or weights that are used, which the cache must not lie in.
+        apart_from: the workdir and weights that are used, within or beside which the cache must not lie; None and ""
+            name nothing.
 
     Raises:
-        InputError: `folder` is within `apart_from`, is no folder, or others may write to it.
+        InputError: `folder` is within or beside `apart_from`, is no folder, or others may write to it.
     """
     import jax  # after the command line has been read: it takes a second
 
+    given = [Path(path).absolute() for path in apart_from if path]
     if folder is not None:
-        jax.config.update("jax_compilation_cache_dir", str(_make_named_folder(folder, apart_from)))
+        jax.config.update("jax_compilation_cache_dir", str(_make_named_folder(folder, given)))
         return
     named = jax.config.values["jax_compilation_cache_dir"]
     if named == "":
         return
     try:
         chosen = make_own_folder() if named is None else Path(named)
-        _check_apart(chosen, apart_from)
+        _check_apart(chosen, given)
     except (InputError, OSError, RuntimeError) as error:
         print(f"spikejax: compiled programs are not kept: {error}", file=sys.stderr)
         jax.config.update("jax_compilation_cache_dir", None)
     else:
         jax.config.update("jax_compilation_cache_dir", str(chosen))
+        if named is None:
+            cut_back(chosen, _kept_bytes())
 
 
 def make_own_folder() -> Path:
@@ -81,7 +96,36 @@ def make_own_folder() -> Path:
     return own / "compiled"
 
 
-def _make_named_folder(name: str, apart_from: Path) -> Path:
+def cut_back(folder: Path, size: int) -> None:
+    """Removes the files below a folder that were used longest ago until the rest has at most `size` bytes.
+
+    A process that is about to read one of them compiles its program again.
+    """
+    files: list[tuple[float, int, Path]] = []
+    for path in folder.rglob("*"):
+        try:
+            status = path.lstat()
+        except OSError:  # another process has removed it
+            continue
+        if stat.S_ISREG(status.st_mode):
+            # Disks that note no access have the time of writing.
+            files.append((max(status.st_atime, status.st_mtime), status.st_size, path))
+    for _, length, path in sorted(files, key=lambda file: file[0], reverse=True):
+        size -= length
+        if size < 0:
+            with contextlib.suppress(OSError):  # another process has removed it
+                path.unlink()
+
+
+def _kept_bytes() -> int:
+    text = os.environ.get(SIZE_VARIABLE) or _SIZE
+    try:
+        return byte_count(text)
+    except argparse.ArgumentTypeError as error:
+        raise InputError(f"{SIZE_VARIABLE}: {error}") from error
+
+
+def _make_named_folder(name: str, apart_from: Iterable[Path]) -> Path:
     """The folder that --compile-cache names, made with mode 700 if there is none."""
     folder = Path(name).absolute()
     try:
@@ -93,11 +137,24 @@ def _make_named_folder(name: str, apart_from: Path) -> Path:
     return folder
 
 
-def _check_apart(folder: Path, apart_from: Path) -> None:
+def _check_apart(folder: Path, apart_from: Iterable[Path]) -> None:
     """Raises InputError for a cache in a folder that somebody may have given away."""
-    given, resolved = apart_from.resolve(), folder.resolve()
-    if given == resolved or given in resolved.parents:
-        raise InputError(f"expected a folder outside of {apart_from}, since what lies in it is run, found {folder}")
+    for path in apart_from:
+        given, around = path.resolve(), (folder.resolve(), *folder.resolve().parents)
+        if given.is_file():  # it came with its folder
+            given = given.parent
+            if _holds_home(given):  # which nobody was given: there what lies right beside the file counts
+                around = around[:2]
+        if given in around:
+            raise InputError(f"expected a folder outside of {given}, since what lies in it is run, found {folder}")
+
+
+def _holds_home(folder: Path) -> bool:
+    try:
+        home = Path.home().resolve()
+    except RuntimeError:
+        return False
+    return folder == home or folder in home.parents
 
 
 def _check_only_the_user_writes(folder: Path) -> None:

@@ -9,7 +9,6 @@ On many hosts start the same command on each, as for training; all of them see t
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from spikejax.cli import run
@@ -73,7 +72,7 @@ def _load(options: RestoreOptions) -> VideoRestorer:
     from spikejax.loading import load
 
     # The next video of the same tile size finds its program compiled.
-    use_compile_cache(options.compile_cache, apart_from=Path(options.network))
+    use_compile_cache(options.compile_cache, apart_from=[options.network, options.lpips])
     return load(options.network, dtype=options.dtype, trust_code=options.trust_code)
 
 

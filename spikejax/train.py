@@ -16,7 +16,7 @@ from pathlib import Path
 from spikejax.cli import add_hosts, make_parser, run
 from spikejax.compile_cache import add_compile_cache, use_compile_cache
 from spikejax.config.files import CONFIG_HELP, OVERRIDE_PREFIX, holds_checkpoint, load_config, parse_with_overrides
-from spikejax.config.keys import check_config
+from spikejax.config.keys import check_config, named_files
 
 EXIT_NOT_FINITE = 4
 
@@ -36,7 +36,7 @@ def main(arguments: Sequence[str]) -> None:
     from spikejax.distributed import hosts
     from spikejax.training.loop import train
 
-    use_compile_cache(options.compile_cache, apart_from=workdir)
+    use_compile_cache(options.compile_cache, apart_from=[workdir, *named_files(config)])
     hosts.join_as(options)
     try:
         outcome = train(config, workdir, allow_config_changes=options.allow_config_changes)

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import pytest
 from flax import nnx
 from PIL import Image
 
-from spikejax.compile_cache import make_own_folder, use_compile_cache
+from spikejax.compile_cache import SIZE_VARIABLE, make_own_folder, use_compile_cache
 from spikejax.config.files import load_config
 from spikejax.errors import InputError
 from spikejax.io.weights import Weights, write_weights
@@ -48,7 +49,7 @@ def test_the_users_own_folder(cache_home: Path, tmp_path: Path) -> None:
     """Catches a cache in the workdir, and one that others may write native code to."""
     before = os.umask(0)
     try:
-        use_compile_cache(None, apart_from=tmp_path / "run")
+        use_compile_cache(None, apart_from=[tmp_path / "run"])
     finally:
         os.umask(before)
     folder = cache_home / "spikejax" / "compiled"
@@ -78,7 +79,7 @@ def test_a_folder_that_others_write_to_is_not_used(
     folder = cache_home / name
     folder.mkdir(parents=True)
     folder.chmod(mode)
-    use_compile_cache(None, apart_from=tmp_path / "run")
+    use_compile_cache(None, apart_from=[tmp_path / "run"])
     assert jax.config.jax_compilation_cache_dir is None
     assert capsys.readouterr().err == (
         "spikejax: compiled programs are not kept: expected a folder that only its owner may write to, "
@@ -93,7 +94,7 @@ def test_another_users_folder_is_not_used(
     owner = os.geteuid()
     (cache_home / "spikejax").mkdir(parents=True, mode=0o700)
     monkeypatch.setattr(os, "geteuid", lambda: owner + 1)
-    use_compile_cache(None, apart_from=tmp_path / "run")
+    use_compile_cache(None, apart_from=[tmp_path / "run"])
     assert jax.config.jax_compilation_cache_dir is None
     message = capsys.readouterr().err
     assert f"expected a folder of user {owner + 1}, found one of user {owner}: {cache_home / 'spikejax'}\n" in message
@@ -103,7 +104,7 @@ def test_another_users_folder_is_not_used(
 def test_no_place_for_it_is_no_error(cache_home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Catches a command that cannot run where the home folder cannot be written to."""
     cache_home.touch()
-    use_compile_cache(None, apart_from=tmp_path / "run")
+    use_compile_cache(None, apart_from=[tmp_path / "run"])
     assert jax.config.jax_compilation_cache_dir is None
     message = capsys.readouterr().err
     assert message.startswith("spikejax: compiled programs are not kept: ") and message.count("\n") == 1
@@ -113,7 +114,7 @@ def test_no_place_for_it_is_no_error(cache_home: Path, tmp_path: Path, capsys: p
 def test_what_jax_was_told_stays(named: str, cache_home: Path, tmp_path: Path) -> None:
     """Catches JAX_COMPILATION_CACHE_DIR (which JAX reads itself) overruled; empty, it keeps nothing."""
     jax.config.update("jax_compilation_cache_dir", named)
-    use_compile_cache(None, apart_from=tmp_path / "run")
+    use_compile_cache(None, apart_from=[tmp_path / "run"])
     assert jax.config.jax_compilation_cache_dir == named
     assert not cache_home.exists()
 
@@ -121,7 +122,7 @@ def test_what_jax_was_told_stays(named: str, cache_home: Path, tmp_path: Path) -
 def test_the_option_comes_first(cache_home: Path, tmp_path: Path) -> None:
     """Catches --compile-cache ignored because the environment names a folder as well."""
     jax.config.update("jax_compilation_cache_dir", "/chosen/before")
-    use_compile_cache(str(tmp_path / "mine"), apart_from=tmp_path / "run")
+    use_compile_cache(str(tmp_path / "mine"), apart_from=[tmp_path / "run"])
     assert jax.config.jax_compilation_cache_dir == str(tmp_path / "mine")
     assert not cache_home.exists()
 
@@ -132,8 +133,81 @@ def test_the_option_cannot_name_the_workdir(name: str, cache_home: Path, tmp_pat
     (tmp_path / "run").mkdir()
     (tmp_path / "link").symlink_to("run")
     with pytest.raises(InputError, match="--compile-cache: expected a folder outside of .*run"):
-        use_compile_cache(str(tmp_path / name), apart_from=tmp_path / "run")
+        use_compile_cache(str(tmp_path / name), apart_from=[tmp_path / "run"])
     assert jax.config.jax_compilation_cache_dir is None
+
+
+@pytest.mark.parametrize("name", ["", "compiled", "other/compiled", "link/compiled"])
+def test_the_cache_does_not_lie_beside_weights(
+    name: str, cache_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Catches native code that came with a file of weights, in the folder that both were unpacked to."""
+    given = tmp_path / "given"
+    (given / "other").mkdir(parents=True)
+    (given / "weights.safetensors").write_bytes(b"")
+    (given / "link").symlink_to("other")
+    used = [tmp_path / "run", None, "", str(given / "weights.safetensors")]
+    with pytest.raises(InputError, match=f"--compile-cache: expected a folder outside of {given}, since"):
+        use_compile_cache(str(given / name), apart_from=used)
+    jax.config.update("jax_compilation_cache_dir", str(given / name))
+    use_compile_cache(None, apart_from=used)
+    assert jax.config.jax_compilation_cache_dir is None
+    assert "compiled programs are not kept" in capsys.readouterr().err
+
+
+def test_weights_in_the_home_folder(cache_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Catches every program compiled anew because a file of weights lies at home, where the cache is as well."""
+    home, weights = tmp_path / "home", tmp_path / "home" / "weights.safetensors"
+    home.mkdir()
+    weights.write_bytes(b"")
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    use_compile_cache(None, apart_from=[weights])
+    assert jax.config.jax_compilation_cache_dir == str(home / ".cache" / "spikejax" / "compiled")
+    for name in ("", "compiled"):
+        with pytest.raises(InputError, match="--compile-cache: expected a folder outside of"):
+            use_compile_cache(str(home / name), apart_from=[weights])
+
+
+def fill(folder: Path) -> dict[str, Path]:
+    """Three programs of 1 MiB, by when they were used last, in days."""
+    files = {"1": folder / "a-cache", "3": folder / "b-cache", "2": folder / "below" / "c"}
+    for days, path in files.items():
+        path.parent.mkdir(exist_ok=True, parents=True)
+        path.write_bytes(bytes(2**20))
+        os.utime(path, (time.time() - 86400 * int(days),) * 2)
+    return files
+
+
+@pytest.mark.parametrize(("size", "kept"), [("3M", "123"), ("2M", "12"), ("1M", "1"), ("0M", "")])
+def test_the_users_own_folder_is_cut_back(
+    size: str, kept: str, cache_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Catches a cache that grows until the disk is full, and one that loses what was used last."""
+    (cache_home / "spikejax").mkdir(parents=True, mode=0o700)
+    (cache_home / "spikejax" / "compiled").mkdir(mode=0o700)
+    files = fill(cache_home / "spikejax" / "compiled")
+    monkeypatch.setenv(SIZE_VARIABLE, size)
+    use_compile_cache(None, apart_from=[])
+    assert {days for days, path in files.items() if path.exists()} == set(kept)
+
+
+def test_a_named_folder_is_not_cut_back(cache_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Catches files of another program removed, in a folder that was named by mistake."""
+    files = fill(tmp_path / "mine")
+    (tmp_path / "mine").chmod(0o700)
+    monkeypatch.setenv(SIZE_VARIABLE, "0M")
+    use_compile_cache(str(tmp_path / "mine"), apart_from=[])
+    jax.config.update("jax_compilation_cache_dir", str(tmp_path / "mine"))
+    use_compile_cache(None, apart_from=[])
+    assert all(path.exists() for path in files.values())
+
+
+def test_a_size_that_is_none(cache_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Catches a limit that is mistyped and then not there."""
+    monkeypatch.setenv(SIZE_VARIABLE, "lots")
+    with pytest.raises(InputError, match=f"^{SIZE_VARIABLE}: expected a number of MiB or GiB .*, found 'lots'"):
+        use_compile_cache(None, apart_from=[])
 
 
 @pytest.mark.parametrize("kind", ["everybody writes to it", "a file", "a name of nothing"])
@@ -146,7 +220,7 @@ def test_the_option_names_a_folder_of_ones_own(kind: str, cache_home: Path, tmp_
         folder.mkdir()
         folder.chmod(0o777)
     with pytest.raises(InputError, match="^--compile-cache: "):
-        use_compile_cache("" if kind == "a name of nothing" else str(folder), apart_from=Path.cwd())
+        use_compile_cache("" if kind == "a name of nothing" else str(folder), apart_from=[Path.cwd()])
     assert jax.config.jax_compilation_cache_dir is None
 
 
@@ -163,7 +237,7 @@ def test_the_cache_folder_is_apart_from_what_others_gave(
     elif kind == "a link to the workdir":
         home.symlink_to("run")
     monkeypatch.setenv("XDG_CACHE_HOME", str(workdir if kind == "the workdir" else home))
-    use_compile_cache(None, apart_from=workdir)
+    use_compile_cache(None, apart_from=[workdir])
     assert jax.config.jax_compilation_cache_dir is None
     assert "compiled programs are not kept" in capsys.readouterr().err
 
@@ -225,6 +299,7 @@ def watch_command(folder: Path, command: list[str]) -> list[str]:
         "JAX_PERSISTENT_CACHE_ENABLE_XLA_CACHES": "none",
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
         "OPENED_FILES": str(log),
+        "SPIKEJAX_COMPILE_CACHE_SIZE": "1000G",  # what it leads to is not the test's to cut back
         "PYTHONPATH": f"{hook}:{ROOT}",
         "XDG_CACHE_HOME": str(folder / "cache"),
     }

@@ -339,6 +339,13 @@ def nearest_key(key: str) -> str:
     return max(KEYS, key=likeness)
 
 
+def named_files(config: ConfigDict) -> list[str]:
+    """The files and folders of weights that `config` names."""
+    values = dict(leaves(config))
+    rules = ((key, row.rule) for key, row in KEYS.items())
+    return [values[key] for key, rule in rules if isinstance(rule, PathName) and not rule.folder and values[key]]
+
+
 def code_in(values: Mapping[str, Any]) -> Iterator[str]:
     """Yields the keys whose value names an entry of somebody's own code, see `spikejax.extensions`."""
     for key, value in values.items():

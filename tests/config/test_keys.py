@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 
 from spikejax.config import defaults
 from spikejax.config.files import load_config
-from spikejax.config.keys import KEYS, check_config, leaves
+from spikejax.config.keys import KEYS, check_config, leaves, named_files
 from spikejax.config.relations import RELATIONS
 from spikejax.config.rules import Flag, Number, OneOf, PathName, Pattern, Rule, Several, Whole
 from spikejax.data.datasets.degradation import KINDS
@@ -291,6 +291,13 @@ def test_what_is_named_has_to_be_there(changes: dict[str, Any], message: str) ->
     with pytest.raises(InputError) as caught:
         check_config(config)
     assert message in str(caught.value)
+
+
+def test_files_of_weights() -> None:
+    """Catches a file beside which a compile cache would be read."""
+    assert named_files(defaults.get_config()) == []
+    keys = ("loss.perceptual_weights_file", "training.start_from", "validation.lpips_weights_file")
+    assert named_files(changed(defaults.get_config(), {key: key for key in (*keys, "data.root")})) == list(keys)
 
 
 def test_a_run_that_goes_on_needs_no_start(tmp_path: Path) -> None:
