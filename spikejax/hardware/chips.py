@@ -17,18 +17,31 @@ _GB, _GIB, _TERA = 1e9, 2**30, 1e12
 
 @dataclasses.dataclass(frozen=True)
 class Chip:
-    """The peaks of one JAX device, which is half a chip for v4 (as libtpu describes it without megacore) and tpu7x."""
+    """The peaks of one JAX device, which is half a chip for v4 (as libtpu describes it without megacore) and tpu7x.
 
-    name: str  # as in a topology
-    platform: str  # "tpu" or "cuda"
-    kinds: tuple[str, ...]  # how JAX's device_kind begins
-    devices: int  # on a chip
-    bfloat16_flops: float  # per second, of products
-    float32_flops: float  # the same at JAX's default precision: one bfloat16 pass on TPUs, TensorFloat-32 on GPUs
-    memory_bytes: int  # that a program may use
-    memory_bandwidth: float  # bytes per second
-    link_bandwidth: float  # bytes per second out of the device, over all links to its neighbours
-    cluster_bandwidth: float  # the same between hosts
+    Attributes:
+        name: as in a topology.
+        platform: "tpu" or "cuda".
+        kinds: how JAX's device_kind begins.
+        devices: how many JAX sees on a chip.
+        bfloat16_flops: floating-point operations per second, of products.
+        float32_flops: the same at JAX's default precision: one bfloat16 pass on TPUs, TensorFloat-32 on GPUs.
+        memory_bytes: what a program may use.
+        memory_bandwidth: bytes per second.
+        link_bandwidth: bytes per second out of the device, over all links to its neighbours.
+        cluster_bandwidth: the same between hosts.
+    """
+
+    name: str
+    platform: str
+    kinds: tuple[str, ...]
+    devices: int
+    bfloat16_flops: float
+    float32_flops: float
+    memory_bytes: int
+    memory_bandwidth: float
+    link_bandwidth: float
+    cluster_bandwidth: float
 
     def flops(self, dtype: str) -> float:
         """Floating-point operations per second of products of "bfloat16" or "float32"."""

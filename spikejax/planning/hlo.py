@@ -29,11 +29,17 @@ _NAME = re.compile(r"%([\w.\-]+)")
 
 @dataclasses.dataclass(frozen=True)
 class Shape:
-    """One array on one device."""
+    """One array on one device.
+
+    Attributes:
+        dtype: as XLA names it.
+        dims: lengths of its axes.
+        layout: such as "1,0:T(8,128)(2,1)S(1)".
+    """
 
     dtype: str
     dims: tuple[int, ...]
-    layout: str  # such as "1,0:T(8,128)(2,1)S(1)"
+    layout: str
 
     @property
     def size(self) -> int:
@@ -58,15 +64,25 @@ class Shape:
 
 @dataclasses.dataclass(frozen=True)
 class Instruction:
-    """A line of a computation."""
+    """A line of a computation.
+
+    Attributes:
+        name: of its result.
+        opcode: such as "fusion".
+        shapes: of its result; several if it is a tuple.
+        operands: names of other instructions.
+        called: computations by the role they play.
+        text: all that follows the operands.
+        arguments: what stands between the parentheses.
+    """
 
     name: str
     opcode: str
-    shapes: tuple[Shape, ...]  # of its result; several if it is a tuple
+    shapes: tuple[Shape, ...]
     operands: tuple[str, ...]
-    called: Mapping[str, tuple[str, ...]]  # computations by the role they play
-    text: str  # all that follows the operands
-    arguments: str  # what stands between the parentheses
+    called: Mapping[str, tuple[str, ...]]
+    text: str
+    arguments: str
 
 
 @dataclasses.dataclass(frozen=True)

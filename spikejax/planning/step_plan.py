@@ -26,13 +26,21 @@ _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 
 @dataclasses.dataclass(frozen=True)
 class Memory:
-    """Bytes on one device."""
+    """Bytes on one device.
 
-    arguments: int  # parameters, optimizer state and the batch
-    outputs: int  # the state after the step
-    aliased: int  # outputs that take the place of arguments, since the state is donated
-    temporaries: int  # activations, gradients
-    code: int  # the program
+    Attributes:
+        arguments: parameters, optimizer state and the batch.
+        outputs: the state after the step.
+        aliased: of the outputs, what takes the place of arguments, since the state is donated.
+        temporaries: activations, gradients.
+        code: the program.
+    """
+
+    arguments: int
+    outputs: int
+    aliased: int
+    temporaries: int
+    code: int
 
     @property
     def total(self) -> int:
@@ -42,11 +50,17 @@ class Memory:
 
 @dataclasses.dataclass(frozen=True)
 class Roofline:
-    """Seconds of a step if one thing alone held it up, each at its peak: no step can be faster than the longest."""
+    """Seconds of a step if one thing alone held it up, each at its peak: no step can be faster than the longest.
 
-    compute: float  # products, in the network's dtype
-    memory: float  # moving arrays to and from the device's memory
-    network: float  # sending to other devices
+    Attributes:
+        compute: products, in the network's dtype.
+        memory: moving arrays to and from the device's memory.
+        network: sending to other devices.
+    """
+
+    compute: float
+    memory: float
+    network: float
 
     @property
     def step(self) -> float:
@@ -61,27 +75,50 @@ class Roofline:
 
 @dataclasses.dataclass(frozen=True)
 class StepPlan:
-    """A training step on a topology. Figures are of one device and one step unless they say otherwise."""
+    """A training step on a topology. Figures are of one device and one step unless they say otherwise.
+
+    Attributes:
+        topology: as the user wrote it.
+        devices: their number.
+        hosts: their number.
+        mesh: sizes of its axes, by name.
+        batch_size: clips, over all devices.
+        clip: frames, rows, columns.
+        compute_dtype: of the network's features.
+        remat: what the backward pass computes again.
+        steps: of the whole run.
+        parameters: of the network.
+        available: bytes of memory.
+        memory: of a device; None if the compiler refused, since it does not fit.
+        needed: bytes of memory; if the compiler refused, of temporaries alone or as it says; None if it does not say.
+        flops: of products, recomputation included.
+        model_flops: the same that the network's definition needs: three times the forward pass.
+        cost_analysis: XLA's own "flops" and "bytes accessed", which count each loop's body once.
+        traffic: what a device moves; None without a compiled program, or for one whose text cannot be read.
+        roofline: what a step takes at the least; None without a compiled program, or for devices of unknown peaks.
+        model_flop_utilisation: at the roofline.
+        compile_seconds: what compiling took.
+    """
 
     topology: str
     devices: int
     hosts: int
     mesh: Mapping[str, int]
-    batch_size: int  # clips, over all devices
-    clip: tuple[int, int, int]  # frames, rows, columns
+    batch_size: int
+    clip: tuple[int, int, int]
     compute_dtype: str
     remat: str
-    steps: int  # of the whole run
-    parameters: int  # of the network
-    available: int  # bytes of memory
-    memory: Memory | None  # None: the compiler refused, since it does not fit
-    needed: int | None  # bytes; if the compiler refused, of temporaries alone or as it says; None if it does not say
-    flops: float  # of products, recomputation included
-    model_flops: float  # the same that the network's definition needs: three times the forward pass
-    cost_analysis: Mapping[str, float]  # XLA's own "flops" and "bytes accessed", which count each loop's body once
-    traffic: Traffic | None  # None: no compiled program, or one whose text cannot be read
-    roofline: Roofline | None  # None without a compiled program, or for devices whose peaks are not known
-    model_flop_utilisation: float | None  # at the roofline
+    steps: int
+    parameters: int
+    available: int
+    memory: Memory | None
+    needed: int | None
+    flops: float
+    model_flops: float
+    cost_analysis: Mapping[str, float]
+    traffic: Traffic | None
+    roofline: Roofline | None
+    model_flop_utilisation: float | None
     compile_seconds: float
 
     @property

@@ -63,13 +63,21 @@ _GPU_CARDS = {
 
 @dataclasses.dataclass(frozen=True)
 class Topology:
-    """Devices to plan for."""
+    """Devices to plan for.
 
-    name: str  # as the user wrote it
-    platform: str  # "tpu", "cuda" or "cpu"
+    Attributes:
+        name: as the user wrote it.
+        platform: "tpu", "cuda" or "cpu".
+        devices: to compile for.
+        chip: peaks of each device; None for CPUs, whose peaks are not listed.
+        memory_bytes: what a program may use on each device.
+    """
+
+    name: str
+    platform: str
     devices: Sequence[jax.Device]
-    chip: Chip | None  # None for CPUs, whose peaks are not listed
-    memory_bytes: int  # that a program may use on each device
+    chip: Chip | None
+    memory_bytes: int
 
     @property
     def hosts(self) -> int:

@@ -25,20 +25,32 @@ _TRIPS = re.compile(r'"known_trip_count":\{"n":"(\d+)"\}')
 
 @dataclasses.dataclass(frozen=True)
 class Collective:
-    """The collectives of a kind, on one device and step."""
+    """The collectives of a kind, on one device and step.
+
+    Attributes:
+        count: how often they run.
+        bytes: of whole arrays: what is gathered, reduced or exchanged.
+        sent: bytes that leave the device if the work goes round a ring.
+    """
 
     count: float
-    bytes: float  # of whole arrays: what is gathered, reduced or exchanged
-    sent: float  # bytes that leave the device if the work goes round a ring
+    bytes: float
+    sent: float
 
 
 @dataclasses.dataclass(frozen=True)
 class Traffic:
-    """What one device moves in a step."""
+    """What one device moves in a step.
+
+    Attributes:
+        collectives: by kind, such as "all-reduce".
+        memory_bytes: read from and written to the main memory.
+        unknown_loops: loops whose number of rounds is not in the text; they count as one round.
+    """
 
     collectives: Mapping[str, Collective]
-    memory_bytes: float  # read from and written to the main memory
-    unknown_loops: int  # loops whose number of rounds is not in the text; they count as one round
+    memory_bytes: float
+    unknown_loops: int
 
     @property
     def sent(self) -> float:

@@ -32,13 +32,21 @@ Batch = Mapping[str, Array]
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class TrainState:
-    """All that changes from update to update; the same tree also holds its shapes or its shardings."""
+    """All that changes from update to update; the same tree also holds its shapes or its shardings.
 
-    step: Any  # updates done, int32
-    params: Any  # nested dict of float32 arrays
+    Attributes:
+        step: updates done, int32.
+        params: nested dict of float32 arrays.
+        optimizer: moments and counters.
+        average: exponential moving average of `params`, the same dict; None = not kept.
+        skipped: updates left out because a loss or gradient was not finite, int32.
+    """
+
+    step: Any
+    params: Any
     optimizer: optax.OptState
-    average: Any  # exponential moving average of `params`, the same dict; None = not kept
-    skipped: Any  # updates left out because a loss or gradient was not finite, int32
+    average: Any
+    skipped: Any
 
     @property
     def best_params(self) -> Any:
@@ -48,13 +56,21 @@ class TrainState:
 
 @dataclasses.dataclass(frozen=True)
 class NetworkDescription:
-    """A network without its numbers."""
+    """A network without its numbers.
 
-    build: Callable[[], nnx.Module]  # makes one with fresh parameters
-    graph: nnx.GraphDef  # with params: nnx.merge(graph, params)
-    shapes: Any  # nested dict of ShapeDtypeStructs
-    axes: Any  # the same dict with each parameter's logical dimension names
-    traits: NetworkTraits  # what it does to a clip
+    Attributes:
+        build: makes one with fresh parameters.
+        graph: nnx.merge(graph, params) makes the network of parameters.
+        shapes: nested dict of ShapeDtypeStructs.
+        axes: the same dict of each parameter's logical dimension names.
+        traits: what it does to a clip.
+    """
+
+    build: Callable[[], nnx.Module]
+    graph: nnx.GraphDef
+    shapes: Any
+    axes: Any
+    traits: NetworkTraits
 
     @property
     def size(self) -> int:
