@@ -21,8 +21,8 @@ from spikejax.cli import (
 )
 from spikejax.compile_cache import add_compile_cache
 from spikejax.errors import InputError
-from spikejax.inference.restore_options import AutoTile, RestoreOptions
-from spikejax.inference.tiling import Extent
+from spikejax.inference.restore_options import RestoreOptions
+from spikejax.inference.tiling import AutoTile, Extent
 from spikejax.io.video_codecs import CODECS, DEFAULT_CODEC
 from spikejax.quality.metrics import METRICS
 from spikejax.quality.score_files import METRICS_FILE

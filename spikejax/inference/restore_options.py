@@ -9,26 +9,12 @@ from pathlib import Path
 
 from spikejax.errors import InputError
 from spikejax.inference.output_target import OutputTarget
-from spikejax.inference.tiling import UNLIMITED, Extent
+from spikejax.inference.tiling import UNLIMITED, AutoTile, Extent
 from spikejax.io.video_codecs import DEFAULT_CODEC, VideoSettings
 from spikejax.quality.metrics import METRICS
 
 # What may change when a run resumes: the same frames come out. (Another network shows by its parameters' checksum.)
 _FREE = frozenset({"network", "output", "overwrite", "resume", "memory", "devices", "compile_cache", "trust_code"})
-
-
-@dataclass(frozen=True)
-class AutoTile:
-    """A tile whose rows and columns are as large as memory allows.
-
-    Attributes:
-        frames: the network sees at once; None = the network's own.
-    """
-
-    frames: int | None = None
-
-    def __str__(self) -> str:
-        return "auto" if self.frames is None else f"{self.frames},auto"
 
 
 @dataclass(frozen=True)

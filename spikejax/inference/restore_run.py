@@ -8,7 +8,6 @@ import os
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
 from pathlib import Path
 
 import jax
@@ -17,12 +16,12 @@ from spikejax.distributed import hosts
 from spikejax.errors import InputError
 from spikejax.inference.output_target import OutputTarget, VideoSource
 from spikejax.inference.restore_job import RestoreJob, check_sharp, restore_job
-from spikejax.inference.restore_options import AutoTile, RestoreOptions
+from spikejax.inference.restore_options import RestoreOptions
 from spikejax.inference.restore_report import RestoreReport
 from spikejax.inference.restored_stream import StreamSettings
 from spikejax.inference.shared_output import open_shared_output
 from spikejax.inference.tiling import Extent
-from spikejax.inference.video_restorer import VideoRestorer
+from spikejax.inference.video_restorer import RestoreSettings, VideoRestorer
 from spikejax.inference.voxel_source import VoxelSource
 from spikejax.io.frame_source import FrameSource
 from spikejax.io.video_writer import DEFAULT_RATE
@@ -108,22 +107,21 @@ def describe_run(options: RestoreOptions, restorer: VideoRestorer, frames: Frame
 
 
 def _settings(options: RestoreOptions, restorer: VideoRestorer) -> StreamSettings:
-    tile, auto = options.tile, isinstance(options.tile, AutoTile)
-    if isinstance(tile, AutoTile):
-        # The search begins with the network's own tile.
-        tile = replace(restorer.tile, frames=restorer.tile.frames if tile.frames is None else tile.frames)
+    tile = options.tile
     if options.space is not None:
-        tile = Extent((tile or restorer.tile).frames, 0, 0)
+        frames = tile.frames if isinstance(tile, Extent) else restorer.tile.frames
+        tile = Extent(frames, 0, 0)
     return restorer.settings(
-        tile=tile,
-        overlap=options.overlap,
-        auto=auto,
-        memory=options.memory,
-        sigma=options.sigma,
-        ensemble=options.ensemble,
-        rate=options.rate,
-        devices=options.space or options.devices,
-        space=options.space is not None,
+        RestoreSettings(
+            tile=tile,
+            overlap=options.overlap,
+            memory=options.memory,
+            sigma=options.sigma,
+            ensemble=options.ensemble,
+            rate=options.rate,
+            devices=options.space or options.devices,
+            space=options.space is not None,
+        )
     )
 
 

@@ -55,6 +55,20 @@ class Extent:
         return Extent(self.frames, self.height * factor, self.width * factor)
 
 
+@dataclass(frozen=True)
+class AutoTile:
+    """A tile whose rows and columns are as large as memory allows.
+
+    Attributes:
+        frames: the network sees at once; None = the network's own.
+    """
+
+    frames: int | None = None
+
+    def __str__(self) -> str:
+        return "auto" if self.frames is None else f"{self.frames},auto"
+
+
 # Stands for 0 where a frame's size is not known.
 UNLIMITED = Extent(sys.maxsize, sys.maxsize, sys.maxsize)
 

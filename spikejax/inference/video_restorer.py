@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any, TypedDict, Unpack, overload
 
 import jax
 import numpy as np
 from flax import nnx
-from jaxtyping import Num
 
 from spikejax.data.datasets.voxel_statistics import SpikeStatistics
 from spikejax.errors import InputError
 from spikejax.inference.array_frames import frames_of_arrays
 from spikejax.inference.compiled_network import use_devices
 from spikejax.inference.restored_stream import ClipNetwork, FramesFrom, RestoredStream, StreamSettings
-from spikejax.inference.tiling import UNLIMITED, Extent, default_overlap, default_tile
+from spikejax.inference.tiling import UNLIMITED, AutoTile, Extent, default_overlap, default_tile
 from spikejax.io.pixel_depth import to_depth
 from spikejax.models.traits import NetworkTraits
 
@@ -46,6 +46,31 @@ class RestoreKeywords(TypedDict, total=False):
     rate: int | None
     devices: int | None
     space: bool
+
+
+@dataclass(frozen=True)
+class RestoreSettings:
+    """How to restore, with whatever network; see `RestoreKeywords` for what is not said here.
+
+    Attributes:
+        tile: what the network sees at once; None = the network's own.
+        overlap: of neighbouring tiles.
+        memory: bytes that an `AutoTile` may use.
+        sigma: of the noise.
+        ensemble: of copies.
+        rate: frames that interpolation makes of one.
+        devices: their number.
+        space: whether they share tiles.
+    """
+
+    tile: Extent | AutoTile | None = None
+    overlap: Extent | None = None
+    memory: int | None = None
+    sigma: float | None = None
+    ensemble: str = "none"
+    rate: int | None = None
+    devices: int | None = None
+    space: bool = False
 
 
 class VideoRestorer:
@@ -132,67 +157,30 @@ class VideoRestorer:
             raise InputError("expected spikes or counts of spikes, found both")
         self.check_spikes(spikes is not None or counts is not None)
         frames = frames_of_arrays(clip, spikes=spikes, counts=counts, bins=self.traits.spike_bins)
-        restored = self._restore_frames(frames, **how)
+        settings = self.settings(_settings_of(**how))
+        stream = self.stream(lambda start: islice(frames, start, None), settings)
+        restored = (to_depth(frame, stream.dtype) for _, frame, _ in stream)
         return np.stack(list(restored)) if is_array else restored
 
-    def _restore_frames(
-        self,
-        frames: Iterator[Any],
-        *,
-        tile: tuple[int, int, int] | str | None = None,
-        overlap: tuple[int, int, int] | None = None,
-        **how: Any,
-    ) -> Iterator[Num[np.ndarray, "h w 3"]]:
-        if isinstance(tile, str) and tile != "auto":
-            raise InputError(f'expected a tile (frames, rows, columns) or "auto", found {tile!r}')
-        settings = self.settings(
-            tile=None if tile is None or isinstance(tile, str) else Extent(*tile),
-            overlap=None if overlap is None else Extent(*overlap),
-            auto=tile == "auto",
-            **how,
-        )
-        stream = self.stream(lambda start: islice(frames, start, None), settings)
-        return (to_depth(frame, stream.dtype) for _, frame, _ in stream)
-
-    def settings(
-        self,
-        *,
-        tile: Extent | None = None,
-        overlap: Extent | None = None,
-        auto: bool = False,
-        memory: int | None = None,
-        sigma: float | None = None,
-        ensemble: str = "none",
-        rate: int | None = None,
-        devices: int | None = None,
-        space: bool = False,
-    ) -> StreamSettings:
-        """How to restore with this network: what is given, and its own tile and overlap where none is.
-
-        Args:
-            tile: what the network sees at once; with `auto` the first one to try.
-            overlap: of neighbouring tiles.
-            auto: whether rows and columns of the tile are as large as memory allows.
-            memory: see `RestoreKeywords`, as for all that follow.
-            sigma: of the noise.
-            ensemble: of copies.
-            rate: of the frames.
-            devices: their number.
-            space: whether they share tiles.
+    def settings(self, chosen: RestoreSettings) -> StreamSettings:
+        """How to restore with this network: what is chosen, and its own tile and overlap where none is.
 
         Raises:
             InputError: the network does not interpolate, or not to that rate; there are not so many devices.
         """
-        tile = tile or self.tile
+        tile = chosen.tile or self.tile
+        if isinstance(tile, AutoTile):
+            # The search begins with the network's own tile.
+            tile = replace(self.tile, frames=self.tile.frames if tile.frames is None else tile.frames)
         return StreamSettings(
             tile=tile,
-            overlap=overlap or self.overlap_of(tile),
-            auto=auto,
-            memory=memory,
-            sigma=sigma,
-            ensemble=ensemble,
-            passes=self._passes_for(rate),
-            devices=use_devices(devices, space=space),
+            overlap=chosen.overlap or self.overlap_of(tile),
+            auto=isinstance(chosen.tile, AutoTile),
+            memory=chosen.memory,
+            sigma=chosen.sigma,
+            ensemble=chosen.ensemble,
+            passes=self._passes_for(chosen.rate),
+            devices=use_devices(chosen.devices, space=chosen.space),
         )
 
     def stream(
@@ -234,3 +222,16 @@ class VideoRestorer:
         for leaf in jax.tree.leaves(self.params):
             checksum = zlib.crc32(np.asarray(leaf).tobytes(), checksum)
         return f"{checksum:08x}"
+
+
+def _settings_of(
+    *,
+    tile: tuple[int, int, int] | str | None = None,
+    overlap: tuple[int, int, int] | None = None,
+    **rest: Any,
+) -> RestoreSettings:
+    """What the keywords of `VideoRestorer.restore` say."""
+    if isinstance(tile, str) and tile != "auto":
+        raise InputError(f'expected a tile (frames, rows, columns) or "auto", found {tile!r}')
+    extent = AutoTile() if isinstance(tile, str) else None if tile is None else Extent(*tile)
+    return RestoreSettings(extent, None if overlap is None else Extent(*overlap), **rest)

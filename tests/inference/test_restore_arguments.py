@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from spikejax.inference.restore_arguments import parse
-from spikejax.inference.restore_options import AutoTile, RestoreOptions
-from spikejax.inference.tiling import Extent
+from spikejax.inference.restore_options import RestoreOptions
+from spikejax.inference.tiling import AutoTile, Extent
 
 PATHS = ["--network", "n", "--input", "in", "--output", "out"]
 

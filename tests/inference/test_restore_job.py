@@ -13,6 +13,7 @@ from spikejax.errors import InputError
 from spikejax.inference.restore_job import RestoreJob, check_sharp, restore_job
 from spikejax.inference.resumable_output import Output
 from spikejax.inference.tiling import Extent
+from spikejax.inference.video_restorer import RestoreSettings
 from spikejax.io.frame_source import open_frames
 from spikejax.io.pictures import write_picture
 from spikejax.io.pixel_depth import to_uint8
@@ -44,7 +45,7 @@ class Kept:
 
 def job_of(inputs: Path, *, sharp: str | None = None) -> RestoreJob:
     """All frames in `inputs`, in small tiles."""
-    settings = restorer_of(Brighten(None)).settings()
+    settings = restorer_of(Brighten(None)).settings(RestoreSettings())
     true = None if sharp is None else open_frames(inputs / sharp, own_depth=True)
     return RestoreJob(open_frames(inputs / "blur", own_depth=True), settings, sharp=true)
 

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from spikejax.errors import InputError
-from spikejax.inference.restore_options import AutoTile, RestoreOptions
-from spikejax.inference.tiling import Extent
+from spikejax.inference.restore_options import RestoreOptions
+from spikejax.inference.tiling import AutoTile, Extent
 from spikejax.quality.metrics import METRICS
 
 PLAIN = RestoreOptions(network="n", input="in", output="out")

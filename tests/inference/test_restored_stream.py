@@ -9,11 +9,12 @@ from spikejax.errors import InputError
 from spikejax.inference.clip_blending import InputFrame
 from spikejax.inference.restored_stream import ClipNetwork, RestoredStream
 from spikejax.inference.tiling import Extent
+from spikejax.inference.video_restorer import RestoreSettings
 from spikejax.models.traits import NetworkTraits
 from tests.inference.small_input import Brighten, restorer_of
 
 CLIP = np.random.default_rng(0).integers(0, 120, (7, 36, 52, 3), dtype=np.uint8)
-SETTINGS = restorer_of(Brighten(None)).settings()
+SETTINGS = restorer_of(Brighten(None)).settings(RestoreSettings())
 
 
 def stream_of(network: ClipNetwork, *, done: int = 0, **changes: object) -> RestoredStream:
