@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from spikejax.cli import add_overwrite, add_trust_code, make_parser, run, whole_number_from
 from spikejax.compile_cache import add_compile_cache, use_compile_cache
 from spikejax.data.datasets.layout import SPLITS
+from spikejax.errors import InputError
 from spikejax.quality.metrics import METRICS, Distance, open_metrics
 from spikejax.quality.score_files import check_score_folder, write_score_folder
 
@@ -39,8 +40,11 @@ def main(arguments: Sequence[str]) -> None:
     # Only now: JAX takes seconds to import, and a mistake in the arguments should show at once.
     from spikejax.training.inputs import data_root
     from spikejax.training.measure_split import load_on_all_devices, measure_split, open_split
+    from spikejax.training.workdir import is_workdir
 
-    use_compile_cache(options.compile_cache, apart_from=workdir)
+    if not options.data and not is_workdir(workdir):
+        raise InputError(f"expected --data with weights, which name no data set to measure on, found none: {workdir}")
+    use_compile_cache(options.compile_cache, apart_from=[workdir, options.lpips])
     trained = load_on_all_devices(workdir, which=options.which, trust_code=options.trust_code)
     source = "folder" if options.data else trained.config.data.source
     root = Path(options.data) if options.data else data_root(trained.config, workdir)
@@ -83,7 +87,11 @@ def build_parser() -> argparse.ArgumentParser:
         "evaluate", description="Measures a trained network on a split of a data set, and writes JSON and CSV."
     )
     add = parser.add_argument
-    add("--workdir", required=True, metavar="DIR", help="where spikejax.train left the network")
+    add(
+        "--workdir", required=True, metavar="DIR",
+        help="where spikejax.train left the network; or weights, a .safetensors file or a folder that spikejax convert "
+        "wrote (with --data)",
+    )  # fmt: skip
     add("--output", required=True, metavar="OUT", help="folder for the scores")
     add("--data", metavar="ROOT", help="the data set (default: the one it was trained on)")
     add("--split", choices=SPLITS, default="val", help="which part of it (default: %(default)s)")

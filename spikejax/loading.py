@@ -10,18 +10,17 @@ from typing import Any
 import jax
 from flax import nnx
 
-from spikejax.config.files import read_saved_model
 from spikejax.config.networks import PUBLISHED
 from spikejax.data.datasets.voxel_statistics import statistics_from
 from spikejax.errors import InputError
 from spikejax.inference.tiling import Extent
 from spikejax.inference.video_restorer import VideoRestorer
-from spikejax.io.weights import MismatchError, compare, flatten_params, read_weights
+from spikejax.io.weights import MismatchError, compare, flatten_params
 from spikejax.models.restorer import Restorer, build_restorer
 from spikejax.models.traits import traits_of
 from spikejax.training.step import describe_network
-from spikejax.training.trained_params import load_for_inference
-from spikejax.training.workdir import CONFIG_FILE
+from spikejax.training.trained_params import load_for_inference, read_restorer_weights
+from spikejax.training.workdir import is_workdir
 
 
 def load(path: str | os.PathLike[str], *, dtype: str | None = None, trust_code: bool = False) -> VideoRestorer:
@@ -40,14 +39,12 @@ def load(path: str | os.PathLike[str], *, dtype: str | None = None, trust_code: 
     path = Path(path)
     if not os.path.lexists(path):
         raise InputError(f"expected a folder of training, or weights of spikejax convert, found no {path}{_hint(path)}")
-    if (path / CONFIG_FILE).is_file() or (path.is_dir() and not (path / "weights.json").is_file()):
+    if is_workdir(path):
         config, params, statistics = load_for_inference(path, trust_code=trust_code)
         return _restorer(path, config.model.to_dict(), params, statistics, dtype, config.restore.to_dict())
-    weights = read_weights(path)
-    if weights.kind != "restorer" or weights.model is None:
-        raise InputError(f"expected a network that restores pictures, found weights of {weights.kind}: {path}")
-    model = read_saved_model(weights.model, source=path, trust_code=trust_code)
-    return _restorer(path, model, weights.params, weights.statistics, dtype, {})
+    weights = read_restorer_weights(path, trust_code=trust_code)
+    assert weights.model is not None, path
+    return _restorer(path, weights.model, weights.params, weights.statistics, dtype, {})
 
 
 def _hint(path: Path) -> str:

@@ -17,6 +17,7 @@ from spikejax.data.datasets.folder_dataset import FolderDataset
 from spikejax.data.simulation.moving_photographs import write_moving_photographs
 from spikejax.distributed.sharding import batch_mesh
 from spikejax.errors import InputError
+from spikejax.io.weights import Weights, write_weights
 from spikejax.training.checkpoint import Checkpoints
 from spikejax.training.optimizer import make_optimizer
 from spikejax.training.step import abstract_state, create_state, describe_network
@@ -69,6 +70,17 @@ def test_a_checkpoint_measures_as_in_training(
     assert (figures["split"], figures["unused"], figures["checkpoint"]) == ("val", [], "best_psnr/1")
     assert f"{expected['psnr_blur']:.4f} ->" in capsys.readouterr().out
 
+    weights = tmp_path / "weights.safetensors"
+    params = jax.tree.map(np.asarray, state.params)
+    write_weights(weights, Weights("restorer", config.model.to_dict(), params, statistics))
+    arguments = ["--workdir", str(weights), "--output", str(tmp_path / "again")]
+    frames = ["--frames", str(config.validation.frames)]
+    evaluate.main([*arguments, "--data", str(root), *frames])
+    again = json.loads((tmp_path / "again" / "metrics.json").read_text())
+    assert (again["total"], again["checkpoint"]) == (figures["total"], "weights.safetensors")
+    with pytest.raises(InputError, match="expected a workdir, which has the checkpoint last, found weights: .*weights"):
+        evaluate.main([*arguments, "--data", str(root), "--overwrite", "--which", "last"])
+
 
 def everywhere(shapes: Any, *, value: bool) -> Any:
     """The same tree with `value` everywhere."""
@@ -96,6 +108,22 @@ def test_output_that_is_something_else(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="expected an earlier evaluation to replace"):
         evaluate.main([*arguments, "--overwrite"])
     assert (tmp_path / "photographs" / "a.png").exists()
+
+
+def test_weights_of_something_else(tmp_path: Path) -> None:
+    """Catches a traceback, or a message about a missing configuration, for a file that is no workdir."""
+    arguments = ["--output", str(tmp_path / "out"), "--workdir"]
+    with pytest.raises(InputError, match=r"^expected --data with weights, .*, found none: .*nowhere\.safetensors$"):
+        evaluate.main([*arguments, str(tmp_path / "nowhere.safetensors")])
+    arguments = ["--data", str(tmp_path), *arguments]
+    with pytest.raises(InputError, match=r"found no(ne|thing).*nowhere\.safetensors"):
+        evaluate.main([*arguments, str(tmp_path / "nowhere.safetensors")])
+    (tmp_path / "photo.png").write_bytes(b"")
+    with pytest.raises(InputError, match=r"expected .*photo\.png"):
+        evaluate.main([*arguments, str(tmp_path / "photo.png")])
+    write_weights(tmp_path / "other.safetensors", Weights("spynet", None, {"a": np.zeros(1, np.float32)}))
+    with pytest.raises(InputError, match="expected a network that restores pictures, found weights of spynet"):
+        evaluate.main([*arguments, str(tmp_path / "other.safetensors")])
 
 
 def test_no_checkpoint_there(tmp_path: Path) -> None:

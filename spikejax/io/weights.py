@@ -56,6 +56,11 @@ class Weights:
             raise ValueError(f"the kind of weights must be one of {', '.join(KINDS)}, not {self.kind!r}")
 
 
+def holds_weights(folder: Path) -> bool:
+    """Whether a folder is one of weights, as it says itself."""
+    return (folder / _DESCRIPTION).is_file()
+
+
 def parameter_name(path: jax.tree_util.KeyPath) -> str:
     """Returns a parameter's dotted name, such as "blocks.0.kernel", from its path in the nested dict."""
     return ".".join(str(entry.key) for entry in path)

@@ -12,18 +12,22 @@ import numpy as np
 from flax import nnx
 from ml_collections import ConfigDict
 
+from spikejax.config import defaults
+from spikejax.config.relations import fitting_degradations
 from spikejax.data.datasets.clip_dataset import ClipDataset, ClipSpec
 from spikejax.data.datasets.voxel_statistics import statistics_from
 from spikejax.data.sources import open_dataset
 from spikejax.distributed import sharding
 from spikejax.errors import InputError
+from spikejax.io.weights import MismatchError, compare, flatten_params
 from spikejax.models.restorer import build_restorer
 from spikejax.models.traits import NetworkTraits
 from spikejax.quality.metrics import STANDARD, Distance
 from spikejax.training.degradation_config import degradation_of
 from spikejax.training.step import describe_network, make_forward
-from spikejax.training.trained_params import checkpoint_for_inference, load_for_inference
+from spikejax.training.trained_params import checkpoint_for_inference, load_for_inference, read_restorer_weights
 from spikejax.training.validation import BatchRestorer, Restore, validate
+from spikejax.training.workdir import is_workdir
 
 
 @dataclass(frozen=True)
@@ -31,9 +35,9 @@ class TrainedNetwork:
     """A trained network and what it was trained with.
 
     Attributes:
-        workdir: where it was trained.
-        config: of its training.
-        checkpoint: which one it is, such as "best_psnr/250".
+        workdir: where it was trained, or the weights that it was read from.
+        config: of its training; of weights, which name a model alone, the defaults that fit it.
+        checkpoint: which one it is, such as "best_psnr/250"; the name of weights.
         statistics: of the voxels it was trained with, if there were any.
         restore: runs it on all devices.
         traits: what it does to a clip.
@@ -49,20 +53,31 @@ class TrainedNetwork:
     batch_size: int
 
 
-def load_on_all_devices(workdir: Path, *, which: str | None = None, trust_code: bool = False) -> TrainedNetwork:
-    """The trained network of a workdir, with a copy of its parameters on every device.
+def load_on_all_devices(path: Path, *, which: str | None = None, trust_code: bool = False) -> TrainedNetwork:
+    """The trained network of a workdir, or of weights, with a copy of its parameters on every device.
 
     Args:
-        workdir: where it was trained.
-        which: "best_psnr" or "last"; None = the best if there is one, else the last.
+        path: where it was trained; or a .safetensors file or a folder of weights, see `spikejax.io.weights`.
+        which: "best_psnr" or "last", of a workdir; None = the best if there is one, else the last.
         trust_code: whether code that the network's configuration names (FILE.py:NAME) may be run.
 
     Raises:
-        InputError: there is no such checkpoint, or it is damaged.
+        InputError: there is no such checkpoint, it is damaged, or the weights are of another network.
     """
-    config, params, statistics = load_for_inference(workdir, which=which, build=build_restorer, trust_code=trust_code)
     mesh = sharding.batch_mesh()
-    network = describe_network(lambda: build_restorer(config.model.to_dict(), rngs=nnx.Rngs(0)))
+    if is_workdir(path):
+        config, params, statistics = load_for_inference(path, which=which, build=build_restorer, trust_code=trust_code)
+        checkpoint = checkpoint_for_inference(path, which=which)
+        network = describe_network(lambda: build_restorer(config.model.to_dict(), rngs=nnx.Rngs(0)))
+    else:
+        if which is not None:
+            raise InputError(f"expected a workdir, which has the checkpoint {which}, found weights: {path}")
+        weights = read_restorer_weights(path, trust_code=trust_code)
+        params, statistics, checkpoint = weights.params, weights.statistics, path.name
+        network = describe_network(lambda: build_restorer(weights.model, rngs=nnx.Rngs(0)))
+        if problems := compare(flatten_params(params), flatten_params(network.shapes)):
+            raise MismatchError("the parameters that the network has", problems, path)
+        config = fitting_config(weights.model, network.traits)
     params = jax.device_put(params, sharding.replicated(mesh))
     forward = make_forward(network, mesh)
     batch_size = sharding.batch_parts(mesh)
@@ -70,8 +85,22 @@ def load_on_all_devices(workdir: Path, *, which: str | None = None, trust_code: 
     def restore(clips: np.ndarray, voxels: np.ndarray | None) -> Mapping[int, np.ndarray]:
         return sharding.own_clips(forward(params, *sharding.put_batch((clips, voxels), mesh, batch_size)))
 
-    checkpoint = checkpoint_for_inference(workdir, which=which)
-    return TrainedNetwork(workdir, config, checkpoint, statistics, restore, network.traits, batch_size)
+    return TrainedNetwork(path, config, checkpoint, statistics, restore, network.traits, batch_size)
+
+
+def fitting_config(model: Any, traits: NetworkTraits) -> ConfigDict:
+    """The defaults with a model, and with the input and the clips that it is for."""
+    config = defaults.get_config()
+    fitting, _ = fitting_degradations(
+        upscale=traits.upscale, interpolates=traits.interpolates, noise_level=traits.noise_level
+    )
+    with config.unlocked():
+        config.model = ConfigDict(model)
+    # Of a network that enlarges, which can be for several, the one that reads what the data set has.
+    config.data.degradation = "none" if "none" in fitting else fitting[0]
+    if traits.interpolates:
+        config.data.frames = config.validation.frames = traits.window
+    return config
 
 
 def open_split(trained: TrainedNetwork, root: Path, split: str, *, source: str = "folder") -> ClipDataset:

@@ -1,5 +1,6 @@
 """Parameters of trained networks, read from a workdir: for restoring, evaluating, and as a beginning of other runs."""
 
+import dataclasses
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -11,10 +12,10 @@ import orbax.checkpoint as ocp
 from flax import nnx
 from ml_collections import ConfigDict
 
-from spikejax.config.files import read_saved_config
+from spikejax.config.files import read_saved_config, read_saved_model
 from spikejax.errors import InputError
 from spikejax.io.json_files import read_json
-from spikejax.io.weights import flatten_params
+from spikejax.io.weights import Weights, flatten_params, read_weights
 from spikejax.models.restorer import build_restorer
 from spikejax.training import checkpoint_integrity
 from spikejax.training.checkpoint_manager import check_arrays, open_manager, validated_item
@@ -47,6 +48,23 @@ def load_for_inference(
     with _newest(workdir, [which] if which else [BEST, LAST]) as (manager, step):
         params = _restore_params(manager, step, _abstract_params(build, config))
         return config, params, read_json(workdir / STATISTICS_FILE)
+
+
+def read_restorer_weights(path: Path, *, trust_code: bool = False) -> Weights:
+    """The weights of a network that restores pictures; the model has every key of today.
+
+    Args:
+        path: a .safetensors file or a folder, see `spikejax.io.weights`.
+        trust_code: whether the model may name code (FILE.py:NAME), which is run; weights may be anybody's.
+
+    Raises:
+        InputError: there are no weights, or those of something else.
+    """
+    weights = read_weights(path)
+    if weights.kind != "restorer" or weights.model is None:
+        raise InputError(f"expected a network that restores pictures, found weights of {weights.kind}: {path}")
+    model = read_saved_model(weights.model, source=path, trust_code=trust_code)
+    return dataclasses.replace(weights, model=model)
 
 
 def checkpoint_for_inference(workdir: str | Path, *, which: str | None = None) -> str:

@@ -15,6 +15,7 @@ from ml_collections import ConfigDict
 from spikejax.config.files import differences, read_saved_config
 from spikejax.config.keys import KEYS
 from spikejax.errors import InputError
+from spikejax.io.weights import SUFFIX, holds_weights
 
 CONFIG_FILE = "config.json"
 STATISTICS_FILE = "statistics.json"
@@ -23,6 +24,11 @@ CHECKPOINTS = "checkpoints"
 BEST_BY = "psnr"
 LAST, BEST = "last", f"best_{BEST_BY}"
 NOT_FINITE = "not_finite"
+
+
+def is_workdir(path: Path) -> bool:
+    """Whether a path stands for a workdir, which need not be there; else it stands for weights outside of runs."""
+    return (path / CONFIG_FILE).is_file() or not (path.is_file() or path.suffix == SUFFIX or holds_weights(path))
 
 
 def check_writable(workdir: Path) -> None:

@@ -6,11 +6,15 @@ from typing import Any
 import numpy as np
 import pytest
 
+from spikejax.config.keys import check_config
+from spikejax.config.networks import PUBLISHED, published_model
 from spikejax.data.datasets.clip_dataset import ClipSpec
 from spikejax.data.datasets.folder_dataset import FolderDataset
 from spikejax.data.simulation.moving_photographs import write_moving_photographs
+from spikejax.models.traits import NetworkTraits
 from spikejax.quality import metrics
-from spikejax.training.measure_split import measure_split
+from spikejax.training.degradation_config import degradation_of
+from spikejax.training.measure_split import fitting_config, measure_split
 
 
 @pytest.fixture(scope="module")
@@ -52,3 +56,21 @@ def test_a_metric_has_columns_of_its_own(root: Path) -> None:
     sharp = metrics.to_uint8(dataset.read_sequence(name)["sharp"])
     assert [frame["brightness_recon"] for frame in frames] == pytest.approx(-sharp.mean(axis=(1, 2, 3)))
     assert frames[0]["brightness_blur"] != frames[0]["brightness_recon"]
+
+
+@pytest.mark.parametrize("name", list(PUBLISHED))
+def test_the_input_that_weights_are_for(name: str) -> None:
+    """Catches a published network that is measured on the input of another, or with clips that it cannot take."""
+    model = published_model(name).to_dict()
+    traits = NetworkTraits(
+        upscale=model["vrt"]["upscale"],
+        interpolates=model["vrt"]["warp_frames"] == 0,
+        noise_level=model["vrt"]["noise_map"],
+        window=model["vrt"]["window"][0],
+    )
+    config = fitting_config(model, traits)
+    check_config(config, paths=False)
+    degradation = degradation_of(config, traits, validation=True)
+    made = PUBLISHED[name].degradation
+    assert degradation.kind == ("none" if made in ("bicubic", "gaussian") else made)
+    assert config.model.to_dict() == model
