@@ -10,7 +10,6 @@ and are noisy, so the figure to compare is a ratio of one run: the time of a par
 
 import argparse
 import json
-import resource
 import statistics
 import subprocess
 import sys
@@ -54,6 +53,7 @@ def measure(part: str, *, repeats: int, remat: "Remat") -> dict[str, float]:
     import optax
     from flax import nnx
 
+    from spikejax.hardware.host import peak_host_bytes
     from spikejax.models.restorer import Restorer
     from spikejax.models.vrt import VRTConfig
     from spikejax.quality.losses import charbonnier
@@ -101,7 +101,7 @@ def measure(part: str, *, repeats: int, remat: "Remat") -> dict[str, float]:
     return figures | {
         f"{part}_bound_ratio": figures[f"{part}_seconds"] / bound,
         f"{part}_compile_seconds": compile_seconds,
-        f"{part}_peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        f"{part}_peak_bytes": peak_host_bytes(),
     }
 
 

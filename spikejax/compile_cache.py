@@ -5,8 +5,11 @@ own cache folder, never among files that people give to each other, such as a ru
 folder of a file of weights.
 
 The user's own folder is cut back when a command starts: the programs that were used last stay, up to a number of bytes.
-JAX has an option for this (`jax_compilation_cache_max_size`), but it needs another package, takes a lock for each
-program, and fails in a folder that was filled without it; where somebody sets it, it is JAX's affair.
+JAX has an option for this (`jax_compilation_cache_max_size`), but it takes a lock for each program, and fails in a
+folder that was filled without it; where somebody sets it, it is JAX's affair.
+
+Who may write to it, Linux and macOS say by owners and modes. Windows does not: there the folder lies in the user's
+profile, which the system keeps others out of.
 """
 
 import argparse
@@ -24,6 +27,10 @@ _OWN_MODE = 0o700
 # Room for hundreds: those of the tests' small networks have up to 13 MB each on a CPU.
 SIZE_VARIABLE, _SIZE = "SPIKEJAX_COMPILE_CACHE_SIZE", "10G"
 _OTHERS_MAY_WRITE = stat.S_IWGRP | stat.S_IWOTH
+
+
+def _has_owners_and_modes() -> bool:
+    return hasattr(os, "geteuid")
 
 
 def add_compile_cache(parser: argparse.ArgumentParser) -> None:
@@ -73,7 +80,9 @@ def use_compile_cache(folder: str | None, *, apart_from: Iterable[str | Path | N
 
 
 def make_own_folder() -> Path:
-    """The folder in the user's cache folder ($XDG_CACHE_HOME, else ~/.cache), made with mode 700 if there is none.
+    """The folder in the user's cache folder, made with mode 700 if there is none.
+
+    That is $XDG_CACHE_HOME, else ~/.cache, on Windows %LOCALAPPDATA%.
 
     Raises:
         InputError: the folder, or the one it lies in, is another user's, or others may write to it.
@@ -82,10 +91,11 @@ def make_own_folder() -> Path:
     """
     named = Path(os.environ.get("XDG_CACHE_HOME", ""))
     # A relative path is to be ignored, says the XDG base directory specification.
-    base = named if named.is_absolute() else Path.home() / ".cache"
+    default = Path.home() / ".cache" if _has_owners_and_modes() else Path(os.environ.get("LOCALAPPDATA", Path.home()))
+    base = named if named.is_absolute() else default
     base.mkdir(mode=_OWN_MODE, parents=True, exist_ok=True)
     for parent in (base.resolve(), *base.resolve().parents):
-        mode = parent.stat().st_mode
+        mode = parent.stat().st_mode if _has_owners_and_modes() else 0
         # Whoever may write to a folder may put another in the place of one below it, unless the folder is sticky.
         if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
             raise InputError(f"expected a cache folder below folders that not everybody writes to, found {parent}")
@@ -158,6 +168,8 @@ def _holds_home(folder: Path) -> bool:
 
 
 def _check_only_the_user_writes(folder: Path) -> None:
+    if not _has_owners_and_modes():
+        return
     # Of a link, both: who made it decides where it leads.
     status = folder.stat()
     owners = {folder.lstat().st_uid, status.st_uid}

@@ -7,7 +7,6 @@ set that is read fast. May be interrupted and started again. With --check-only i
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING
 from spikejax.cli import add_words, make_parser, positive_count, run, size
 from spikejax.data.datasets.layout import SPLITS, TRAINING_SPLIT
 from spikejax.errors import InputError
+from spikejax.hardware.host import cpu_count
 
 if TYPE_CHECKING:
     from spikejax.data.preparation.prepare import PrepareSettings
@@ -105,8 +105,8 @@ def build_parser() -> argparse.ArgumentParser:
         help="leave out pictures with a side of less than N pixels (default: %(default)s)",
     )  # fmt: skip
     parser.add_argument(
-        "--workers", type=positive_count, default=os.cpu_count() or 1, metavar="N",
-        help="number of processes (default: %(default)s, one for each CPU)",
+        "--workers", type=positive_count, default=cpu_count(), metavar="N",
+        help="number of processes (default: %(default)s, the CPUs that it may use)",
     )  # fmt: skip
     return parser
 

@@ -101,6 +101,18 @@ def test_another_users_folder_is_not_used(
     assert message.count("\n") == 1
 
 
+def test_windows_has_neither_owners_nor_modes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Catches a command that ends, or a cache that is never kept, where the system has no user numbers."""
+    monkeypatch.delattr(os, "geteuid")
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setenv("LOCALAPPDATA", str(tmp_path))
+    tmp_path.chmod(0o777)  # what Windows says of every folder
+    assert make_own_folder() == tmp_path / "spikejax" / "compiled"
+    for folder in (tmp_path / "spikejax", tmp_path / "spikejax" / "compiled"):
+        folder.chmod(0o777)
+    assert make_own_folder() == tmp_path / "spikejax" / "compiled"
+
+
 def test_no_place_for_it_is_no_error(cache_home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Catches a command that cannot run where the home folder cannot be written to."""
     cache_home.touch()

@@ -36,7 +36,7 @@ ALLOWED = {
     "spikejax.distributed": set(),
     "spikejax.models": set(),
     "spikejax.config": {"spikejax.io"},
-    "spikejax.data": {"spikejax.io"},
+    "spikejax.data": {"spikejax.hardware", "spikejax.io"},
     "spikejax.quality": {"spikejax.io", "spikejax.models"},
     "spikejax.reports": {"spikejax.data", "spikejax.io", "spikejax.quality"},
     "spikejax.training": {
@@ -51,6 +51,7 @@ ALLOWED = {
     "spikejax.inference": {
         "spikejax.data",
         "spikejax.distributed",
+        "spikejax.hardware",
         "spikejax.io",
         "spikejax.models",
         "spikejax.quality",

@@ -17,8 +17,8 @@ from spikejax import restore
 from spikejax.cli import run
 from spikejax.data.spikes.stream_files import write_dat
 from spikejax.errors import InputError
+from spikejax.hardware.host import peak_host_bytes
 from spikejax.inference.compiled_network import ClipShape, CompiledNetwork
-from spikejax.inference.tile_search import peak_host_bytes
 from spikejax.io.frame_source import open_frames
 from spikejax.io.pictures import write_picture
 from spikejax.io.video_writer import write_video

@@ -1,1 +1,1 @@
-"""What is known of chips, and how many operations a program takes."""
+"""What chips can do, what this host has of memory and CPUs, and how many operations a program takes."""

@@ -17,12 +17,13 @@ import numpy as np
 from jaxtyping import Num, UInt8
 
 from spikejax.errors import InputError
+from spikejax.hardware.host import peak_host_bytes
 from spikejax.inference.background_io import ReadAhead, WriteBehind
 from spikejax.inference.clip_blending import InputFrame, RestoredFrame
 from spikejax.inference.restore_report import RestoreReport
 from spikejax.inference.restored_stream import RestoredStream, StreamSettings
 from spikejax.inference.resumable_output import Output
-from spikejax.inference.tile_search import peak_device_bytes, peak_host_bytes
+from spikejax.inference.tile_search import peak_device_bytes
 from spikejax.inference.video_restorer import VideoRestorer
 from spikejax.inference.voxel_source import VoxelSource
 from spikejax.io.frame_source import FrameSource

@@ -1,19 +1,17 @@
-"""How much memory there is, how much is used, and the largest tile that fits."""
+"""How much memory a device can give, and the largest tile that fits."""
 
 from __future__ import annotations
 
 import math
-import os
-import resource
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import jax
 
 from spikejax.errors import InputError
+from spikejax.hardware.host import available_host_bytes, used_host_bytes
 from spikejax.inference.tiling import Extent
 
 # Left for what is not asked for: the allocator's gaps, other programs' growth.
@@ -24,21 +22,9 @@ _ASPECT_LIMIT = 3
 _COMPILATION_LIMIT = 4
 
 
-def peak_host_bytes() -> int:
-    """The largest memory the process has had."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024  # Linux counts in KiB
-
-
 def peak_device_bytes() -> int | None:
     """The largest memory in use on the first accelerator; None on a CPU, where it is part of the host's."""
     return (jax.local_devices()[0].memory_stats() or {}).get("peak_bytes_in_use")
-
-
-def used_host_bytes() -> int:
-    """The memory of the process, now; the largest it has had on a system that says no more."""
-    statm = Path("/proc/self/statm")
-    return int(statm.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") if statm.exists() else peak_host_bytes()
 
 
 def available_bytes(device: Any, *, sharing: int = 1, held: int = 0, limit: int | None = None) -> int:
@@ -58,19 +44,6 @@ def available_bytes(device: Any, *, sharing: int = 1, held: int = 0, limit: int 
     if limit is not None:
         free = min(free, limit - used_host_bytes())
     return max(0, free - held) // sharing
-
-
-def available_host_bytes() -> int:
-    """Memory that the system can give without swapping, within the limits of the container that we run in."""
-    meminfo = Path("/proc/meminfo")
-    if not meminfo.exists():
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2  # a system that does not say
-    fields = dict(line.split(":", 1) for line in meminfo.read_text().splitlines())
-    available = int(fields["MemAvailable"].split()[0]) * 1024
-    group = Path("/sys/fs/cgroup")
-    if (group / "memory.max").exists() and (limit := (group / "memory.max").read_text().strip()) != "max":
-        available = min(available, int(limit) - int((group / "memory.current").read_text()))
-    return available
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from jax.experimental import topologies
 
 from spikejax.errors import InputError
 from spikejax.hardware.chips import CHIPS, Chip
+from spikejax.hardware.host import total_host_bytes
 
 # A machine of either GPU holds eight.
 _GPUS_OF_A_HOST = 8
@@ -121,8 +122,7 @@ def _cpu(name: str, count: int) -> Topology:
     devices = jax.devices("cpu")
     if len(devices) < count:
         raise InputError(f"--topology: expected at most {len(devices)} CPU devices in this process, found {name!r}")
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return Topology(name, "cpu", devices[:count], None, memory // count)
+    return Topology(name, "cpu", devices[:count], None, total_host_bytes() // count)
 
 
 def _tpu(name: str, chip: Chip, size: str) -> Topology:

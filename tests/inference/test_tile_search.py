@@ -1,16 +1,10 @@
 from collections.abc import Callable
 
-import numpy as np
 import pytest
 
 from spikejax.errors import InputError
-from spikejax.inference.tile_search import (
-    available_bytes,
-    available_host_bytes,
-    largest_tile,
-    peak_host_bytes,
-    used_host_bytes,
-)
+from spikejax.hardware.host import used_host_bytes
+from spikejax.inference.tile_search import available_bytes, largest_tile
 from spikejax.inference.tiling import Extent, tile_starts
 
 FRAME, OVERLAP, START = (720, 1280), Extent(2, 20, 20), Extent(12, 256, 256)
@@ -79,11 +73,6 @@ def test_no_tile_fits() -> None:
         choose(10**8, linear)
 
 
-def test_the_host_says_what_it_has() -> None:
-    """Catches a number in other units, or that of the whole machine where a container has less."""
-    assert 10**7 < available_host_bytes() < 10**14
-
-
 class Device:
     """A device that says so much of its memory."""
 
@@ -105,13 +94,3 @@ def test_a_limit_on_memory() -> None:
     free = available_bytes(Device(), limit=used + 10**7, sharing=2, held=10**6)
     assert 10**6 < free < 10**7 // 2
     assert available_bytes(Device(), limit=used // 2) == 0
-
-
-def test_the_peak_of_the_hosts_memory() -> None:
-    """Catches a peak in another unit, one of other programs, and one that falls when memory is given back."""
-    before, size = peak_host_bytes(), 64 * 2**20
-    block = np.ones(before - used_host_bytes() + size, np.uint8)  # as much as there ever was, and the size beside it
-    during = peak_host_bytes()
-    assert 0.75 * size < during - before < 2 * size
-    del block
-    assert peak_host_bytes() == during

@@ -7,7 +7,6 @@ says so, which every reader of the data set respects. Started again when all is 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -15,6 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import filelock
 import numpy as np
 
 from spikejax.data.datasets.layout import (
@@ -46,6 +46,8 @@ from spikejax.io.tiled_arrays import open_frames_array
 from spikejax.progress import byte_text, with_progress
 
 SOURCE = "spikejax.prepare"
+# Locked while a preparation is at work, by the system, which also lets go of it for a process that was killed.
+_LOCK = ".prepare.lock"
 # Frames that the expected disk use is measured on.
 _MEASURED = 3
 # Below this the spikes of a sequence hardly follow its pictures' light.
@@ -157,11 +159,14 @@ def _at_work(root: Path) -> Iterator[None]:
     Raises:
         InputError: another process does.
     """
-    with (root / UNFINISHED).open("w") as marker:
-        try:
-            fcntl.flock(marker, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise InputError(f"expected to work alone, found another preparation at work: {root}") from None
+    # A file of its own: Windows does not let one be removed that is locked.
+    lock = filelock.FileLock(root / _LOCK, blocking=False)
+    try:
+        held = lock.acquire()
+    except filelock.Timeout:
+        raise InputError(f"expected to work alone, found another preparation at work: {root}") from None
+    with held:
+        (root / UNFINISHED).touch()
         for leftover in root.rglob(".*.partial*"):  # of a process that was killed
             leftover.unlink()
         yield

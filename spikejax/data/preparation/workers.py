@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import multiprocessing
 import signal
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from typing import TypeVar
+
+# Windows waits for so many processes at once and no more.
+_WINDOWS_LIMIT = 61
 
 WorkItem = TypeVar("WorkItem")
 Result = TypeVar("Result")
@@ -28,7 +32,8 @@ def run_parallel(function: Callable[[WorkItem], Result], tasks: Sequence[WorkIte
         return
     # Fresh processes: threads such as tensorstore's do not survive a fork.
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(workers, len(tasks)), context, initializer=_leave_interrupts_to_the_parent) as pool:
+    count = min(workers, len(tasks), _WINDOWS_LIMIT if sys.platform == "win32" else workers)
+    with ProcessPoolExecutor(count, context, initializer=_leave_interrupts_to_the_parent) as pool:
         pending = [pool.submit(function, task) for task in tasks]
         try:
             for future in as_completed(pending):

@@ -10,7 +10,6 @@ seed among them.
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
@@ -38,6 +37,7 @@ from spikejax.data.simulation.photographs import PHOTOGRAPHS, load_photograph, s
 from spikejax.data.simulation.rig import Exposure, Rig
 from spikejax.data.simulation.write_sequence import write_sequence
 from spikejax.errors import InputError
+from spikejax.hardware.host import cpu_count
 from spikejax.io.atomic import atomic_directory
 from spikejax.io.paths import AnyPath
 from spikejax.progress import Progress
@@ -115,7 +115,8 @@ def write_moving_photographs(
         root: the folder to make.
         bins: time bins that ROOT/statistics.json is measured for; measured again if the data set is there for another
             number.
-        workers: sequences rendered at a time; None for the number of CPUs. The result does not depend on it.
+        workers: sequences rendered at a time; None for as many as this process has CPUs. The result does not depend
+            on it.
         overwrite: whether a data set with other settings gives way.
         progress: whether to show progress on stderr.
         **settings: what the data set depends on, the fields of `SceneSettings`: seed, sizes, motion and camera.
@@ -132,7 +133,7 @@ def write_moving_photographs(
     if present is not None and not overwrite:
         raise InputError(f"{_difference(present, description)}: {Path(root) / DESCRIPTION}")
     with atomic_directory(root, replace=overwrite) as temporary:
-        _write_splits(temporary, scene_settings, workers=workers or os.cpu_count() or 1, progress=progress)
+        _write_splits(temporary, scene_settings, workers=workers or cpu_count(), progress=progress)
         write_description(temporary, description)
         ensure_statistics(temporary, bins=bins)
     return True

@@ -1,0 +1,94 @@
+"""What the host has for this process."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+
+from spikejax.hardware.host import available_host_bytes, cpu_count, peak_host_bytes, total_host_bytes, used_host_bytes
+from tests.hardware.test_cgroups import UNIFIED, machine, write
+
+MIB = 2**20
+
+
+def limited(root: Path, *, limit: int, current: int) -> Path:
+    """A machine whose control group leaves so many bytes."""
+    write(machine(root, cgroup="0::/", mountinfo=UNIFIED.format(root="/")), memory_max=limit, memory_current=current)
+    return root
+
+
+def test_the_host_says_what_it_has() -> None:
+    """Catches a number in other units."""
+    assert 10**7 < available_host_bytes() <= total_host_bytes() < 10**14
+
+
+def test_a_control_group_leaves_less(tmp_path: Path) -> None:
+    """Catches that of the whole machine where a container has less, and a group that is over its limit."""
+    assert available_host_bytes(limited(tmp_path, limit=100 * MIB, current=60 * MIB), {}) == 40 * MIB
+    assert total_host_bytes(tmp_path, {}) == 100 * MIB
+    assert available_host_bytes(limited(tmp_path, limit=100 * MIB, current=160 * MIB), {}) == 0
+    limited(tmp_path, limit=2**50, current=0)
+    assert total_host_bytes(tmp_path, {}) == psutil.virtual_memory().total
+
+
+@pytest.mark.parametrize(
+    ("variables", "promised"),
+    [
+        ({"SLURM_MEM_PER_NODE": "2048"}, 2048 * MIB),
+        ({"SLURM_MEM_PER_NODE": "2G"}, 2048 * MIB),
+        ({"SLURM_MEM_PER_CPU": "512", "SLURM_CPUS_ON_NODE": "4"}, 2048 * MIB),
+        ({"SLURM_MEM_PER_GPU": "1024", "SLURM_GPUS_ON_NODE": "2"}, 2048 * MIB),
+        ({"SLURM_MEM_PER_NODE": "0"}, None),  # all that the node has
+        ({"SLURM_MEM_PER_CPU": "512"}, None),
+        ({"SLURM_MEM_PER_NODE": "lots"}, None),
+        ({}, None),
+    ],
+)
+def test_what_slurm_promised(variables: dict[str, str], promised: int | None, tmp_path: Path) -> None:
+    """Catches a job that is ended for using what the node has and the job has not; and a promise of nothing."""
+    total = total_host_bytes(tmp_path, variables)
+    assert total == (psutil.virtual_memory().total if promised is None else promised)
+    if promised is not None:
+        used = used_host_bytes()
+        assert promised - 3 * used - 10**9 < available_host_bytes(tmp_path, variables) <= promised - used // 2
+
+
+def test_cpus_of_affinity_and_quota(tmp_path: Path) -> None:
+    """Catches workers for CPUs that the process may not run on, or whose time its control group does not give it."""
+    groups = machine(tmp_path, cgroup="0::/", mountinfo=UNIFIED.format(root="/"))
+    available = cpu_count(tmp_path)
+    assert 1 <= available <= (os.cpu_count() or 1)
+    write(groups, cpu_max="50000 100000")
+    assert cpu_count(tmp_path) == 1
+    write(groups, cpu_max=f"{100_000 * available + 1} 100000")
+    assert cpu_count(tmp_path) == available
+    if available > 1:
+        write(groups, cpu_max=f"{100_000 * (available - 2) + 1} 100000")
+        assert cpu_count(tmp_path) == available - 1
+
+
+@pytest.mark.skipif(not hasattr(psutil.Process, "cpu_affinity"), reason="this system cannot bind processes to CPUs")
+def test_a_process_that_is_bound_to_one_cpu() -> None:
+    """Catches the CPUs of the machine for those of the process."""
+    program = (
+        "import psutil; process = psutil.Process(); process.cpu_affinity(process.cpu_affinity()[:1]); "
+        "from spikejax.hardware.host import cpu_count; print(cpu_count())"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=Path(__file__).parents[2], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "1\n"
+
+
+def test_the_peak_of_the_hosts_memory() -> None:
+    """Catches a peak in another unit, one of other programs, and one that falls when memory is given back."""
+    before, size = peak_host_bytes(), 64 * MIB
+    block = np.ones(before - used_host_bytes() + size, np.uint8)  # as much as there ever was, and the size beside it
+    during = peak_host_bytes()
+    assert 0.75 * size < during - before < 2 * size
+    del block
+    assert peak_host_bytes() == during
