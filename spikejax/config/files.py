@@ -17,7 +17,7 @@ from ml_collections import ConfigDict
 
 from spikejax.config import defaults
 from spikejax.config.keys import KEYS, check_config, code_in, complain, key_errors, leaves, nearest_key, unexpected
-from spikejax.config.rules import Flag
+from spikejax.config.value_rules import Flag
 from spikejax.errors import InputError, one_line
 from spikejax.installed import folder_of, names_in
 from spikejax.io.json_files import read_json, write_json

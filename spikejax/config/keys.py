@@ -2,7 +2,7 @@
 
 This table and the relations between keys (`relations`) are what `check_config` holds a configuration against, what the
 command line's changes are read by, and what the page of all keys in the documentation is made of. To add a key: its
-default in `defaults`, its row here, and `python -m spikejax.config.page > docs/configuration.md`.
+default in `defaults`, its row here, and `python -m spikejax.config.keys_page > docs/configuration.md`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,18 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from spikejax.config.relations import RELATIONS
-from spikejax.config.rules import LARGEST_WHOLE, AxisSize, Flag, Number, OneOf, PathName, Pattern, Rule, Several, Whole
+from spikejax.config.value_rules import (
+    LARGEST_WHOLE,
+    AxisSize,
+    Flag,
+    Number,
+    OneOf,
+    PathName,
+    Pattern,
+    Several,
+    ValueRule,
+    Whole,
+)
 from spikejax.errors import InputError
 from spikejax.extensions import is_code
 
@@ -33,7 +44,7 @@ class Key:
             more than rounding.
     """
 
-    rule: Rule
+    rule: ValueRule
     meaning: str
     unit: str = ""
     harmless: bool = False
@@ -354,7 +365,7 @@ def code_in(values: Mapping[str, Any]) -> Iterator[str]:
             yield key
 
 
-def takes_code(rule: Rule) -> bool:
+def takes_code(rule: ValueRule) -> bool:
     """Whether a value that keeps to `rule` may name an entry of somebody's own code."""
     entry = rule.entry if isinstance(rule, Several) else rule
     return isinstance(entry, OneOf) and entry.code

@@ -213,4 +213,4 @@ class _JobWriter:
             return {f"{name}_{metrics.AFTER}": value for name, value in after.items()}
         # What a larger picture is compared with is the usual enlargement.
         blur = cv2.resize(to_uint8(before), sharp.shape[1::-1], interpolation=cv2.INTER_CUBIC)
-        return metrics.compare(blur, recon, sharp, self._measures)
+        return metrics.scores_of_frame(blur, recon, sharp, self._measures)

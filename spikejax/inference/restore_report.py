@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from spikejax.inference.tiling import Extent
-from spikejax.quality.metrics import AFTER, BEFORE, describe, measured_metrics
+from spikejax.quality.metrics import AFTER, BEFORE, measured_metrics, metric_named
 from spikejax.quality.score_files import finite_scores, mean_scores
 
 
@@ -69,7 +69,7 @@ class RestoreReport:
         """Yields a line for each of the metrics that papers state, if there are any."""
         means = self.means
         for name in measured_metrics(means):
-            metric = describe(name)
+            metric = metric_named(name)
             if not metric.headline:
                 continue
             stated = (

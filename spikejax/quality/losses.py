@@ -21,7 +21,8 @@ from spikejax.errors import InputError
 from spikejax.models.vgg import VGG, Name, normalize_imagenet
 from spikejax.quality.perceptual import load_vgg
 
-# What a batch is made of, see `spikejax.training.step`.
+# input, sharp [b,t,h,w,3] in [0,1] (see spikejax.data.datasets.degradation for other tasks than deblurring); voxels
+# [b,t,h',w',k] if the network takes spikes
 Batch = Mapping[str, Array]
 # (restored clips, the batch that they were restored from) -> a weighted part of the loss
 Term = Callable[[Float[Array, "b t h w 3"], Batch], Float[Array, ""]]

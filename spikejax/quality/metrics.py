@@ -150,7 +150,7 @@ def open_metrics(
     return opened
 
 
-def describe(name: str) -> Metric:
+def metric_named(name: str) -> Metric:
     """The metric called `name` in a file; of one that is not in METRICS its name and values are all that is known."""
     return METRICS.get(name) or Metric(name.replace("_", " ").upper())
 
@@ -171,11 +171,13 @@ def measure(picture: Picture, reference: Picture, metrics: Mapping[str, Distance
     return {name: distance(picture, reference) for name, distance in metrics.items()}
 
 
-def compare(blur: Picture, recon: Picture, sharp: Picture, metrics: Mapping[str, Distance]) -> dict[str, float]:
+def scores_of_frame(
+    before: Picture, restored: Picture, sharp: Picture, metrics: Mapping[str, Distance]
+) -> dict[str, float]:
     """The scores of a frame before and after restoring: psnr_blur, ..., psnr_recon, ..., against the sharp frame."""
     return {
         f"{name}_{when}": value
-        for when, picture in ((BEFORE, blur), (AFTER, recon))
+        for when, picture in ((BEFORE, before), (AFTER, restored))
         for name, value in measure(picture, sharp, metrics).items()
     }
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from PIL import Image
 
-from spikejax.quality.metrics import AFTER, BEFORE, describe, measured_metrics
+from spikejax.quality.metrics import AFTER, BEFORE, measured_metrics, metric_named
 from spikejax.reports.chart import line_chart
 from spikejax.reports.gather import CloseUp, Picture, ShownFrame
 
@@ -138,20 +138,20 @@ def _facts(metrics: Mapping[str, Any]) -> str:
         ("Time a frame", f"{metrics['seconds_per_frame']:.3g} s"),
         ("Memory", f"{metrics['peak_host_bytes'] / 2**30:.2f} GiB"),
     ]
-    facts = [(describe(metric).title, _change(metrics, metric)) for metric in _headlines(metrics)] + facts
+    facts = [(metric_named(metric).title, _change(metrics, metric)) for metric in _headlines(metrics)] + facts
     items = (f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>" for name, value in facts)
     return f'<dl class="facts">{"".join(items)}</dl>'
 
 
 def _headlines(scores: Mapping[str, Any]) -> list[str]:
     """The measured metrics that papers state."""
-    return [metric for metric in measured_metrics(scores) if describe(metric).headline]
+    return [metric for metric in measured_metrics(scores) if metric_named(metric).headline]
 
 
 def _change(scores: Mapping[str, Any], metric: str) -> str:
     """A metric before and after, as far as it was measured."""
     names = [f"{metric}_{when}" for when in (BEFORE, AFTER)]
-    shown = describe(metric)
+    shown = metric_named(metric)
     return " → ".join(shown.text(scores[name]) for name in names if name in scores) + shown.unit_text
 
 
@@ -164,7 +164,7 @@ def _comparison(frame: ShownFrame, per_frame: Sequence[Mapping[str, Any]]) -> st
     scores = per_frame[frame.number] if frame.number < len(per_frame) else {}
     parts = [f"<b>{name}</b>"]
     for metric in _headlines(scores):
-        parts.append(f'<span class="soft">{escape(describe(metric).title)} {_change(scores, metric)}</span>')
+        parts.append(f'<span class="soft">{escape(metric_named(metric).title)} {_change(scores, metric)}</span>')
     height, width = frame.after.shape[:2]
     size = f'width="{width}" height="{height}"'
     return (
@@ -196,7 +196,7 @@ def _close_up(part: CloseUp) -> str:
 
 
 def _over_time(per_frame: Sequence[Mapping[str, Any]], metric: str) -> str:
-    shown = describe(metric)
+    shown = metric_named(metric)
     title, unit = f"{shown.title} over time{', lower is better' if shown.better == 'lower' else ''}", shown.unit
     lines = [
         (label, style, [scores.get(f"{metric}_{when}") for scores in per_frame])
@@ -247,7 +247,7 @@ def _tables(metrics: Mapping[str, Any], per_frame: Sequence[Mapping[str, Any]]) 
 
 def _readable(name: str) -> str:
     metric, _, when = name.rpartition("_")
-    return f"{describe(metric).title} {'before' if when == BEFORE else 'after'}" if metric else name
+    return f"{metric_named(metric).title} {'before' if when == BEFORE else 'after'}" if metric else name
 
 
 def _embed(picture: Picture, *, lossless: bool = False) -> str:

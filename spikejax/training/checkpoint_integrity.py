@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from spikejax.errors import InputError
+from spikejax.errors import InputError, one_line
 from spikejax.io.json_files import read_json, write_json
 
 # Hidden, so that nobody takes it for a part of the checkpoint. It moves, and goes, with the folder.
@@ -50,7 +50,7 @@ def full_disk_explained() -> Iterator[None]:
             raise
         raise InputError(
             "no space left on the disk; checkpoints are whole and the same command continues from them "
-            f"({_first_line(error)})"
+            f"({type(error).__name__}: {one_line(error)})"
         ) from error
 
 
@@ -75,10 +75,6 @@ def _checksum(path: Path) -> int:
         while block := file.read(_BYTES_AT_ONCE):
             total = zlib.crc32(block, total)
     return total
-
-
-def _first_line(error: Exception) -> str:
-    return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
 
 
 def _is_full_disk(error: BaseException | None) -> bool:

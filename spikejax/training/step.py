@@ -5,7 +5,7 @@ dicts under plain `jax.jit`, whose call is an order of magnitude cheaper than `n
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -20,13 +20,10 @@ from spikejax.distributed import sharding
 from spikejax.distributed.sharding import DeviceMesh
 from spikejax.errors import InputError
 from spikejax.models.traits import NetworkTraits, traits_of
-from spikejax.quality.losses import Loss, evaluate_terms
+from spikejax.quality.losses import Batch, Loss, evaluate_terms
 
 # (the `model` part of the configuration as a dict, *, rngs) -> network, as spikejax.models.restorer.build_restorer
 Build = Callable[..., nnx.Module]
-# input, sharp [b,t,h,w,3] in [0,1] (see spikejax.data.datasets.degradation for other tasks than deblurring); voxels
-# [b,t,h',w',k] if the network takes spikes
-Batch = Mapping[str, Array]
 
 
 @jax.tree_util.register_dataclass

@@ -52,7 +52,7 @@ class Validation:
     Attributes:
         scores: of each metric before and after restoring, such as psnr_blur and psnr_recon, over all sequences.
         frames: the same of every frame, by sequence.
-        pictures: by sequence: input | restored | sharp of its middle frame.
+        pictures: by sequence: input | restored | ground truth of its middle frame.
     """
 
     scores: dict[str, float]
@@ -182,7 +182,7 @@ class _ScoreTable:
     def add(self, clip: _Clip, before: Clip8, restored: Clip8, sharp: Clip8) -> None:
         """Measures the frames of a clip that count."""
         for row, frame in enumerate(zip(before, restored, sharp, strict=True), clip.row):
-            scores = metrics.compare(*frame, self._measures)
+            scores = metrics.scores_of_frame(*frame, self._measures)
             self._values[row] = [*(scores[name] for name in self._columns), 1.0]
         middle = self._middle[clip.name] - clip.start
         if clip.name in self._pictures and 0 <= middle < clip.counted:

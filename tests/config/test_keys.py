@@ -12,7 +12,7 @@ from spikejax.config import defaults
 from spikejax.config.files import load_config
 from spikejax.config.keys import KEYS, check_config, leaves, named_files
 from spikejax.config.relations import RELATIONS
-from spikejax.config.rules import Flag, Number, OneOf, PathName, Pattern, Rule, Several, Whole
+from spikejax.config.value_rules import Flag, Number, OneOf, PathName, Pattern, Several, ValueRule, Whole
 from spikejax.data.datasets.degradation import KINDS
 from spikejax.data.sources import DATASETS
 from spikejax.distributed.sharding import MESH_LAYOUTS
@@ -62,7 +62,7 @@ def test_choices_are_those_of_the_packages(key: str, names: Any) -> None:
     assert set(choices.values) == set(names)
 
 
-def wrong_values(rule: Rule, default: Any) -> Iterator[Any]:
+def wrong_values(rule: ValueRule, default: Any) -> Iterator[Any]:
     """Values that a rule has to refuse: of other kinds, and just outside of its range."""
     yield None
     if isinstance(rule, Whole):

@@ -9,7 +9,7 @@ from ml_collections import ConfigDict
 from spikejax.config import defaults
 from spikejax.config.files import OVERRIDE_PREFIX, apply_override, load_config, parse_with_overrides
 from spikejax.config.keys import KEYS, leaves
-from spikejax.config.rules import Flag, OneOf, PathName, Pattern, Rule, Several, Text, Whole
+from spikejax.config.value_rules import Flag, OneOf, PathName, Pattern, Several, Text, ValueRule, Whole
 from spikejax.errors import InputError
 
 CONFIGS = {name: dict(leaves(load_config(name))) for name in ("quickstart", "spike:baseline", "vrt:004", "vrt:008")}
@@ -67,7 +67,7 @@ def test_flags(key: str) -> None:
     assert (options.file, overrides) == ("0.png", [option, f"{option}=False"])
 
 
-def nearest_to_none(rule: Rule) -> Any:
+def nearest_to_none(rule: ValueRule) -> Any:
     """What None says of a key, or ... where it has no such value."""
     if isinstance(rule, Text):
         return ""

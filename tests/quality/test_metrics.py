@@ -59,7 +59,7 @@ def test_measure_names_every_metric(pictures: tuple[np.ndarray, np.ndarray]) -> 
 def test_compare_tells_before_from_after(pictures: tuple[np.ndarray, np.ndarray]) -> None:
     """Catches the blurred frame's figures under the restored one's name."""
     sharp, noisy = pictures
-    scores = metrics.compare(noisy, sharp, sharp, metrics.STANDARD)
+    scores = metrics.scores_of_frame(noisy, sharp, sharp, metrics.STANDARD)
     assert scores["psnr_recon"] == math.inf
     assert scores["psnr_blur"] == metrics.psnr(noisy, sharp)
     assert list(scores) == metrics.score_names(["psnr", "psnr_y", "ssim", "ssim_y"])
@@ -123,10 +123,10 @@ def test_metrics_are_opened_by_name(mine: str, pictures: tuple[np.ndarray, np.nd
     """Catches a user's metric under its file's name, in another order than asked for, or left in the table."""
     sharp, noisy = pictures
     opened = metrics.open_metrics([f"{mine}:GREEN", "ssim"], key="--metrics")
-    scores = metrics.compare(noisy, sharp, sharp, opened)
+    scores = metrics.scores_of_frame(noisy, sharp, sharp, opened)
     assert list(scores) == ["GREEN_blur", "ssim_blur", "GREEN_recon", "ssim_recon"]
     assert scores["GREEN_blur"] == np.abs(noisy[..., 1].astype(float) - sharp[..., 1]).mean()
-    assert metrics.describe("GREEN").title == "GREEN" and "GREEN" not in metrics.METRICS
+    assert metrics.metric_named("GREEN").title == "GREEN" and "GREEN" not in metrics.METRICS
 
 
 def test_metrics_with_weights(mine: str) -> None:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 
 from spikejax.progress import Pace
-from spikejax.quality.metrics import AFTER, BEFORE, describe, measured_metrics
+from spikejax.quality.metrics import AFTER, BEFORE, measured_metrics, metric_named
 
 
 class Terminal:
@@ -55,7 +55,7 @@ def summary(scores: Mapping[str, float]) -> str:
     """A validation's scores before and after, with the gain in those that have a unit."""
     parts = []
     for name in measured_metrics(scores):
-        metric, before, after = describe(name), scores[f"{name}_{BEFORE}"], scores[f"{name}_{AFTER}"]
+        metric, before, after = metric_named(name), scores[f"{name}_{BEFORE}"], scores[f"{name}_{AFTER}"]
         if metric.headline:
             gain = f" ({after - before:+.{metric.digits}f})" if metric.unit else ""
             parts.append(f"{metric.title} {metric.text(before)} -> {metric.text(after)}{metric.unit_text}{gain}")

@@ -67,8 +67,8 @@ class RunWriter:
         self._writer.write_scalars(step, {f"{group}/{name}": value for name, value in values.items()})
 
     def pictures(self, step: int, pictures: Mapping[str, UInt8[np.ndarray, "h w 3"]]) -> None:
-        """Writes blur | recon | sharp by sequence, for TensorBoard and as WORKDIR/pictures/SEQUENCE_STEP.png."""
-        strips = {f"blur, recon, sharp/{name}": picture[None] for name, picture in pictures.items()}
+        """Writes input | restored | ground truth by sequence: for TensorBoard, and WORKDIR/pictures/SEQUENCE_STEP.png."""
+        strips = {f"input, restored, ground truth/{name}": picture[None] for name, picture in pictures.items()}
         self._writer.write_images(step, strips)
         for name, picture in pictures.items() if hosts.is_first() else ():
             with atomic_write(self.picture_folder / f"{name}_{step:07d}.png") as temporary:

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from spikejax.config.rules import AxisSize, Flag, Number, OneOf, Pattern, Rule, Several, Text, Whole
+from spikejax.config.value_rules import AxisSize, Flag, Number, OneOf, Pattern, Several, Text, ValueRule, Whole
 
 
 @pytest.mark.parametrize(
@@ -29,7 +29,7 @@ from spikejax.config.rules import AxisSize, Flag, Number, OneOf, Pattern, Rule, 
         (Several(AxisSize()), "model=2", ("model=2",)),
     ],
 )
-def test_texts_of_the_command_line(rule: Rule, text: str, value: Any) -> None:
+def test_texts_of_the_command_line(rule: ValueRule, text: str, value: Any) -> None:
     """Catches a text that is read as another value, or as one of another type."""
     parsed = rule.normalised(rule.parse(text))
     assert parsed == value
@@ -60,7 +60,7 @@ def test_texts_that_say_no_value(text: str) -> None:
         (Pattern(), "a regular expression that needs a character to match, or nothing"),
     ],
 )
-def test_rules_in_words(rule: Rule, words: str) -> None:
+def test_rules_in_words(rule: ValueRule, words: str) -> None:
     """Catches a message or page that says another range than the one that is checked."""
     assert rule.expected == words
 

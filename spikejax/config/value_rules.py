@@ -24,7 +24,7 @@ _LARGEST_NUMBER = 3.4e38
 _FLAG_WORDS = {"true": True, "t": True, "1": True, "false": False, "f": False, "0": False}
 
 
-class Rule:
+class ValueRule:
     """A kind of value."""
 
     @property
@@ -46,7 +46,7 @@ class Rule:
 
 
 @dataclass(frozen=True)
-class Whole(Rule):
+class Whole(ValueRule):
     """A whole number.
 
     Attributes:
@@ -61,19 +61,19 @@ class Whole(Rule):
 
     @property
     def expected(self) -> str:
-        """See `Rule`."""
+        """See `ValueRule`."""
         words = f"a whole number from {self.low}"
         if self.high != LARGEST_WHOLE:
             words += f" to {self.high}"
         return " or ".join([*map(str, self.also), words])
 
     def allows(self, value: Any) -> bool:
-        """See `Rule`."""
+        """See `ValueRule`."""
         return type(value) is int and (self.low <= value <= self.high or value in self.also)
 
 
 @dataclass(frozen=True)
-class Number(Rule):
+class Number(ValueRule):
     """A finite number.
 
     Attributes:
@@ -90,14 +90,14 @@ class Number(Rule):
 
     @property
     def expected(self) -> str:
-        """See `Rule`."""
+        """See `ValueRule`."""
         words = f"a number {'above' if self.above else 'from'} {self.low:g}"
         if self.high == _LARGEST_NUMBER:
             return words
         return f"{words} to {'below ' if self.below else ''}{self.high:g}"
 
     def allows(self, value: Any) -> bool:
-        """See `Rule`."""
+        """See `ValueRule`."""
         # Compared first: whole numbers beyond it have no float, and nothing says so of NaN.
         if type(value) not in (int, float) or not abs(value) <= _LARGEST_NUMBER:
             return False
@@ -105,11 +105,11 @@ class Number(Rule):
         return enough and (value < self.high if self.below else value <= self.high)
 
     def normalised(self, value: Any) -> Any:
-        """See `Rule`."""
+        """See `ValueRule`."""
         return float(value) if type(value) is int and abs(value) <= _LARGEST_NUMBER else value
 
     def parse(self, text: str) -> Any:
-        """See `Rule`."""
+        """See `ValueRule`."""
         try:
             return float(text)
         except ValueError:
@@ -117,20 +117,20 @@ class Number(Rule):
 
 
 @dataclass(frozen=True)
-class Flag(Rule):
+class Flag(ValueRule):
     """Yes or no."""
 
     @property
     def expected(self) -> str:
-        """See `Rule`."""
+        """See `ValueRule`."""
         return "True or False"
 
     def allows(self, value: Any) -> bool:
-        """See `Rule`."""
+        """See `ValueRule`."""
         return type(value) is bool
 
     def parse(self, text: str) -> Any:
-        """See `Rule`."""
+        """See `ValueRule`."""
         return _FLAG_WORDS[text.lower()] if self.reads(text) else _literal(text)
 
     def reads(self, text: str) -> bool:
@@ -139,7 +139,7 @@ class Flag(Rule):
 
 
 @dataclass(frozen=True)
-class OneOf(Rule):
+class OneOf(ValueRule):
     """One of a few values.
 
     Attributes:
@@ -152,46 +152,46 @@ class OneOf(Rule):
 
     @property
     def expected(self) -> str:
-        """See `Rule`."""
+        """See `ValueRule`."""
         names = [str(value) for value in self.values] + (["FILE.py:NAME"] if self.code else [])
         return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} or {names[-1]}"
 
     def allows(self, value: Any) -> bool:
-        """See `Rule`."""
+        """See `ValueRule`."""
         if any(type(value) is type(known) and value == known for known in self.values):
             return True
         return self.code and isinstance(value, str) and is_code(value)
 
     def normalised(self, value: Any) -> Any:
-        """See `Rule`."""
+        """See `ValueRule`."""
         return "none" if value is None and "none" in self.values else value
 
     def parse(self, text: str) -> Any:
-        """See `Rule`."""
+        """See `ValueRule`."""
         if not isinstance(self.values[0], str):
             return _literal(text)
         return None if text == "None" else text
 
 
 @dataclass(frozen=True)
-class Text(Rule):
+class Text(ValueRule):
     """Any text."""
 
     @property
     def expected(self) -> str:
-        """See `Rule`."""
+        """See `ValueRule`."""
         return "a text"
 
     def allows(self, value: Any) -> bool:
-        """See `Rule`."""
+        """See `ValueRule`."""
         return isinstance(value, str)
 
     def normalised(self, value: Any) -> Any:
-        """See `Rule`."""
+        """See `ValueRule`."""
         return "" if value is None else value
 
     def parse(self, text: str) -> Any:
-        """See `Rule`; the text is taken as it is, spaces, commas and quotes with it, but None is none."""
+        """See `ValueRule`; the text is taken as it is, spaces, commas and quotes with it, but None is none."""
         return None if text == "None" else text
 
 
@@ -201,11 +201,11 @@ class Pattern(Text):
 
     @property
     def expected(self) -> str:
-        """See `Rule`."""
+        """See `ValueRule`."""
         return "a regular expression that needs a character to match, or nothing"
 
     def allows(self, value: Any) -> bool:
-        """See `Rule`."""
+        """See `ValueRule`."""
         if not isinstance(value, str):
             return False
         try:
@@ -229,7 +229,7 @@ class PathName(Text):
 
     @property
     def expected(self) -> str:
-        """See `Rule`."""
+        """See `ValueRule`."""
         return f"a {self.kind} or nothing"
 
     def allows(self, value: Any) -> bool:
@@ -243,16 +243,16 @@ class AxisSize(Text):
 
     @property
     def expected(self) -> str:
-        """See `Rule`."""
+        """See `ValueRule`."""
         return "AXIS=SIZE"
 
     def allows(self, value: Any) -> bool:
-        """See `Rule`."""
+        """See `ValueRule`."""
         return isinstance(value, str) and re.fullmatch(r"[A-Za-z_]\w*=(-1|[1-9][0-9]{0,8})", value) is not None
 
 
 @dataclass(frozen=True)
-class Several(Rule):
+class Several(ValueRule):
     """A tuple.
 
     Attributes:
@@ -262,14 +262,14 @@ class Several(Rule):
         distinct: whether none may come twice; of entries of code and of tables, none of one name.
     """
 
-    entry: Rule | tuple[Rule, ...]
+    entry: ValueRule | tuple[ValueRule, ...]
     names: tuple[str, ...] = ()
     shortest: int = 0
     distinct: bool = False
 
     @property
     def expected(self) -> str:
-        """See `Rule`."""
+        """See `ValueRule`."""
         if isinstance(self.entry, tuple):
             parts = (f"{name} {entry.expected}" for name, entry in zip(self.names, self.entry, strict=True))
             return f"({', '.join(self.names)}): {', '.join(parts)}"
@@ -279,7 +279,7 @@ class Several(Rule):
         return f"a tuple{number}, each entry {self.entry.expected}{', none twice' if self.distinct else ''}"
 
     def allows(self, value: Any) -> bool:
-        """See `Rule`."""
+        """See `ValueRule`."""
         if not isinstance(value, tuple) or len(value) < self.shortest:
             return False
         if self.names and len(value) != len(self.names):
@@ -297,13 +297,13 @@ class Several(Rule):
         return hidden or len(set(names)) < len(names)
 
     def normalised(self, value: Any) -> Any:
-        """See `Rule`."""
+        """See `ValueRule`."""
         if value is None and not self.names and not self.shortest:
             return ()
         return tuple(value) if isinstance(value, list) else value
 
     def parse(self, text: str) -> Any:
-        """See `Rule`; parentheses may be left out, and the quotes of texts: a,b stands for ('a', 'b')."""
+        """See `ValueRule`; parentheses may be left out, and the quotes of texts: a,b stands for ('a', 'b')."""
         text = text.strip()
         if not text:
             return ()

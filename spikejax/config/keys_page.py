@@ -1,4 +1,4 @@
-"""The page of all keys in the documentation, made from their table: python -m spikejax.config.page > FILE.md.
+"""The page of all keys in the documentation, made from their table: python -m spikejax.config.keys_page > FILE.md.
 
 A test compares docs/configuration.md with it.
 """
@@ -48,8 +48,8 @@ here does not exist. Where a list of names ends in `FILE.py:NAME`, an entry of y
 one of them (see `spikejax/extensions.py`). A configuration that comes with somebody's network is not allowed to name
 such code unless `--trust-code` says so; keys that an older run did not have yet take their defaults.
 
-This page is made by `python -m spikejax.config.page`; what it says of a key stands in `spikejax/config/keys.py`, its
-default in `spikejax/config/defaults.py`, and how keys depend on each other in `spikejax/config/relations.py`.
+This page is made by `python -m spikejax.config.keys_page`; what it says of a key stands in `spikejax/config/keys.py`,
+its default in `spikejax/config/defaults.py`, and how keys depend on each other in `spikejax/config/relations.py`.
 """
 
 _SECTIONS = {

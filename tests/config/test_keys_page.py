@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from spikejax.config.keys import KEYS
-from spikejax.config.page import page
+from spikejax.config.keys_page import page
 from spikejax.config.relations import RELATIONS
 
 PAGE = Path(__file__).parents[2] / "docs" / "configuration.md"
@@ -12,7 +12,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "configuration.md"
 def test_the_page_is_up_to_date() -> None:
     """Catches a key, default, range or relation that changed without the page."""
     written = PAGE.read_text(encoding="utf-8")
-    assert written == page(), "stale: python -m spikejax.config.page > docs/configuration.md"
+    assert written == page(), "stale: python -m spikejax.config.keys_page > docs/configuration.md"
 
 
 def test_the_page_has_everything() -> None:
