@@ -67,7 +67,7 @@ class RunWriter:
         self._writer.write_scalars(step, {f"{group}/{name}": value for name, value in values.items()})
 
     def pictures(self, step: int, pictures: Mapping[str, UInt8[np.ndarray, "h w 3"]]) -> None:
-        """Writes input | restored | ground truth by sequence: for TensorBoard, and WORKDIR/pictures/SEQUENCE_STEP.png."""
+        """Writes input | restored | ground truth by sequence, to TensorBoard and WORKDIR/pictures/SEQUENCE_STEP.png."""
         strips = {f"input, restored, ground truth/{name}": picture[None] for name, picture in pictures.items()}
         self._writer.write_images(step, strips)
         for name, picture in pictures.items() if hosts.is_first() else ():
