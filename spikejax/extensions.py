@@ -13,7 +13,7 @@ from __future__ import annotations
 import difflib
 import importlib
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar
@@ -59,7 +59,7 @@ def find_entry(table: Mapping[str, Entry], name: str, *, key: str, kind: Any = o
         raise InputError(f"{key}: expected {entry_name} to be defined, found no such name: {source}")
     entry = getattr(module, entry_name)
     if not isinstance(entry, kind):
-        expected = getattr(kind, "__name__", str(kind))
+        expected = "a function or class" if kind is Callable else getattr(kind, "__name__", str(kind))
         raise InputError(f"{key}: expected {expected}, found {type(entry).__name__}: {name}")
     return entry
 

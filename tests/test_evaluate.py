@@ -1,4 +1,4 @@
-"""Figures of a checkpoint: the same as validation's, whole, and in files that others can read."""
+"""Scores of a checkpoint: the same as validation's, whole, and in files that others can read."""
 
 import json
 from pathlib import Path
@@ -65,9 +65,9 @@ def test_a_checkpoint_measures_as_in_training(
     validation = validate(BatchRestorer(restore, config.validation.frames), dataset)
     assert validation is not None
     expected = validation.scores
-    figures = json.loads((tmp_path / "out" / "metrics.json").read_text())
-    assert figures["total"] == pytest.approx(expected, rel=1e-6)
-    assert (figures["split"], figures["unused"], figures["checkpoint"]) == ("val", [], "best_psnr/1")
+    scores = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert scores["total"] == pytest.approx(expected, rel=1e-6)
+    assert (scores["split"], scores["unused"], scores["checkpoint"]) == ("val", [], "best_psnr/1")
     assert f"{expected['psnr_blur']:.4f} ->" in capsys.readouterr().out
 
     weights = tmp_path / "weights.safetensors"
@@ -77,7 +77,7 @@ def test_a_checkpoint_measures_as_in_training(
     frames = ["--frames", str(config.validation.frames)]
     evaluate.main([*arguments, "--data", str(root), *frames])
     again = json.loads((tmp_path / "again" / "metrics.json").read_text())
-    assert (again["total"], again["checkpoint"]) == (figures["total"], "weights.safetensors")
+    assert (again["total"], again["checkpoint"]) == (scores["total"], "weights.safetensors")
     with pytest.raises(InputError, match="expected a workdir, which has the checkpoint last, found weights: .*weights"):
         evaluate.main([*arguments, "--data", str(root), "--overwrite", "--which", "last"])
 

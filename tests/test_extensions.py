@@ -53,6 +53,12 @@ def test_what_cannot_be_found_is_one_line(name: str, message: str) -> None:
     assert message in str(caught.value)
 
 
+def test_what_cannot_be_called_is_said_in_words() -> None:
+    """Catches the name of Python's abstract class, which is no word of a user's."""
+    with pytest.raises(InputError, match="^loss.terms: expected a function or class, found float: math:pi$"):
+        find_entry({}, "math:pi", key="loss.terms", kind=Callable)
+
+
 def test_a_file_that_fails_is_one_line(tmp_path: Path) -> None:
     """Catches the traceback of the user's own mistake."""
     file = tmp_path / "broken.py"

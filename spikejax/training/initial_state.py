@@ -39,8 +39,8 @@ def initial_state(
         loader.set_state(data_state)
         note(f"continuing from step {step} of {workdir}")
         if int(state.skipped) > allowed:
-            least = f"expected at least {int(state.skipped)}, the updates that the run has left out so far"
-            raise InputError(f"training.skip_not_finite: {least}, found {allowed}: {workdir}")
+            expected = f"expected at least {int(state.skipped)}, the updates that the run has left out so far"
+            raise InputError(f"training.skip_not_finite: {expected}, found {allowed}: {workdir}")
         return step, state
     state = program.fresh_state()
     if weights:
@@ -71,13 +71,13 @@ def start_from(state: TrainState, path: str | Path) -> tuple[TrainState, list[st
     if problems := [problem for problem in compare(given, wanted) if problem.kind != "missing"]:
         raise MismatchError("training.start_from to hold parameters that the network has", problems, path)
 
-    def begin(path: jax.tree_util.KeyPath, leaf: jax.Array) -> jax.Array:
+    def given_or_fresh(path: jax.tree_util.KeyPath, leaf: jax.Array) -> jax.Array:
         if parameter_name(path) not in given:
             return leaf
         array = given[parameter_name(path)].astype(leaf.dtype)
         return jax.make_array_from_callback(leaf.shape, leaf.sharding, lambda index: array[index])
 
-    params = jax.tree_util.tree_map_with_path(begin, state.params)
+    params = jax.tree_util.tree_map_with_path(given_or_fresh, state.params)
     average = None if state.average is None else jax.tree.map(jnp.copy, params)
     started = TrainState(state.step, params, state.optimizer, average, state.skipped)
     return started, parts(wanted.keys() - given.keys(), all_names=wanted)

@@ -129,9 +129,9 @@ def test_a_run_and_its_evaluation(
 
     monkeypatch.setattr("spikejax.training.measure_split.build_restorer", build)
     evaluate.main(["--workdir", str(tmp_path / "run"), "--output", str(tmp_path / "out")])
-    figures = json.loads((tmp_path / "out" / "metrics.json").read_text())
-    assert figures["total"] == pytest.approx(outcome.scores, rel=1e-6)
-    assert figures["clips"]["moving"]["frames"] == restored
+    scores = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert scores["total"] == pytest.approx(outcome.scores, rel=1e-6)
+    assert scores["clips"]["moving"]["frames"] == restored
 
 
 def test_noise_continues_exactly(tmp_path: Path, root: Path) -> None:

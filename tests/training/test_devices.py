@@ -1,4 +1,4 @@
-"""The whole network on 8 devices: the same figures as on one, and nothing sent that need not be."""
+"""The whole network on 8 devices: the same losses as on one, and nothing sent that need not be."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Validation against figures computed by hand, alone and with hosts that share the work."""
+"""Validation against scores computed by hand, alone and with hosts that share the work."""
 
 import threading
 from collections.abc import Callable, Mapping
@@ -57,12 +57,12 @@ DATA = Memory((5, 16, 16), (2, 24, 16), (1, 12, 12), (3, 16, 16))
 
 def expected(of: str, metric: Callable[[np.ndarray, np.ndarray], float]) -> list[list[float]]:
     """A metric of every frame, by sequence."""
-    figures = []
+    values = []
     for clip in DATA.contents.values():
         kinds = clip | {"blur": clip["input"], "recon": brighten(clip["input"], clip["voxels"])}
         pairs = zip(metrics.to_uint8(kinds[of]), metrics.to_uint8(clip["sharp"]), strict=True)
-        figures.append([metric(*pair) for pair in pairs])
-    return figures
+        values.append([metric(*pair) for pair in pairs])
+    return values
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 3])
