@@ -1,6 +1,7 @@
 """The text of a compiled program (HLO), read: its computations, their instructions and the arrays these make.
 
-The text is meant for people, and what is read here is that of the XLA of jax 0.10. Of
+The text is meant for people and changes with XLA. What is read here is that of the releases of JAX in `KNOWN_JAX`, of each
+of which the tests keep texts compiled for a TPU, a GPU and the CPU (tests/planning/compiled_texts.py makes them). Of
 
     ENTRY %main.9 (a: f32[8,16]) -> f32[8] {
       %a = f32[8,16]{1,0:T(8,128)} parameter(0)
@@ -18,6 +19,7 @@ import math
 import re
 from collections.abc import Iterator, Mapping
 
+KNOWN_JAX = ("0.10", "0.11", "0.12")
 _BITS = {"pred": 8, "s4": 4, "u4": 4, "c64": 64, "c128": 128}
 _COMPUTATION = re.compile(r"^(ENTRY )?%?([\w.\-]+) \(.*\{$")
 _INSTRUCTION = re.compile(r"^\s+(?:ROOT )?%([\w.\-]+) = (.*)$")

@@ -20,6 +20,7 @@ COLLECTIVES = (
     "collective-permute",
     "collective-broadcast",
 )
+_FUSIONS = ("fusion", "fusion-start")
 _TRIPS = re.compile(r'"known_trip_count":\{"n":"(\d+)"\}')
 
 
@@ -111,7 +112,7 @@ def _with_fused(module: Module, lines: tuple[Instruction, ...]) -> Iterator[tupl
     """Every instruction and, below it, those of the fusions, with the name of the fused computation ("" outside)."""
     for line in lines:
         yield line, ""
-        if line.opcode in ("fusion", "custom-call"):
+        if line.opcode in (*_FUSIONS, "custom-call"):
             for name in line.called.get("calls", ()):
                 yield from ((inner, scope or name) for inner, scope in _with_fused(module, module.computations[name]))
 
@@ -125,14 +126,9 @@ def _collective_kind(line: Instruction, scope: str) -> str | None:
 
 
 def _collective(kind: str, line: Instruction) -> Collective:
-    shapes = line.shapes
-    if line.opcode in ("all-gather-start", "collective-permute-start"):
-        # (operands, results, flags): what is received counts.
-        arrays = [shape for shape in shapes if not (shape.dtype == "u32" and not shape.dims)]
-        shapes = tuple(arrays[len(arrays) // 2 :])
-    size = float(sum(shape.size for shape in shapes))
+    size = float(sum(shape.size for shape in _results(line)))
     members = _group_size(line.text)
-    if line.opcode == "reduce-scatter":
+    if line.opcode.startswith("reduce-scatter"):
         size *= members  # its result is the part
     share = (members - 1) / members
     sent = {
@@ -141,6 +137,19 @@ def _collective(kind: str, line: Instruction) -> Collective:
         "collective-broadcast": 1.0,
     }.get(kind, share)
     return Collective(1, size, sent * size)
+
+
+def _results(line: Instruction) -> tuple[Shape, ...]:
+    """What an instruction makes, without the operands and flags that the start of asynchronous work names as well.
+
+    The start of an all-gather is `(operands, results, flags)`; that of an all-reduce is its results alone in the texts
+    of JAX 0.10, and `((operands), results)`, like that of a reduce-scatter or a fusion, in those of later ones.
+    """
+    if not line.opcode.endswith("-start"):
+        return line.shapes
+    arrays = tuple(shape for shape in line.shapes if not (shape.dtype == "u32" and not shape.dims))
+    count = len(line.operands)
+    return arrays[count:] if len(arrays) > count else arrays
 
 
 def _group_size(text: str) -> int:
@@ -173,8 +182,7 @@ def _rounds(module: Module, loop: Instruction) -> int | None:
 # These name, or wait for, what others compute and move.
 _FREE = {
     *("parameter", "constant", "tuple", "get-tuple-element", "bitcast", "while", "conditional", "call", "after-all"),
-    *("partition-id", "replica-id", "async-start", "async-update", "async-done", "optimization-barrier", "domain"),
-    *("copy-done", "slice-done", "all-gather-done", "all-reduce-done", "collective-permute-done", "iota"),
+    *("partition-id", "replica-id", "async-start", "async-update", "optimization-barrier", "domain", "iota"),
 }
 _SLICES = {"dynamic-slice", "slice", "gather", "slice-start"}
 # These change a part of their first operand where it lies: which operand is the part, and how often it passes the
@@ -184,9 +192,9 @@ _UPDATES = {"dynamic-update-slice": (1, 1), "scatter": (2, 2)}
 
 def _memory_bytes(module: Module, line: Instruction, shapes: Mapping[str, tuple[Shape, ...]]) -> float:
     """Bytes of the main memory that an instruction reads and writes."""
-    if line.opcode in _FREE or line.text.startswith(', custom_call_target="AllocateBuffer"'):
+    if line.opcode in _FREE or line.opcode.endswith("-done") or line.text.startswith(', custom_call_target="AllocateBuffer"'):
         return 0
-    written = sum(shape.stored for shape in line.shapes)
+    written = sum(shape.stored for shape in _results(line))
     operands = [sum(shape.stored for shape in shapes.get(name, ())) for name in line.operands]
     if line.opcode == "copy-start":
         return sum(shape.stored for shape in line.shapes[:2])  # (to, from, flag)
@@ -195,7 +203,7 @@ def _memory_bytes(module: Module, line: Instruction, shapes: Mapping[str, tuple[
         return result.size * bool(operands and operands[0]) + (0 if line.opcode == "slice-start" else written)
     if line.opcode in _UPDATES:
         return (sum(operands[1:]) + _update_bytes(line, shapes)) * bool(written)
-    if line.opcode == "fusion" and "calls" in line.called:
+    if line.opcode in _FUSIONS and "calls" in line.called:
         return _fusion_bytes(module.computations[line.called["calls"][0]], operands, written)
     return sum(operands) + written
 
