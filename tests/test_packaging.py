@@ -69,7 +69,7 @@ def test_setup_names_every_package() -> None:
 
 
 def test_a_wheel_holds_one_top_level_module(wheel: Path) -> None:
-    """Catches `configs` or `convert` (or tests) in everybody's site-packages, and a module or py.typed left out."""
+    """Catches `configs`, `convert` or tests in everybody's site-packages, and modules, templates, py.typed left out."""
     with zipfile.ZipFile(wheel) as archive:
         names = [Path(name) for name in archive.namelist()]
         (entry_points,) = [name for name in archive.namelist() if name.endswith("entry_points.txt")]
@@ -87,7 +87,11 @@ def test_a_wheel_holds_one_top_level_module(wheel: Path) -> None:
         for path in (ROOT / folder).rglob("*.py")
     }
     assert {name for name in names if name.suffix == ".py"} == expected
-    assert Path("spikejax/py.typed") in names
+    templates = {path.relative_to(ROOT) for path in (ROOT / "spikejax/reports/templates").iterdir()}
+    assert templates and {name for name in names if name.suffix != ".py" and name.parts[0] == "spikejax"} == {
+        Path("spikejax/py.typed"),
+        *templates,
+    }
 
 
 @pytest.mark.slow

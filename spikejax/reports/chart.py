@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from html import escape
+
+from spikejax.reports.templating import TEMPLATES
 
 _WIDTH, _HEIGHT = 720, 260
 _LEFT, _RIGHT, _TOP, _BOTTOM = 52, 12, 14, 40
@@ -33,25 +34,24 @@ def line_chart(series: Sequence[tuple[str, str, Sequence[float | None]]], *, uni
     def y(value: float) -> float:
         return _TOP + (high - value) / ((high - low) or 1) * (_HEIGHT - _TOP - _BOTTOM)
 
-    parts = [
-        f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{escape(_spoken_title(title, series, unit))}">'
-    ]
-    for tick in ticks:
-        parts.append(
-            f'<line class="grid" x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{y(tick):.1f}" y2="{y(tick):.1f}"/>'
-            f'<text x="{_LEFT - 8}" y="{y(tick) + 4:.1f}" text-anchor="end">{tick:g}</text>'
-        )
-    for number in sorted({0, count // 4, count // 2, 3 * count // 4, count - 1}):
-        parts.append(f'<text x="{x(number):.1f}" y="{_HEIGHT - 20}" text-anchor="middle">{number}</text>')
-    parts.append(f'<text x="{_LEFT + (_WIDTH - _LEFT) / 2}" y="{_HEIGHT - 4}" text-anchor="middle">frame</text>')
+    runs = []
     for _, style, line in series:
         step = max(1, len(line) // _POINT_LIMIT)
         for run in _runs([(number, line[number]) for number in range(0, len(line), step)]):
-            points = " ".join(f"{x(number):.1f},{y(value):.1f}" for number, value in run)
-            parts.append(f'<polyline class="{style}" points="{points}"/>')
-            if len(run) == 1:
-                parts.append(f'<circle class="{style}" cx="{x(run[0][0]):.1f}" cy="{y(run[0][1]):.1f}" r="2"/>')
-    return "".join([*parts, "</svg>"])
+            runs.append({"style": style, "points": [f"{x(number):.1f},{y(value):.1f}" for number, value in run]})
+    return TEMPLATES.get_template("chart.svg").render(
+        width=_WIDTH,
+        height=_HEIGHT,
+        left=_LEFT,
+        right=_WIDTH - _RIGHT,
+        spoken=_spoken_title(title, series, unit),
+        ticks=[{"text": f"{tick:g}", "y": f"{y(tick):.1f}", "text_y": f"{y(tick) + 4:.1f}"} for tick in ticks],
+        numbers=[
+            {"text": number, "x": f"{x(number):.1f}"}
+            for number in sorted({0, count // 4, count // 2, 3 * count // 4, count - 1})
+        ],
+        runs=runs,
+    )
 
 
 def _runs(points: Sequence[tuple[int, float | None]]) -> list[list[tuple[int, float]]]:
