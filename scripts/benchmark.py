@@ -3,9 +3,9 @@
     python scripts/benchmark.py [--json FILE]
     python scripts/benchmark.py --data [--root ROOT] [--json FILE]    (the data's speed instead, see benchmark_data.py)
 
-The forward pass and a training step (Charbonnier loss, gradients, AdamW) run on a clip of 6 x 64 x 64. Machines differ
-and are noisy, so the figure to compare is a ratio of one run: the time of a part over the time that the forward pass's
-540 GFLOP would take at the rate of large float32 matrix products.
+The forward pass and an update of training, the very programs that `spikejax.train` runs by the published recipe, on a
+clip of 6 x 64 x 64. Machines differ and are noisy, so the figure to compare is a ratio of one run: the time of a part
+over the time that the forward pass's 540 GFLOP would take at the rate of large float32 matrix products.
 """
 
 import argparse
@@ -19,7 +19,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from spikejax.models.blocks import Remat
+    from ml_collections import ConfigDict
+
+    from spikejax.training.step import Build
 
 FORWARD_FLOP = 540e9
 CLIP = (1, 6, 64, 64, 3)
@@ -46,42 +48,46 @@ def timed(function: Callable[[], Any]) -> float:
     return time.perf_counter() - start
 
 
-def measure(part: str, *, repeats: int, remat: "Remat") -> dict[str, float]:
-    """Compile time, median seconds and peak bytes of one part, measured in a process of its own for the peak's sake."""
+def configuration(remat: str) -> "ConfigDict":
+    """The published recipe of the network, with one clip of `CLIP` as its batch."""
+    from spikejax.config.files import load_config
+
+    _, frames, crop, _, _ = CLIP
+    changes = {"data.frames": frames, "data.crop": crop, "data.batch_size": 1, "model.remat": remat}
+    return load_config("vrt:006", [f"--config.{key}={value}" for key, value in changes.items()])
+
+
+def measure(part: str, config: "ConfigDict", *, repeats: int, build: "Build | None" = None) -> dict[str, float]:
+    """Compile time, median seconds and peak bytes of one part, measured in a process of its own for the peak's sake.
+
+    Args:
+        part: one of `PARTS`.
+        config: what is trained.
+        repeats: runs of the part, after a first one that is not counted.
+        build: makes the network; None = `spikejax.models.restorer.build_restorer`.
+    """
     import jax
-    import jax.numpy as jnp
-    import optax
-    from flax import nnx
 
     from spikejax.hardware.host import peak_host_bytes
-    from spikejax.models.restorer import Restorer
-    from spikejax.models.vrt import VRTConfig
-    from spikejax.quality.losses import charbonnier
+    from spikejax.models.restorer import build_restorer
+    from spikejax.training.objective import make_loss
+    from spikejax.training.program import describe_program
+    from spikejax.training.step import batch_shapes
 
-    def make() -> Restorer:
-        return Restorer(VRTConfig(), None, remat=remat, rngs=nnx.Rngs(0))
-
-    graphdef = nnx.split(nnx.eval_shape(make))[0]
-    parameters = nnx.to_pure_dict(jax.jit(lambda: nnx.split(make())[1])())
-    clip, sharp = (jax.random.uniform(jax.random.key(seed), CLIP) for seed in (1, 2))
-    optimizer = optax.adamw(2e-4)
-
-    def forward(parameters: dict, clip: jax.Array) -> jax.Array:
-        return nnx.merge(graphdef, parameters)(clip)
-
-    def train_step(parameters: dict, moments: optax.OptState, clip: jax.Array, sharp: jax.Array) -> tuple:
-        def loss(parameters: dict) -> jax.Array:
-            return charbonnier(nnx.merge(graphdef, parameters)(clip, key=jax.random.key(3)), sharp, epsilon=1e-3)
-
-        value, gradients = jax.value_and_grad(loss)(parameters)
-        updates, moments = optimizer.update(gradients, moments, parameters)
-        return optax.apply_updates(parameters, updates), moments, value
-
+    program = describe_program(config, build=build or build_restorer, devices=jax.devices()[:1])
+    state = program.fresh_state()
+    shapes = batch_shapes(config.data, program.network.traits)
+    batch = {
+        name: jax.random.uniform(jax.random.key(number), shape.shape)
+        for number, (name, shape) in enumerate(shapes.items())
+    }
+    loss = make_loss(config.loss, note=lambda text: None)
+    step: Any = program.train_step()
+    forward: Any = program.forward()
     if part == "forward":
-        lowered = jax.jit(forward).lower(parameters, clip)
+        lowered = forward.lower(state.params, batch["input"], batch.get("voxels"))
     else:
-        moments = optimizer.init(parameters)
-        lowered = jax.jit(train_step, donate_argnums=(0, 1)).lower(parameters, moments, clip, sharp)
+        lowered = step.lower(state, batch, loss)
     start = time.perf_counter()
     compiled = lowered.compile()
     compile_seconds = time.perf_counter() - start
@@ -90,10 +96,10 @@ def measure(part: str, *, repeats: int, remat: "Remat") -> dict[str, float]:
     for _ in range(repeats + 1):  # the first run also touches the memory for the first time
         start = time.perf_counter()
         if part == "forward":
-            jnp.asarray(compiled(parameters, clip)).block_until_ready()
+            jax.block_until_ready(compiled(state.params, batch["input"], batch.get("voxels")))
         else:
-            parameters, moments, value = compiled(parameters, moments, clip, sharp)
-            value.block_until_ready()
+            state, metrics = compiled(state, batch, loss)  # the state given is donated
+            jax.block_until_ready((state, metrics))
         seconds.append(time.perf_counter() - start)
         print(f"{part}: {seconds[-1]:.2f} s", file=sys.stderr, flush=True)
     figures = {"gemm_gflops": measure_gemm(), f"{part}_seconds": statistics.median(seconds[1:])}
@@ -121,7 +127,7 @@ def main() -> None:
 
         figures = measure_data(arguments.root, training=not arguments.no_training)
     elif arguments.part:
-        figures = measure(arguments.part, repeats=arguments.repeats, remat=arguments.remat)
+        figures = measure(arguments.part, configuration(arguments.remat), repeats=arguments.repeats)
     else:
         figures = {}
         for part in reversed(PARTS):  # the forward pass last: the rate of products beside it is the one that is kept
