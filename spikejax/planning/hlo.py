@@ -1,7 +1,7 @@
 """The text of a compiled program (HLO), read: its computations, their instructions and the arrays these make.
 
-The text is meant for people and changes with XLA. What is read here is that of the releases of JAX in `KNOWN_JAX`, of each
-of which the tests keep texts compiled for a TPU, a GPU and the CPU (tests/planning/compiled_texts.py makes them). Of
+The text is meant for people and changes with XLA. What is read here is that of the releases of JAX in `KNOWN_JAX`;
+of each the tests keep texts for a TPU, a GPU and the CPU (tests/planning/compiled_texts.py makes them). Of
 
     ENTRY %main.9 (a: f32[8,16]) -> f32[8] {
       %a = f32[8,16]{1,0:T(8,128)} parameter(0)

@@ -192,7 +192,11 @@ _UPDATES = {"dynamic-update-slice": (1, 1), "scatter": (2, 2)}
 
 def _memory_bytes(module: Module, line: Instruction, shapes: Mapping[str, tuple[Shape, ...]]) -> float:
     """Bytes of the main memory that an instruction reads and writes."""
-    if line.opcode in _FREE or line.opcode.endswith("-done") or line.text.startswith(', custom_call_target="AllocateBuffer"'):
+    if (
+        line.opcode in _FREE
+        or line.opcode.endswith("-done")
+        or line.text.startswith(', custom_call_target="AllocateBuffer"')
+    ):
         return 0
     written = sum(shape.stored for shape in _results(line))
     operands = [sum(shape.stored for shape in shapes.get(name, ())) for name in line.operands]

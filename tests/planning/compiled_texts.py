@@ -2,8 +2,8 @@
 
     python -m tests.planning.compiled_texts
 
-writes, with the JAX of the environment, compiled/JAX-CHIP.txt.gz and beside it what is read from it (JAX-CHIP.json); run
-it once per version and look at the numbers before they are committed. It needs the extras plan-tpu and plan-gpu.
+writes, with the JAX of the environment, compiled/JAX-CHIP.txt.gz and beside it what is read from it (JAX-CHIP.json).
+Run it once per release and look at the numbers before they are committed. It needs the extras plan-tpu and plan-gpu.
 
 The program is a training step in small: a scan over layers whose parameters lie apart over four devices, rows that are
 gathered by index (and so added by index in the gradient), and an update in place.

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import jax
 import pytest
@@ -80,9 +81,16 @@ def test_perceptual_term_is_planned(config: ConfigDict) -> None:
     assert with_term.model_flops == without.model_flops
 
 
-def test_a_text_that_cannot_be_read_leaves_the_rest(config: ConfigDict, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Catches half an hour of compiling that is thrown away because another XLA writes its programs differently."""
-    monkeypatch.setattr(step_plan, "parse", lambda text: parse("HloModule another\n\nentry = {\n}\n"))
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("parse", lambda text: parse("HloModule another\n\nentry = {\n}\n")), ("KNOWN_JAX", ("0.1",))],
+    ids=["another text", "another JAX"],
+)
+def test_a_text_that_is_not_known_leaves_the_rest(
+    config: ConfigDict, monkeypatch: pytest.MonkeyPatch, name: str, value: Any
+) -> None:
+    """Catches half an hour of compiling thrown away since another XLA writes otherwise, and figures of its text."""
+    monkeypatch.setattr(step_plan, name, value)
     plan = plan_step(config, open_topology(f"cpu:{jax.device_count()}"), build=build_stand_in)
     assert plan.fits and plan.memory is not None and plan.needed == plan.memory.total and plan.flops > 0
     assert plan.traffic is None and plan.roofline is None
