@@ -78,6 +78,7 @@ def test_a_run_leaves_what_it_promises(
         "validation/psnr_y_recon",
     } <= set(curves.Tags()["tensors"])
     assert {"configuration", "versions", "parameters"} <= set(curves.Tags()["tensors"])
+    assert any(tag.startswith("input, restored, ground truth/") for tag in curves.Tags()["tensors"])
     assert list((tmp_path / "profile").rglob("*.xplane.pb"))
     assert json.loads((tmp_path / "versions.json").read_text())["jax"] == jax.__version__
     assert "neighbours/kernel" in (tmp_path / "parameters.txt").read_text()

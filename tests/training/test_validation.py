@@ -68,13 +68,13 @@ def expected(of: str, metric: Callable[[np.ndarray, np.ndarray], float]) -> list
 @pytest.mark.parametrize("batch_size", [1, 2, 3])
 def test_scores_are_means_over_frames_then_sequences(batch_size: int) -> None:
     """Catches frames counted twice (overlapping clips, batches filled up) and a mean over all frames at once."""
-    found = validate(BatchRestorer(on_rows(range(batch_size)), 2, batch_size), DATA)
-    assert found is not None
+    measured = validate(BatchRestorer(on_rows(range(batch_size)), 2, batch_size), DATA)
+    assert measured is not None
     blur, recon = expected("blur", metrics.psnr), expected("recon", metrics.ssim)
-    assert found.scores["psnr_blur"] == pytest.approx(np.mean([np.mean(frames) for frames in blur]), abs=1e-9)
-    assert found.scores["ssim_recon"] == pytest.approx(np.mean([np.mean(frames) for frames in recon]), abs=1e-9)
-    assert [[frame["ssim_recon"] for frame in frames] for frames in found.frames.values()] == recon
-    assert found.pictures == {}
+    assert measured.scores["psnr_blur"] == pytest.approx(np.mean([np.mean(frames) for frames in blur]), abs=1e-9)
+    assert measured.scores["ssim_recon"] == pytest.approx(np.mean([np.mean(frames) for frames in recon]), abs=1e-9)
+    assert [[frame["ssim_recon"] for frame in frames] for frames in measured.frames.values()] == recon
+    assert measured.pictures == {}
 
 
 def test_hosts_that_share_the_work_find_the_same() -> None:
@@ -98,11 +98,11 @@ def test_hosts_that_share_the_work_find_the_same() -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    for found in results.values():
-        assert isinstance(found, Validation) and alone is not None
-        assert (found.scores, found.frames) == (alone.scores, alone.frames)
-        assert found.pictures.keys() == alone.pictures.keys() == {"a", "b", "c", "d"}
-        for name, picture in found.pictures.items():
+    for measured in results.values():
+        assert isinstance(measured, Validation) and alone is not None
+        assert (measured.scores, measured.frames) == (alone.scores, alone.frames)
+        assert measured.pictures.keys() == alone.pictures.keys() == {"a", "b", "c", "d"}
+        for name, picture in measured.pictures.items():
             np.testing.assert_array_equal(picture, alone.pictures[name])
 
 
@@ -126,9 +126,9 @@ def test_clips_have_one_shape_and_few_batches_are_filled_up() -> None:
 
 def test_pictures_are_blur_recon_sharp_of_the_first_sequences() -> None:
     """Catches a picture of another frame or in another order."""
-    found = validate(BatchRestorer(on_rows(range(1)), 2), DATA, pictures=1)
-    assert found is not None and list(found.pictures) == ["a"]
-    blur, recon, sharp = np.split(found.pictures["a"], 3, axis=1)
+    measured = validate(BatchRestorer(on_rows(range(1)), 2), DATA, pictures=1)
+    assert measured is not None and list(measured.pictures) == ["a"]
+    blur, recon, sharp = np.split(measured.pictures["a"], 3, axis=1)
     clip = DATA.contents["a"]
     np.testing.assert_array_equal(blur, metrics.to_uint8(clip["input"][2]))
     np.testing.assert_array_equal(sharp, metrics.to_uint8(clip["sharp"][2]))
@@ -138,10 +138,10 @@ def test_pictures_are_blur_recon_sharp_of_the_first_sequences() -> None:
 def test_another_metric_is_a_mean_like_the_others() -> None:
     """Catches a metric that is asked for the wrong clip, or counted for frames that belong to another clip."""
     measures = {"differing": lambda frame, sharp: float((frame != sharp).mean())}
-    found = validate(BatchRestorer(on_rows(range(2)), 2, 2), DATA, measures=measures)
-    assert found is not None and list(found.scores) == ["differing_blur", "differing_recon"]
+    measured = validate(BatchRestorer(on_rows(range(2)), 2, 2), DATA, measures=measures)
+    assert measured is not None and list(measured.scores) == ["differing_blur", "differing_recon"]
     differing = expected("recon", lambda recon, sharp: float((recon != sharp).mean()))
-    assert found.scores["differing_recon"] == pytest.approx(
+    assert measured.scores["differing_recon"] == pytest.approx(
         np.mean([np.mean(frames) for frames in differing]), abs=1e-12
     )
 
