@@ -15,7 +15,7 @@ from spikejax.cli import run
 from spikejax.compile_cache import use_compile_cache
 from spikejax.errors import DamagedInput
 from spikejax.inference.restore_arguments import build_parser as build_parser
-from spikejax.inference.restore_arguments import parse
+from spikejax.inference.restore_arguments import parse_options
 from spikejax.inference.restore_options import RestoreOptions
 from spikejax.quality.metrics import Distance, open_metrics
 
@@ -32,7 +32,7 @@ def main(arguments: Sequence[str]) -> None:
     Raises:
         DamagedInput: parts of the video did not decode; the rest is restored.
     """
-    options, host_options = parse(arguments)
+    options, host_options = parse_options(arguments)
     options.check_apart()
     target = options.target
     if options.resume and target.is_restored_from(options.input):

@@ -155,7 +155,7 @@ def failing_together() -> Iterator[None]:
         raise InputError("another host of the run cannot go on and says why")
 
 
-def gather(array: np.ndarray) -> np.ndarray:
+def gather_from_all(array: np.ndarray) -> np.ndarray:
     """Every host's array, [hosts, ...], exact in its own dtype; shapes and dtypes must be the same on all."""
     if jax.process_count() == 1:
         return array[np.newaxis]
@@ -167,11 +167,11 @@ def gather(array: np.ndarray) -> np.ndarray:
 
 def sum_over_hosts(array: np.ndarray) -> np.ndarray:
     """The sum of every host's array, exact in its own dtype; shapes and dtypes must be the same on all."""
-    return gather(array).sum(axis=0, dtype=array.dtype)
+    return gather_from_all(array).sum(axis=0, dtype=array.dtype)
 
 
 def check_same(description: str, what: str) -> None:
     """Raises InputError on all hosts unless they all describe `what` alike."""
-    checksums = gather(np.array([zlib.crc32(description.encode())], np.uint32))[:, 0]
+    checksums = gather_from_all(np.array([zlib.crc32(description.encode())], np.uint32))[:, 0]
     if different := np.flatnonzero(checksums != checksums[0]).tolist():
         raise InputError(f"expected the same {what} on all hosts, process {different[0]} has others than process 0")

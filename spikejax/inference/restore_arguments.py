@@ -28,7 +28,7 @@ from spikejax.quality.metrics import METRICS
 from spikejax.quality.score_files import METRICS_FILE
 
 
-def parse(arguments: Sequence[str]) -> tuple[RestoreOptions, argparse.Namespace]:
+def parse_options(arguments: Sequence[str]) -> tuple[RestoreOptions, argparse.Namespace]:
     """The options of a command line, and those that say how the hosts of a run find each other.
 
     A mistake in them ends the process with exit code 2, as argparse does it.

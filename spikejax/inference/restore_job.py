@@ -14,7 +14,7 @@ from typing import TextIO
 
 import cv2
 import numpy as np
-from jaxtyping import Num, UInt8
+from jaxtyping import Num
 
 from spikejax.errors import InputError
 from spikejax.hardware.host import peak_host_bytes
@@ -33,7 +33,6 @@ from spikejax.quality import metrics
 
 # Frames that may wait to be written; they are large after super-resolution.
 _WRITE_BEHIND = 4
-Picture = UInt8[np.ndarray, "h w 3"]
 
 
 @dataclass(frozen=True)
@@ -207,7 +206,9 @@ class _JobWriter:
         self._output.write(recon, time, scores)
         self._progress.advance()
 
-    def _scores(self, before: Num[np.ndarray, "h w 3"] | None, recon: Picture, sharp: Picture) -> dict[str, float]:
+    def _scores(
+        self, before: Num[np.ndarray, "h w 3"] | None, recon: metrics.Picture, sharp: metrics.Picture
+    ) -> dict[str, float]:
         if before is None:
             after = metrics.measure(recon, sharp, self._measures)
             return {f"{name}_{metrics.AFTER}": value for name, value in after.items()}

@@ -217,7 +217,7 @@ class RestoredStream:
             multiple=math.lcm(_SIDE_MULTIPLE, self._ratio),
             min_side=self._network.traits.min_side,
             # All hosts have to choose the same tile.
-            available=int(hosts.gather(np.array([self._available_bytes(start.frames)])).min()),
+            available=int(hosts.gather_from_all(np.array([self._available_bytes(start.frames)])).min()),
             compiled_bytes=compiled_bytes,
         )
         for tile in tried:

@@ -62,7 +62,7 @@ def open_shared_output(
                 here = stack.enter_context(opened)
         # Of every host: frames that are kept, and the tile's frames, rows and columns; 0 where there is no tile.
         state = (0, 0, 0, 0) if here is None else (here.done, *(here.tile or Extent(0, 0, 0)).shape)
-        done, *tile = hosts.gather(np.array(state))[0].tolist()
+        done, *tile = hosts.gather_from_all(np.array(state))[0].tolist()
         if here is None:
             yield WrittenElsewhere(done, Extent(*tile) if any(tile) else None)
             return

@@ -18,7 +18,7 @@ _TEXT_SIZE = 13
 _LINE = _TEXT_SIZE + 7
 _BACKGROUND, _TEXT, _WARNING = (24, 24, 24), (225, 225, 225), (255, 120, 90)
 
-Picture = UInt8[np.ndarray, "_ _ 3"]
+Drawing = UInt8[np.ndarray, "_ _ 3"]
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class SheetRow:
     """
 
     title: str
-    panels: Mapping[str, Picture] = field(default_factory=dict)
+    panels: Mapping[str, Drawing] = field(default_factory=dict)
     warning: str = ""
 
 
@@ -56,12 +56,12 @@ def evenly_spread(count: int, limit: int) -> list[int]:
     return [round(number) for number in np.linspace(0, count - 1, min(count, limit))]
 
 
-def rate_picture(rate: Float32[np.ndarray, "h w"], brightness: float) -> Picture:
+def rate_picture(rate: Float32[np.ndarray, "h w"], brightness: float) -> Drawing:
     """Rates of spikes as a grey picture; a rate of 1 / brightness is white."""
     return to_uint8(to_display(np.repeat(rate[..., None] * np.float32(brightness), 3, axis=-1)))
 
 
-def draw_sheet(rows: Sequence[SheetRow], *, panel_width: int | None = None) -> Picture:
+def draw_sheet(rows: Sequence[SheetRow], *, panel_width: int | None = None) -> Drawing:
     """The rows below each other, with their titles and labels.
 
     Args:
@@ -74,13 +74,13 @@ def draw_sheet(rows: Sequence[SheetRow], *, panel_width: int | None = None) -> P
     return np.concatenate(padded)
 
 
-def _pad(picture: Picture, width: int) -> Picture:
+def _pad(picture: Drawing, width: int) -> Drawing:
     filled = np.full((picture.shape[0], width, 3), _BACKGROUND, np.uint8)
     filled[:, : picture.shape[1]] = picture
     return filled
 
 
-def _draw_row(row: SheetRow, panel_width: int | None) -> Picture:
+def _draw_row(row: SheetRow, panel_width: int | None) -> Drawing:
     tallest = max(row.panels.values(), key=lambda picture: picture.shape[1])
     width = panel_width or tallest.shape[1]
     height = max(1, round(tallest.shape[0] * width / tallest.shape[1]))
@@ -104,7 +104,7 @@ def _shortened(
     return label
 
 
-def _scaled(picture: Picture, height: int, width: int) -> Picture:
+def _scaled(picture: Drawing, height: int, width: int) -> Drawing:
     if picture.shape[:2] == (height, width):
         return picture
     interpolation = cv2.INTER_AREA if picture.shape[1] > width else cv2.INTER_NEAREST

@@ -8,12 +8,11 @@ from typing import Any
 
 import cv2
 import numpy as np
-from jaxtyping import Float64, UInt8
+from jaxtyping import Float64
 
 from spikejax.io.frame_source import FrameSource
 from spikejax.io.pixel_depth import to_uint8
-
-Picture = UInt8[np.ndarray, "h w 3"]
+from spikejax.quality.metrics import Picture
 
 
 def close_up_side(height: int, width: int) -> int:

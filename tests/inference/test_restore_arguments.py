@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from spikejax.inference.restore_arguments import parse
+from spikejax.inference.restore_arguments import parse_options
 from spikejax.inference.restore_options import RestoreOptions
 from spikejax.inference.tiling import AutoTile, Extent
 
@@ -27,7 +27,7 @@ PATHS = ["--network", "n", "--input", "in", "--output", "out"]
 )  # fmt: skip
 def test_options(words: list[str], changes: dict[str, Any]) -> None:
     """Catches an option that does not arrive, or that changes another one."""
-    options, hosts = parse([*PATHS, *words, "--num-processes", "1"])
+    options, hosts = parse_options([*PATHS, *words, "--num-processes", "1"])
     assert options == RestoreOptions("n", "in", "out", **changes)
     assert hosts.num_processes == 1
 
@@ -49,7 +49,7 @@ def test_options(words: list[str], changes: dict[str, Any]) -> None:
 def test_options_that_make_no_sense(words: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
     """Catches a tile of two numbers, an overlap with which tiling never ends, and a limit that nothing keeps."""
     with pytest.raises(SystemExit) as ended:
-        parse([*PATHS, *words])
+        parse_options([*PATHS, *words])
     assert ended.value.code == 2
     error = capsys.readouterr().err
     assert message in error and error.count("\n") == 1

@@ -18,7 +18,7 @@ FRAME = np.zeros((16, 16, 3), np.uint8)
 def test_an_output_that_is_written_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Catches a host that writes as well, begins at another frame, or lacks a part of what an output does."""
     monkeypatch.setattr(shared_output.hosts, "is_first", lambda: False)
-    monkeypatch.setattr(shared_output.hosts, "gather", lambda own: np.array([[5, 4, 24, 32], own.tolist()]))
+    monkeypatch.setattr(shared_output.hosts, "gather_from_all", lambda own: np.array([[5, 4, 24, 32], own.tolist()]))
     target = OutputTarget(tmp_path / "out")
     with open_shared_output(target, VideoSource(), names=None, description={}, resume=True) as output:
         assert isinstance(output, WrittenElsewhere) and isinstance(output, Output)
