@@ -8,15 +8,16 @@ clip of 6 x 64 x 64. Machines differ and are noisy, so the figure to compare is 
 over the time that the forward pass's 540 GFLOP would take at the rate of large float32 matrix products.
 """
 
-import argparse
 import json
 import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from spikejax.cli import make_parser, run
 
 if TYPE_CHECKING:
     from ml_collections import ConfigDict
@@ -111,9 +112,19 @@ def measure(part: str, config: "ConfigDict", *, repeats: int, build: "Build | No
     }
 
 
-def main() -> None:
-    """Measures all parts and prints, or writes, the figures."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def main(given: Sequence[str]) -> None:
+    """Measures all parts and prints, or writes, the figures.
+
+    Args:
+        given: what follows the program's name.
+    """
+    parser = make_parser(
+        "scripts/benchmark.py",
+        description="Measures the speed and memory of the published deblurring network (006), or of the data, on this "
+        "machine.",
+        epilog="The figure to compare between machines is a ratio of one run: the time over the time that the forward "
+        "pass's 540 GFLOP would take at the rate of large float32 matrix products.",
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to FILE")
     parser.add_argument("--repeats", type=int, default=3, help="runs of each part (default: 3)")
     parser.add_argument("--remat", default="blocks", help="what a training step computes again (default: %(default)s)")
@@ -121,7 +132,7 @@ def main() -> None:
     parser.add_argument("--data", action="store_true", help="measure the data's way to the training step instead")
     parser.add_argument("--root", type=Path, help="with --data: data set for the loader (default: the embedded one)")
     parser.add_argument("--no-training", action="store_true", help="with --data: leave out the training's wait share")
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(given)
     if arguments.data:
         from benchmark_data import measure_data
 
@@ -143,4 +154,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

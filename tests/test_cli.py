@@ -219,7 +219,7 @@ def all_parsers(parser: argparse.ArgumentParser) -> list[argparse.ArgumentParser
     return [parser, *(below for choices in commands for one in choices.values() for below in all_parsers(one))]
 
 
-@pytest.mark.parametrize("command", [*COMMANDS, SHAPES])
+@pytest.mark.parametrize("command", [*COMMANDS, SHAPES, "scripts/benchmark.py"])
 def test_help(
     parser_of: Callable[[str], argparse.ArgumentParser], command: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
