@@ -21,6 +21,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from spikejax.errors import DamagedInput, InputError, one_line
+from spikejax.progress import STYLES
 
 EXIT_INPUT_ERROR = 2
 EXIT_DAMAGED_INPUT = 3
@@ -186,6 +187,16 @@ def add_trust_code(parser: argparse._ActionsContainer) -> None:
         "--trust-code",
         action="store_true",
         help="run the code (FILE.py:NAME) that the network's own configuration names; for networks of your own",
+    )
+
+
+def add_progress(parser: argparse._ActionsContainer) -> None:
+    """Adds `--progress`, which `spikejax.progress.show_progress_as` takes."""
+    parser.add_argument(
+        "--progress",
+        choices=STYLES,
+        default=STYLES[0],
+        help="how progress is shown on stderr: text (default), or json, an object a line for other programs",
     )
 
 

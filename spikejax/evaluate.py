@@ -16,10 +16,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from spikejax.cli import add_overwrite, add_trust_code, make_parser, run, whole_number_from
+from spikejax.cli import add_overwrite, add_progress, add_trust_code, make_parser, run, whole_number_from
 from spikejax.compile_cache import add_compile_cache, use_compile_cache
 from spikejax.data.datasets.layout import SPLITS
 from spikejax.errors import InputError
+from spikejax.progress import show_progress_as
 from spikejax.quality.metrics import METRICS, Distance, open_metrics
 from spikejax.quality.score_files import check_score_folder, write_score_folder
 
@@ -34,6 +35,7 @@ def main(arguments: Sequence[str]) -> None:
         arguments: what follows the program's name.
     """
     options = build_parser().parse_args(arguments)
+    show_progress_as(options.progress)
     output, workdir = Path(options.output), Path(options.workdir).absolute()
     check_score_folder(output, overwrite=options.overwrite)
 
@@ -112,6 +114,7 @@ def build_parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     add_compile_cache(parser)
     add_overwrite(parser, "the scores of an earlier evaluation")
+    add_progress(parser)
     return parser
 
 

@@ -12,10 +12,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from spikejax.cli import add_words, make_parser, positive_count, run, size
+from spikejax.cli import add_progress, add_words, make_parser, positive_count, run, size
 from spikejax.data.datasets.layout import SPLITS, TRAINING_SPLIT
 from spikejax.errors import InputError
 from spikejax.hardware.host import cpu_count
+from spikejax.progress import show_progress_as
 
 if TYPE_CHECKING:
     from spikejax.data.preparation.prepare import PrepareSettings
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 def main(arguments: Sequence[str]) -> None:
     """Prepares or checks a data set as the command line says."""
     options = build_parser().parse_args(arguments)
+    show_progress_as(options.progress)
     # Only now: they import compilers and decoders, and a mistake in the arguments should show at once.
     from spikejax.data.preparation.prepare import prepare
     from spikejax.data.preparation.published_layouts import LAYOUTS
@@ -108,6 +110,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--workers", type=positive_count, default=cpu_count(), metavar="N",
         help="number of processes (default: %(default)s, the CPUs that it may use)",
     )  # fmt: skip
+    add_progress(parser)
     return parser
 
 

@@ -1,16 +1,90 @@
-"""Progress of long work: how much is done, how fast, and how long the rest will take."""
+"""Progress of long work: how much is done, how fast, and how long the rest will take.
 
+On a terminal and in a notebook it is a bar of tqdm's; in a log, a line now and then; for other programs
+(`--progress json`), a JSON object a line with task, done, total, unit, rate (units a second) and seconds_left, of which
+total, rate and seconds_left are null where they are not known.
+"""
+
+import json
+import os
 import shutil
 import sys
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterable, Iterator
-from typing import TextIO, TypeVar
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 Item = TypeVar("Item")
 
-# On a terminal the line is rewritten in place; in a log file it would fill pages, so there it comes rarely.
-_TERMINAL_SECONDS, _LOG_SECONDS = 0.2, 10.0
+STYLES = ("text", "json")
+# On a terminal the bar is drawn in place; in a log file lines would fill pages, so there they come rarely.
+_BAR_SECONDS, _JSON_SECONDS, _LOG_SECONDS = 0.2, 1.0, 10.0
+_BAR_WIDTH, _BARS_AT_ONCE = 20, 20
+_SHORTEST = 1e-9  # seconds for a unit, below which a rate says nothing
+_drawing = threading.RLock()
+# Of the process, as its stderr is.
+_style = "text"
+
+
+@runtime_checkable
+class Stream(Protocol):
+    """What progress is written to: a file of text, such as stderr."""
+
+    def write(self, text: str, /) -> int:
+        """Writes a text."""
+
+    def flush(self) -> None:
+        """Lets readers have what was written."""
+
+    def isatty(self) -> bool:
+        """Whether it is a terminal."""
+
+    def fileno(self) -> int:
+        """The file descriptor; raises `OSError` where there is none."""
+
+
+def show_progress_as(style: str) -> None:
+    """Has all progress of this process shown in one of `STYLES`, as the option of `spikejax.cli.add_progress` says."""
+    global _style
+    assert style in STYLES, style
+    _style = style
+
+
+def shows_json() -> bool:
+    """Whether progress is written for other programs."""
+    return _style == "json"
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How far some work is.
+
+    Attributes:
+        task: what is being done.
+        done: units that are done.
+        total: number of units, None if it is not known.
+        unit: what is counted, in the singular.
+        rate: units a second, None if it is not known yet.
+        seconds_left: None if it is not known.
+    """
+
+    task: str
+    done: int
+    total: int | None
+    unit: str
+    rate: float | None = None
+    seconds_left: float | None = None
+
+    def json_line(self) -> str:
+        """A JSON object in one line."""
+        return json.dumps({name: round(v, 3) if isinstance(v, float) else v for name, v in vars(self).items()})
+
+    def counted(self, pace: str) -> str:
+        """The units in words, such as "120/420 frames", and the pace behind them."""
+        of_total = "" if self.total is None else f"/{self.total}"
+        return ", ".join(part for part in (f"{self.done}{of_total} {self.unit}s", pace) if part)
 
 
 class Pace:
@@ -41,11 +115,28 @@ class Pace:
 
     def text(self, done: int) -> str:
         """What is known with `done` units done, such as "35.1 frames/s, 9 s left"; "" before the first are done."""
-        if self._first is None or done <= self._first[0]:
+        seconds = self._seconds(done)
+        if seconds is None:
             return ""
-        seconds = (self._clock() - self._first[1]) / (done - self._first[0])
-        left = "" if self._total is None else f", {duration(seconds * max(self._total - done, 0))} left"
-        return rate(seconds, self._unit) + left
+        left = self._seconds_left(done, seconds)
+        return rate(seconds, self._unit) + ("" if left is None else f", {duration(left)} left")
+
+    def standing(self, task: str, done: int) -> Standing:
+        """The same in numbers."""
+        seconds = self._seconds(done)
+        if seconds is None:
+            return Standing(task, done, self._total, self._unit)
+        per_second = 1 / max(seconds, _SHORTEST)
+        return Standing(task, done, self._total, self._unit, per_second, self._seconds_left(done, seconds))
+
+    def _seconds(self, done: int) -> float | None:
+        """Seconds for a unit."""
+        if self._first is None or done <= self._first[0]:
+            return None
+        return (self._clock() - self._first[1]) / (done - self._first[0])
+
+    def _seconds_left(self, done: int, seconds: float) -> float | None:
+        return None if self._total is None else seconds * max(self._total - done, 0)
 
 
 class Progress:
@@ -57,7 +148,7 @@ class Progress:
         *,
         total: int | None,
         unit: str,
-        stream: TextIO | None = None,
+        stream: Stream | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Starts the clock.
@@ -70,12 +161,11 @@ class Progress:
             clock: the time in seconds.
         """
         self._task, self._total, self._unit, self._clock = task, total, unit, clock
-        self._stream = stream or sys.stderr
-        self._in_place = self._stream.isatty()
         self._pace = Pace(total, unit=unit, clock=clock)
         self._done = 0
         self._started_at = self._shown_at = clock()
         self._lock = threading.Lock()
+        self._view = _open_view(stream, Standing(task, 0, total, unit))
 
     def advance(self, count: int = 1) -> None:
         """Counts finished units and shows the line, now and then."""
@@ -84,26 +174,17 @@ class Progress:
             if not self._pace.started:
                 self._pace.start(self._done)
             now = self._clock()
-            if now - self._shown_at >= (_TERMINAL_SECONDS if self._in_place else _LOG_SECONDS):
+            if now - self._shown_at >= self._view.interval:
                 self._shown_at = now
-                self._show(self._pace.text(self._done))
+                self._view.show(self._pace.standing(self._task, self._done), self._pace.text(self._done))
 
     def finish(self) -> None:
         """Shows the last line: all of the time, and the rate over all of it."""
         with self._lock:
             seconds = self._clock() - self._started_at
-            self._show(f"{rate(seconds / max(self._done, 1), self._unit)}, {duration(seconds)}" if self._done else "")
-            if self._in_place:
-                print(file=self._stream)
-
-    def _show(self, pace: str) -> None:
-        of_total = "" if self._total is None else f"/{self._total}"
-        text = ", ".join(part for part in (f"{self._task}: {self._done}{of_total} {self._unit}s", pace) if part)
-        if self._in_place:
-            # A line that wraps could not be rewritten.
-            print(f"\r{text[: shutil.get_terminal_size().columns - 1]}\033[K", end="", file=self._stream, flush=True)
-        else:
-            print(text, file=self._stream, flush=True)
+            each = max(seconds / max(self._done, 1), _SHORTEST)
+            standing = Standing(self._task, self._done, self._total, self._unit, 1 / each if self._done else None, 0.0)
+            self._view.close(standing, f"{rate(each, self._unit)}, {duration(seconds)}" if self._done else "")
 
 
 def with_progress(
@@ -136,7 +217,7 @@ def rate(seconds: float, unit: str) -> str:
     """
     if seconds > 1:
         return f"{seconds:.1f} s/{unit}"
-    return f"{1 / max(seconds, 1e-9):.1f} {unit}s/s"
+    return f"{1 / max(seconds, _SHORTEST):.1f} {unit}s/s"
 
 
 def duration(seconds: float) -> str:
@@ -159,3 +240,112 @@ def byte_text(count: float) -> str:
             return f"{count:.0f} {unit}" if unit == "bytes" else f"{count:.1f} {unit}"
         count /= 1000
     return f"{count:.2f} GB"
+
+
+# ---- What shows it: `interval` is the seconds between two times; `close` is the last time ----
+
+
+class _LogLines:
+    """A line of text each time."""
+
+    interval = _LOG_SECONDS
+
+    def __init__(self, stream: Stream) -> None:
+        self._stream = stream
+
+    def show(self, standing: Standing, pace: str) -> None:
+        """Shows where the work stands; `pace` is its pace in words."""
+        print(f"{standing.task}: {standing.counted(pace)}", file=self._stream, flush=True)
+
+    close = show
+
+
+class _JsonLines:
+    """A JSON object each time, and one before anything is done."""
+
+    interval = _JSON_SECONDS
+
+    def __init__(self, stream: Stream, standing: Standing) -> None:
+        self._stream = stream
+        self.show(standing, "")
+
+    def show(self, standing: Standing, pace: str) -> None:
+        """Shows where the work stands; `pace` is its pace in words."""
+        print(standing.json_line(), file=self._stream, flush=True)
+
+    close = show
+
+
+class _Bar:
+    """A bar of tqdm's, on a terminal or in a notebook.
+
+    tqdm draws it; when, and at what pace, is decided here: by its own clock compiling would count.
+    """
+
+    interval = _BAR_SECONDS
+
+    def __init__(self, stream: Stream, standing: Standing) -> None:
+        kind, notebook = _bar_class()
+        # A notebook's bar has the width that is left.
+        self._bar_text = "{bar}" if notebook else f"{{bar:{_BAR_WIDTH}}}"
+        self._stream = None if notebook else stream
+        # A terminal without a window has 0 rows and columns, at which tqdm writes nothing.
+        size = {"nrows": _BARS_AT_ONCE, "ncols": self._columns()}
+        self._bar = kind(total=standing.total, file=stream, bar_format=self._format(standing, ""), **size)
+
+    def show(self, standing: Standing, pace: str) -> None:
+        """Shows where the work stands; `pace` is its pace in words."""
+        self._set(standing, pace)
+        self._bar.refresh()
+
+    def close(self, standing: Standing, pace: str) -> None:
+        """Shows it for the last time, and goes on to the next line."""
+        self._set(standing, pace)
+        self._bar.close()
+
+    def _set(self, standing: Standing, pace: str) -> None:
+        self._bar.n, self._bar.bar_format = standing.done, self._format(standing, pace)
+        self._bar.ncols = self._columns()
+
+    def _columns(self) -> int | None:
+        """The longest line that does not wrap; None in a notebook."""
+        if self._stream is None:
+            return None
+        try:
+            columns = os.get_terminal_size(self._stream.fileno()).columns
+        except OSError:
+            columns = 0
+        return (columns or shutil.get_terminal_size().columns) - 1
+
+    def _format(self, standing: Standing, pace: str) -> str:
+        """What tqdm draws: it fills in the bar, and cuts the line at the width of the terminal."""
+        texts = (standing.task, standing.counted(pace))
+        task, counted = (text.replace("{", "{{").replace("}", "}}") for text in texts)
+        return f"{task} |{self._bar_text}| {counted}" if standing.total else f"{task}: {counted}"
+
+
+def _open_view(stream: Stream | None, standing: Standing) -> _LogLines | _JsonLines | _Bar:
+    """The view that fits where stderr, or another stream, goes to."""
+    target = stream or sys.stderr
+    if shows_json():
+        return _JsonLines(target, standing)
+    if target.isatty() or (stream is None and "IPython" in sys.modules and _bar_class()[1]):
+        return _Bar(target, standing)
+    return _LogLines(target)
+
+
+def _bar_class() -> tuple[Any, bool]:
+    """The tqdm of a notebook in a notebook, else that of a terminal; and whether it is the former."""
+    # Imported only where a bar is drawn, since it takes a while.
+    from tqdm import std
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", std.TqdmExperimentalWarning)
+        from tqdm.autonotebook import tqdm
+
+    class Bar(tqdm):
+        # No thread that draws a bar which has stopped, and no lock that is shared with other processes.
+        monitor_interval = 0
+        _lock = _drawing
+
+    return Bar, tqdm is not std.tqdm

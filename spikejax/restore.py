@@ -17,6 +17,7 @@ from spikejax.errors import DamagedInput
 from spikejax.inference.restore_arguments import build_parser as build_parser
 from spikejax.inference.restore_arguments import parse_options
 from spikejax.inference.restore_options import RestoreOptions
+from spikejax.progress import show_progress_as
 from spikejax.quality.metrics import Distance, open_metrics
 
 if TYPE_CHECKING:
@@ -32,7 +33,8 @@ def main(arguments: Sequence[str]) -> None:
     Raises:
         DamagedInput: parts of the video did not decode; the rest is restored.
     """
-    options, host_options = parse_options(arguments)
+    options, other_options = parse_options(arguments)
+    show_progress_as(other_options.progress)
     options.check_apart()
     target = options.target
     if options.resume and target.is_restored_from(options.input):
@@ -48,7 +50,7 @@ def main(arguments: Sequence[str]) -> None:
     from spikejax.distributed import hosts
     from spikejax.inference.restore_run import describe_run, make_job, restore_to_files
 
-    hosts.join_as(host_options)
+    hosts.join_as(other_options)
     with hosts.failing_together():
         measures = _measures(options)
         restorer = _load(options)

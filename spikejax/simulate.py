@@ -10,14 +10,16 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from spikejax.cli import add_overwrite, add_words, make_parser, number_from, positive_count, run, size
+from spikejax.cli import add_overwrite, add_progress, add_words, make_parser, number_from, positive_count, run, size
 from spikejax.data.datasets.layout import SPLITS, TRAINING_SPLIT
 from spikejax.data.simulation.camera_settings import CameraSettings, SensorNoise
+from spikejax.progress import show_progress_as
 
 
 def main(arguments: Sequence[str]) -> None:
     """Simulates a sequence as the command line says."""
     options = build_parser().parse_args(arguments)
+    show_progress_as(options.progress)
     # Only now: they import compilers and decoders, and a mistake in the arguments should show at once.
     from spikejax.data.datasets.voxel_statistics import write_statistics
     from spikejax.data.simulation.video_sequence import SimulateSettings, add_sequence
@@ -60,6 +62,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_files(parser.add_argument_group("files"))
     _add_time_and_picture(parser)
     _add_spikes(parser.add_argument_group("spikes"))
+    add_progress(parser)
     return parser
 
 

@@ -13,10 +13,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from spikejax.cli import add_hosts, make_parser, run
+from spikejax.cli import add_hosts, add_progress, make_parser, run
 from spikejax.compile_cache import add_compile_cache, use_compile_cache
 from spikejax.config.files import CONFIG_HELP, OVERRIDE_PREFIX, holds_checkpoint, load_config, parse_with_overrides
 from spikejax.config.keys import check_config, named_files
+from spikejax.progress import show_progress_as
 
 EXIT_NOT_FINITE = 4
 
@@ -28,6 +29,7 @@ def main(arguments: Sequence[str]) -> None:
         arguments: what follows the program's name.
     """
     options, overrides = parse_with_overrides(build_parser(), arguments)
+    show_progress_as(options.progress)
     config = load_config(options.config, overrides)
     workdir = Path(options.workdir).absolute()
     check_config(config, continued=holds_checkpoint(workdir))
@@ -62,6 +64,7 @@ def build_parser() -> argparse.ArgumentParser:
         action="store_true",
         help="continue a run with another configuration; shows what changed",
     )
+    add_progress(parser)
     add_compile_cache(parser)
     add_hosts(parser)
     return parser

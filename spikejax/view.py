@@ -12,11 +12,11 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from spikejax.cli import add_overwrite, add_words, make_parser, number_from, positive_count, run, size
+from spikejax.cli import add_overwrite, add_progress, add_words, make_parser, number_from, positive_count, run, size
 from spikejax.errors import InputError
 from spikejax.io.atomic import atomic_write
 from spikejax.io.video_codecs import VIDEO_SUFFIXES
-from spikejax.progress import with_progress
+from spikejax.progress import show_progress_as, with_progress
 
 if TYPE_CHECKING:
     from spikejax.reports.contact_sheet import RowStream, SheetRow
@@ -28,6 +28,7 @@ _VIDEO_FRAMES = 300
 def main(arguments: Sequence[str]) -> None:
     """Writes a sheet or a video as the command line says."""
     options = build_parser().parse_args(arguments)
+    show_progress_as(options.progress)
     # Only now: they import compilers and decoders, and a mistake in the arguments should show at once.
     from spikejax.io.pictures import write_picture
     from spikejax.io.video_writer import write_video
@@ -99,6 +100,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("--rate", type=number_from(0.001), default=10.0, metavar="X",
         help="frames a second of a video (default: 10)")  # fmt: skip
     add_overwrite(parser, "the output")
+    add_progress(parser)
     return parser
 
 

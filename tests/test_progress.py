@@ -1,11 +1,28 @@
 """Progress of long work, with a clock that the tests turn."""
 
+import contextlib
+import io
+import json
 import os
+import struct
 import sys
+import threading
+from collections.abc import Iterator
+from importlib import import_module
+from types import ModuleType
 
 import pytest
+from tqdm import std
 
-from spikejax.progress import Pace, Progress, byte_text, duration, rate, with_progress
+from spikejax.progress import Pace, Progress, byte_text, duration, rate, show_progress_as, with_progress
+
+
+@pytest.fixture
+def json_style() -> Iterator[None]:
+    """Progress in JSON, for one test."""
+    show_progress_as("json")
+    yield
+    show_progress_as("text")
 
 
 def test_the_time_before_the_first_units_is_no_part_of_the_pace() -> None:
@@ -37,28 +54,161 @@ def test_a_log_gets_few_lines_and_a_last_one(capsys: pytest.CaptureFixture[str])
     ]
 
 
-def test_a_terminal_gets_one_line_that_fits(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Catches a line that wraps, which cannot be rewritten, and rests of a longer line that was there before."""
-    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
-    monkeypatch.setattr("shutil.get_terminal_size", lambda: os.terminal_size((40, 24)))
+class Screen(io.StringIO):
+    """A terminal, as far as it can be asked."""
+
+    def isatty(self) -> bool:
+        """See `Stream`."""
+        return True
+
+
+def read_all(descriptor: int) -> str:
+    """What was written to a terminal that nobody writes to any more."""
+    parts = []
+    with contextlib.suppress(OSError):  # Linux's end of a terminal's file
+        while parts[-1:] != [b""]:
+            parts.append(os.read(descriptor, 10_000))
+    os.close(descriptor)
+    return b"".join(parts).decode()
+
+
+@pytest.mark.parametrize("total", [3, None])
+@pytest.mark.parametrize("columns", [100, 45, 0])
+def test_a_terminal_gets_a_line_that_fits(total: int | None, columns: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Catches a line that wraps and cannot be rewritten, a task's braces that are filled in, and no last line."""
+    monkeypatch.setattr("shutil.get_terminal_size", lambda: os.terminal_size((60, 24)))  # where 0 columns are said
+    pty, fcntl, termios = (pytest.importorskip(name) for name in ("pty", "fcntl", "termios"))
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24 if columns else 0, columns, 0, 0))
     now = [0.0]
-    progress = Progress("writing moving photographs", total=None, unit="frame", clock=lambda: now[0])
-    for _ in range(3):
-        now[0] += 3.0
+    with open(theirs, "w", encoding="utf-8") as screen:
+        monkeypatch.setattr(sys, "stderr", screen)
+        progress = Progress("writing {photographs}", total=total, unit="frame", clock=lambda: now[0])
+        for _ in range(3):
+            now[0] += 3.0
+            progress.advance()
+        progress.finish()
+    shown = read_all(ours)
+    assert shown.endswith("\r\n") and shown.count("\n") == 1
+    bars = ["", "██████▋", "█████████████▎", "█" * 20, "█" * 20]
+    expected = [
+        f"writing {{photographs}} |{bar:20}| {text}" if total else f"writing {{photographs}}: {text.replace('/3', '')}"
+        for bar, text in zip(
+            bars,
+            (
+                "0/3 frames",
+                "1/3 frames",
+                "2/3 frames, 3.0 s/frame" + (", 3 s left" if total else ""),
+                "3/3 frames, 3.0 s/frame" + (", 0 s left" if total else ""),
+                "3/3 frames, 3.0 s/frame, 9 s",
+            ),
+            strict=True,
+        )
+    ]
+    lines = [line.rstrip() for line in shown.split("\r") if line.strip()]
+    assert lines == [line[: (columns or 60) - 1].rstrip() for line in expected]
+
+
+def test_a_bar_starts_no_thread_and_leaves_tqdm_as_it_was() -> None:
+    """Catches the thread and the lock between processes that tqdm makes for each kind of bar."""
+    before = threading.enumerate()
+    progress = Progress("writing", total=2, unit="frame", stream=Screen())
+    progress.advance(2)
+    assert threading.enumerate() == before
+    assert "_lock" not in vars(std.tqdm)
+    progress.finish()
+    assert not std.tqdm._instances
+
+
+def test_a_notebook_gets_a_bar_of_its_own(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Catches log lines in a notebook, whose stderr is no terminal, and a bar of characters within its bar."""
+    formats = []
+
+    class NotebookBar(std.tqdm):
+        def display(self, msg: str | None = None, pos: int | None = None) -> bool:
+            formats.append(self.bar_format)
+            return True
+
+    monkeypatch.setattr("tqdm.autonotebook.tqdm", NotebookBar)
+    with_progress_of_two = with_progress("ab", "reading", total=2, unit="frame")
+    assert list(with_progress_of_two) == ["a", "b"]
+    assert capsys.readouterr().err.count("reading: 2/2") == 1 and formats == []  # not in a notebook
+    monkeypatch.setitem(sys.modules, "IPython", ModuleType("IPython"))
+    assert list(with_progress("ab", "reading", total=2, unit="frame")) == ["a", "b"]
+    assert formats[0] == "reading |{bar}| 0/2 frames"
+    assert formats[-1].startswith("reading |{bar}| 2/2 frames, ")
+    monkeypatch.undo()
+
+
+def test_other_programs_get_json(capsys: pytest.CaptureFixture[str], json_style: None) -> None:
+    """Catches lines that no program can read, a rate that counts compiling, and an end that is not said."""
+    now = [0.0]
+    progress = Progress("writing", total=100, unit="frame", clock=lambda: now[0])
+    now[0] = 50.0  # compiling
+    for _ in range(100):
+        now[0] += 0.25
         progress.advance()
     progress.finish()
-    shown = capsys.readouterr().err
-    lines = shown.split("\r")
-    assert [line.removesuffix("\n").removesuffix("\033[K") for line in lines] == [
-        "",
-        "writing moving photographs: 1 frames",
-        "writing moving photographs: 2 frames, 3",
-        "writing moving photographs: 3 frames, 3",
-        "writing moving photographs: 3 frames, 3",
-    ]
-    assert shown.endswith("\033[K\n")
+    lines = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    start, first, second, *_, last = lines
+    names = {"task": "writing", "total": 100, "unit": "frame"}
+    assert start == names | {"done": 0, "rate": None, "seconds_left": None}
+    assert first == names | {"done": 1, "rate": None, "seconds_left": None}
+    assert second == names | {"done": 5, "rate": 4.0, "seconds_left": 23.75}
+    assert last == names | {"done": 100, "rate": round(100 / 75, 3), "seconds_left": 0.0}
+    assert len(lines) == 27
+    Progress("counting", total=None, unit="row").finish()
+    assert json.loads(capsys.readouterr().err.splitlines()[-1]) == {
+        "task": "counting", "done": 0, "total": None, "unit": "row", "rate": None, "seconds_left": 0.0,
+    }  # fmt: skip
+
+
+def test_threads_count_together(capsys: pytest.CaptureFixture[str], json_style: None) -> None:
+    """Catches units that are lost between threads, and lines of two of them that are mixed."""
+    ticks = iter(range(10**6))
+    progress = Progress("writing", total=4000, unit="frame", clock=lambda: next(ticks))
+    threads = [threading.Thread(target=lambda: [progress.advance() for _ in range(1000)]) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    progress.finish()
+    counts = [json.loads(line)["done"] for line in capsys.readouterr().err.splitlines()]
+    assert counts == [*range(4001), 4000]
+
+
+class Applied(Exception):
+    """Raised in place of what sets the style."""
+
+
+@pytest.mark.parametrize(
+    ("command", "arguments"),
+    [
+        ("train", "--config quickstart --workdir w"),
+        ("restore", "--network n --input i --output o"),
+        ("evaluate", "--workdir w --output o"),
+        ("prepare", "--output o"),
+        ("simulate", "--input i --output o"),
+        ("view", "--input i --output o.png"),
+    ],
+)
+def test_every_command_that_shows_progress_has_the_option(
+    command: str, arguments: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Catches a command without the option, one that does not heed it, and one that heeds it too late."""
+
+    def apply(style: str) -> None:
+        raise Applied(style)
+
+    module = import_module(f"spikejax.{command}")
+    monkeypatch.setattr(module, "show_progress_as", apply)
+    for words, style in (([], "text"), (["--progress", "json"], "json")):
+        with pytest.raises(Applied, match=f"^{style}$"):
+            module.main([*arguments.split(), *words])
+    with pytest.raises(SystemExit) as end:
+        module.main([*arguments.split(), "--progress", "xml"])
+    assert end.value.code == 2
+    assert "--progress: invalid choice: 'xml'" in capsys.readouterr().err
 
 
 def test_nothing_done(capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from spikejax.cli import (
     add_hosts,
     add_overwrite,
+    add_progress,
     add_trust_code,
     add_words,
     byte_count,
@@ -29,7 +30,7 @@ from spikejax.quality.score_files import METRICS_FILE
 
 
 def parse_options(arguments: Sequence[str]) -> tuple[RestoreOptions, argparse.Namespace]:
-    """The options of a command line, and those that say how the hosts of a run find each other.
+    """The options of a command line, and those that change nothing of what is restored: of hosts and of progress.
 
     A mistake in them ends the process with exit code 2, as argparse does it.
     """
@@ -58,6 +59,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_restoring(parser.add_argument_group("restoring"))
     _add_video(parser.add_argument_group("video"))
     _add_devices(parser)
+    add_progress(parser)
     add_compile_cache(parser)
     add_hosts(parser)
     return parser

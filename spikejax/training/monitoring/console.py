@@ -6,7 +6,7 @@ import textwrap
 import time
 from collections.abc import Callable, Mapping
 
-from spikejax.progress import Pace
+from spikejax.progress import Pace, shows_json
 from spikejax.quality.metrics import AFTER, BEFORE, measured_metrics, metric_named
 
 
@@ -34,12 +34,14 @@ class Terminal:
         return self._clock() - self._begin
 
     def update(self, step: int, loss: float, terms: Mapping[str, float]) -> None:
-        """Prints the line for `step` updates done; of a loss of several terms each is named."""
+        """Prints the line for `step` updates done, and its JSON; of a loss of several terms each is named."""
         line = f"step {step:>{len(str(self._total))}}/{self._total} {100 * step // self._total:3d}%  loss {loss:.5f}"
         if len(terms) > 1:
             line += " = " + " + ".join(f"{name} {value:.5f}" for name, value in terms.items())
         pace = self.pace.text(step)
         self.note(f"{line}  {pace}" if pace else line)
+        if self._show and shows_json():
+            print(self.pace.standing("training", step).json_line(), file=sys.stderr, flush=True)
 
     def note(self, text: str) -> None:
         """Prints a line at once, also into a pipe or a file; a terminal gets it broken between words."""

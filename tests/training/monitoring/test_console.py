@@ -1,10 +1,12 @@
 """The lines on the terminal."""
 
+import json
 import os
 import sys
 
 import pytest
 
+from spikejax.progress import show_progress_as
 from spikejax.training.monitoring.console import Terminal, summary
 
 
@@ -21,6 +23,28 @@ def test_lines_say_rate_and_time_left(capsys: pytest.CaptureFixture[str]) -> Non
     terminal.update(299_999, 0.031, {"charbonnier": 0.031})
     assert max(len(line) for line in capsys.readouterr().out.splitlines()) <= 80
     assert terminal.elapsed() == 1e6
+
+
+def test_other_programs_are_told_on_stderr(capsys: pytest.CaptureFixture[str]) -> None:
+    """Catches JSON among the lines for people, a rate that counts the compilation, and hosts that all speak."""
+    now = [0.0]
+    show_progress_as("json")
+    try:
+        for show in (True, False):
+            terminal = Terminal(1000, show=show, clock=lambda: now[0])
+            now[0] += 100.0  # compiling
+            terminal.pace.start(1)
+            now[0] += 10.0
+            terminal.update(101, 0.031, {"charbonnier": 0.031})
+    finally:
+        show_progress_as("text")
+    shown = capsys.readouterr()
+    assert shown.out == "step  101/1000  10%  loss 0.03100  10.0 steps/s, 1 min 30 s left\n"
+    assert json.loads(shown.err) == {
+        "task": "training", "done": 101, "total": 1000, "unit": "step", "rate": 10.0, "seconds_left": 89.9,
+    }  # fmt: skip
+    Terminal(10).update(2, 0.05, {"charbonnier": 0.05})
+    assert capsys.readouterr().err == ""
 
 
 def test_terms_of_a_loss_are_named(capsys: pytest.CaptureFixture[str]) -> None:
