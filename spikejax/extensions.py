@@ -1,6 +1,6 @@
 """Choices by name, of the package's own tables and of the user's code.
 
-A table (of fusions, losses, metrics, data sets, codecs, mesh layouts) is a literal dict in the file that owns it.
+A table (of fusions, losses, metrics, data sets, codecs, loggers, meshes) is a literal dict in the file that owns it.
 Where a configuration or an argument takes the name of an entry, it takes `FILE.py:NAME` or `MODULE:NAME` as well: the
 entry is then what that file or module calls NAME. Nothing is registered, so nothing is left behind.
 

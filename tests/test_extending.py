@@ -193,9 +193,16 @@ def tables() -> list[dict[str, Any]]:
     from spikejax.models.fusion import FUSIONS
     from spikejax.quality.losses import LOSS_TERMS
     from spikejax.quality.metrics import METRICS
+    from spikejax.training.monitoring.loggers import LOGGERS
 
     all_tables = dict(
-        fusions=FUSIONS, terms=LOSS_TERMS, metrics=METRICS, data=DATASETS, codecs=CODECS, meshes=MESH_LAYOUTS
+        fusions=FUSIONS,
+        terms=LOSS_TERMS,
+        metrics=METRICS,
+        data=DATASETS,
+        codecs=CODECS,
+        meshes=MESH_LAYOUTS,
+        loggers=LOGGERS,
     )
     return {title: dict(table) for title, table in all_tables.items()}
 

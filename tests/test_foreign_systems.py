@@ -51,7 +51,11 @@ count = 0
 for package in ("spikejax", "convert", "configs"):
     for module in pkgutil.walk_packages(import_module(package).__path__, package + "."):
         if not module.name.endswith("__main__"):
-            import_module(module.name)
+            try:
+                import_module(module.name)
+            except ModuleNotFoundError as error:
+                if error.name not in ("mlflow", "wandb"):  # extras
+                    raise
             count += 1
 from spikejax.__main__ import COMMANDS
 from spikejax.installed import load_module

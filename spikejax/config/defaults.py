@@ -26,6 +26,7 @@ def get_config() -> ConfigDict:
             training=dict(
                 steps=300_000,
                 log_every=100,
+                loggers=("tensorboard",),
                 checkpoint_every=1_000,
                 start_at_zero="",
                 start_from="",

@@ -193,6 +193,12 @@ KEYS: dict[str, Key] = {
     "training.log_every": Key(
         Whole(1), "between two lines on the terminal, and two points of the curves", "updates", harmless=True
     ),
+    "training.loggers": Key(
+        Several(OneOf(("tensorboard", "wandb", "mlflow"), code=True), distinct=True),
+        "where the curves go besides `WORKDIR/metrics.jsonl`, which every run has; "
+        "W&B and MLflow need `pip install 'spikejax[wandb]'`, `[mlflow]`",
+        harmless=True,
+    ),
     "training.checkpoint_every": Key(Whole(1), "between two saves of `last`", "updates", harmless=True),
     "training.start_at_zero": Key(Pattern(), f"parameters that begin as 0; {_PATTERN}"),
     "training.start_from": Key(

@@ -19,6 +19,8 @@ from spikejax.training.checkpoint_integrity import full_disk_explained
 from spikejax.training.initial_state import initial_state
 from spikejax.training.inputs import data_root, open_inputs
 from spikejax.training.monitoring.console import Terminal, summary
+from spikejax.training.monitoring.loggers import find_loggers
+from spikejax.training.monitoring.run_writer import RunWriter
 from spikejax.training.objective import make_loss, make_metrics
 from spikejax.training.program import describe_program
 from spikejax.training.signals import StopRequest
@@ -70,6 +72,7 @@ def train(
     # Before the network, whose description takes seconds: a mistake in a file of the user's should show at once.
     loss = make_loss(config.loss, note=terminal.note)
     metrics = make_metrics(validation, note=terminal.note)
+    loggers = find_loggers(training.loggers, note=terminal.note)
     program = describe_program(config, build=build)
     terminal.note(f"network: {program.network.size:,} parameters, on {sharding.describe(program.mesh)}")
     for change in changes:
@@ -85,8 +88,10 @@ def train(
     step, state = initial_state(program, checkpoints, inputs.loader, weights=training.start_from, note=terminal.note)
 
     # ---- Updates ----
-    run = Trainer(config, program, inputs, checkpoints, terminal, step=step, state=state, loss=loss, metrics=metrics)
-    with StopRequest() as stop, contextlib.closing(run.writer):
+    with StopRequest() as stop, contextlib.closing(RunWriter(workdir, config, loggers, step=step)) as writer:
+        run = Trainer(
+            config, program, inputs, checkpoints, terminal, writer, step=step, state=state, loss=loss, metrics=metrics
+        )
         if run.step < training.steps:
             terminal.note("compiling the training step ...")
         while run.step < training.steps and not stop.requested():

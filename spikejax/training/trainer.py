@@ -15,7 +15,7 @@ from spikejax.training.inputs import Inputs
 from spikejax.training.monitoring.console import Terminal, summary
 from spikejax.training.monitoring.pending_metrics import PendingMetrics, loss_terms
 from spikejax.training.monitoring.profiling import Profiler
-from spikejax.training.monitoring.tensorboard import RunWriter
+from spikejax.training.monitoring.run_writer import RunWriter
 from spikejax.training.monitoring.timing import TimeSplit, Utilisation
 from spikejax.training.program import Program
 from spikejax.training.step import TrainState, batch_shapes
@@ -32,6 +32,7 @@ class Trainer:
         inputs: Inputs,
         checkpoints: Checkpoints,
         terminal: Terminal,
+        writer: RunWriter,
         *,
         step: int,
         state: TrainState,
@@ -41,11 +42,12 @@ class Trainer:
         """Writes what the run is to its logs; computes nothing.
 
         Args:
-            config: of the run; written to the logs whole.
+            config: of the run.
             program: what it computes.
             inputs: what it is trained and validated on; `inputs.loader` stands at the next batch.
             checkpoints: where it is saved.
             terminal: where it says how it goes.
+            writer: what it is logged with.
             step: updates done.
             state: after those.
             loss: to minimise.
@@ -58,9 +60,8 @@ class Trainer:
         # Its weights, if it has any, on every device, once.
         self._loss = jax.device_put(loss, sharding.replicated(program.mesh))
         training, workdir = config.training, checkpoints.folder.parent
-        self.writer = RunWriter(workdir)
-        self.writer.hyper_parameters(config)
-        self.writer.overview(step, config, program.abstract.params)
+        self.writer = writer
+        self.writer.overview(step, program.abstract.params)
         self._profiler = Profiler(workdir / "profile", at=training.profile_at, updates=training.profile_updates)
         self._times = TimeSplit()
         shapes = batch_shapes(config.data, program.network.traits, spike_ratio=inputs.spike_ratio)
@@ -114,6 +115,7 @@ class Trainer:
         """Starts saving all that continuing needs, unless that was just done."""
         self.check_finite()  # or a state in which nothing changes any more would become the last
         with self._times.spent_on("saving"):
+            self.writer.flush()
             self._checkpoints.save_last(self.step, self.state, self._inputs.loader.get_state())
 
     def validate(self, *, pictures: int, stop: Callable[[], bool]) -> Validation | None:

@@ -2,6 +2,7 @@
 
 WORKDIR/config.json               the configuration
 WORKDIR/statistics.json           mean and std that standardise the voxels, if the network takes spikes
+WORKDIR/metrics.jsonl             every number that is logged, see `spikejax.training.monitoring.metrics_log`
 WORKDIR/checkpoints/last/STEP       parameters, optimizer, position of the data: what continuing needs
 WORKDIR/checkpoints/best_psnr/STEP  parameters and metrics of the best validation: what restoring needs
 WORKDIR/not_finite/STEP             as `last`, of the update whose loss or gradient was not finite
@@ -19,6 +20,7 @@ from spikejax.io.weights import SUFFIX, holds_weights
 
 CONFIG_FILE = "config.json"
 STATISTICS_FILE = "statistics.json"
+METRICS_FILE = "metrics.jsonl"
 CHECKPOINTS = "checkpoints"
 # The metric that the best checkpoint is chosen by; higher is better.
 BEST_BY = "psnr"

@@ -23,6 +23,7 @@ from spikejax.models.fusion import FUSIONS
 from spikejax.models.restorer import BACKBONES
 from spikejax.quality.losses import LOSS_TERMS
 from spikejax.quality.metrics import METRICS
+from spikejax.training.monitoring.loggers import LOGGERS
 
 DEFAULTS = dict(leaves(defaults.get_config()))
 
@@ -47,6 +48,7 @@ def test_the_defaults_keep_to_the_table() -> None:
         ("data.source", DATASETS),
         ("model.remat", get_args(Remat)),
         ("loss.terms", LOSS_TERMS),
+        ("training.loggers", LOGGERS),
         ("mesh.layout", MESH_LAYOUTS),
         ("model.backbone", BACKBONES),
         ("model.spike.fusion", FUSIONS),

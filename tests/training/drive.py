@@ -26,7 +26,8 @@ from typing import Any
 
 from spikejax.distributed import hosts
 from spikejax.training.loop import train
-from spikejax.training.monitoring.tensorboard import RunWriter
+from spikejax.training.monitoring import tensorboard  # noqa: F401  before the forks, as it takes seconds
+from spikejax.training.monitoring.run_writer import RunWriter
 from spikejax.training.trainer import Trainer
 from tests.stand_ins import build_stand_in, tiny_config
 

@@ -6,15 +6,20 @@ import signal
 import subprocess
 import sys
 import time
+from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.util import tensor_util
 
+from spikejax.training.monitoring.metrics_log import read_points
 from spikejax.training.step import Build
 from spikejax.training.trained_params import load_for_inference
+from spikejax.training.workdir import METRICS_FILE
 from tests.training.drive import HEARTBEAT_SECONDS, drive, losses
 
 pytestmark = pytest.mark.slow
@@ -26,6 +31,14 @@ STEPS = 12
 def last_params(workdir: Path, build: Build) -> dict[str, Any]:
     """The parameters after the last update."""
     return load_for_inference(workdir, which="last", build=build)[1]
+
+
+def curves(path: Path) -> dict[str, list[tuple[int, float]]]:
+    """The (step, value) of each curve of a metrics.jsonl."""
+    points = defaultdict(list)
+    for point in read_points(path):
+        points[point.curve].append((point.step, point.value))
+    return dict(points)
 
 
 def job(workdir: Path, root: Path, **more: Any) -> dict[str, Any]:
@@ -60,6 +73,36 @@ def test_killed_at_random_points_is_the_run_that_was_not(tmp_path: Path, root: P
     assert losses(tmp_path / "killed" / "0") == losses(tmp_path / "whole" / "0")
     whole, killed = last_params(tmp_path / "whole", build), last_params(tmp_path / "killed", build)
     jax.tree.map(np.testing.assert_array_equal, whole, killed)
+
+
+def test_curves_of_a_run_that_was_killed_twice(tmp_path: Path, root: Path, build: Build) -> None:
+    """Catches points twice or lost, or a curve that goes back in time, where a run was killed and went on.
+
+    Both kills come some updates after the last checkpoint, so that what was logged since comes again.
+    """
+    every_four = {"config": {"training.checkpoint_every": 4}}
+    kills = [dict(number=int(signal.SIGKILL), after_update=point, delay=0.0) for point in (7, 11)]
+    jobs = [job(tmp_path / "whole", root, **every_four)]
+    jobs += [job(tmp_path / "killed", root, signal=kill, **every_four) for kill in kills]
+    ends = drive([*jobs, job(tmp_path / "killed", root, **every_four)])
+    log = (tmp_path / "killed" / "0.log").read_text()
+    assert [end["codes"] for end in ends] == [[0], [-signal.SIGKILL], [-signal.SIGKILL], [0]], log
+    whole, killed = (curves(tmp_path / name / METRICS_FILE) for name in ("whole", "killed"))
+    print("training/loss in metrics.jsonl:", killed["training/loss"])
+    assert whole.keys() == killed.keys()
+    for curve, points in killed.items():
+        # Times are others, and the first update of a process, which is compiled, has none.
+        if curve.startswith(("training/", "validation/")):
+            assert points == whole[curve], curve
+        assert sorted(set(points)) == points, curve
+    assert [step for step, _ in killed["training/loss"]] == [*range(1, STEPS + 1)]
+    assert [step for step, _ in killed["validation/psnr_recon"]] == [6, 12]
+    events = EventAccumulator(str(tmp_path / "killed" / "tensorboard"), size_guidance={"tensors": 0}).Reload()
+    for curve, points in killed.items():
+        shown = [(event.step, tensor_util.make_ndarray(event.tensor_proto)) for event in events.Tensors(curve)]
+        if curve == "training/loss":
+            print("training/loss in TensorBoard:", [(step, float(value)) for step, value in shown])
+        assert shown == [(step, np.float32(value)) for step, value in points], curve
 
 
 def test_two_hosts_are_one(tmp_path: Path, root: Path, build: Build) -> None:

@@ -1,1 +1,1 @@
-"""What one sees of a training run: metrics, times, profiles, provenance, the terminal and TensorBoard."""
+"""What one sees of a training run: metrics, loggers, times, profiles, provenance and the terminal."""

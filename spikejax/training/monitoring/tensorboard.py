@@ -1,6 +1,7 @@
 """Logs of a run for TensorBoard, by CLU's metric writers. The only module that imports TensorFlow."""
 
-import json
+from __future__ import annotations
+
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,73 +9,85 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8
-from ml_collections import ConfigDict
 
-from spikejax.config.keys import leaves
-from spikejax.distributed import hosts
-from spikejax.io.atomic import atomic_write
-from spikejax.io.pictures import write_picture
-from spikejax.training.monitoring.provenance import versions
+from spikejax.training.monitoring.run_logger import RunLogger, RunStart
 
 # TensorFlow greets with pages about its build; it only writes files here.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 
 import tensorflow as tf  # type: ignore[import-untyped]  # noqa: E402
-from clu import metric_writers, parameter_overview  # noqa: E402
+from clu import metric_writers  # noqa: E402
+from tensorboard.backend.event_processing.event_file_loader import RawEventFileLoader  # noqa: E402
+from tensorboard.compat.proto import event_pb2  # noqa: E402
+from tensorboard.summary.writer.record_writer import RecordWriter  # noqa: E402
 
 
-class RunWriter:
-    """Writes scalars, pictures, texts and hyper-parameters of the run in `workdir`; on the first host alone."""
+class TensorBoardLogger(RunLogger):
+    """Writes event files to WORKDIR/tensorboard, a new one for each process."""
 
-    def __init__(self, workdir: str | Path) -> None:
+    def __init__(self, run: RunStart) -> None:
         tf.config.set_visible_devices([], "GPU")  # or it would take the memory that JAX needs
-        self.picture_folder = Path(workdir) / "pictures"
-        self._workdir = Path(workdir)
-        folder = os.fspath(Path(workdir) / "tensorboard")
-        self._writer = metric_writers.AsyncMultiWriter(
-            [metric_writers.SummaryWriter(folder)] if hosts.is_first() else []
-        )
-
-    def hyper_parameters(self, config: ConfigDict) -> None:
-        """Writes every value of the configuration; TensorBoard knows numbers, texts and truth values."""
+        folder = run.workdir / "tensorboard"
+        _remove_points_after(run.step, folder)
+        writer = _EventWriter(os.fspath(folder))
+        writer.begin_session(run.step + 1)
+        self._writer = metric_writers.AsyncMultiWriter([writer])
+        # TensorBoard knows numbers, texts and truth values.
+        known = bool | int | float
         self._writer.write_hparams(
-            {key: value if isinstance(value, (bool, int, float)) else str(value) for key, value in leaves(config)}
+            {name: value if isinstance(value, known) else str(value) for name, value in run.settings.items()}
         )
 
-    def overview(self, step: int, config: ConfigDict, state: Any) -> None:
-        """Writes what a run is, as texts: configuration, versions, and every parameter with its size and place.
+    def scalars(self, step: int, values: Mapping[str, float]) -> None:
+        """See `RunLogger`; TensorBoard shows the curves of a group together."""
+        self._writer.write_scalars(step, values)
 
-        Args:
-            step: updates done.
-            config: the configuration.
-            state: parameters or their shapes, as a nested dict.
-        """
-        parameters = parameter_overview.get_parameter_overview(state, include_stats="sharding", max_lines=None)
-        texts = {
-            "configuration": json.dumps(config.to_dict(), indent=2),
-            "versions": json.dumps(versions(), indent=2),
-            "parameters": parameters,
-        }
+    def texts(self, step: int, texts: Mapping[str, str]) -> None:
+        """See `RunLogger`."""
         self._writer.write_texts(step, {name: f"```\n{text}\n```" for name, text in texts.items()})
-        if hosts.is_first():
-            for name, text in (("versions.json", texts["versions"]), ("parameters.txt", parameters)):
-                with atomic_write(self._workdir / name) as temporary:
-                    temporary.write_text(text + "\n")
-
-    def scalars(self, step: int, group: str, values: Mapping[str, float]) -> None:
-        """Writes a point of each curve GROUP/NAME; TensorBoard shows those of a group together."""
-        self._writer.write_scalars(step, {f"{group}/{name}": value for name, value in values.items()})
 
     def pictures(self, step: int, pictures: Mapping[str, UInt8[np.ndarray, "h w 3"]]) -> None:
-        """Writes input | restored | ground truth by sequence, to TensorBoard and WORKDIR/pictures/SEQUENCE_STEP.png."""
+        """See `RunLogger`; the pictures of validations are shown under one title."""
         strips = {f"input, restored, ground truth/{name}": picture[None] for name, picture in pictures.items()}
         self._writer.write_images(step, strips)
-        for name, picture in pictures.items() if hosts.is_first() else ():
-            with atomic_write(self.picture_folder / f"{name}_{step:07d}.png") as temporary:
-                write_picture(temporary, picture)
+
+    def flush(self) -> None:
+        """See `RunLogger`."""
+        self._writer.flush()
 
     def close(self) -> None:
-        """Waits until everything is on disk."""
+        """See `RunLogger`."""
         self._writer.flush()
         self._writer.close()
+
+
+class _EventWriter(metric_writers.SummaryWriter):
+    """CLU's writer, which can also say where a process takes up a run."""
+
+    def begin_session(self, step: int) -> None:
+        """Tells a TensorBoard that has the earlier files open to forget their points from `step` on."""
+        session: Any = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
+        event = event_pb2.Event(step=step, session_log=session)
+        tf.raw_ops.ImportEvent(writer=self._summary_writer._resource, event=event.SerializeToString())
+
+
+def _remove_points_after(step: int, folder: Path) -> None:
+    """Writes the event files of a killed process anew, without what comes again; a curve would go back and zigzag.
+
+    Args:
+        step: that the run goes on from.
+        folder: of the event files.
+    """
+    # By time of their making. Those before one that has nothing to be removed have not either.
+    for path in sorted(folder.glob("*tfevents*"), reverse=True):
+        events = [event_pb2.Event.FromString(record) for record in RawEventFileLoader(os.fspath(path)).Load()]
+        kept = [event for event in events if event.step <= step or not event.HasField("summary")]
+        if len(kept) == len(events):
+            break
+        rewritten = folder / ".rewritten.partial"  # no name that TensorBoard would read
+        with rewritten.open("wb") as file:
+            writer = RecordWriter(file)
+            for event in kept:
+                writer.write(event.SerializeToString())
+        os.replace(rewritten, path)

@@ -1,0 +1,103 @@
+"""All that a run writes of itself but checkpoints: metrics.jsonl, pictures, texts, and what its loggers keep."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import UInt8
+from ml_collections import ConfigDict
+
+from spikejax.config.keys import leaves
+from spikejax.distributed import hosts
+from spikejax.io.atomic import atomic_write
+from spikejax.io.pictures import write_picture
+from spikejax.training.monitoring.loggers import LoggerFactory
+from spikejax.training.monitoring.metrics_log import MetricsLog
+from spikejax.training.monitoring.provenance import versions
+from spikejax.training.monitoring.run_logger import RunLogger, RunStart
+from spikejax.training.workdir import METRICS_FILE
+
+
+class RunWriter:
+    """Writes scalars, pictures and texts of the run in `workdir`; on the first host alone."""
+
+    def __init__(self, workdir: Path, config: ConfigDict, loggers: Mapping[str, LoggerFactory], *, step: int) -> None:
+        """Takes up the logs where the run goes on.
+
+        Args:
+            workdir: the run's folder.
+            config: of the run.
+            loggers: of `find_loggers`.
+            step: updates done; of later ones nothing is kept.
+        """
+        self.picture_folder = workdir / "pictures"
+        self._workdir, self._config = workdir, config
+        self._log: MetricsLog | None = None
+        self._loggers: list[RunLogger] = []
+        if hosts.is_first():
+            self._log = MetricsLog(workdir / METRICS_FILE, step=step)
+            handed_over = frozenset((point.step, point.curve) for point in self._log.removed)
+            run = RunStart(workdir, step, handed_over, dict(leaves(config)))
+            self._loggers = [open_logger(run) for open_logger in loggers.values()]
+
+    def overview(self, step: int, state: Any) -> None:
+        """Writes what a run is, as texts: configuration, versions, and every parameter with its size and place.
+
+        Args:
+            step: updates done.
+            state: parameters or their shapes, as a nested dict.
+        """
+        if not hosts.is_first():
+            return
+        contents = {"configuration": self._config.to_dict(), "versions": versions()}
+        texts = {name: json.dumps(content, indent=2) for name, content in contents.items()}
+        files = {"versions.json": texts["versions"]}
+        if importlib.util.find_spec("clu") is not None:
+            from clu import parameter_overview
+
+            texts["parameters"] = parameter_overview.get_parameter_overview(
+                state, include_stats="sharding", max_lines=None
+            )
+            files["parameters.txt"] = texts["parameters"]
+        for name, text in files.items():
+            with atomic_write(self._workdir / name) as temporary:
+                temporary.write_text(text + "\n", encoding="utf-8")
+        for logger in self._loggers:
+            logger.texts(step, texts)
+
+    def scalars(self, step: int, group: str, values: Mapping[str, float]) -> None:
+        """Writes a point of each curve GROUP/NAME."""
+        if self._log is None:
+            return
+        added = {f"{group}/{name}": value for name, value in self._log.write(step, group, values).items()}
+        for logger in self._loggers if added else ():
+            logger.scalars(step, added)
+
+    def pictures(self, step: int, pictures: Mapping[str, UInt8[np.ndarray, "h w 3"]]) -> None:
+        """Writes input | restored | ground truth by sequence, to the loggers and WORKDIR/pictures/SEQUENCE_STEP.png."""
+        if not hosts.is_first():
+            return
+        for logger in self._loggers if pictures else ():
+            logger.pictures(step, pictures)
+        for name, picture in pictures.items():
+            with atomic_write(self.picture_folder / f"{name}_{step:07d}.png") as temporary:
+                write_picture(temporary, picture)
+
+    def flush(self) -> None:
+        """Brings everything to disk: a checkpoint is never ahead of the curves that lead to it."""
+        if self._log is not None:
+            self._log.flush()
+        for logger in self._loggers:
+            logger.flush()
+
+    def close(self) -> None:
+        """Waits until everything is on disk, and ends the loggers."""
+        for logger in self._loggers:
+            logger.close()
+        if self._log is not None:
+            self._log.close()
