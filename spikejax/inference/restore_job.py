@@ -12,10 +12,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TextIO
 
-import cv2
 import numpy as np
 from jaxtyping import Num
 
+from spikejax.data.datasets.degradation import enlarge
 from spikejax.errors import InputError
 from spikejax.hardware.host import peak_host_bytes
 from spikejax.inference.background_io import ReadAhead, WriteBehind
@@ -207,11 +207,12 @@ class _JobWriter:
         self._progress.advance()
 
     def _scores(
-        self, before: Num[np.ndarray, "h w 3"] | None, recon: metrics.Picture, sharp: metrics.Picture
+        self, before: Num[np.ndarray, "h0 w0 3"] | None, recon: metrics.Picture, sharp: metrics.Picture
     ) -> dict[str, float]:
         if before is None:
             after = metrics.measure(recon, sharp, self._measures)
             return {f"{name}_{metrics.AFTER}": value for name, value in after.items()}
-        # What a larger picture is compared with is the usual enlargement.
-        blur = cv2.resize(to_uint8(before), sharp.shape[1::-1], interpolation=cv2.INTER_CUBIC)
+        blur = to_uint8(before)
+        if blur.shape != sharp.shape:
+            blur = enlarge(blur, *sharp.shape[:2])
         return metrics.scores_of_frame(blur, recon, sharp, self._measures)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from spikejax.data.datasets.degradation import without_network
 from spikejax.errors import InputError
 from spikejax.inference.restore_job import RestoreJob, check_sharp, restore_job
 from spikejax.inference.resumable_output import Output
@@ -17,7 +18,9 @@ from spikejax.inference.video_restorer import RestoreSettings
 from spikejax.io.frame_source import open_frames
 from spikejax.io.pictures import write_picture
 from spikejax.io.pixel_depth import to_uint8
+from spikejax.models.traits import NetworkTraits
 from spikejax.quality import metrics
+from tests.inference import test_video_restorer
 from tests.inference.small_input import FRAMES, HEIGHT, WIDTH, Brighten, read, restorer_of
 
 
@@ -63,6 +66,24 @@ def test_frames_and_their_scores(inputs: Path, done: int) -> None:
     assert (report.restored_height, report.restored_width) == (HEIGHT, WIDTH)
     assert 0 < report.seconds["decode"] and report.seconds["total"] < 60
     assert report.shares["write"] == pytest.approx(report.seconds["write"] / report.seconds["total"])
+
+
+def test_a_larger_picture_is_compared_as_in_evaluating(tmp_path: Path) -> None:
+    """Catches scores before restoring by another enlargement than the one that a validation compares with."""
+    frames = np.random.default_rng(0).integers(0, 256, (4, 16, 24, 3), dtype=np.uint8)
+    sharp = frames.repeat(2, 1).repeat(2, 2)
+    for folder, clip in (("blur", frames), ("sharp", sharp)):
+        (tmp_path / folder).mkdir()
+        for number, frame in enumerate(clip):
+            write_picture(tmp_path / folder / f"{number}.png", frame)
+    restorer = test_video_restorer.restorer_of(test_video_restorer.Enlarge(2), NetworkTraits(upscale=2))
+    job = replace(job_of(tmp_path, sharp="sharp"), settings=restorer.settings(RestoreSettings()))
+    output = Kept()
+    restore_job(restorer, job, output)
+    unit = [clip.astype(np.float32) / 255 for clip in (frames, sharp)]
+    expected = [metrics.psnr(*pair) for pair in zip(to_uint8(without_network(*unit)), sharp, strict=True)]
+    # A float32 that is rounded the other way is 1e-5 dB.
+    assert [frame["psnr_blur"] for frame in output.scores] == pytest.approx(expected, abs=1e-3)
 
 
 def test_a_tile_that_was_chosen_stays(inputs: Path) -> None:

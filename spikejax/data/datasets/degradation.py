@@ -147,10 +147,22 @@ def without_network(
     return picture
 
 
+def enlarge(picture: UInt8[np.ndarray, "h w c"], height: int, width: int) -> UInt8[np.ndarray, "h2 w2 c"]:
+    """The picture at another size (bicubic, as MATLAB's imresize), to compare a restored one of that size with."""
+    rows, columns = _bicubic(picture.shape[0], height), _bicubic(picture.shape[1], width)
+    return _to_uint8(_weighted(picture[None], rows, columns)[0])
+
+
 def _along_both(
     clip: Clip, weights: Callable[[int], Float64[np.ndarray, "after before"]]
 ) -> Float64[np.ndarray, "t h2 w2 c"]:
     rows, columns = (weights(size) for size in clip.shape[1:3])
+    return _weighted(clip, rows, columns)
+
+
+def _weighted(
+    clip: Clip, rows: Float64[np.ndarray, "h2 h"], columns: Float64[np.ndarray, "w2 w"]
+) -> Float64[np.ndarray, "t h2 w2 c"]:
     return np.einsum("ah,bw,thwc->tabc", rows, columns, clip.astype(np.float64), optimize=True)
 
 
