@@ -13,12 +13,15 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from spikejax.cli import add_overwrite, add_progress, add_trust_code, make_parser, run, whole_number_from
+from spikejax.cli import add_overwrite, add_progress, add_trust_code, make_parser, number_from, run, whole_number_from
 from spikejax.compile_cache import add_compile_cache, use_compile_cache
-from spikejax.data.datasets.layout import SPLITS
+from spikejax.data.datasets.layout import SPLITS, TRAINING_SPLIT
+from spikejax.data.simulation.camera_settings import SensorNoise
+from spikejax.data.simulation.noise_arguments import add_noise, noise_of
 from spikejax.errors import InputError
 from spikejax.progress import show_progress_as
 from spikejax.quality.metrics import METRICS, Distance, open_metrics
@@ -38,9 +41,16 @@ def main(arguments: Sequence[str]) -> None:
     show_progress_as(options.progress)
     output, workdir = Path(options.output), Path(options.workdir).absolute()
     check_score_folder(output, overwrite=options.overwrite)
+    noise = noise_of(options)
+    noisy = noise != SensorNoise()
+    if noisy and (options.data or options.split == TRAINING_SPLIT):
+        raise InputError(
+            "expected the noise of the camera with the validation split of the data that the network was trained on, "
+            f"found --data {options.data} and --split {options.split}"
+        )
 
     # Only now: JAX takes seconds to import, and a mistake in the arguments should show at once.
-    from spikejax.training.inputs import data_root
+    from spikejax.training.inputs import data_root, embedded_data
     from spikejax.training.measure_split import load_on_all_devices, measure_split, open_split
     from spikejax.training.workdir import is_workdir
 
@@ -50,7 +60,9 @@ def main(arguments: Sequence[str]) -> None:
     trained = load_on_all_devices(workdir, which=options.which, trust_code=options.trust_code)
     source = "folder" if options.data else trained.config.data.source
     root = Path(options.data) if options.data else data_root(trained.config, workdir)
-    dataset = open_split(trained, root, options.split, source=source)
+    if noisy:
+        root = embedded_data(trained.config, workdir / "noisy_data", noise)
+    dataset = open_split(trained, root, options.split, source=source, threshold_factor=options.threshold_factor)
     frames = options.frames or trained.config.validation.frames
     metrics = _metrics(options, trained.config)
     scores = measure_split(
@@ -66,6 +78,8 @@ def main(arguments: Sequence[str]) -> None:
         "checkpoint": trained.checkpoint,
         "data": str(root),
         "split": options.split,
+        "threshold_factor": options.threshold_factor,
+        "noise": asdict(noise),
         "frames_at_once": frames,
         "unused": [f"{drop.sequence} {drop.frame}: {drop.reason}" for drop in dataset.dropped],
     }
@@ -112,6 +126,13 @@ def build_parser() -> argparse.ArgumentParser:
         "--metrics", nargs="+", metavar="NAME",
         help=f"what to measure: any of {', '.join(METRICS)}, or FILE.py:NAME (default: as validation)",
     )  # fmt: skip
+    spikes = parser.add_argument_group("another spike camera than the one of the data set")
+    spikes.add_argument(
+        "--threshold-factor", type=number_from(1), default=1.0, metavar="F",
+        help="measure with the spikes of a camera whose threshold is F times as high, also of real streams "
+        "(default: %(default)s)",
+    )  # fmt: skip
+    add_noise(spikes)
     add_compile_cache(parser)
     add_overwrite(parser, "the scores of an earlier evaluation")
     add_progress(parser)

@@ -12,7 +12,8 @@ from pathlib import Path
 
 from spikejax.cli import add_overwrite, add_progress, add_words, make_parser, number_from, positive_count, run, size
 from spikejax.data.datasets.layout import SPLITS, TRAINING_SPLIT
-from spikejax.data.simulation.camera_settings import CameraSettings, SensorNoise
+from spikejax.data.simulation.camera_settings import CameraSettings
+from spikejax.data.simulation.noise_arguments import add_noise, noise_of
 from spikejax.progress import show_progress_as
 
 
@@ -36,12 +37,7 @@ def main(arguments: Sequence[str]) -> None:
             theta=options.theta,
             reset=options.reset,
             spike_scale=options.spike_scale,
-            noise=SensorNoise(
-                shot_photons=options.shot_photons,
-                threshold_variation=options.threshold_variation,
-                dark_rate=options.dark_rate,
-                dark_variation=options.dark_variation,
-            ),
+            noise=noise_of(options),
         ),
     )
     source = open_frames(options.input)
@@ -111,22 +107,7 @@ def _add_spikes(group: argparse._ArgumentGroup) -> None:
         "--reset", choices=("subtract", "zero"), default=camera.reset,
         help="what firing does to a pixel's charge (default: %(default)s)",
     )  # fmt: skip
-    add(
-        "--shot-photons", type=amount, default=camera.noise.shot_photons, metavar="X",
-        help="photons of a white pixel in a step, for shot noise; 0 = no such noise (default: %(default)s)",
-    )  # fmt: skip
-    add(
-        "--threshold-variation", type=amount, default=camera.noise.threshold_variation, metavar="X",
-        help="relative standard deviation of the pixels' thresholds (default: %(default)s)",
-    )  # fmt: skip
-    add(
-        "--dark-rate", type=amount, default=camera.noise.dark_rate, metavar="X",
-        help="spikes a step that a pixel fires in the dark (default: %(default)s)",
-    )  # fmt: skip
-    add(
-        "--dark-variation", type=amount, default=camera.noise.dark_variation, metavar="X",
-        help="relative standard deviation of the pixels' dark rates (default: %(default)s)",
-    )  # fmt: skip
+    add_noise(group)
     add(
         "--bins", type=positive_count, default=32, metavar="K",
         help="time bins of the voxels that statistics are taken of (default: %(default)s)",

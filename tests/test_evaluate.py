@@ -70,6 +70,15 @@ def test_a_checkpoint_measures_as_in_training(
     assert (scores["split"], scores["unused"], scores["checkpoint"]) == ("val", [], "best_psnr/1")
     assert f"{expected['psnr_blur']:.4f} ->" in capsys.readouterr().out
 
+    evaluate.main(["--workdir", str(tmp_path / "run"), "--output", str(tmp_path / "high"), "--threshold-factor", "4"])
+    high = json.loads((tmp_path / "high" / "metrics.json").read_text())
+    dataset = FolderDataset(root, "val", ClipSpec(2, BINS, threshold_factor=4.0))
+    raised = validate(BatchRestorer(restore, config.validation.frames), dataset)
+    assert raised is not None and high["threshold_factor"] == 4
+    assert high["total"] == pytest.approx(raised.scores, rel=1e-6)
+    assert high["total"]["psnr_blur"] == scores["total"]["psnr_blur"]
+    assert abs(high["total"]["psnr_recon"] - scores["total"]["psnr_recon"]) > 1e-3
+
     weights = tmp_path / "weights.safetensors"
     params = jax.tree.map(np.asarray, state.params)
     write_weights(weights, Weights("restorer", config.model.to_dict(), params, statistics))
@@ -96,6 +105,24 @@ def test_code_that_comes_with_a_workdir_is_not_run(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"data.source: expected an entry of the package .*, found .*code\.py:Data"):
         evaluate.main(["--workdir", str(tmp_path / "run"), "--output", str(tmp_path / "out")])
     assert not (tmp_path / "was_run").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--threshold-factor", "0.5"], "a number from 1, found '0.5'"),
+        (["--dark-rate", "2"], "a dark rate from 0 to below 1, found"),
+        (["--shot-photons", "20", "--data", "ROOT"], "found --data ROOT and --split val"),
+        (["--shot-photons", "20", "--split", "train"], "found --data None and --split train"),
+    ],
+)
+def test_another_camera_that_cannot_be_had(
+    arguments: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Catches a threshold that is lowered, and noise that is asked for and not added."""
+    with pytest.raises((InputError, SystemExit)) as caught:
+        evaluate.main(["--workdir", str(tmp_path / "run"), "--output", str(tmp_path / "out"), *arguments])
+    assert message in str(caught.value) + capsys.readouterr().err
 
 
 def test_output_that_is_something_else(tmp_path: Path) -> None:

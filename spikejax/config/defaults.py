@@ -101,6 +101,7 @@ def _data() -> dict:
     return dict(
         source="folder",
         root="",
+        seed=-1,
         degradation="none",
         noise_sigma=(0, 50),
         frames=5,

@@ -58,7 +58,7 @@ KEYS: dict[str, Key] = {
     "seed": Key(
         # Larger ones would be cut to 32 bits: two seeds would be one.
         Whole(0, 2**32 - 1),
-        "of everything random: initial weights, order of samples, crops, stochastic depth",
+        "of everything random: initial weights, stochastic depth, and the data's unless `data.seed` says otherwise",
     ),
     # ---- The network ----
     "model.backbone": Key(OneOf(("vrt",), code=True), "the network"),
@@ -124,6 +124,11 @@ KEYS: dict[str, Key] = {
     "data.root": Key(
         PathName("folder", folder=True),
         "folder of the data set, or of its TFDS shards; empty: WORKDIR/data (moving_photographs only)",
+    ),
+    "data.seed": Key(
+        Whole(0, 2**32 - 1, also=(-1,)),
+        "of the data alone: the embedded data set, the order of samples, crops; -1: `seed`. Runs that share it see the "
+        "same batches, whatever their networks begin as",
     ),
     "data.degradation": Key(
         OneOf(("none", "bicubic", "gaussian", "noise", "interpolation")),

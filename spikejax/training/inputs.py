@@ -1,6 +1,8 @@
 """What a run trains and validates on, opened as its configuration says."""
 
 import dataclasses
+import json
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +11,8 @@ from ml_collections import ConfigDict
 from spikejax.data.batches.loader import batch_names, train_loader
 from spikejax.data.datasets.clip_dataset import ClipDataset, ClipSpec
 from spikejax.data.datasets.voxel_statistics import SpikeStatistics
-from spikejax.data.sources import find_dataset, open_dataset
+from spikejax.data.simulation.camera_settings import CameraSettings, SensorNoise
+from spikejax.data.sources import MovingPhotographs, find_dataset, open_dataset
 from spikejax.distributed import hosts, sharding
 from spikejax.errors import InputError
 from spikejax.models.traits import NetworkTraits
@@ -62,6 +65,41 @@ def data_root(config: ConfigDict, workdir: Path) -> Path:
     return Path(root) if root else workdir / "data"
 
 
+def data_seed(config: ConfigDict) -> int:
+    """The seed of all that is random in the data of a run."""
+    return config.seed if config.data.seed == -1 else config.data.seed
+
+
+def embedded_data(config: ConfigDict, folder: Path, noise: SensorNoise | None = None) -> Path:
+    """The folder, within `folder`, of the embedded data set of a run; it is written if it is not there.
+
+    Data sets of other settings or of another noise have other names, so that runs can share `folder`.
+
+    Args:
+        config: of the run.
+        folder: of all data sets.
+        noise: of the spike camera. The validation split has the photographs, motion and pictures of the run's own data
+            set; there is one training sequence, as the network was trained on spikes without noise.
+
+    Raises:
+        InputError: the run's data set is not the embedded one.
+    """
+    source, bins, seed = config.data.source, config.model.spike.bins, data_seed(config)
+    kind = find_dataset(source)
+    if not issubclass(kind, MovingPhotographs):
+        raise InputError(
+            "expected data.source moving_photographs, the embedded data set, which alone is filmed again with noise, "
+            f"found {source!r}: python -m spikejax.simulate makes another data set"
+        )
+    settings = config.data.scenes.to_dict()
+    if noise is not None:
+        settings |= {"train_sequences": 1, "camera": CameraSettings(noise=noise)}
+    description = json.dumps([source, bins, seed, settings], default=dataclasses.asdict, sort_keys=True)
+    root = folder / f"{zlib.crc32(description.encode()):08x}"
+    kind.make(root, bins=bins, seed=seed, settings=settings)
+    return root
+
+
 def open_inputs(
     config: ConfigDict, root: Path, *, traits: NetworkTraits, mesh: sharding.DeviceMesh | None = None
 ) -> Inputs:
@@ -78,10 +116,10 @@ def open_inputs(
     """
     data, spike_bins = config.data, traits.spike_bins
     training, validation = (degradation_of(config, traits, validation=validation) for validation in (False, True))
-    kind = find_dataset(data.source)
+    kind, seed = find_dataset(data.source), data_seed(config)
     statistics: SpikeStatistics | None = None
     with hosts.first_host_first("preparing the data"):  # what the first host writes the others read
-        kind.make(root, bins=config.model.spike.bins, seed=config.seed, settings=data.scenes.to_dict())
+        kind.make(root, bins=config.model.spike.bins, seed=seed, settings=data.scenes.to_dict())
         if spike_bins is not None:
             statistics = kind.training_statistics(root, bins=spike_bins)
     spec = ClipSpec(data.frames, spike_bins, crop=data.crop, degradation=training, statistics=statistics)
@@ -91,7 +129,7 @@ def open_inputs(
         train_set,
         batch_size=data.batch_size,
         crop=data.crop,
-        seed=config.seed,
+        seed=seed,
         workers=data.workers,
         flips=data.flips,
         rotate=data.rotate,
@@ -107,4 +145,4 @@ def open_inputs(
             )
     val_set = open_dataset(kind, root, "val", dataclasses.replace(spec, crop=None, degradation=validation))
     fields = None if statistics is None else dataclasses.asdict(statistics)
-    return Inputs(train_set, val_set, loader, data.batch_size, config.seed, statistics=fields)
+    return Inputs(train_set, val_set, loader, data.batch_size, seed, statistics=fields)

@@ -103,7 +103,9 @@ def fitting_config(model: Any, traits: NetworkTraits) -> ConfigDict:
     return config
 
 
-def open_split(trained: TrainedNetwork, root: Path, split: str, *, source: str = "folder") -> ClipDataset:
+def open_split(
+    trained: TrainedNetwork, root: Path, split: str, *, source: str = "folder", threshold_factor: float = 1.0
+) -> ClipDataset:
     """A split of a data set, its voxels standardised as those that the network was trained with.
 
     Args:
@@ -111,6 +113,7 @@ def open_split(trained: TrainedNetwork, root: Path, split: str, *, source: str =
         root: the data set.
         split: "train" or "val".
         source: its kind, see `spikejax.data.sources`.
+        threshold_factor: the spikes are those of a camera whose threshold is so many times as high.
 
     Raises:
         InputError: there is no such split, or the network takes spikes and has no statistics.
@@ -123,7 +126,7 @@ def open_split(trained: TrainedNetwork, root: Path, split: str, *, source: str =
     degradation = degradation_of(trained.config, trained.traits, validation=True)
     # A network that interpolates takes as many frames as it was made for; another one any number.
     frames = trained.config.validation.frames if degradation.kind == "interpolation" else 2
-    spec = ClipSpec(frames, bins, degradation=degradation, statistics=statistics)
+    spec = ClipSpec(frames, bins, degradation=degradation, statistics=statistics, threshold_factor=threshold_factor)
     return open_dataset(source, root, split, spec)
 
 

@@ -21,10 +21,12 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
+from jaxtyping import Integer
 
 from spikejax.data.datasets.degradation import AS_READ, Degradation
 from spikejax.data.datasets.layout import TRAINING_SPLIT, DroppedFrame
 from spikejax.data.datasets.voxel_statistics import SpikeStatistics, add_histograms, statistics_of
+from spikejax.data.spikes.threshold import raise_threshold
 from spikejax.data.spikes.voxels import standardise
 from spikejax.errors import InputError
 from spikejax.io.box import Box
@@ -42,6 +44,8 @@ class ClipSpec:
             are used.
         degradation: how the input is made of the sharp pictures, which are all that is needed then; or that it is read.
         statistics: what standardises the voxels, such as a checkpoint's; None for the data set's own.
+        threshold_factor: of the sequences that are read whole (`read_sequence`), the spikes as if the camera's
+            threshold were so many times as high; training draws factors of its own.
     """
 
     frames: int
@@ -49,11 +53,17 @@ class ClipSpec:
     crop: int | None = None
     degradation: Degradation = AS_READ
     statistics: SpikeStatistics | None = None
+    threshold_factor: float = 1.0
 
     def __post_init__(self) -> None:
-        """Raises `InputError` unless there is at least a frame and a bin."""
+        """Raises `InputError` unless there is at least a frame and a bin, and no threshold is lowered."""
         if self.frames < 1 or (self.bins is not None and self.bins < 1):
             raise InputError(f"expected at least 1 frame and 1 bin, found {self.frames} and {self.bins}")
+        if not 1 <= self.threshold_factor < math.inf:
+            raise InputError(
+                "expected a threshold factor of at least 1 (spikes that were never there cannot be added), "
+                f"found {self.threshold_factor}"
+            )
 
     @property
     def span(self) -> int:
@@ -249,7 +259,25 @@ class ClipDataset(abc.ABC, Generic[RunT]):
         if self._interpolates:
             assert last == first + 1, f"a clip to interpolate in has one frame, not {first} to {last}"
             first, last = 2 * first, 2 * first + self._frames
-        return {**self.finish(self._read_clip(run, first, last, self._whole(run), None)), "name": name}
+        stored = self._read_clip(run, first, last, self._whole(run), None)
+        if self.spec.threshold_factor > 1 and "voxels" in stored:
+            stored["voxels"] = self._raise_threshold(run, first, stored["voxels"])
+        return {**self.finish(stored), "name": name}
+
+    def _raise_threshold(
+        self, run: RunT, start: int, counts: Integer[np.ndarray, "t h w k"]
+    ) -> Integer[np.ndarray, "t h w k"]:
+        """The counts of a run's frames from `start` on at the spec's threshold.
+
+        Each frame begins with charges of its own, which follow from its name and number: so its spikes are the same
+        in whatever clip it is read, and a long sequence need not be read from its beginning.
+        """
+        seed = zlib.crc32(run.name.encode())
+        raised = [
+            raise_threshold(counts[i : i + 1], self.spec.threshold_factor, rng=np.random.default_rng([seed, start + i]))
+            for i in range(len(counts))
+        ]
+        return np.concatenate(raised)
 
     @property
     def _interpolates(self) -> bool:

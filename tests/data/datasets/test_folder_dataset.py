@@ -54,6 +54,27 @@ def test_clips_are_what_the_files_say(make_root: MakeRoot, tmp_path: Path, ratio
         dataset[3]
 
 
+def test_sequences_at_another_threshold(make_root: MakeRoot, tmp_path: Path) -> None:
+    """Catches thresholds that are not raised, or spikes of a frame that change with the clip it is read in."""
+    root = make_root(tmp_path)
+    plain, high = (FolderDataset(root, "train", ClipSpec(2, 3, threshold_factor=factor)) for factor in (1.0, 2.0))
+
+    def counts(dataset: FolderDataset, start: int, stop: int) -> np.ndarray:
+        assert dataset.statistics is not None
+        voxels = dataset.read_sequence("s00", start, stop)["voxels"].astype(np.float64)
+        return np.expm1(voxels * dataset.statistics.std + dataset.statistics.mean)
+
+    whole, first = counts(plain, 0, 4), counts(high, 0, 4)
+    np.testing.assert_allclose(first, first.round(), atol=1e-4)
+    assert (first < whole + 0.5).all()
+    # Of each pixel's spikes in a frame every second one, beginning anywhere.
+    np.testing.assert_allclose(first.sum(axis=-1), whole.sum(axis=-1) / 2, atol=0.51)
+    assert first.sum() == pytest.approx(whole.sum() / 2, rel=0.05)
+    np.testing.assert_array_equal(counts(high, 1, 3), first[1:3])
+    with pytest.raises(InputError, match="threshold factor of at least 1"):
+        ClipSpec(2, 3, threshold_factor=0.5)
+
+
 @pytest.mark.parametrize("ratio", [1, 2])
 def test_boxes_are_joint(make_root: MakeRoot, tmp_path: Path, ratio: int) -> None:
     """Catches voxels of another part than the picture's."""

@@ -1,0 +1,59 @@
+"""What a run trains on: what its seeds decide, and the embedded data set filmed by other cameras."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from spikejax.data.datasets.clip_dataset import ClipSpec
+from spikejax.data.datasets.folder_dataset import FolderDataset
+from spikejax.data.simulation.camera_settings import SensorNoise
+from spikejax.errors import InputError
+from spikejax.models.traits import NetworkTraits
+from spikejax.training.inputs import data_root, embedded_data, open_inputs
+from tests.stand_ins import tiny_config
+
+NOISE = SensorNoise(shot_photons=10, dark_rate=0.05)
+
+
+def test_runs_of_one_data_seed_see_the_same_batches(tmp_path: Path) -> None:
+    """Catches batches or scenes that follow the seed of the weights: variants would be compared on other data."""
+    batches = []
+    for seed, data_seed, folder in ((1, 7, "a"), (2, 7, "a"), (7, -1, "a"), (2, -1, "b")):
+        config = tiny_config()
+        config.seed, config.data.seed = seed, data_seed
+        inputs = open_inputs(config, tmp_path / folder, traits=NetworkTraits(spike_bins=4))
+        batches.append((next(inputs.loader), inputs.names(0)))
+    for name in ("input", "sharp", "voxels"):
+        for other in (1, 2):
+            np.testing.assert_array_equal(batches[0][0][name], batches[other][0][name])
+        assert not np.array_equal(batches[0][0][name], batches[3][0][name])
+    assert batches[0][1] == batches[1][1] == batches[2][1]
+
+
+def test_the_embedded_scenes_filmed_with_noise(tmp_path: Path) -> None:
+    """Catches other scenes or pictures than the run's own, spikes without noise, and noises that share a folder."""
+    config = tiny_config()
+    own = embedded_data(config, tmp_path)
+    noisy = embedded_data(config, tmp_path, NOISE)
+    other = embedded_data(config, tmp_path, SensorNoise(shot_photons=11))
+    assert len({own, noisy, other}) == 3 and embedded_data(config, tmp_path, NOISE) == noisy
+    sets = [FolderDataset(root, "val", ClipSpec(3, 4)) for root in (own, noisy)]
+    assert sets[0].sequences() == sets[1].sequences()
+    clips = [dataset.read_run(dataset.runs[0], 0, 3) for dataset in sets]
+    for name in ("input", "sharp"):
+        np.testing.assert_array_equal(clips[0][name], clips[1][name])
+    counts, noisy_counts = (clip["voxels"].astype(float) for clip in clips)
+    assert abs(noisy_counts - counts).mean() > 0.5
+    # 16 steps a bin, with 0.05 spikes a step more.
+    assert 0.6 < (noisy_counts - counts).mean() < 1.0
+
+
+def test_noise_for_other_data(tmp_path: Path) -> None:
+    """Catches the embedded scenes written, and measured on, for a run of somebody's own data."""
+    config = tiny_config()
+    config.data.source, config.data.root = "folder", str(tmp_path)
+    assert data_root(config, tmp_path / "run") == tmp_path
+    with pytest.raises(InputError, match=r"^expected data.source moving_photographs.*found 'folder'.*simulate"):
+        embedded_data(config, tmp_path / "noisy", NOISE)
+    assert not (tmp_path / "noisy").exists()
