@@ -1,9 +1,9 @@
 """What the commands share: how they end, and how their arguments are read.
 
-Exit codes. 0: done. 2: the user's input is wrong (one line on stderr, also for an option, and what takes a list below
-it). 3: parts of the input were damaged, the rest is done (one line). 130: interrupted with Ctrl-C. 141: the reader of
-our standard output has gone away (`... | head`). With SPIKEJAX_TRACEBACK=1 in the environment the traceback of an input
-error is printed too.
+Exit codes. 0: done. 2: the user's input is wrong (one line on stderr, also for an option or an extra that is not
+installed, and what takes a list below it). 3: parts of the input were damaged, the rest is done (one line). 130:
+interrupted with Ctrl-C. 141: the reader of our standard output has gone away (`... | head`). With SPIKEJAX_TRACEBACK=1
+in the environment the traceback of an input error is printed too.
 
 Arguments. One function reads each kind of value, in every command: `size` (two numbers), `extent` (three),
 `byte_count`, `whole_number_from`, `number_from`. Several numbers may come as 250x400, as 250,400 or as words, 250 400.
@@ -21,6 +21,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from spikejax.errors import DamagedInput, InputError, one_line
+from spikejax.extras import named_when_missing
 from spikejax.progress import STYLES
 
 EXIT_INPUT_ERROR = 2
@@ -62,7 +63,8 @@ def _is_one_of_many() -> bool:
 
 def _exit_code(main: Callable[[Sequence[str]], None], arguments: Sequence[str]) -> int:
     try:
-        main(arguments)
+        with named_when_missing():
+            main(arguments)
         # Inside the try: a pipe that was closed early is often noticed only when the last lines are flushed.
         sys.stdout.flush()
     except InputError as error:

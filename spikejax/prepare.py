@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from spikejax import extras
 from spikejax.cli import add_progress, add_words, make_parser, positive_count, run, size
 from spikejax.data.datasets.layout import SPLITS, TRAINING_SPLIT
 from spikejax.errors import InputError
@@ -31,6 +32,8 @@ def main(arguments: Sequence[str]) -> None:
     from spikejax.data.preparation.published_layouts import LAYOUTS
     from spikejax.data.preparation.verify import check_root
 
+    if options.tfds is not None:
+        extras.require("tfds", "--tfds")
     root = Path(options.output)
     if options.check_only:
         print(check_root(root, workers=options.workers))

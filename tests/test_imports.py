@@ -18,6 +18,7 @@ ROOTS = {
     "spikejax.cli",
     "spikejax.progress",
     "spikejax.extensions",
+    "spikejax.extras",
     "spikejax.installed",
     "spikejax.module_files",
     "spikejax.compile_cache",
@@ -25,6 +26,7 @@ ROOTS = {
 ALLOWED = {
     "spikejax.errors": set(),
     "spikejax.extensions": set(),
+    "spikejax.extras": set(),
     "spikejax.cli": set(),
     "spikejax.progress": set(),
     "spikejax.installed": set(),

@@ -1,7 +1,6 @@
 """The report, from restored frames to what a browser makes of it."""
 
 import json
-import shutil
 import subprocess
 from html.parser import HTMLParser
 from pathlib import Path
@@ -18,7 +17,6 @@ from spikejax.reports.gather import close_up_side
 
 FRAMES, SIZE = 6, 160
 PLACE = close_up_side(SIZE, SIZE)
-CHROMIUM = shutil.which("chromium")
 # Where, in frame 3, the "restored" picture is perfect, and where, in frame 1, it is worse than before.
 BEST, WORST = (3, 0, 0), (1, 64, 64)
 
@@ -132,7 +130,7 @@ def test_nothing_to_report_on(tmp_path: Path) -> None:
         report.main([str(tmp_path)])
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
+@pytest.mark.needs("chromium")
 def test_in_a_browser(restored: Path, tmp_path: Path) -> None:
     """Catches a slider that does not slide, a script that fails, and a page wider than a phone."""
     report.main([str(restored)])
@@ -152,7 +150,7 @@ def test_in_a_browser(restored: Path, tmp_path: Path) -> None:
     # Pictures in the page are decoded when the parser reaches the end; `load` says that they are.
     script = probe.replace("<script>", "<script>addEventListener('load', () => {").replace("</script>", "})</script>")
     page.write_text(text.replace("</body>", script + "</body>"), encoding="utf-8")
-    command = [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    command = ["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
                "--disable-background-networking", "--disable-component-update", "--disable-sync",
                f"--user-data-dir={tmp_path / 'profile'}", "--window-size=500,900", "--virtual-time-budget=5000",
                "--dump-dom", page.as_uri()]  # fmt: skip

@@ -5,7 +5,6 @@ TPUs and GPUs are described by their compilers (libtpu; the CUDA plugin of JAX),
 
 import contextlib
 import dataclasses
-import importlib.util
 import os
 import re
 from collections.abc import Sequence
@@ -13,6 +12,7 @@ from collections.abc import Sequence
 import jax
 from jax.experimental import topologies
 
+from spikejax import extras
 from spikejax.errors import InputError
 from spikejax.hardware.chips import CHIPS, Chip
 from spikejax.hardware.host import total_host_bytes
@@ -126,8 +126,7 @@ def _cpu(name: str, count: int) -> Topology:
 
 
 def _tpu(name: str, chip: Chip, size: str) -> Topology:
-    if importlib.util.find_spec("libtpu") is None:
-        raise InputError(f"--topology: {name} needs the TPU compiler, libtpu: pip install 'spikejax[plan-tpu]'")
+    extras.require("plan-tpu", f"--topology: {name}")
     # libtpu otherwise asks its surroundings what machine this is, at length, and takes a lock for itself alone.
     os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")
     os.environ.setdefault("TPU_ACCELERATOR_TYPE", "v5litepod-1")
@@ -142,8 +141,8 @@ def _tpu(name: str, chip: Chip, size: str) -> Topology:
 
 
 def _gpu(name: str, chip: Chip, size: str) -> Topology:
-    if not _has_cuda_plugin():
-        raise InputError(f"--topology: {name} needs the GPU compiler, JAX's plugin: pip install 'spikejax[plan-gpu]'")
+    if extras.missing_module("cuda13"):  # either plugin compiles
+        extras.require("plan-gpu", f"--topology: {name}")
     count = int(size)
     if count > _GPUS_OF_A_HOST and count % _GPUS_OF_A_HOST:
         raise InputError(f"--topology: expected up to {_GPUS_OF_A_HOST} GPUs or a multiple of it, found {name!r}")
@@ -157,13 +156,6 @@ def _gpu(name: str, chip: Chip, size: str) -> Topology:
     # JAX's allocator takes this part of a GPU's memory; nothing enforces it when compiling.
     fraction = float(os.environ.get("XLA_PYTHON_CLIENT_MEM_FRACTION", "0.75"))
     return Topology(name, "cuda", devices, chip, int(chip.memory_bytes * fraction))
-
-
-def _has_cuda_plugin() -> bool:
-    try:
-        return any(importlib.util.find_spec(f"jax_plugins.xla_cuda{version}") is not None for version in (12, 13))
-    except ModuleNotFoundError:  # not even the namespace
-        return False
 
 
 def _target_config(chip: Chip) -> str:

@@ -8,7 +8,6 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from spikejax.data.batches.loader import batch_names, train_loader
 from spikejax.data.datasets.clip_dataset import ClipDataset, ClipSpec
 from spikejax.data.datasets.voxel_statistics import SpikeStatistics
 from spikejax.data.simulation.camera_settings import CameraSettings, SensorNoise
@@ -41,6 +40,8 @@ class Inputs:
 
     def names(self, number: int) -> list[str]:
         """Sequence and frames of every clip of batch `number`, from 0, over all hosts."""
+        from spikejax.data.batches.loader import batch_names  # here, for `data_root` alone does without the extra train
+
         return batch_names(self.train_set, batch_size=self.batch_size, seed=self.seed, number=number)
 
     @property
@@ -114,6 +115,8 @@ def open_inputs(
     Raises:
         InputError: the data set is missing, damaged or does not fit the configuration.
     """
+    from spikejax.data.batches.loader import train_loader
+
     data, spike_bins = config.data, traits.spike_bins
     training, validation = (degradation_of(config, traits, validation=validation) for validation in (False, True))
     kind, seed = find_dataset(data.source), data_seed(config)

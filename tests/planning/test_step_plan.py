@@ -1,6 +1,5 @@
 """Whole plans of the small stand-in: for CPUs here, for TPUs and GPUs where their compilers are installed."""
 
-import importlib.util
 import json
 import os
 import subprocess
@@ -162,7 +161,7 @@ def test_plan_for_eight_devices() -> None:
     assert fsdp["traffic"]["collectives"].keys() & {"all-gather", "reduce-scatter", "all-to-all"}
 
 
-@pytest.mark.skipif(importlib.util.find_spec("libtpu") is None, reason="needs the extra plan-tpu")
+@pytest.mark.needs("plan-tpu")
 def test_plan_for_a_pod(config: ConfigDict) -> None:
     """Catches a step for the host in place of the TPU's, and figures that come without a roofline."""
     config.mesh.data, config.mesh.fsdp = 2, -1
@@ -175,10 +174,7 @@ def test_plan_for_a_pod(config: ConfigDict) -> None:
     assert max(map(len, (to_text(plan) + "\n" + sweep_line(plan)).splitlines())) <= WIDTH
 
 
-@pytest.mark.skipif(
-    importlib.util.find_spec("jax_plugins") is None or importlib.util.find_spec("jax_plugins.xla_cuda12") is None,
-    reason="needs the extra plan-gpu",
-)
+@pytest.mark.needs("plan-gpu")
 def test_plan_for_gpus(config: ConfigDict) -> None:
     """Catches a card whose description the compiler does not take, and memory that nobody compares."""
     plan = plan_step(config, open_topology("h100:8"), build=build_stand_in)

@@ -1,6 +1,5 @@
 """Names of topologies, and what their chips can do."""
 
-import importlib.util
 import inspect
 from types import SimpleNamespace
 from typing import Any
@@ -10,9 +9,9 @@ import jax.numpy as jnp
 import pytest
 from jax import lax
 
+from spikejax import extras
 from spikejax.errors import InputError
 from spikejax.hardware.chips import CHIPS, chip_of
-from spikejax.planning import topology as module
 from spikejax.planning.topology import open_topology
 
 
@@ -33,7 +32,7 @@ def test_unknown_size(name: str) -> None:
 @pytest.mark.parametrize(("name", "extra"), [("v5e:2x2", "plan-tpu"), ("a100:8", "plan-gpu")])
 def test_compiler_that_is_not_installed(name: str, extra: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Catches an import error where a line could say what to install."""
-    monkeypatch.setattr(module.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(extras.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(InputError, match=rf"pip install 'spikejax\[{extra}\]'"):
         open_topology(name)
 
@@ -44,7 +43,7 @@ def test_more_cpu_devices_than_there_are() -> None:
         open_topology("cpu:4096")
 
 
-@pytest.mark.skipif(importlib.util.find_spec("libtpu") is None, reason="needs the extra plan-tpu")
+@pytest.mark.needs("plan-tpu")
 @pytest.mark.parametrize(
     ("name", "devices", "hosts"), [("v5e:1x1", 1, 1), ("v5e:16x16", 256, 64), ("v5p:2x2x4", 16, 4)]
 )
@@ -55,7 +54,7 @@ def test_pods(name: str, devices: int, hosts: int) -> None:
     assert chip_of(topology.devices[0]) == topology.chip == CHIPS[name.partition(":")[0]]
 
 
-@pytest.mark.skipif(importlib.util.find_spec("libtpu") is None, reason="needs the extra plan-tpu")
+@pytest.mark.needs("plan-tpu")
 def test_a_tpu_gets_its_own_branch() -> None:
     """Catches a program for the host that compiles, where the models have another for accelerators."""
     place = jax.sharding.SingleDeviceSharding(open_topology("v5e:1x1").devices[0])
@@ -68,7 +67,7 @@ def test_a_tpu_gets_its_own_branch() -> None:
     assert " tanh(" in compiled and " sine(" not in compiled
 
 
-@pytest.mark.skipif(importlib.util.find_spec("libtpu") is None, reason="needs the extra plan-tpu")
+@pytest.mark.needs("plan-tpu")
 def test_pod_that_is_not_built() -> None:
     """Catches a traceback of libtpu."""
     with pytest.raises(InputError, match="v5e:3x5"):

@@ -1,15 +1,14 @@
 """The loggers that `training.loggers` names; each is imported where it is asked for, and not before.
 
-Every run also writes metrics.jsonl, whatever its loggers. To add a logger: an entry of LOGGERS, in NEEDED the modules
-that it imports, and its name in `spikejax.config.keys`.
+Every run also writes metrics.jsonl, whatever its loggers. To add a logger: an entry of LOGGERS, in NEEDED the extra
+of the modules that it imports (see `spikejax.extras`), and its name in `spikejax.config.keys`.
 """
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Callable, Mapping, Sequence
 
-from spikejax.errors import InputError
+from spikejax import extras
 from spikejax.extensions import find_entries
 from spikejax.training.monitoring.run_logger import RunLogger, RunStart
 
@@ -39,12 +38,8 @@ LOGGERS: dict[str, LoggerFactory] = {
     "wandb": _open_wandb,
     "mlflow": _open_mlflow,
 }
-# The modules that each imports, and the extra that has them.
-NEEDED: Mapping[str, tuple[Sequence[str], str]] = {
-    "tensorboard": (("clu", "tensorflow"), "train"),
-    "wandb": (("wandb",), "wandb"),
-    "mlflow": (("mlflow",), "mlflow"),
-}
+# The extra of each.
+NEEDED: Mapping[str, str] = {"tensorboard": "train", "wandb": "wandb", "mlflow": "mlflow"}
 _KEY = "training.loggers"
 
 
@@ -62,11 +57,10 @@ def find_loggers(names: Sequence[str], *, note: Callable[[str], None]) -> dict[s
     """
     loggers = find_entries(LOGGERS, names, key=_KEY, kind=Callable)
     for name in [name for name in names if name in NEEDED]:
-        modules, extra = NEEDED[name]
-        missing = [module for module in modules if importlib.util.find_spec(module) is None]
-        if missing and name == "tensorboard":
-            note(f"no TensorBoard without {missing[0]} (pip install 'spikejax[{extra}]'): metrics.jsonl has the curves")
+        extra = NEEDED[name]
+        if name != "tensorboard":
+            extras.require(extra, f"{_KEY}={name}")
+        elif missing := extras.missing_module(extra):
+            note(f"no TensorBoard without {missing} (pip install 'spikejax[{extra}]'): metrics.jsonl has the curves")
             del loggers[name]
-        elif missing:
-            raise InputError(f"{_KEY}: {name} needs {missing[0]}: pip install 'spikejax[{extra}]'")
     return loggers
