@@ -181,12 +181,12 @@ class _Video(FrameSource):
         self.path = path
         self.damage = Damage()
         with self._open() as (container, stream):
-            self.rate = stream.average_rate or stream.guessed_rate
+            self.rate = _known(stream.average_rate) or _known(stream.guessed_rate)
             self.expected_length = _announced_length(container, stream)
             # FFmpeg counts time from here when it copies: the sound's first packet may be earlier than the picture's.
             self.start_time = Fraction(container.start_time or 0, av.time_base)
-            self.time_base = stream.time_base
-            self.pixel_aspect = stream.codec_context.sample_aspect_ratio
+            self.time_base = _known(stream.time_base)
+            self.pixel_aspect = _known(stream.codec_context.sample_aspect_ratio)
             bits = max((component.bits for component in stream.codec_context.format.components), default=8)
         self.bits = bits if own_depth else 8
         # The first frame and not the header tells the size: it shows that something decodes, and it is turned.
@@ -259,11 +259,19 @@ def _to_rgb(decoded: av.VideoFrame, *, deep: bool) -> Frame:
     return decoded.to_ndarray(format="rgb24")
 
 
+def _known(ratio: Any) -> Fraction | None:
+    """A ratio of a file, None if the file does not say it: which PyAV says by None, and from 19 on by a 0/1 of its own."""
+    if ratio is None or not ratio.numerator or not ratio.denominator:
+        return None
+    return Fraction(ratio.numerator, ratio.denominator)
+
+
 def _announced_length(container: Any, stream: Any) -> int | None:
+    rate = _known(stream.average_rate)
     if stream.frames:
         return stream.frames
-    if stream.duration and stream.average_rate:
-        return round(stream.duration * stream.time_base * stream.average_rate)
-    if container.duration and stream.average_rate:
-        return round(Fraction(container.duration, av.time_base) * stream.average_rate)
+    if stream.duration and rate:
+        return round(stream.duration * stream.time_base * rate)
+    if container.duration and rate:
+        return round(Fraction(container.duration, av.time_base) * rate)
     return None

@@ -1,5 +1,7 @@
 from fractions import Fraction
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import av
 import cv2
@@ -9,6 +11,7 @@ from PIL import Image
 from skimage import data
 
 from spikejax.errors import InputError
+from spikejax.io import frame_source
 from spikejax.io.frame_source import open_frames
 from spikejax.io.pictures import read_frame, read_picture, write_picture
 from spikejax.io.video_writer import write_video
@@ -53,6 +56,21 @@ def test_sixteen_bits_are_refused(tmp_path: Path) -> None:
     Image.fromarray(np.full((16, 16), 3000, np.uint16)).save(tmp_path / "a.png")
     with pytest.raises(InputError, match="8 bits a channel"):
         read_picture(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize(
+    ("said", "known"),
+    [
+        (None, None),
+        (SimpleNamespace(numerator=0, denominator=1), None),
+        (SimpleNamespace(numerator=1, denominator=0), None),
+        (SimpleNamespace(numerator=4, denominator=3), Fraction(4, 3)),
+        (Fraction(30000, 1001), Fraction(30000, 1001)),
+    ],
+)
+def test_ratios_that_a_file_does_not_say(said: Any, known: Fraction | None) -> None:
+    """Catches pixels of the shape 0/1, and a rate that seems to be known: PyAV 19 has a type and a value for unknown."""
+    assert frame_source._known(said) == known
 
 
 def test_frames_of_different_sizes(tmp_path: Path) -> None:
