@@ -260,7 +260,7 @@ def _to_rgb(decoded: av.VideoFrame, *, deep: bool) -> Frame:
 
 
 def _known(ratio: Any) -> Fraction | None:
-    """A ratio of a file, None if the file does not say it: which PyAV says by None, and from 19 on by a 0/1 of its own."""
+    """A ratio of a file, None if it does not say it: by None, and from PyAV 19 on by a 0/1 of its own type."""
     if ratio is None or not ratio.numerator or not ratio.denominator:
         return None
     return Fraction(ratio.numerator, ratio.denominator)

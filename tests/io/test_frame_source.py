@@ -69,7 +69,7 @@ def test_sixteen_bits_are_refused(tmp_path: Path) -> None:
     ],
 )
 def test_ratios_that_a_file_does_not_say(said: Any, known: Fraction | None) -> None:
-    """Catches pixels of the shape 0/1, and a rate that seems to be known: PyAV 19 has a type and a value for unknown."""
+    """Catches pixels of the shape 0/1, and a rate that seems known: PyAV 19 has a type and value for unknown."""
     assert frame_source._known(said) == known
 
 
