@@ -4,12 +4,12 @@
 #   scripts/launch_gke.sh --name NAME --image IMAGE --topology KIND:SIZE --claim CLAIM [--chips-of-host N] [--slices N]
 #       [--dry-run] -- --config FILE --workdir DIR [ARGUMENT OF TRAINING ...]
 #
-# KIND:SIZE is what spikejax.plan takes, such as v5e:4x4 or v5p:2x2x4. CLAIM is a PersistentVolumeClaim that all pods can
-# write to, mounted at /mnt/spikejax, where WORKDIR and the data lie. IMAGE has spikejax and jax[tpu]. A pod that is
-# evicted saves and leaves; the JobSet (jobset.sigs.k8s.io 0.6 or newer, to be installed in the cluster) then starts all
-# pods again, and they continue, at most 100 times; a wrong input (exit code 2) or a loss that is not finite (4) fails it
-# at once. Pods wait half an hour for each other, unless --wait-seconds says otherwise. With --dry-run the manifest is
-# printed.
+# KIND:SIZE is what spikejax.plan takes, such as v5e:4x4 or v5p:2x2x4. CLAIM is a PersistentVolumeClaim that all pods
+# can write to, mounted at /mnt/spikejax, where WORKDIR and the data lie. IMAGE is what the Dockerfile of this source
+# makes with --build-arg EXTRAS=train,data,tpu (docs/installing.md). A pod that is evicted saves and leaves; the JobSet
+# (jobset.sigs.k8s.io 0.6 or newer, to be installed in the cluster) then starts all pods again, and they continue, at
+# most 100 times; a wrong input (exit code 2) or a loss that is not finite (4) fails it at once. Pods wait half an hour
+# for each other, unless --wait-seconds says otherwise. With --dry-run the manifest is printed.
 
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)

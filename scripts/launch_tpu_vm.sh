@@ -60,7 +60,7 @@ mountpoint --quiet /mnt/spikejax || sudo mount -t nfs $(quoted "$share") /mnt/sp
 mkdir -p spikejax && tar --extract --gzip --file spikejax.tar.gz --directory spikejax
 python3 -m pip install --quiet --user uv
 ~/.local/bin/uv venv --quiet --allow-existing --python 3.12 spikejax/.venv
-~/.local/bin/uv pip install --quiet --python spikejax/.venv/bin/python 'jax[tpu]>=0.10.2,<0.11' ./spikejax"
+~/.local/bin/uv pip install --quiet --python spikejax/.venv/bin/python './spikejax[train,data,tpu]'"
 # The workers find each other by the metadata of the TPU. nohup: training outlives this connection.
 run "${on_all[@]}" "--command=cd spikejax && PYTHON=.venv/bin/python LOG=\$HOME/train.log nohup flock --nonblock ../train.lock \
 scripts/launch_train.sh $(quoted "$@") >/dev/null 2>&1 </dev/null &"

