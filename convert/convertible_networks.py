@@ -12,7 +12,7 @@ from flax import nnx
 from spikejax.config.files import read_saved_model
 from spikejax.config.networks import published_model, spike_model
 from spikejax.errors import InputError
-from spikejax.io.weights import MismatchError, Weights, compare, flatten_params, nest_params
+from spikejax.io.weights import MismatchError, Weights, compare_params, flatten_params, nest_params
 from spikejax.models.fusion import ENCODER_SCALES, find_fusion
 from spikejax.models.restorer import Restorer, build_restorer
 from spikejax.models.spynet import SpyNet
@@ -68,7 +68,7 @@ class ConvertibleNetwork:
             counterpart.parameter: jax.ShapeDtypeStruct(counterpart.parameter_shape, np.float32)
             for counterpart in self.counterparts.values()
         }
-        if problems := compare(params, wanted):
+        if problems := compare_params(params, wanted):
             raise MismatchError(f"the parameters of {self.name}", problems)
         state_dict = to_torch(self.counterparts, params, buffers=self.buffers, dtype=dtype)
         return state_dict | {key: state_dict[other] for key, other in self.copies.items()}

@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from spikejax.io.weights import MismatchError, compare
+from spikejax.io.weights import MismatchError, compare_params
 
 from .rules import Counterpart
 from .stored_arrays import StoredArray
@@ -94,7 +94,7 @@ def check_fit(
         for key, buffer in buffers.items()
         if key in arrays
     }
-    if problems := compare(arrays, wanted):
+    if problems := compare_params(arrays, wanted):
         raise MismatchError(f"the weights of {network}", problems)
 
 

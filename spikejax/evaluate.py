@@ -21,7 +21,7 @@ from spikejax.cli import add_overwrite, add_progress, add_trust_code, make_parse
 from spikejax.compile_cache import add_compile_cache, use_compile_cache
 from spikejax.data.datasets.layout import SPLITS, TRAINING_SPLIT
 from spikejax.data.simulation.camera_settings import SensorNoise
-from spikejax.data.simulation.noise_arguments import add_noise, noise_of
+from spikejax.data.simulation.noise_arguments import add_noise_options, noise_of
 from spikejax.errors import InputError
 from spikejax.progress import show_progress_as
 from spikejax.quality.metrics import METRICS, Distance, open_metrics
@@ -132,7 +132,7 @@ def build_parser() -> argparse.ArgumentParser:
         help="measure with the spikes of a camera whose threshold is F times as high, also of real streams "
         "(default: %(default)s)",
     )  # fmt: skip
-    add_noise(spikes)
+    add_noise_options(spikes)
     add_compile_cache(parser)
     add_overwrite(parser, "the scores of an earlier evaluation")
     add_progress(parser)

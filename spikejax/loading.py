@@ -15,7 +15,7 @@ from spikejax.data.datasets.voxel_statistics import statistics_from
 from spikejax.errors import InputError
 from spikejax.inference.tiling import Extent
 from spikejax.inference.video_restorer import VideoRestorer
-from spikejax.io.weights import MismatchError, compare, flatten_params
+from spikejax.io.weights import MismatchError, compare_params, flatten_params
 from spikejax.models.restorer import Restorer, build_restorer
 from spikejax.models.traits import traits_of
 from spikejax.training.step import describe_network
@@ -65,7 +65,7 @@ def _restorer(
 ) -> VideoRestorer:
     fields = {**model} if dtype is None else {**model, "compute_dtype": dtype}
     network = describe_network(lambda: build_restorer(fields, rngs=nnx.Rngs(0)))
-    if problems := compare(flatten_params(params), flatten_params(network.shapes)):
+    if problems := compare_params(flatten_params(params), flatten_params(network.shapes)):
         raise MismatchError("the parameters that the network has", problems, path)
     restorer: Restorer = nnx.merge(network.graph, jax.device_put(params))
     traits = traits_of(restorer)

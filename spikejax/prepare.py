@@ -41,33 +41,33 @@ def main(arguments: Sequence[str]) -> None:
     if options.source is not None:
         if options.layout is None:
             raise InputError(f"expected --layout {', '.join(LAYOUTS)} with --source, found none")
-        prepare(Path(options.source), root, _settings(options), workers=options.workers, note=_print_note)
+        prepare(Path(options.source), root, _settings(options), workers=options.workers, print_line=_print_line)
     elif options.tfds is None:
         raise InputError("expected --source, or --check-only or --tfds for a data set that is there, found none")
     if options.tfds is not None:
         from spikejax.data.datasets.tfds_builder import write_tfds  # only here: it takes seconds to import
 
         shards = write_tfds(root, options.tfds, bins=options.bins, file_format=options.tfds_format)
-        _print_note(f"TFDS shards: {shards}")
+        _print_line(f"TFDS shards: {shards}")
     print(root)
 
 
 def _settings(options: argparse.Namespace) -> PrepareSettings:
-    from spikejax.data.preparation.frame_selection import Rules
+    from spikejax.data.preparation.frame_selection import FrameRules
     from spikejax.data.preparation.prepare import PrepareSettings
-    from spikejax.data.preparation.published_layouts import Choices
+    from spikejax.data.preparation.published_layouts import LayoutChoices
 
     return PrepareSettings(
         layout=options.layout,
         bins=options.bins,
-        choices=Choices(options.blur, options.split),
-        rules=Rules(options.spike_size, options.grey, options.crop),
+        choices=LayoutChoices(options.blur, options.split),
+        rules=FrameRules(options.spike_size, options.grey, options.crop),
         picture_arrays=not options.no_picture_tiles,
         link=options.link,
     )
 
 
-def _print_note(text: str) -> None:
+def _print_line(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from spikejax.cli import add_overwrite, add_progress, add_words, make_parser, number_from, positive_count, run, size
 from spikejax.data.datasets.layout import SPLITS, TRAINING_SPLIT
 from spikejax.data.simulation.camera_settings import CameraSettings
-from spikejax.data.simulation.noise_arguments import add_noise, noise_of
+from spikejax.data.simulation.noise_arguments import add_noise_options, noise_of
 from spikejax.progress import show_progress_as
 
 
@@ -107,7 +107,7 @@ def _add_spikes(group: argparse._ArgumentGroup) -> None:
         "--reset", choices=("subtract", "zero"), default=camera.reset,
         help="what firing does to a pixel's charge (default: %(default)s)",
     )  # fmt: skip
-    add_noise(group)
+    add_noise_options(group)
     add(
         "--bins", type=positive_count, default=32, metavar="K",
         help="time bins of the voxels that statistics are taken of (default: %(default)s)",

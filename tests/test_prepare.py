@@ -18,7 +18,7 @@ from spikejax.data.datasets.layout import read_alignment, read_dropped, sequence
 from spikejax.data.datasets.voxel_statistics import read_statistics
 from spikejax.data.preparation import frame_job
 from spikejax.data.preparation import prepare as preparation
-from spikejax.data.preparation.journal import Journal, Record
+from spikejax.data.preparation.journal import FrameRecord, Journal
 from spikejax.data.spikes.stream_files import StreamConfig, read_dat, write_config, write_dat
 from spikejax.data.spikes.voxels import voxelise
 from spikejax.errors import InputError
@@ -277,7 +277,12 @@ def test_the_second_run_does_nothing_and_a_third_only_what_has_changed(
     assert {path: path.stat().st_mtime_ns for path in root.rglob("*")} == times
     write_dat(source / STREAM, spikes(77, GOPRO_STEPS))
     done: list[str] = []
-    monkeypatch.setattr(preparation, "do_frame", lambda job: (done.append(job.frame.name), frame_job.do_frame(job))[1])
+
+    def prepare_and_record(job: frame_job.FrameJob) -> FrameRecord:
+        done.append(job.frame.name)
+        return frame_job.prepare_frame(job)
+
+    monkeypatch.setattr(preparation, "prepare_frame", prepare_and_record)
     run(source, root)
     assert done == ["1"]
     assert read_alignment(root / "train")[1].spikes == spikes(77, GOPRO_STEPS).sum()
@@ -337,19 +342,19 @@ def test_one_preparation_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     """Catches two processes that clear each other's files away, and what a killed one has left that stays for ever."""
     source, root = write_gopro(tmp_path / "source"), tmp_path / "root"
 
-    def meanwhile(job: frame_job.FrameJob) -> Record:
+    def meanwhile(job: frame_job.FrameJob) -> FrameRecord:
         with pytest.raises(InputError, match="another preparation at work"):
             run(source, root)
-        return frame_job.do_frame(job)
+        return frame_job.prepare_frame(job)
 
     leftover = root / "train" / TRAIN / "blur" / ".000001.0123abcd.partial.png"
     with monkeypatch.context() as patch:
-        patch.setattr(preparation, "do_frame", fail_to_write)
+        patch.setattr(preparation, "prepare_frame", fail_to_write)
         with pytest.raises(TypeError):
             run(source, root)
         leftover.parent.mkdir(parents=True)
         leftover.write_text("half a picture")
-        patch.setattr(preparation, "do_frame", meanwhile)
+        patch.setattr(preparation, "prepare_frame", meanwhile)
         run(source, root)
     assert not leftover.exists()
     check(root)

@@ -10,7 +10,7 @@ import numba
 
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The function compiled at its first call and, where there is a place to write to, kept for the next process."""
+    """The function compiled at its first call, and kept for the next process if a cache folder can be written to."""
     function = inspect.unwrap(function)  # a type checker's wrapper cannot be compiled
     try:
         return numba.njit(nogil=True, cache=True)(function)

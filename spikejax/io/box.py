@@ -7,7 +7,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Box:
-    """A part of a picture: rows [top, top + height), columns [left, left + width)."""
+    """A part of a picture: rows [top, top + height), columns [left, left + width).
+
+    Attributes:
+        top: first row.
+        left: first column.
+        height: number of rows.
+        width: number of columns.
+    """
 
     top: int
     left: int

@@ -25,8 +25,8 @@ from safetensors.numpy import save_file
 from spikejax.errors import InputError
 from spikejax.io.atomic import atomic_directory, atomic_write
 
-FORMAT = 1
-KINDS = ("restorer", "spynet", "vgg16", "vgg19", "lpips_alex", "lpips_vgg")
+WEIGHTS_FORMAT = 1
+NETWORK_KINDS = ("restorer", "spynet", "vgg16", "vgg19", "lpips_alex", "lpips_vgg")
 SUFFIX = ".safetensors"
 _DESCRIPTION, _PARAMS = "weights.json", "params"
 _PROGRAM = "spikejax"
@@ -39,11 +39,11 @@ class Weights:
     """The parameters of a network, and what is needed to build and feed it.
 
     Attributes:
-        kind: what network it is, one of `KINDS`.
+        kind: what network it is, one of `NETWORK_KINDS`.
         model: the `model` section of its configuration, as `build_restorer` takes it; None for the other kinds.
         params: nested dict of NumPy arrays as `nnx.merge` takes it; entries of lists have numbers as keys.
-        statistics: of the voxels it was trained on ({"mean", "std", "bins", ...}), None if it takes none or nobody
-            knows.
+        statistics: of the voxels it was trained on ({"mean", "std", "bins", ...}), None if it takes none or they are
+            unknown.
     """
 
     kind: str
@@ -52,8 +52,8 @@ class Weights:
     statistics: dict[str, Any] | None = None
 
     def __post_init__(self) -> None:
-        if self.kind not in KINDS:
-            raise ValueError(f"the kind of weights must be one of {', '.join(KINDS)}, not {self.kind!r}")
+        if self.kind not in NETWORK_KINDS:
+            raise ValueError(f"expected a kind of weights, {', '.join(NETWORK_KINDS)}, found {self.kind!r}")
 
 
 def holds_weights(folder: Path) -> bool:
@@ -62,24 +62,24 @@ def holds_weights(folder: Path) -> bool:
 
 
 def parameter_name(path: jax.tree_util.KeyPath) -> str:
-    """Returns a parameter's dotted name, such as "blocks.0.kernel", from its path in the nested dict."""
+    """A parameter's dotted name, such as "blocks.0.kernel", from its path in the nested dict."""
     return ".".join(str(entry.key) for entry in path)
 
 
 def flatten_params(params: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns {dotted name: leaf} of a nested dict of parameters."""
+    """{dotted name: leaf} of a nested dict of parameters."""
     return {parameter_name(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(dict(params))}
 
 
 def nest_params(named: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns the nested dict of {dotted name: leaf}; numbers become the integer keys of lists."""
+    """The nested dict of {dotted name: leaf}; numbers become the integer keys of lists."""
     nested: dict[Any, Any] = {}
     for name, leaf in named.items():
         *parents, last = (int(part) if part.isdecimal() else part for part in name.split("."))
-        place = nested
+        branch = nested
         for parent in parents:
-            place = place.setdefault(parent, {})
-        place[last] = leaf
+            branch = branch.setdefault(parent, {})
+        branch[last] = leaf
     return nested
 
 
@@ -137,7 +137,7 @@ class MismatchError(InputError):
             self.add_note(f"  {detail}")
 
 
-def compare(given: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[Problem]:
+def compare_params(given: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[Problem]:
     """What keeps parameters from being those of a network, if anything.
 
     Args:
@@ -210,40 +210,43 @@ def write_weights(path: str | Path, weights: Weights, *, replace: bool = False) 
 
 
 def check_target(path: Path, *, replace: bool) -> None:
-    """Raises InputError if `write_weights` would refuse `path`, for a look before long work."""
+    """Raises InputError if `write_weights` would refuse `path`, to know it before long work."""
     if path.suffix.lower() in _OTHER_SUFFIXES:
-        raise InputError(f"expected a {SUFFIX} file or a folder to write weights to, got {path}")
+        raise InputError(
+            f"expected a {SUFFIX} file or a folder to write weights to, found another kind of file: {path}"
+        )
     if path.suffix == SUFFIX and path.is_dir():
         raise InputError(f"expected a file to write weights to, found a folder: {path}")
     if path.suffix == SUFFIX and path.exists() and not replace:
-        raise InputError(f"{path} exists already")
+        raise InputError(f"expected a new file, found one that exists already: {path}")
     if path.suffix != SUFFIX and path.exists():
         if not path.is_dir():
             raise InputError(f"expected a folder to write weights to, found a file: {path}")
         if any(path.iterdir()) and not replace:
-            raise InputError(f"{path} exists already and is not empty")
+            raise InputError(f"expected a new or empty folder, found one with files in it: {path}")
         if any(path.iterdir()) and not (path / _DESCRIPTION).is_file():
-            raise InputError(f"{path} holds something else than weights, which is not replaced")
+            raise InputError(f"expected a folder of weights to replace, found one of something else: {path}")
 
 
 def read_weights(path: str | Path) -> Weights:
-    """Returns the weights of a `.safetensors` file or a folder that `write_weights` wrote.
+    """The weights of a `.safetensors` file or a folder that `write_weights` wrote.
 
     Raises:
-        InputError: nothing is there, it is damaged, or it is not weights of ours.
+        InputError: there is none, it is damaged, or it is not weights of ours.
     """
     path = Path(path).absolute()
     try:
         is_folder, exists = path.is_dir(), path.exists()
     except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror}") from error
+        raise InputError(f"expected weights, found {error.strerror or error}: {path}") from error
     if is_folder:
         return _read_folder(path)
     if not exists:
         raise InputError(f"expected weights, a {SUFFIX} file or a folder, found nothing: {path}")
     if path.suffix != SUFFIX:
         raise InputError(
-            f"expected weights, a {SUFFIX} file or a folder, got {path} (spikejax convert to-jax takes other files)"
+            f"expected weights, a {SUFFIX} file or a folder, found another kind of file (spikejax convert to-jax "
+            f"reads those of other programs): {path}"
         )
     return _read_file(path)
 
@@ -266,13 +269,13 @@ def _read_file(path: Path) -> Weights:
             description = (file.metadata() or {}).get(_PROGRAM)
             if description is None:
                 raise InputError(
-                    f"{path} holds arrays, but does not say for which network of spikejax (spikejax convert to-jax "
-                    "takes over the weights of other programs)"
+                    f"expected weights that name their network, found arrays alone (spikejax convert to-jax reads "
+                    f"those of other programs): {path}"
                 )
             fields = _check_description(json.loads(description), path)
             named = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118, it is no mapping
     except (SafetensorError, OSError, json.JSONDecodeError) as error:
-        raise InputError(f"{path} is not a whole {SUFFIX} file: {error}") from error
+        raise InputError(f"expected a whole {SUFFIX} file, found a damaged one ({error}): {path}") from error
     return Weights(params=nest_params(named), **fields)
 
 
@@ -287,7 +290,7 @@ def _write_folder(path: Path, weights: Weights, *, replace: bool) -> None:
 def _read_folder(path: Path) -> Weights:
     description = path / _DESCRIPTION
     if not description.is_file():
-        raise InputError(f"expected a folder of weights, found no {_DESCRIPTION} in {path}")
+        raise InputError(f"expected a folder of weights, found no {_DESCRIPTION}: {path}")
     from spikejax.io.orbax_params import read_orbax_params
 
     try:
@@ -296,21 +299,24 @@ def _read_folder(path: Path) -> Weights:
     except InputError:
         raise
     except (ValueError, OSError, KeyError) as error:
-        raise InputError(f"{path} is not a whole folder of weights: {error}") from error
+        raise InputError(f"expected a whole folder of weights, found a damaged one ({error}): {path}") from error
     # Orbax turns the numbers of a list's entries into strings.
     return Weights(params=nest_params(flatten_params(params)), **fields)
 
 
 def _describe(weights: Weights) -> dict[str, Any]:
-    return {"format": FORMAT, "kind": weights.kind, "model": weights.model, "statistics": weights.statistics}
+    return {"format": WEIGHTS_FORMAT, "kind": weights.kind, "model": weights.model, "statistics": weights.statistics}
 
 
 def _check_description(description: Any, path: Path) -> dict[str, Any]:
-    """Returns the fields of `Weights` but `params`."""
+    """The fields of `Weights` but `params`."""
     if not isinstance(description, dict) or description.keys() != {"format", "kind", "model", "statistics"}:
-        raise InputError(f"{path} does not describe weights of spikejax: {json.dumps(description)[:200]}")
-    if description["format"] != FORMAT:
-        raise InputError(f"{path} has the format {description['format']}, this version of spikejax reads {FORMAT}")
-    if description["kind"] not in KINDS:
-        raise InputError(f"{path} holds weights of {description['kind']!r}, expected one of {', '.join(KINDS)}")
+        raise InputError(
+            f"expected a description of weights (format, kind, model, statistics), found "
+            f"{json.dumps(description)[:200]}: {path}"
+        )
+    if description["format"] != WEIGHTS_FORMAT:
+        raise InputError(f"expected weights of format {WEIGHTS_FORMAT}, found {description['format']}: {path}")
+    if description["kind"] not in NETWORK_KINDS:
+        raise InputError(f"expected weights of {', '.join(NETWORK_KINDS)}, found {description['kind']!r}: {path}")
     return {name: description[name] for name in ("kind", "model", "statistics")}

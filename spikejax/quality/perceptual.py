@@ -11,7 +11,7 @@ from flax import nnx
 from jaxtyping import Float, UInt8
 
 from spikejax.errors import InputError
-from spikejax.io.weights import MismatchError, Weights, compare, flatten_params, nest_params, read_weights
+from spikejax.io.weights import MismatchError, Weights, compare_params, flatten_params, nest_params, read_weights
 from spikejax.models.lpips import LPIPS, Backbone
 from spikejax.models.vgg import VGG, Name
 
@@ -66,6 +66,6 @@ def _fill(make: Callable[[], Any], weights: Weights, path: str | Path) -> Any:
     graph, state = nnx.split(nnx.eval_shape(make))
     given = flatten_params(weights.params)
     wanted = flatten_params(nnx.to_pure_dict(state))
-    if problems := [problem for problem in compare(given, wanted) if problem.kind != "unexpected"]:
+    if problems := [problem for problem in compare_params(given, wanted) if problem.kind != "unexpected"]:
         raise MismatchError(f"weights of {weights.kind}", problems, path)
     return nnx.merge(graph, nest_params({name: jnp.asarray(given[name], jnp.float32) for name in wanted}))

@@ -17,7 +17,7 @@ from jaxtyping import Float32, UInt8
 
 from spikejax.data.datasets.layout import BLUR, SPLITS, read_alignment
 from spikejax.data.datasets.usable_frames import FrameFiles, FrameRun, Scan
-from spikejax.data.spikes.agreement import correlation, grey_light, overlay_edges, suspicion
+from spikejax.data.spikes.agreement import better_match, correlation, grey_light, overlay_edges
 from spikejax.data.spikes.reconstruction import tfi, tfp
 from spikejax.errors import InputError
 from spikejax.io.frame_source import open_frames
@@ -144,7 +144,7 @@ def _row(frame: _FrameOfRun, logged_window: tuple[int, int] | None, restored: Pa
         f"{run.name} {files.stem}: steps {t0} to {t1}, {int(spikes.sum()):,} spikes, "
         f"blur and rate r {correlation(light, rate):.3f}"
     )
-    return SheetRow(title, panels, suspicion(light, rate, _neighbouring_rates(frame)))
+    return SheetRow(title, panels, better_match(light, rate, _neighbouring_rates(frame)))
 
 
 def _neighbouring_rates(frame: _FrameOfRun) -> Mapping[str, Float32[np.ndarray, "h w"]]:

@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import orbax.checkpoint as ocp
 
-from spikejax.io.weights import MismatchError, compare
+from spikejax.io.weights import MismatchError, compare_params
 from spikejax.training import checkpoint_integrity
 
 # All of a run's state; "average" may be missing.
@@ -37,7 +37,7 @@ def validated_item(metadata: Any) -> str:
 
 def check_arrays(path: Path, owner: str, metadata: Any, wanted_tree: Any) -> None:
     """Raises InputError if a checkpoint's arrays are not those wanted, which are those of `owner` ("network", say)."""
-    if problems := compare(_named(metadata.tree), _named(wanted_tree)):
+    if problems := compare_params(_named(metadata.tree), _named(wanted_tree)):
         raise MismatchError(f"a checkpoint of this {owner}", problems, path)
 
 

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from spikejax.errors import InputError
-from spikejax.io.weights import MismatchError, compare, flatten_params, parameter_name, read_weights
+from spikejax.io.weights import MismatchError, compare_params, flatten_params, parameter_name, read_weights
 from spikejax.training.checkpoint import Checkpoints
 from spikejax.training.program import Program
 from spikejax.training.step import TrainState
@@ -68,7 +68,7 @@ def start_from(state: TrainState, path: str | Path) -> tuple[TrainState, list[st
             raise InputError(f"training.start_from: expected the weights of a restorer, found {weights.kind}: {path}")
         given = flatten_params(weights.params)
     wanted = flatten_params(state.params)
-    if problems := [problem for problem in compare(given, wanted) if problem.kind != "missing"]:
+    if problems := [problem for problem in compare_params(given, wanted) if problem.kind != "missing"]:
         raise MismatchError("training.start_from to hold parameters that the network has", problems, path)
 
     def given_or_fresh(path: jax.tree_util.KeyPath, leaf: jax.Array) -> jax.Array:

@@ -19,7 +19,7 @@ from spikejax.data.datasets.voxel_statistics import statistics_from
 from spikejax.data.sources import open_dataset
 from spikejax.distributed import sharding
 from spikejax.errors import InputError
-from spikejax.io.weights import MismatchError, compare, flatten_params
+from spikejax.io.weights import MismatchError, compare_params, flatten_params
 from spikejax.models.restorer import build_restorer
 from spikejax.models.traits import NetworkTraits
 from spikejax.quality.metrics import STANDARD, Distance
@@ -75,7 +75,7 @@ def load_on_all_devices(path: Path, *, which: str | None = None, trust_code: boo
         weights = read_restorer_weights(path, trust_code=trust_code)
         params, statistics, checkpoint = weights.params, weights.statistics, path.name
         network = describe_network(lambda: build_restorer(weights.model, rngs=nnx.Rngs(0)))
-        if problems := compare(flatten_params(params), flatten_params(network.shapes)):
+        if problems := compare_params(flatten_params(params), flatten_params(network.shapes)):
             raise MismatchError("the parameters that the network has", problems, path)
         config = fitting_config(weights.model, network.traits)
     params = jax.device_put(params, sharding.replicated(mesh))

@@ -13,7 +13,7 @@ from spikejax.config.files import load_config
 from spikejax.config.keys import KEYS, check_config, leaves, named_files
 from spikejax.config.relations import RELATIONS
 from spikejax.config.value_rules import Flag, Number, OneOf, PathName, Pattern, Several, ValueRule, Whole
-from spikejax.data.datasets.degradation import KINDS
+from spikejax.data.datasets.degradation import DEGRADATIONS
 from spikejax.data.sources import DATASETS
 from spikejax.distributed.sharding import MESH_LAYOUTS
 from spikejax.errors import InputError
@@ -44,7 +44,7 @@ def test_the_defaults_keep_to_the_table() -> None:
 @pytest.mark.parametrize(
     ("key", "names"),
     [
-        ("data.degradation", KINDS),
+        ("data.degradation", DEGRADATIONS),
         ("data.source", DATASETS),
         ("model.remat", get_args(Remat)),
         ("loss.terms", LOSS_TERMS),

@@ -15,7 +15,7 @@ from jaxtyping import Shaped
 from spikejax.data.spikes.voxels import reverse_time
 from spikejax.io.box import Box
 
-Clip = Shaped[np.ndarray, "_t _h _w _c"]
+StoredArray = Shaped[np.ndarray, "_t _h _w _c"]
 
 
 @dataclass(frozen=True)
@@ -58,8 +58,8 @@ def draw_augmentation(rng: np.random.Generator, *, flips: bool, rotate: bool, re
     )
 
 
-def augment(sample: Mapping[str, Clip], augmentation: Augmentation) -> dict[str, Clip]:
-    """The sample mirrored, turned and played as told; arrays are contiguous.
+def augment(sample: Mapping[str, StoredArray], augmentation: Augmentation) -> dict[str, StoredArray]:
+    """The sample mirrored, turned and played as `augmentation` says; arrays are contiguous.
 
     Args:
         sample: "input" and "sharp" [t, h, w, c], and perhaps "voxels" [t, h', w', k].
@@ -74,7 +74,7 @@ def augment(sample: Mapping[str, Clip], augmentation: Augmentation) -> dict[str,
     return result
 
 
-def _move(clip: Clip, augmentation: Augmentation) -> Clip:
+def _move(clip: StoredArray, augmentation: Augmentation) -> StoredArray:
     """The clip mirrored and turned."""
     if augmentation.flip_rows:
         clip = clip[:, ::-1]

@@ -87,7 +87,7 @@ def train_loader(
     samples = _Samples(dataset, crop, seed, flips, rotate, reverse_time, threshold_factor)
     rows = _Rows(batch_size, batch_size // shard_count, shard_index)
     numbers = grain.MapDataset.range(_ENDLESS).map(rows)
-    batches = numbers.map(samples).batch(rows.own).map(dataset.finish)
+    batches = numbers.map(samples).batch(rows.own).map(dataset.normalise)
     ahead = grain.ReadOptions(num_threads=workers, prefetch_buffer_size=workers * _BATCHES_AHEAD)
     return iter(batches.to_iter_dataset(ahead))
 

@@ -3,7 +3,7 @@
 Every window of consecutive usable frames is a sample. Sizes are those of the sharp pictures; "input", which the
 network takes, may be smaller or made of them (see `degradation`). As stored a clip is 8-bit pictures and whole counts;
 as the network takes it pictures are float32 in [0, 1] and voxels are standardised. The former is a quarter of the size,
-so that cropping, turning and batching come before `finish`.
+so that cropping, turning and batching come before `normalise`.
 
 To add a kind of data set, derive a class from `ClipDataset` (its docstring says what it needs) and name it in
 `spikejax.data.sources.DATASETS`, or in the configuration as `data.source = "FILE.py:NAME"`.
@@ -127,7 +127,7 @@ class ClipDataset(abc.ABC, Generic[RunT]):
 
         Args:
             runs: of at least `spec.span` frames each.
-            spec: what is asked of the clips; with the statistics unless nothing will be standardised.
+            spec: what is asked of the clips; with the statistics unless no voxels will be standardised.
         """
         self.spec = spec
         self.statistics = spec.statistics
@@ -217,7 +217,7 @@ class ClipDataset(abc.ABC, Generic[RunT]):
             and the first frame.
         """
         run, start = self._locate(index)
-        return {**self.finish(self.read_stored(index, box)), "name": f"{run.name}/{run.stems[start]}"}
+        return {**self.normalise(self.read_stored(index, box)), "name": f"{run.name}/{run.stems[start]}"}
 
     def read_stored(
         self, index: int, box: Box | None = None, rng: np.random.Generator | None = None
@@ -232,14 +232,14 @@ class ClipDataset(abc.ABC, Generic[RunT]):
         run, start = self._locate(index)
         return self._read_clip(run, start, start + self._frames, box or self._whole(run), rng)
 
-    def finish(self, stored: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    def normalise(self, stored: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """A stored clip, or a batch of them, as the network takes it; see `read`."""
-        finished = {key: stored[key].astype(np.float32) / np.float32(255) for key in ("input", "sharp")}
+        normalised = {key: stored[key].astype(np.float32) / np.float32(255) for key in ("input", "sharp")}
         if "voxels" in stored:
             assert self.statistics is not None
             mean, std = self.statistics.mean, self.statistics.std
-            finished["voxels"] = standardise(np, stored["voxels"], mean=mean, std=std)
-        return finished
+            normalised["voxels"] = standardise(np, stored["voxels"], mean=mean, std=std)
+        return normalised
 
     def sequences(self) -> list[tuple[str, int]]:
         """Name and number of frames to restore of every usable sequence: all, or those between every second one."""
@@ -262,7 +262,7 @@ class ClipDataset(abc.ABC, Generic[RunT]):
         stored = self._read_clip(run, first, last, self._whole(run), None)
         if self.spec.threshold_factor > 1 and "voxels" in stored:
             stored["voxels"] = self._raise_threshold(run, first, stored["voxels"])
-        return {**self.finish(stored), "name": name}
+        return {**self.normalise(stored), "name": name}
 
     def _raise_threshold(
         self, run: RunT, start: int, counts: Integer[np.ndarray, "t h w k"]

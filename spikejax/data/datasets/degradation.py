@@ -6,8 +6,8 @@
     noise          Gaussian noise is added, and its standard deviation comes as a fourth channel
     interpolation  every second frame; what is sought is the frame in the middle, which is left out
 
-Clips are as stored (see `clips`): pictures of whole numbers up to 255, noisy ones as float32 on the same scale. Smaller
-pictures are whole numbers again, as the published ones, which are files.
+Clips are as stored (see `clip_dataset`): pictures of whole numbers up to 255, noisy ones as float32 on the same scale.
+Smaller pictures are whole numbers again, as the published ones, which are files.
 
 References:
     Liang et al., VRT: A Video Restoration Transformer, 2022; the recipes of its published models.
@@ -25,12 +25,12 @@ from jaxtyping import Float, Float32, Float64, Int, Num, UInt8
 
 from spikejax.io.box import Box
 
-KINDS = ("none", "bicubic", "gaussian", "noise", "interpolation")
+DEGRADATIONS = ("none", "bicubic", "gaussian", "noise", "interpolation")
 _SHRINKING = ("bicubic", "gaussian")
 # Of the Gaussian per unit of the factor: 1.6 pixels for x4.
 _SIGMA_PER_SCALE = 0.4
 
-Clip = Num[np.ndarray, "_t _h _w _c"]
+PictureClip = Num[np.ndarray, "_t _h _w _c"]
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Degradation:
     """How the input of a network is made, or that it is read.
 
     Attributes:
-        kind: one of `KINDS`, see above.
+        kind: one of `DEGRADATIONS`, see above.
         scale: size of the sharp pictures / size of the input.
         sigma: least and largest standard deviation of the noise, of 255; uniform between them.
     """
@@ -74,8 +74,8 @@ class Degradation:
         return Box(top, left, bottom - top, right - left)
 
     def apply(
-        self, stored: Mapping[str, Clip], *, inner: Box, generators: Sequence[np.random.Generator]
-    ) -> dict[str, Clip]:
+        self, stored: Mapping[str, PictureClip], *, inner: Box, generators: Sequence[np.random.Generator]
+    ) -> dict[str, PictureClip]:
         """The clip with its "input", made of "sharp" unless it was read.
 
         Args:
@@ -154,14 +154,14 @@ def enlarge(picture: UInt8[np.ndarray, "h w c"], height: int, width: int) -> UIn
 
 
 def _along_both(
-    clip: Clip, weights: Callable[[int], Float64[np.ndarray, "after before"]]
+    clip: PictureClip, weights: Callable[[int], Float64[np.ndarray, "after before"]]
 ) -> Float64[np.ndarray, "t h2 w2 c"]:
     rows, columns = (weights(size) for size in clip.shape[1:3])
     return _weighted(clip, rows, columns)
 
 
 def _weighted(
-    clip: Clip, rows: Float64[np.ndarray, "h2 h"], columns: Float64[np.ndarray, "w2 w"]
+    clip: PictureClip, rows: Float64[np.ndarray, "h2 h"], columns: Float64[np.ndarray, "w2 w"]
 ) -> Float64[np.ndarray, "t h2 w2 c"]:
     return np.einsum("ah,bw,thwc->tabc", rows, columns, clip.astype(np.float64), optimize=True)
 

@@ -28,7 +28,7 @@ from spikejax.io.atomic import atomic_write
 from spikejax.io.json_files import read_json, write_json
 from spikejax.io.paths import AnyPath
 
-FORMAT = 1
+LAYOUT_FORMAT = 1
 SPLITS = ("train", "val")
 TRAINING_SPLIT = SPLITS[0]
 BLUR, SHARP, SPIKE, SPIKE_VOXELS = "blur", "sharp", "spike", "spike_vox"
@@ -140,15 +140,15 @@ def write_origins(split_folder: AnyPath, rows: Iterable[FrameOrigin]) -> None:
 
 def write_description(root: AnyPath, description: Mapping[str, Any]) -> None:
     """Writes dataset.json: the format's number and where the data came from."""
-    write_json(Path(root) / DESCRIPTION, {"format": FORMAT, **description})
+    write_json(Path(root) / DESCRIPTION, {"format": LAYOUT_FORMAT, **description})
 
 
 def read_description(root: AnyPath) -> dict[str, Any] | None:
     """What dataset.json says, None if there is none; raises `InputError` if it is damaged or of another format."""
     description = read_json(Path(root) / DESCRIPTION)
-    if description is not None and description.get("format") != FORMAT:
-        found = description.get("format")
-        raise InputError(f"expected a data set of format {FORMAT}, found {found!r}: {Path(root) / DESCRIPTION}")
+    if description is not None and description.get("format") != LAYOUT_FORMAT:
+        other = description.get("format")
+        raise InputError(f"expected a data set of format {LAYOUT_FORMAT}, found {other!r}: {Path(root) / DESCRIPTION}")
     return description
 
 

@@ -3,7 +3,7 @@
     python -m spikejax.prepare --output ROOT --tfds DIR
 
 An example is a frame, in the order of the sequences, so that a clip is consecutive examples. What the frames' order and
-sizes are, and the statistics, is in the builder's metadata: a clip is found without reading a record.
+sizes are, and the statistics, is in the builder's metadata: a clip is located without reading a record.
 """
 
 from __future__ import annotations

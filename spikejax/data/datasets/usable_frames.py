@@ -31,7 +31,7 @@ from spikejax.errors import InputError
 from spikejax.io.frame_source import open_frames
 from spikejax.io.paths import AnyPath
 
-Item = TypeVar("Item")
+Numbered = TypeVar("Numbered")
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class FrameFiles:
     Attributes:
         number: among the sequence's frames, from 0.
         stem: its name.
-        blur: the blurry picture; not looked at if the input is made of the sharp ones.
+        blur: the blurry picture; not read if the input is made of the sharp ones.
         sharp: the sharp picture.
         spikes: None when the data set is read without them.
     """
@@ -55,7 +55,13 @@ class FrameFiles:
 
 @dataclass(frozen=True)
 class Arrays:
-    """The frames of a sequence as arrays in tiles (see `arrays`); None where there is no such array."""
+    """The frames of a sequence as arrays in tiles (see `tiled_arrays`).
+
+    Attributes:
+        blur: the folder of the blurry pictures' array; None where there is none.
+        sharp: likewise of the sharp pictures.
+        voxels: likewise of the counts.
+    """
 
     blur: Path | None
     sharp: Path | None
@@ -207,9 +213,9 @@ class Scan:
             self.runs.append(FrameRun(name if whole else f"{name}@{first}", frames, *size, spike_size, arrays))
 
 
-def consecutive_runs(numbered: Mapping[int, Item]) -> Iterator[tuple[Item, ...]]:
+def consecutive_runs(numbered: Mapping[int, Numbered]) -> Iterator[tuple[Numbered, ...]]:
     """The items in runs whose numbers follow each other without a gap, in their order."""
-    run: list[Item] = []
+    run: list[Numbered] = []
     last = None
     for number in sorted(numbered):
         if run and number - 1 != last:

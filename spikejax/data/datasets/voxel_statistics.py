@@ -19,7 +19,7 @@ from spikejax.errors import InputError
 from spikejax.io.json_files import read_json, write_json
 from spikejax.io.paths import AnyPath
 
-# Below this the spikes say nothing (nearly all counts are equal), and dividing by it would only amplify rounding.
+# Below this nearly all counts are equal, and dividing by it would only amplify rounding.
 _SMALLEST_STD = 1e-6
 
 
@@ -31,7 +31,7 @@ class SpikeStatistics:
         bins: time bins per window that the counts were made with.
         mean: of log1p(counts).
         std: standard deviation of log1p(counts), never near 0.
-        windows: number of exposure windows seen.
+        windows: number of exposure windows that were counted.
         split: the split they belong to.
     """
 
@@ -59,8 +59,8 @@ def measure_statistics(root: AnyPath, *, bins: int) -> SpikeStatistics:
     return statistics_of(histogram, bins=bins, windows=windows, source=str(root))
 
 
-def add_histograms(one: Int[np.ndarray, " n"], other: Int[np.ndarray, " m"]) -> Int[np.ndarray, " most"]:
-    """The sum of two histograms, the shorter of which has nothing further on."""
+def add_histograms(one: Int[np.ndarray, " n"], other: Int[np.ndarray, " m"]) -> Int[np.ndarray, " longest"]:
+    """The sum of two histograms, as long as the longer one."""
     both = np.zeros(max(len(one), len(other)), np.int64)
     both[: len(one)] += one
     both[: len(other)] += other

@@ -12,7 +12,7 @@ from jaxtyping import UInt8
 
 from spikejax.data.datasets.layout import BLUR, BLUR_ARRAY, SHARP, SHARP_ARRAY, SPIKE, VOXEL_ARRAY
 from spikejax.data.preparation.frame_selection import PlannedFrame, PlannedSequence
-from spikejax.data.preparation.journal import Record, fingerprint
+from spikejax.data.preparation.journal import FrameRecord, fingerprint
 from spikejax.data.spikes.agreement import correlation, grey_light
 from spikejax.data.spikes.stream_files import (
     PackedSpikes,
@@ -89,13 +89,13 @@ class FrameContent:
         return correlation(grey_light(self.blur, rate.shape), rate)
 
 
-def do_frame(job: FrameJob) -> Record:
-    """Writes a frame and says what was seen; a frame whose content is useless is not written and the record says why.
+def prepare_frame(job: FrameJob) -> FrameRecord:
+    """Writes a frame, unless its content is useless; the record says what was done, or why not.
 
     Raises:
         OSError: the disk is full, or something else that is no fault of the frame.
     """
-    record = Record(
+    record = FrameRecord(
         split=job.sequence.split,
         sequence=job.sequence.name,
         source=job.sequence.source,
@@ -161,12 +161,12 @@ def _write(job: FrameJob, content: FrameContent) -> None:
     for kind, path, picture in ((BLUR, frame.blur, content.blur), (SHARP, frame.sharp, content.sharp)):
         target = job.path(kind, ".png")
         if path.suffix.lower() == ".png" and picture_header(path)[0] == "RGB":
-            _place(path, target, link=job.link)
+            _link_or_copy(path, target, link=job.link)
         else:
             with atomic_write(target) as temporary:
                 write_picture(temporary, picture)
     if _is_whole_file(job):
-        _place(frame.stream, job.path(SPIKE, ".dat"), link=job.link)
+        _link_or_copy(frame.stream, job.path(SPIKE, ".dat"), link=job.link)
     else:
         write_packed(job.path(SPIKE, ".dat"), content.stream)
     frames = len(job.sequence.frames)
@@ -186,7 +186,7 @@ def _is_whole_file(job: FrameJob) -> bool:
     return path.stat().st_size * 8 == job.frame.steps * height * width
 
 
-def _place(source: Path, target: Path, *, link: bool) -> None:
+def _link_or_copy(source: Path, target: Path, *, link: bool) -> None:
     with atomic_write(target) as temporary:
         if link:
             try:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from spikejax.data.datasets.layout import DroppedFrame
 from spikejax.data.datasets.usable_frames import consecutive_runs
-from spikejax.data.preparation.published_layouts import Candidate, SourceSequence
+from spikejax.data.preparation.published_layouts import SourceFrame, SourceSequence
 from spikejax.data.spikes.resolution import spike_ratio
 from spikejax.data.spikes.stream_files import count_frames, read_config, read_spikes
 from spikejax.errors import InputError, one_line
@@ -22,7 +22,7 @@ from spikejax.io.pictures import picture_header
 
 # A frame of the source: split, sequence and name.
 FrameKey = tuple[str, str, str]
-# Says why a frame's content cannot be used; "" = it can, or nobody has looked.
+# Says why a frame's content cannot be used; "" = it can, or has not been read yet.
 ContentProblem = Callable[[FrameKey, "PlannedFrame"], str]
 
 
@@ -32,7 +32,9 @@ class PlannedFrame:
 
     Attributes:
         name: as its files call it.
-        blur, sharp, stream: its files.
+        blur: the file of the blurry picture.
+        sharp: the file of the sharp picture.
+        stream: the file that holds its spikes.
         window: steps [t0, t1) of the file.
         t0: first step of its exposure, counted from the start of the sequence.
     """
@@ -72,7 +74,7 @@ class PlannedSequence:
 
 
 @dataclass(frozen=True)
-class Rules:
+class FrameRules:
     """What is asked of a frame beyond that its files belong together.
 
     Attributes:
@@ -87,22 +89,29 @@ class Rules:
 
 
 @dataclass
-class Selection:
-    """What will be written, and what will not."""
+class PreparationPlan:
+    """What will be written, and what will not.
+
+    Attributes:
+        sequences: to write, of all splits.
+        dropped: of each split, the frames that are left out, with the reasons.
+    """
 
     sequences: list[PlannedSequence] = field(default_factory=list)
     dropped: dict[str, list[DroppedFrame]] = field(default_factory=dict)
 
 
-def select(sources: Iterable[SourceSequence], rules: Rules, content_problem: ContentProblem) -> Selection:
+def plan_preparation(
+    sources: Iterable[SourceSequence], rules: FrameRules, content_problem: ContentProblem
+) -> PreparationPlan:
     """The plan for all sequences.
 
     Args:
         sources: as published.
         rules: what is asked of a frame.
-        content_problem: says why the content of a frame was found to be useless, if it was.
+        content_problem: why the content of a frame is useless, as far as it has been read; "" if it is not.
     """
-    plan = Selection()
+    plan = PreparationPlan()
     stream_frames = lru_cache(_stream_frames)  # many frames may share a stream
     for source in sources:
         dropped = plan.dropped.setdefault(source.split, [])
@@ -121,7 +130,7 @@ def select(sources: Iterable[SourceSequence], rules: Rules, content_problem: Con
 
 def _usable(
     source: SourceSequence,
-    rules: Rules,
+    rules: FrameRules,
     content_problem: ContentProblem,
     dropped: list[DroppedFrame],
     stream_frames: Callable[[Path, int, int], int],
@@ -154,7 +163,7 @@ def _usable(
         yield candidate.number, planned
 
 
-def _check_picture(path: Path, size: tuple[int, int], rules: Rules) -> None:
+def _check_picture(path: Path, size: tuple[int, int], rules: FrameRules) -> None:
     mode, own_size = picture_header(path)
     if mode != "RGB" and not (rules.grey and mode == "L"):
         hint = " (--grey takes such pictures)" if mode == "L" else ""
@@ -167,7 +176,13 @@ def _check_picture(path: Path, size: tuple[int, int], rules: Rules) -> None:
 
 @dataclass(frozen=True)
 class _Stream:
-    """A stream's file, its number of frames and their height and width."""
+    """A stream of spikes.
+
+    Attributes:
+        path: its file.
+        steps: number of its frames.
+        size: their height and width.
+    """
 
     path: Path
     steps: int
@@ -178,7 +193,7 @@ class _Stream:
 
 
 def _window(
-    candidate: Candidate, expected: int | None, stream: _Stream, index: int, equal_parts: int
+    candidate: SourceFrame, expected: int | None, stream: _Stream, index: int, equal_parts: int
 ) -> tuple[int, int]:
     """The steps of the stream's file that belong to the frame: as it says, or the `index`-th of `equal_parts`."""
     if candidate.window is not None:
@@ -195,7 +210,7 @@ def _window(
     return first, first + each
 
 
-def _spike_size(source: SourceSequence, stream: Path, size: tuple[int, int], rules: Rules) -> tuple[int, int]:
+def _spike_size(source: SourceSequence, stream: Path, size: tuple[int, int], rules: FrameRules) -> tuple[int, int]:
     """Height and width of a sequence's spikes: as the rules say, or config.yaml, or else the layout's ratio."""
     spike_size = rules.spike_size
     if spike_size is None and (stream.parent / "config.yaml").exists():

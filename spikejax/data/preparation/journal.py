@@ -17,8 +17,8 @@ JOURNAL = "prepared.jsonl"
 
 
 @dataclass(frozen=True)
-class Record:
-    """A frame that is done, or was found to be useless.
+class FrameRecord:
+    """A frame that is done, or whose content turned out to be useless.
 
     Attributes:
         split: "train" or "val".
@@ -54,11 +54,11 @@ class Record:
 
 def fingerprint(frame: PlannedFrame) -> tuple[int, ...]:
     """What a frame is made of, without reading it."""
-    found = [os.stat(path) for path in (frame.blur, frame.sharp, frame.stream)]
-    return (*(value for status in found for value in (status.st_size, status.st_mtime_ns)), *frame.window, frame.t0)
+    statuses = [os.stat(path) for path in (frame.blur, frame.sharp, frame.stream)]
+    return (*(value for status in statuses for value in (status.st_size, status.st_mtime_ns)), *frame.window, frame.t0)
 
 
-def is_record_of(record: Record | None, sequence: PlannedSequence, number: int) -> bool:
+def is_record_of(record: FrameRecord | None, sequence: PlannedSequence, number: int) -> bool:
     """Whether a frame of the plan is done as the record says, and of the same files."""
     if record is None or (record.sequence, record.number) != (sequence.name, number) or record.problem:
         return False
@@ -71,20 +71,22 @@ class Journal:
     def __init__(self, root: str | os.PathLike[str]):
         """Reads what is there."""
         self._path = Path(root) / JOURNAL
-        self.records: dict[FrameKey, Record] = {}
+        self.records: dict[FrameKey, FrameRecord] = {}
         self._torn = False
         if not self._path.exists():
             return
         for line in self._path.read_text(encoding="utf-8").split("\n"):
             try:
                 fields = json.loads(line)
-                record = Record(**{**fields, "files": tuple(fields["files"]), "histogram": tuple(fields["histogram"])})
+                record = FrameRecord(
+                    **{**fields, "files": tuple(fields["files"]), "histogram": tuple(fields["histogram"])}
+                )
             except (ValueError, TypeError, KeyError):
                 self._torn = self._torn or bool(line)
                 continue
             self.records[record.key] = record
 
-    def append(self, record: Record) -> None:
+    def append(self, record: FrameRecord) -> None:
         """Adds a line, on disk when this returns."""
         with self._path.open("a", encoding="utf-8") as file:
             # A line of its own, also behind one that was torn off.

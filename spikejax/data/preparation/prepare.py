@@ -34,10 +34,16 @@ from spikejax.data.datasets.layout import (
     write_origins,
 )
 from spikejax.data.datasets.voxel_statistics import add_histograms, statistics_of
-from spikejax.data.preparation.frame_job import FrameJob, do_frame, expected_sizes
-from spikejax.data.preparation.frame_selection import FrameKey, PlannedFrame, Rules, Selection, select
-from spikejax.data.preparation.journal import Journal, Record, fingerprint, is_record_of
-from spikejax.data.preparation.published_layouts import Choices, find_published
+from spikejax.data.preparation.frame_job import FrameJob, expected_sizes, prepare_frame
+from spikejax.data.preparation.frame_selection import (
+    FrameKey,
+    FrameRules,
+    PlannedFrame,
+    PreparationPlan,
+    plan_preparation,
+)
+from spikejax.data.preparation.journal import FrameRecord, Journal, fingerprint, is_record_of
+from spikejax.data.preparation.published_layouts import LayoutChoices, find_published
 from spikejax.data.preparation.workers import run_parallel
 from spikejax.data.spikes.stream_files import StreamConfig, write_config
 from spikejax.errors import InputError
@@ -45,7 +51,7 @@ from spikejax.io.json_files import write_json
 from spikejax.io.tiled_arrays import open_frames_array
 from spikejax.progress import byte_text, with_progress
 
-SOURCE = "spikejax.prepare"
+_PREPARED_BY = "spikejax.prepare"
 # Locked while a preparation is at work, by the system, which also lets go of it for a process that was killed.
 _LOCK = ".prepare.lock"
 # Frames that the expected disk use is measured on.
@@ -53,7 +59,7 @@ _MEASURED = 3
 # Below this the spikes of a sequence hardly follow its pictures' light.
 _WEAK_ALIGNMENT = 0.5
 
-Note = Callable[[str], None]
+PrintLine = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -71,13 +77,15 @@ class PrepareSettings:
 
     layout: str
     bins: int = 32
-    choices: Choices = Choices()
-    rules: Rules = Rules()
+    choices: LayoutChoices = LayoutChoices()
+    rules: FrameRules = FrameRules()
     picture_arrays: bool = True
     link: bool = False
 
 
-def prepare(source: Path, root: Path, settings: PrepareSettings, *, workers: int, note: Note) -> Selection:
+def prepare(
+    source: Path, root: Path, settings: PrepareSettings, *, workers: int, print_line: PrintLine
+) -> PreparationPlan:
     """Prepares a data set and returns what is in it.
 
     Args:
@@ -85,7 +93,7 @@ def prepare(source: Path, root: Path, settings: PrepareSettings, *, workers: int
         root: the folder to write; one that the same settings have begun is continued.
         settings: what to make.
         workers: processes; fewer than 2 = this one.
-        note: takes lines for the user.
+        print_line: shows a line to the user.
 
     Raises:
         InputError: the source is not of the layout, nothing in it can be used, the root is something else, there is too
@@ -93,26 +101,28 @@ def prepare(source: Path, root: Path, settings: PrepareSettings, *, workers: int
     """
     _check_apart(source, root)
     published = find_published(settings.layout, source, settings.choices)
-    _claim(root, _description(source, settings, published.blur))
+    _begin_or_continue(root, _description(source, settings, published.blur))
     journal = Journal(root)
     while True:
-        plan = select(published.sequences, settings.rules, lambda key, frame: _content_problem(journal, key, frame))
+        plan = plan_preparation(
+            published.sequences, settings.rules, lambda key, frame: _content_problem(journal, key, frame)
+        )
         if not plan.sequences:
             raise InputError(
                 f"expected frames with spikes and pictures, can use none of {source}{_first_dropped(plan)}"
             )
         stale = list(_stale_folders(root, plan, settings))
         if not stale and not _pending(root, plan, settings, journal) and _is_finished(root, plan):
-            note(f"nothing to do: {_amount(plan)} are prepared in {root}")
+            print_line(f"nothing to do: {_amount(plan)} are prepared in {root}")
             return plan
-        with _at_work(root):
+        with _locked(root):
             for folder in stale:
                 shutil.rmtree(folder)
-            problems = _run(_pending(root, plan, settings, journal), journal, root, workers, note)
+            problems = _run(_pending(root, plan, settings, journal), journal, root, workers, print_line)
             if not problems:  # else the sequences that lose a frame are cut there
-                _finish(root, plan, settings, journal, note)
+                _finish(root, plan, settings, journal, print_line)
                 break
-    note(f"prepared {_amount(plan)} in {root}")
+    print_line(f"prepared {_amount(plan)} in {root}")
     return plan
 
 
@@ -124,7 +134,7 @@ def _check_apart(source: Path, root: Path) -> None:
 
 def _description(source: Path, settings: PrepareSettings, blur: str) -> dict[str, Any]:
     fields: dict[str, Any] = {
-        "source": SOURCE,
+        "source": _PREPARED_BY,
         "layout": settings.layout,
         "published": source.resolve().name,
         "blur": blur,
@@ -134,16 +144,16 @@ def _description(source: Path, settings: PrepareSettings, blur: str) -> dict[str
     return {**fields, **rules, "spike_size": None if rules["spike_size"] is None else list(rules["spike_size"])}
 
 
-def _claim(root: Path, description: dict[str, Any]) -> None:
+def _begin_or_continue(root: Path, description: dict[str, Any]) -> None:
     """Begins a data set, or makes sure that the one that is there was begun with the same settings."""
     present = read_description(root)
     if present is not None:
         differing = [key for key, value in description.items() if present.get(key) != value]
         if differing:
-            wanted, found = (
+            wanted, existing = (
                 ", ".join(f"{key} {values.get(key)!r}" for key in differing) for values in (description, present)
             )
-            raise InputError(f"expected a data set with {wanted}, found one with {found}: {root / DESCRIPTION}")
+            raise InputError(f"expected a data set with {wanted}, found one with {existing}: {root / DESCRIPTION}")
         return
     if root.exists() and (not root.is_dir() or {entry.name for entry in root.iterdir()} - {UNFINISHED}):
         raise InputError(f"expected a new or empty folder, or one that was begun before, found something else: {root}")
@@ -153,7 +163,7 @@ def _claim(root: Path, description: dict[str, Any]) -> None:
 
 
 @contextlib.contextmanager
-def _at_work(root: Path) -> Iterator[None]:
+def _locked(root: Path) -> Iterator[None]:
     """Marks a data set as unfinished, and keeps other processes from working on it at the same time.
 
     Raises:
@@ -177,7 +187,7 @@ def _content_problem(journal: Journal, key: FrameKey, frame: PlannedFrame) -> st
     return record.problem if record is not None and record.problem and record.files == fingerprint(frame) else ""
 
 
-def _stale_folders(root: Path, plan: Selection, settings: PrepareSettings) -> Iterator[Path]:
+def _stale_folders(root: Path, plan: PreparationPlan, settings: PrepareSettings) -> Iterator[Path]:
     """Folders of sequences that the plan does not have, or has with other frames."""
     planned = {root / sequence.split / sequence.name: sequence for sequence in plan.sequences}
     for folder in root.glob("*/[!.]*/"):
@@ -188,7 +198,7 @@ def _stale_folders(root: Path, plan: Selection, settings: PrepareSettings) -> It
             yield folder
 
 
-def _pending(root: Path, plan: Selection, settings: PrepareSettings, journal: Journal) -> list[FrameJob]:
+def _pending(root: Path, plan: PreparationPlan, settings: PrepareSettings, journal: Journal) -> list[FrameJob]:
     """What is left to do."""
     jobs = []
     for sequence in plan.sequences:
@@ -201,21 +211,23 @@ def _pending(root: Path, plan: Selection, settings: PrepareSettings, journal: Jo
     return jobs
 
 
-def _is_finished(root: Path, plan: Selection) -> bool:
+def _is_finished(root: Path, plan: PreparationPlan) -> bool:
     logged = all(read_dropped(root / split) == dropped for split, dropped in plan.dropped.items())
     return logged and not (root / UNFINISHED).exists()
 
 
-def _run(jobs: Sequence[FrameJob], journal: Journal, root: Path, workers: int, note: Note) -> list[Record]:
-    """Does the jobs, writes them down and returns those that came to nothing."""
-    problems: list[Record] = []
+def _run(
+    jobs: Sequence[FrameJob], journal: Journal, root: Path, workers: int, print_line: PrintLine
+) -> list[FrameRecord]:
+    """The records of the frames that could not be used; all jobs are done and recorded in the journal."""
+    problems: list[FrameRecord] = []
     if not jobs:
         return problems
     try:
-        _check_space(jobs, root, note)
+        _check_space(jobs, root, print_line)
         for sequence, folder in {job.sequence: job.folder for job in jobs}.items():
             write_config(folder / SPIKE, StreamConfig(*sequence.spike_size))
-        records = run_parallel(do_frame, jobs, workers)
+        records = run_parallel(prepare_frame, jobs, workers)
         for record in with_progress(records, "preparing", total=len(jobs), unit="frame"):
             journal.append(record)
             if record.problem:
@@ -227,12 +239,12 @@ def _run(jobs: Sequence[FrameJob], journal: Journal, root: Path, workers: int, n
     return problems
 
 
-def _check_space(jobs: Sequence[FrameJob], root: Path, note: Note) -> None:
+def _check_space(jobs: Sequence[FrameJob], root: Path, print_line: PrintLine) -> None:
     """Says how much will be written, by the measure of a few frames; raises `InputError` if there is less space."""
     measured: Counter[str] = Counter()
     count = 0
     for job in jobs[:: max(1, len(jobs) // _MEASURED)][:_MEASURED]:
-        with contextlib.suppress(InputError):  # it will be said when its turn comes
+        with contextlib.suppress(InputError):  # reported when the frame itself is prepared
             measured.update(expected_sizes(job))
             count += 1
     if not count:
@@ -243,11 +255,13 @@ def _check_space(jobs: Sequence[FrameJob], root: Path, note: Note) -> None:
     text = f"{byte_text(sum(sizes.values()))} for {len(jobs)} frames ({parts}), {byte_text(free)} are free: {root}"
     if sum(sizes.values()) > free:
         raise InputError(f"expected space on the disk: about {text}")
-    note(f"will write about {text}")
+    print_line(f"will write about {text}")
 
 
-def _finish(root: Path, plan: Selection, settings: PrepareSettings, journal: Journal, note: Note) -> None:
-    """Writes the logs and the statistics, says what is remarkable, and declares the data set finished."""
+def _finish(
+    root: Path, plan: PreparationPlan, settings: PrepareSettings, journal: Journal, print_line: PrintLine
+) -> None:
+    """Writes the logs and the statistics, prints warnings, and declares the data set finished."""
     histogram = np.zeros(0, np.int64)
     windows = 0
     for split, dropped in plan.dropped.items():
@@ -270,37 +284,39 @@ def _finish(root: Path, plan: Selection, settings: PrepareSettings, journal: Jou
         statistics = statistics_of(histogram, bins=settings.bins, windows=windows, source=str(root))
         write_json(root / STATISTICS, asdict(statistics))
     else:
-        note("warning: no training split, so no statistics: give those of the training data to whatever reads this")
-    for line in _remarks(root, plan, settings, journal):
-        note(f"warning: {line}")
+        print_line(
+            "warning: no training split, so no statistics: give those of the training data to whatever reads this"
+        )
+    for line in _warnings(root, plan, settings, journal):
+        print_line(f"warning: {line}")
     (root / UNFINISHED).unlink()
 
 
-def _remarks(root: Path, plan: Selection, settings: PrepareSettings, journal: Journal) -> Iterator[str]:
-    """What the user should know."""
+def _warnings(root: Path, plan: PreparationPlan, settings: PrepareSettings, journal: Journal) -> Iterator[str]:
+    """What the user should know of the finished data set, a line each."""
     for split, dropped in plan.dropped.items():
         if dropped:
             first = f"the first: {dropped[0].sequence} {dropped[0].frame}: {dropped[0].reason}"
-            yield f"{_many(len(dropped), 'frame')} of {split} left out, see {root / split}/dropped.csv; {first}"
+            yield f"{_counted(len(dropped), 'frame')} of {split} left out, see {root / split}/dropped.csv; {first}"
     lengths = Counter(frame.steps for sequence in plan.sequences for frame in sequence.frames)
     for steps, count in sorted(lengths.items()):
         if steps < settings.bins:
             fewer = f"{settings.bins - steps} fewer than the {settings.bins} bins"
-            yield f"{_many(count, 'window')} of {steps} stream frames, {fewer}: as many bins are always empty"
+            yield f"{_counted(count, 'window')} of {steps} stream frames, {fewer}: as many bins are always empty"
     same = 0
     for sequence in plan.sequences:
         records = [journal.records[sequence.split, sequence.source, frame.name] for frame in sequence.frames]
         same += sum(record.same for record in records)
         alignment = float(np.median([record.alignment for record in records]))
         if alignment < _WEAK_ALIGNMENT:
-            place = f"{sequence.split}/{sequence.name}"
-            found = f"correlation {alignment:.2f}: another scene, or upside down?"
-            yield f"the spikes of {place} do not follow its pictures ({found})"
+            folder = f"{sequence.split}/{sequence.name}"
+            reason = f"correlation {alignment:.2f}: another scene, or upside down?"
+            yield f"the spikes of {folder} do not follow its pictures ({reason})"
     if same:
-        yield f"{_many(same, 'sharp picture')} identical to the blurry one"
+        yield f"{_counted(same, 'sharp picture')} identical to the blurry one"
 
 
-def _first_dropped(plan: Selection) -> str:
+def _first_dropped(plan: PreparationPlan) -> str:
     dropped = [row for rows in plan.dropped.values() for row in rows]
     if not dropped:
         return ": no sequence is there"
@@ -308,14 +324,14 @@ def _first_dropped(plan: Selection) -> str:
     return f": {len(dropped)} left out, the first ({first.sequence}, {first.frame}) because: {first.reason}"
 
 
-def _amount(plan: Selection) -> str:
+def _amount(plan: PreparationPlan) -> str:
     parts = []
     for split in plan.dropped:
         sequences = [sequence for sequence in plan.sequences if sequence.split == split]
         frames = sum(len(sequence.frames) for sequence in sequences)
-        parts.append(f"{_many(frames, 'frame')} in {_many(len(sequences), 'sequence')} of {split}")
+        parts.append(f"{_counted(frames, 'frame')} in {_counted(len(sequences), 'sequence')} of {split}")
     return " and ".join(parts)
 
 
-def _many(count: int, noun: str) -> str:
+def _counted(count: int, noun: str) -> str:
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

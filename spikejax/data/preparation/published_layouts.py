@@ -35,7 +35,7 @@ _TEST = {"train": "train", "val": "test"}
 
 
 @dataclass(frozen=True)
-class Candidate:
+class SourceFrame:
     """A frame that some file speaks of.
 
     Attributes:
@@ -73,13 +73,13 @@ class SourceSequence:
 
     split: str
     name: str
-    frames: tuple[Candidate, ...]
+    frames: tuple[SourceFrame, ...]
     steps: int | None = None
     ratio: int = 1
 
 
 @dataclass(frozen=True)
-class Choices:
+class LayoutChoices:
     """What somebody has to say where the files leave it open.
 
     Attributes:
@@ -104,10 +104,10 @@ class PublishedDataset:
     blur: str = BLUR
 
 
-Layout = Callable[[Path, Choices], PublishedDataset]
+Layout = Callable[[Path, LayoutChoices], PublishedDataset]
 
 
-def find_published(layout: str, source: Path, choices: Choices) -> PublishedDataset:
+def find_published(layout: str, source: Path, choices: LayoutChoices) -> PublishedDataset:
     """The sequences of a published data set in a folder.
 
     Args:
@@ -125,7 +125,7 @@ def find_published(layout: str, source: Path, choices: Choices) -> PublishedData
     return find(source, choices)
 
 
-def find_gopro(source: Path, choices: Choices) -> PublishedDataset:
+def find_gopro(source: Path, choices: LayoutChoices) -> PublishedDataset:
     """GoPro with spikes; the blurry pictures are those of one of `GOPRO_BLURS`."""
     base = _gopro_base(source)
     blur = _choose_blur(base / "GOPRO_Large", choices.blur)
@@ -147,7 +147,7 @@ def _gopro_sequences(base: Path, blur: str) -> Iterator[SourceSequence]:
             yield SourceSequence(split, name, tuple(_with_gopro_time(frame, steps) for frame in frames), steps, ratio=2)
 
 
-def _with_gopro_time(frame: Candidate, steps: int | None) -> Candidate:
+def _with_gopro_time(frame: SourceFrame, steps: int | None) -> SourceFrame:
     """The frame with the time that its name says: file N holds the N-th window of the sequence's stream."""
     if not frame.name.isdecimal():
         return replace(frame, problem=frame.problem or f"expected a number as the frame's name, found {frame.name}")
@@ -168,12 +168,12 @@ def _choose_blur(base: Path, wanted: str | None) -> str:
     return wanted or present[0]
 
 
-def _refuse_blur(choices: Choices) -> None:
+def _refuse_blur(choices: LayoutChoices) -> None:
     if choices.blur is not None:
         raise InputError(f"expected --blur with --layout gopro only, found --blur {choices.blur} with another layout")
 
 
-def find_x4k(source: Path, choices: Choices) -> PublishedDataset:
+def find_x4k(source: Path, choices: LayoutChoices) -> PublishedDataset:
     """X4K1000FPS with spikes, a stream for each sequence; the windows are in the pictures' names."""
     _refuse_blur(choices)
     return PublishedDataset(tuple(_x4k_sequences(source)))
@@ -194,20 +194,20 @@ def _x4k_sequences(source: Path) -> Iterator[SourceSequence]:
             frames = tuple(_x4k_frames(blurry, sharp, stream if stream.exists() else None, source / split / clip))
             if not frames:
                 problem = f"expected blurry pictures of the stream, found none: {pictures / clip}"
-                frames = (Candidate(0, "*", None, None, stream, problem=problem),)
+                frames = (SourceFrame(0, "*", None, None, stream, problem=problem),)
             yield SourceSequence(split, "_".join(clip.parts), frames, _X4K_FRAMES, ratio=2)
 
 
 def _x4k_frames(
     blurry: dict[str, Path], sharp: dict[str, Path], stream: Path | None, folder: Path
-) -> Iterator[Candidate]:
+) -> Iterator[SourceFrame]:
     firsts = sorted(window[0] for name in blurry if (window := _x4k_window(name)) is not None)
     numbers = dict(zip(firsts, _frame_numbers(firsts), strict=True))
     for name, blur in blurry.items():
         window = _x4k_window(name)
         if window is None:
             expected = f"a name A_B.png, the first and last of {_X4K_FRAMES} frames"
-            yield Candidate(0, name, blur, None, stream, problem=f"expected {expected}, found {blur}")
+            yield SourceFrame(0, name, blur, None, stream, problem=f"expected {expected}, found {blur}")
             continue
         middle = str((window[0] + window[1]) // 2)
         problem = ""
@@ -215,7 +215,7 @@ def _x4k_frames(
             problem = f"expected the sharp picture {middle} of the window, found none in {folder}"
         elif stream is None:
             problem = f"expected the sequence's spike.dat, found none for {blur}"
-        yield Candidate(numbers[window[0]], name, blur, sharp.get(middle), stream, window, window[0], problem)
+        yield SourceFrame(numbers[window[0]], name, blur, sharp.get(middle), stream, window, window[0], problem)
 
 
 def _x4k_window(name: str) -> tuple[int, int] | None:
@@ -234,7 +234,7 @@ def _frame_numbers(labels: Sequence[int]) -> list[int]:
     return list(numbers)[: len(labels)]
 
 
-def find_folders(source: Path, choices: Choices) -> PublishedDataset:
+def find_folders(source: Path, choices: LayoutChoices) -> PublishedDataset:
     """Plain folders; without folders train and val (or test) in it, all sequences belong to `choices.split`."""
     _refuse_blur(choices)
     return PublishedDataset(tuple(_folder_sequences(source, choices.split)))
@@ -253,7 +253,7 @@ def _folder_sequences(source: Path, split: str) -> Iterator[SourceSequence]:
                 yield SourceSequence(ours, name, tuple(_folder_frames(part / name, windows.get(name, {}))))
 
 
-def _folder_frames(folder: Path, windows: dict[int, tuple[int, int]]) -> Iterator[Candidate]:
+def _folder_frames(folder: Path, windows: dict[int, tuple[int, int]]) -> Iterator[SourceFrame]:
     blurry, sharp = (_files(folder / kind, PICTURE_SUFFIXES) for kind in (BLUR, SHARP))
     streams = _files(folder / SPIKE, STREAM_SUFFIXES)
     single = _single_stream(folder / SPIKE, streams, blurry)
@@ -288,14 +288,14 @@ def _single_stream(folder: Path, streams: dict[str, Path], blurry: dict[str, Pat
 
 def _match(
     blurry: dict[str, Path], sharp: dict[str, Path], streams: dict[str, Path], *, expected: str
-) -> Iterator[Candidate]:
+) -> Iterator[SourceFrame]:
     """All names that any of the three has, in natural order; the number of a name that is none is 0."""
     for name in sorted({*blurry, *sharp, *streams}, key=natural_key):
         holders = {"blurry picture": blurry, "sharp picture": sharp, "stream": streams}
         missing = [kind for kind, files in holders.items() if name not in files]
         problem = f"expected {expected} to hold {name}, found no {' and no '.join(missing)}" if missing else ""
         number = int(name) if name.isdecimal() else 0
-        yield Candidate(number, name, blurry.get(name), sharp.get(name), streams.get(name), problem=problem)
+        yield SourceFrame(number, name, blurry.get(name), sharp.get(name), streams.get(name), problem=problem)
 
 
 def _files(folder: Path, suffixes: frozenset[str]) -> dict[str, Path]:

@@ -26,8 +26,8 @@ from spikejax.io.pictures import read_picture
 from spikejax.io.tiled_arrays import open_frames_array
 from spikejax.progress import with_progress
 
-# Problems that are told one by one.
-_MOST_TOLD = 10
+# Problems that a message lists one by one.
+_LISTED_PROBLEMS = 10
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class FrameCheck:
         split: "train" or "val".
         run: it belongs to.
         frame: its files.
-        bins: time bins of the voxels; None = the data set says nothing of any.
+        bins: time bins of the voxels; None = the data set names no number.
         logged: number of spikes in the alignment log; None = no log.
     """
 
@@ -51,7 +51,13 @@ class FrameCheck:
 
 @dataclass(frozen=True)
 class FrameReport:
-    """What was found: problems, and how many of the frame's counts are 0, 1, 2, ..."""
+    """What verifying a frame brought to light.
+
+    Attributes:
+        split: "train" or "val".
+        problems: in words; empty for a sound frame.
+        histogram: how many of its counts are 0, 1, 2, ...; empty without counts.
+    """
 
     split: str
     problems: tuple[str, ...]
@@ -73,7 +79,7 @@ class _Findings:
 
 
 def check_root(root: Path, *, workers: int) -> str:
-    """Reads everything in a data set and says in one line what is there.
+    """One line that says what a data set holds, once all of it has been read and compared.
 
     Args:
         root: the data set; caches and logs are verified where there are any.
@@ -100,9 +106,13 @@ def check_root(root: Path, *, workers: int) -> str:
     if bins is not None and findings.windows and not findings.problems:
         findings.problems += _statistics_problems(root, bins, findings)
     if findings.problems:
-        told = "; ".join(findings.problems[:_MOST_TOLD])
-        more = f"; and {len(findings.problems) - _MOST_TOLD} more" if len(findings.problems) > _MOST_TOLD else ""
-        raise InputError(f"expected a sound data set, found {len(findings.problems)} problems: {told}{more}")
+        listed = "; ".join(findings.problems[:_LISTED_PROBLEMS])
+        more = (
+            f"; and {len(findings.problems) - _LISTED_PROBLEMS} more"
+            if len(findings.problems) > _LISTED_PROBLEMS
+            else ""
+        )
+        raise InputError(f"expected a sound data set, found {len(findings.problems)} problems: {listed}{more}")
     parts = [f"{sum(check.split == split for check in checks)} frames of {split}" for split in present]
     return f"sound: {' and '.join(parts)}, made of {description.get('source', 'unknown origin')}: {root}"
 
@@ -110,16 +120,16 @@ def check_root(root: Path, *, workers: int) -> str:
 def _checks(root: Path, split: str, scan: Scan, bins: int | None, problems: list[str]) -> Iterator[FrameCheck]:
     """The frames of a split; what the alignment log does not agree with is added to the problems."""
     logged = {(row.sequence, row.frame): row.spikes for row in read_alignment(root / split)}
-    seen = set()
+    existing = set()
     for run in scan.runs:
         for frame in run.frames:
             key = (frame.blur.parent.parent.name, frame.number)
-            seen.add(key)
+            existing.add(key)
             if logged and key not in logged:
                 problems.append(f"{frame.blur} has no line in {root / split / ALIGNMENT}")
             yield FrameCheck(split, run, frame, bins, logged.get(key))
     problems += [
-        f"{root / split / ALIGNMENT} has {key[0]} {key[1]}, which is not there" for key in logged if key not in seen
+        f"{root / split / ALIGNMENT} has {key[0]} {key[1]}, which is not there" for key in logged if key not in existing
     ]
 
 
@@ -170,11 +180,11 @@ def _stored(array: Path, frame: FrameFiles) -> np.ndarray:
 
 
 def _statistics_problems(root: Path, bins: int, findings: _Findings) -> list[str]:
-    found = read_statistics(root, bins=bins)
+    stored = read_statistics(root, bins=bins)
     wanted = statistics_of(findings.histogram, bins=bins, windows=findings.windows, source=str(root))
-    if np.allclose((found.mean, found.std), (wanted.mean, wanted.std), rtol=1e-9, atol=0):
+    if np.allclose((stored.mean, stored.std), (wanted.mean, wanted.std), rtol=1e-9, atol=0):
         return []
     expected = f"mean {wanted.mean:.6f} and std {wanted.std:.6f}"
     return [
-        f"expected {expected} of the training split, found {found.mean:.6f} and {found.std:.6f}: {root / STATISTICS}"
+        f"expected {expected} of the training split, found {stored.mean:.6f} and {stored.std:.6f}: {root / STATISTICS}"
     ]

@@ -19,8 +19,8 @@ Result = TypeVar("Result")
 def run_parallel(function: Callable[[WorkItem], Result], tasks: Sequence[WorkItem], workers: int) -> Iterator[Result]:
     """Yields the results as they come, in any order; with fewer than two workers in this process.
 
-    The first exception of a task is raised here, with its traceback in the worker, and nothing further is begun; what
-    is under way is finished. A worker that dies is a `concurrent.futures.process.BrokenProcessPool`.
+    The first exception of a task is raised here, with its traceback in the worker, and no further task is begun; those
+    under way are finished. A worker that dies is a `concurrent.futures.process.BrokenProcessPool`.
 
     Args:
         function: at the top level of a module, as it is sent to other processes by name.

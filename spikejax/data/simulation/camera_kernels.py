@@ -23,7 +23,7 @@ _GOLDEN, _MIX_1, _MIX_2 = (np.uint64(n) for n in (0x9E3779B97F4A7C15, 0xBF58476D
 _SECOND, _THIRD = np.uint64(2**63), np.uint64(2**62)
 # An alias table has at most so many slots: an entry's lowest bits are the slot's other outcome, the rest its own share.
 _OTHER_BITS = 12
-MOST_SLOTS = 2**_OTHER_BITS
+MAX_SLOTS = 2**_OTHER_BITS
 
 
 class PoissonTables(NamedTuple):
@@ -91,15 +91,15 @@ def _add_from_table(
     bits: UInt32[np.ndarray, " b"],
     counts: UInt32[np.ndarray, " b"],
 ) -> None:
-    """Adds an outcome of each level's distribution; the random bits are a place in its row of slots."""
+    """Adds an outcome of each level's distribution; the random bits are a position in its row of slots."""
     slots = np.uint64(table.shape[1])
     entries = table.reshape(-1)
     for i in range(len(levels)):
-        place = np.uint64(bits[i]) * slots
-        slot = np.uint32(place >> np.uint64(32))
+        position = np.uint64(bits[i]) * slots
+        slot = np.uint32(position >> np.uint64(32))
         entry = entries[np.uint64(levels[i]) * slots + slot]
-        own = np.uint32(place) >> np.uint32(_OTHER_BITS) < entry >> np.uint32(_OTHER_BITS)
-        counts[i] += slot if own else entry & np.uint32(MOST_SLOTS - 1)
+        own = np.uint32(position) >> np.uint32(_OTHER_BITS) < entry >> np.uint32(_OTHER_BITS)
+        counts[i] += slot if own else entry & np.uint32(MAX_SLOTS - 1)
 
 
 @compiled
@@ -215,7 +215,7 @@ def expose(
     charge: Float32[np.ndarray, " n"],
     spikes: UInt8[np.ndarray, "s n"],
 ) -> None:
-    """Fills `spikes`, and goes on with `charge`, as `simulator.SpikeCamera` describes.
+    """Fills `spikes`, and goes on with `charge`, as `spike_camera.SpikeCamera` describes.
 
     Args:
         light: finite.
@@ -226,7 +226,7 @@ def expose(
         theta: thresholds.
         subtract: whether firing takes the threshold away, or all charge.
         key: of the noise.
-        first_step: number of steps seen before.
+        first_step: number of steps before these.
         charge: of every pixel.
         spikes: the result.
     """

@@ -34,7 +34,7 @@ from spikejax.data.datasets.voxel_statistics import ensure_statistics
 from spikejax.data.simulation.camera_settings import CameraSettings
 from spikejax.data.simulation.motion import Motion, random_motion
 from spikejax.data.simulation.photographs import PHOTOGRAPHS, load_photograph, shrink_detail
-from spikejax.data.simulation.rig import Exposure, Rig
+from spikejax.data.simulation.rig import CameraRig, Exposure
 from spikejax.data.simulation.write_sequence import write_sequence
 from spikejax.errors import InputError
 from spikejax.hardware.host import cpu_count
@@ -42,7 +42,7 @@ from spikejax.io.atomic import atomic_directory
 from spikejax.io.paths import AnyPath
 from spikejax.progress import Progress
 
-SOURCE = "moving photographs (scikit-image)"
+_RENDERED_FROM = "moving photographs (scikit-image)"
 # Fastest exposure of a sequence, as shares of the largest motion that the settings allow.
 _SLOWEST_SHARE = 0.5
 _MOST_PIECES = 3
@@ -91,7 +91,7 @@ class SceneSettings:
         flat = asdict(self)
         camera = flat.pop("camera")
         return {
-            "source": SOURCE,
+            "source": _RENDERED_FROM,
             **flat,
             **camera,
             "photographs": {split: list(PHOTOGRAPHS[split]) for split in SPLITS},
@@ -213,14 +213,14 @@ class Scene:
 
     def exposures(self) -> Iterator[Exposure]:
         """The consecutive exposures; to be iterated once, as the spike camera uses up randomness."""
-        rig = Rig(self.settings.height, self.settings.width, self.settings.camera, rng=self.rng)
+        rig = CameraRig(self.settings.height, self.settings.width, self.settings.camera, rng=self.rng)
         steps = self.settings.camera.steps_per_frame
         for frame in range(self.settings.frames):
             # A step stands for the light half-way through it; the sharp picture for the instant half-way through all.
             instants = [*((np.arange(steps) + 0.5) / steps), 0.5]
             light = self.render(frame + np.array(instants))
-            rig.see(light[:-1])
-            yield rig.finish(light[-1])
+            rig.expose(light[:-1])
+            yield rig.end_exposure(light[-1])
 
     def render(self, times: Float64[np.ndarray, " n"]) -> Float32[np.ndarray, "n h w 3"]:
         """Linear light at each time, counted in exposures."""

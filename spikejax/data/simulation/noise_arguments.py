@@ -8,7 +8,7 @@ from spikejax.cli import number_from
 from spikejax.data.simulation.camera_settings import CameraSettings, SensorNoise
 
 
-def add_noise(group: argparse._ActionsContainer) -> None:
+def add_noise_options(group: argparse._ActionsContainer) -> None:
     """Adds the options that `noise_of` reads."""
     add, default, amount = group.add_argument, CameraSettings().noise, number_from(0)
     add(

@@ -30,7 +30,7 @@ class Exposure:
     spikes: UInt8[np.ndarray, "s hs ws"]
 
 
-class Rig:
+class CameraRig:
     """The three cameras side by side, over the consecutive exposures of one sequence."""
 
     def __init__(self, height: int, width: int, settings: CameraSettings, *, rng: np.random.Generator):
@@ -52,10 +52,10 @@ class Rig:
             noise=settings.noise,
         )
         self._spikes: list[UInt8[np.ndarray, "s hs ws"]] = []
-        self._light: np.ndarray = np.zeros((), np.float32)  # summed over the steps seen so far
+        self._light: np.ndarray = np.zeros((), np.float32)  # summed over the steps of the exposure so far
 
-    def see(self, light: Float32[np.ndarray, "s h w 3"]) -> None:
-        """Takes in the next steps of linear light; an exposure may be seen in several pieces, to save memory."""
+    def expose(self, light: Float32[np.ndarray, "s h w 3"]) -> None:
+        """Shows the cameras the next steps of linear light; an exposure may come in several pieces, to save memory."""
         grey = luminance(light)
         if grey.shape[2:0:-1] != self._spike_size:
             # A larger pixel collects the mean of the light that falls on it.
@@ -63,8 +63,8 @@ class Rig:
         self._spikes.append(self._camera.expose(grey))
         self._light = self._light + light.sum(axis=0)
 
-    def finish(self, middle: Float32[np.ndarray, "h w 3"]) -> Exposure:
-        """Ends the exposure and begins the next; `middle` is the linear light at the instant half-way through it."""
+    def end_exposure(self, middle: Float32[np.ndarray, "h w 3"]) -> Exposure:
+        """The exposure that ends here; the next begins. `middle` is the linear light half-way through it."""
         spikes = np.concatenate(self._spikes)
         mean = self._light / np.float32(len(spikes))
         self._spikes = []

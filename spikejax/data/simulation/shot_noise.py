@@ -8,14 +8,14 @@ import math
 import numpy as np
 from jaxtyping import Float64, UInt32
 
-from spikejax.data.simulation.camera_kernels import MOST_SLOTS, PoissonTables, fill_alias_tables
+from spikejax.data.simulation.camera_kernels import MAX_SLOTS, PoissonTables, fill_alias_tables
 
 _COARSE_LEVELS, _FINE_LEVELS = 256, 64
 
 
 @functools.lru_cache(maxsize=8)
 def poisson_tables(mean: float) -> PoissonTables:
-    """Tables for means up to `mean`, at most `camera_settings.LARGEST_MEAN`; see `kernels.expose`."""
+    """Tables for means up to `mean`, at most `camera_settings.LARGEST_MEAN`; see `camera_kernels.expose`."""
     fine_mean = mean / _COARSE_LEVELS / _FINE_LEVELS
     coarse, first = _alias_tables(np.arange(_COARSE_LEVELS + 1) * (mean / _COARSE_LEVELS))
     fine, zeros = _alias_tables(np.arange(_FINE_LEVELS) * fine_mean, from_zero=True)
@@ -29,7 +29,7 @@ def _alias_tables(
     reach = 6 * np.sqrt(means) + 8  # beyond it there is less than 1e-9
     first = np.maximum(0, np.floor(means - reach)).astype(np.int64) * (not from_zero)
     slots = int(np.ceil(means + reach - first).max()) + 1
-    assert slots <= MOST_SLOTS
+    assert slots <= MAX_SLOTS
     outcomes = first[:, None] + np.arange(slots)
     log_factorials = np.array([math.lgamma(n + 1) for n in range(int(outcomes.max()) + 1)])
     with np.errstate(divide="ignore", invalid="ignore"):  # 0 log 0

@@ -73,7 +73,7 @@ class SpikeCamera:
         self._key = rng.integers(2**64, dtype=np.uint64)
 
     def expose(self, light: Float32[np.ndarray, "s h w"]) -> UInt8[np.ndarray, "s h w"]:
-        """The spikes, 0 or 1, of the steps of linear grey light that follow the ones seen so far.
+        """The spikes, 0 or 1, of the steps of linear grey light that follow those of earlier calls.
 
         With shot noise, light beyond 1 is noisy as light 1 is.
 

@@ -29,7 +29,7 @@ from spikejax.data.datasets.layout import (
 from spikejax.data.simulation.camera_settings import CameraSettings
 from spikejax.data.simulation.interpolated_light import EndOfFrames, Interpolator
 from spikejax.data.simulation.motion import Motion, random_motion
-from spikejax.data.simulation.rig import Exposure, Rig
+from spikejax.data.simulation.rig import CameraRig, Exposure
 from spikejax.data.simulation.write_sequence import write_sequence
 from spikejax.errors import InputError
 from spikejax.io.atomic import atomic_directory, refuse_existing
@@ -37,7 +37,7 @@ from spikejax.io.frame_source import FrameSource
 from spikejax.progress import with_progress
 
 # The program that made a data set, as dataset.json names it.
-SOURCE = "spikejax.simulate"
+_SIMULATED_BY = "spikejax.simulate"
 # Frames that an added motion is bounded for where a video does not say how many it has.
 _USUAL_LENGTH = 250
 # Light of an exposure that is in memory at once; a picture of 1080p takes 25 MB.
@@ -106,7 +106,7 @@ def add_sequence(
 
 def _description(root: Path, camera: CameraSettings) -> dict[str, Any]:
     """What dataset.json says or will say; one camera films all sequences of a data set."""
-    wanted = {"source": SOURCE, **asdict(camera)}
+    wanted = {"source": _SIMULATED_BY, **asdict(camera)}
     present = read_description(root)
     if present is None:
         return {**wanted, "sequences": {}}
@@ -137,7 +137,7 @@ def _exposures(source: FrameSource, name: str, settings: SimulateSettings) -> It
         half = dict(half_height=height / 2, half_width=width / 2)
         motion = random_motion(rng, pixels_per_exposure=settings.shake, frames=frames, wander=False, **half)
         margin = motion.margin(frames=frames, **half)
-    rig = Rig(height, width, settings.camera, rng=rng)
+    rig = CameraRig(height, width, settings.camera, rng=rng)
     view = _CameraView(source, settings, (height, width), motion, margin)
     frame = 0
     while settings.max_frames is None or frame < settings.max_frames:
@@ -148,7 +148,7 @@ def _exposures(source: FrameSource, name: str, settings: SimulateSettings) -> It
         frame += 1
 
 
-def _expose(rig: Rig, view: _CameraView, frame: int, steps: int) -> Exposure:
+def _expose(rig: CameraRig, view: _CameraView, frame: int, steps: int) -> Exposure:
     """One exposure, shown to the cameras in pieces [s, h, w, 3] of bounded size."""
     height, width = view.size
     chunk = max(1, _CHUNK_BYTES // (height * width * 3 * 4))
@@ -160,9 +160,9 @@ def _expose(rig: Rig, view: _CameraView, frame: int, steps: int) -> Exposure:
             if middle is None and 2 * step + 1 >= steps:
                 middle = view.at(frame + 0.5)
             light[step - first] = view.at(frame + (step + 0.5) / steps)
-        rig.see(light)
+        rig.expose(light)
     assert middle is not None
-    return rig.finish(middle)
+    return rig.end_exposure(middle)
 
 
 def _picture_size(source: FrameSource, settings: SimulateSettings) -> tuple[int, int]:

@@ -15,7 +15,7 @@ from spikejax.io.pictures import write_picture
 def write_sequence(folder: AnyPath, name: str, exposures: Iterable[Exposure]) -> list[AlignedFrame]:
     """Writes consecutive exposures into a sequence's folder and returns their lines of the alignment log.
 
-    One exposure is held at a time. The folder is expected to be a temporary one (see `files.atomic_directory`).
+    One exposure is held at a time. The folder is expected to be a temporary one (see `atomic.atomic_directory`).
     """
     folder = Path(folder)
     for part in (BLUR, SHARP, SPIKE):

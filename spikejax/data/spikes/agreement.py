@@ -1,4 +1,4 @@
-"""Whether spikes and pictures show the same: numbers and a picture that tell when they do not.
+"""Whether spikes and pictures show the same: numbers and a picture that show when they do not.
 
 The mean spike rate over an exposure and the blurry picture are the same light, seen by two cameras. Where they belong
 together they correlate almost perfectly, and better than the same spikes upside down or those of another exposure.
@@ -35,24 +35,29 @@ def correlation(first: Float32[np.ndarray, "h w"], second: Float32[np.ndarray, "
     return float((first * second).sum()) / norm if norm > 0 else 0.0
 
 
-def suspicion(
+def better_match(
     light: Float32[np.ndarray, "h w"],
     rate: Float32[np.ndarray, "h w"],
     others: Mapping[str, Float32[np.ndarray, "h w"]],
 ) -> str:
-    """What fits the light better than `rate` does, in words; empty if nothing does.
+    """The rate that fits the light better than `rate` does, in words; "" if there is none.
 
     Args:
         light: of the blurry picture.
         rate: mean spike rate of its exposure.
         others: rates of other exposures, by a name.
     """
-    candidates = {"upside down": rate[::-1], "mirrored": rate[:, ::-1], "turned": rate[::-1, ::-1], **others}
-    found = {name: correlation(light, candidate) for name, candidate in candidates.items()}
-    best = max(found, key=found.__getitem__)
-    if found[best] <= correlation(light, rate):
+    candidates = {
+        "upside down": rate[::-1],
+        "mirrored": rate[:, ::-1],
+        "upside down and mirrored": rate[::-1, ::-1],
+        **others,
+    }
+    correlations = {name: correlation(light, candidate) for name, candidate in candidates.items()}
+    best = max(correlations, key=correlations.__getitem__)
+    if correlations[best] <= correlation(light, rate):
         return ""
-    return f"{best} correlates better: {found[best]:.3f}"
+    return f"{best} correlates better: {correlations[best]:.3f}"
 
 
 def overlay_edges(first: Float32[np.ndarray, "h w"], second: Float32[np.ndarray, "h w"]) -> UInt8[np.ndarray, "h w 3"]:

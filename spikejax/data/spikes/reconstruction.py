@@ -46,7 +46,7 @@ def tfi(spikes: UInt8[np.ndarray, "s h w"], step: int, *, reach: int | None = No
             all of it.
 
     Raises:
-        InputError: the step is outside the stream, or nothing is to be searched.
+        InputError: the step is outside the stream, or there is no step to search.
     """
     _check_step(spikes, step)
     if reach is not None and reach < 1:
@@ -64,14 +64,14 @@ def _steps_to_spike(
     spikes: UInt8[np.ndarray, "s h w"],
 ) -> tuple[Int32[np.ndarray, "h w"], Bool[np.ndarray, "h w"]]:
     """The first step with a spike, and whether there is one."""
-    found = np.zeros(spikes.shape[1:], np.bool_)
+    has_spike = np.zeros(spikes.shape[1:], np.bool_)
     steps = np.zeros(spikes.shape[1:], np.int32)
     for fired in spikes:
-        found |= fired != 0
-        if found.all():
+        has_spike |= fired != 0
+        if has_spike.all():
             break
-        steps += ~found
-    return steps, found
+        steps += ~has_spike
+    return steps, has_spike
 
 
 def _check_step(spikes: UInt8[np.ndarray, "s h w"], step: int) -> None:

@@ -1,4 +1,4 @@
-"""Counts of spikes, and voxels: all that is known of their numbers has its place here.
+"""Counts of spikes, and voxels: all that is known of their numbers is here.
 
 The spikes of an exposure window are counted per pixel in equal time bins. Counts [h, w, k], or [t, h, w, k] of several
 frames, are whole numbers from 0 to 65535, uint8 where they fit and else uint16, wherever they are kept or sent. The

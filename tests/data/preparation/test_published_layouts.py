@@ -5,18 +5,24 @@ from pathlib import Path
 
 import pytest
 
-from spikejax.data.preparation.published_layouts import LAYOUTS, Candidate, Choices, SourceSequence, find_published
+from spikejax.data.preparation.published_layouts import (
+    LAYOUTS,
+    LayoutChoices,
+    SourceFrame,
+    SourceSequence,
+    find_published,
+)
 from spikejax.errors import InputError
 from tests.data.published import GOPRO_STEPS, picture, save, spikes, write_gopro, write_x4k
 
 LAYOUT = '''
-from spikejax.data.preparation.published_layouts import Candidate, PublishedDataset, SourceSequence
+from spikejax.data.preparation.published_layouts import SourceFrame, PublishedDataset, SourceSequence
 
 def find(source, choices):
     """Files NAME_b.png, NAME_s.png and NAME.dat, side by side."""
     names = sorted(path.stem for path in source.glob("*.dat"))
     frames = tuple(
-        Candidate(n, name, source / f"{name}_b.png", source / f"{name}_s.png", source / f"{name}.dat")
+        SourceFrame(n, name, source / f"{name}_b.png", source / f"{name}_s.png", source / f"{name}.dat")
         for n, name in enumerate(names)
     )
     return PublishedDataset((SourceSequence(choices.split, "all", frames, ratio=2),))
@@ -25,7 +31,7 @@ def find(source, choices):
 
 def sequences(layout: str, source: Path, *, split: str = "train") -> dict[str, SourceSequence]:
     """The sequences by split and name."""
-    published = find_published(layout, source, Choices(split=split))
+    published = find_published(layout, source, LayoutChoices(split=split))
     return {f"{sequence.split}/{sequence.name}": sequence for sequence in published.sequences}
 
 
@@ -45,13 +51,13 @@ def test_blurs_of_gopro(tmp_path: Path) -> None:
     """Catches linear and gamma blur mixed up silently, and a folder that is asked for and is not there."""
     write_gopro(tmp_path / "both", blurs=("blur", "blur_gamma"))
     with pytest.raises(InputError, match="--blur blur or --blur blur_gamma, as both are there"):
-        find_published("gopro", tmp_path / "both", Choices())
-    published = find_published("gopro", tmp_path / "both", Choices(blur="blur"))
+        find_published("gopro", tmp_path / "both", LayoutChoices())
+    published = find_published("gopro", tmp_path / "both", LayoutChoices(blur="blur"))
     assert published.blur == "blur"
     assert {frame.blur.parent.name for frame in published.sequences[0].frames if frame.blur} == {"blur"}
-    assert find_published("gopro", write_gopro(tmp_path / "one"), Choices()).blur == "blur_gamma"
+    assert find_published("gopro", write_gopro(tmp_path / "one"), LayoutChoices()).blur == "blur_gamma"
     with pytest.raises(InputError, match="expected folders blur of blurry pictures, found none"):
-        find_published("gopro", tmp_path / "one", Choices(blur="blur"))
+        find_published("gopro", tmp_path / "one", LayoutChoices(blur="blur"))
 
 
 @pytest.mark.parametrize("layout", ["x4k", "folders"])
@@ -59,7 +65,7 @@ def test_blurs_of_other_layouts(layout: str, tmp_path: Path) -> None:
     """Catches a --blur that is taken and has no effect."""
     write_x4k(tmp_path)
     with pytest.raises(InputError, match="expected --blur with --layout gopro only, found --blur blur"):
-        find_published(layout, tmp_path, Choices(blur="blur"))
+        find_published(layout, tmp_path, LayoutChoices(blur="blur"))
 
 
 def test_x4k(tmp_path: Path) -> None:
@@ -127,7 +133,7 @@ def test_a_layout_of_the_users(tmp_path: Path) -> None:
         save(tmp_path / "source" / f"{name}.dat", spikes(0, 8))
     found = sequences(f"{tmp_path / 'layout.py'}:find", tmp_path / "source", split="val")
     assert [frame.name for frame in found["val/all"].frames] == ["x", "y"]
-    assert isinstance(found["val/all"].frames[0], Candidate)
+    assert isinstance(found["val/all"].frames[0], SourceFrame)
 
 
 @pytest.mark.parametrize(
@@ -143,5 +149,5 @@ def test_other_folders_are_refused(tmp_path: Path, layout: str, prepare: Callabl
     """Catches a misspelt layout or a wrong folder that is taken for an empty data set."""
     prepare(tmp_path / "source")
     with pytest.raises(InputError, match=message):
-        find_published(layout, tmp_path / "source", Choices())
+        find_published(layout, tmp_path / "source", LayoutChoices())
     assert list(LAYOUTS) == ["gopro", "x4k", "folders"]

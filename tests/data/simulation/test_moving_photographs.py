@@ -15,7 +15,7 @@ from spikejax.data.simulation.camera_settings import CameraSettings
 from spikejax.data.simulation.motion import random_motion
 from spikejax.data.simulation.moving_photographs import SceneSettings, make_scene, write_moving_photographs
 from spikejax.data.simulation.photographs import PHOTOGRAPHS
-from spikejax.data.simulation.rig import Rig
+from spikejax.data.simulation.rig import CameraRig
 from spikejax.data.spikes.stream_files import read_config, read_dat
 from spikejax.data.spikes.voxels import voxelise
 from spikejax.errors import InputError
@@ -167,18 +167,18 @@ def test_rig_in_pieces_and_with_larger_pixels() -> None:
     """Catches exposures that depend on how light is handed over, and spike pixels that see a part of their area."""
     light = np.random.default_rng(0).random((30, 8, 16, 3)).astype(np.float32)
     settings = CameraSettings(steps_per_frame=30, spike_scale=2)
-    whole, pieces = (Rig(8, 16, settings, rng=np.random.default_rng(1)) for _ in range(2))
-    whole.see(light)
-    pieces.see(light[:7])
-    pieces.see(light[7:])
-    first, second = whole.finish(light[15]), pieces.finish(light[15])
+    whole, pieces = (CameraRig(8, 16, settings, rng=np.random.default_rng(1)) for _ in range(2))
+    whole.expose(light)
+    pieces.expose(light[:7])
+    pieces.expose(light[7:])
+    first, second = whole.end_exposure(light[15]), pieces.end_exposure(light[15])
     np.testing.assert_array_equal(first.spikes, second.spikes)
     assert np.abs(first.blur.astype(int) - second.blur).max() <= 1  # sums of float32 in another order
     grey = luminance(light).reshape(30, 4, 2, 8, 2).mean(axis=(2, 4))
     assert first.spikes.shape == (30, 4, 8)
     assert np.abs(first.spikes.sum(axis=0) - grey.sum(axis=0)).max() <= 1 + 1e-3
     with pytest.raises(InputError, match="spike scale 2"):
-        Rig(9, 16, settings, rng=np.random.default_rng(1))
+        CameraRig(9, 16, settings, rng=np.random.default_rng(1))
     with pytest.raises(InputError, match="gain <= theta"):
         CameraSettings(theta=0.5)
 

@@ -5,16 +5,16 @@ import math
 import numpy as np
 import pytest
 
-from spikejax.data.simulation.camera_kernels import MOST_SLOTS
+from spikejax.data.simulation.camera_kernels import MAX_SLOTS
 from spikejax.data.simulation.shot_noise import poisson_tables
 
-OTHER_BITS = int(math.log2(MOST_SLOTS))
+OTHER_BITS = int(math.log2(MAX_SLOTS))
 
 
 def shares(table: np.ndarray) -> np.ndarray:
     """The probability of each slot's outcome that an alias table stands for."""
     own = (table >> OTHER_BITS) / 2.0 ** (32 - OTHER_BITS)
-    other = table & (MOST_SLOTS - 1)
+    other = table & (MAX_SLOTS - 1)
     drawn = own + np.bincount(other, weights=1 - own, minlength=len(table))[: len(table)]
     return drawn / len(table)
 

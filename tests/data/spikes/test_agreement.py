@@ -5,7 +5,7 @@ import pytest
 
 from spikejax.data.light import luminance, to_display
 from spikejax.data.simulation.photographs import load_photograph
-from spikejax.data.spikes.agreement import correlation, grey_light, overlay_edges, suspicion
+from spikejax.data.spikes.agreement import better_match, correlation, grey_light, overlay_edges
 
 LIGHT = luminance(load_photograph("astronaut"))[100:164, 50:146].copy()
 
@@ -30,10 +30,10 @@ def test_what_does_not_fit_is_said() -> None:
     """Catches spikes upside down, mirrored or of another window that pass, and good ones that are suspected."""
     noise = np.random.default_rng(1).normal(0, 0.01, LIGHT.shape).astype(np.float32)
     rate, later = LIGHT / 2 + noise, np.roll(LIGHT, 5, axis=1) / 2 + noise
-    assert suspicion(LIGHT, rate, {"the window after": later}) == ""
-    assert suspicion(LIGHT, rate[::-1], {}).startswith("upside down correlates better: 0.9")
-    assert suspicion(LIGHT, rate[:, ::-1], {}).startswith("mirrored")
-    assert suspicion(LIGHT, later, {"the window after": rate}).startswith("the window after")
+    assert better_match(LIGHT, rate, {"the window after": later}) == ""
+    assert better_match(LIGHT, rate[::-1], {}).startswith("upside down correlates better: 0.9")
+    assert better_match(LIGHT, rate[:, ::-1], {}).startswith("mirrored")
+    assert better_match(LIGHT, later, {"the window after": rate}).startswith("the window after")
 
 
 def test_edges_meet_only_where_aligned() -> None:
