@@ -9,8 +9,6 @@ import numpy as np
 import pytest
 from flax import nnx
 from ml_collections import ConfigDict
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from tensorboard.util import tensor_util as tf
 
 from spikejax.errors import InputError
 from spikejax.io.weights import Weights, write_weights
@@ -19,8 +17,10 @@ from spikejax.models.vgg import VGG
 from spikejax.quality.losses import LOSS_TERMS, charbonnier, evaluate_terms, perceptual
 from spikejax.quality.perceptual import load_vgg
 from spikejax.training.loop import train
+from spikejax.training.monitoring.metrics_log import read_points
 from spikejax.training.objective import make_loss, make_metrics
 from spikejax.training.step import Build
+from spikejax.training.workdir import METRICS_FILE
 from tests.models.parameters import build_random
 
 # TensorFlow's import warns about Python's and its own deprecations.
@@ -183,11 +183,8 @@ def test_a_run_with_both(
     config.training.log_every = 1
     scores = train(config, tmp_path / "run", build=build).scores
     assert re.search(r"loss [\d.]+ = charbonnier [\d.]+ \+ perceptual [\d.]+", capsys.readouterr().out)
-    curves = EventAccumulator(str(tmp_path / "run" / "tensorboard"), size_guidance={"tensors": 0}).Reload()
-    total, *terms = (
-        tf.make_ndarray(curves.Tensors(f"training/{name}")[0].tensor_proto)
-        for name in ("loss", "loss/charbonnier", "loss/perceptual")
-    )
+    first = {point.curve: point.value for point in read_points(tmp_path / "run" / METRICS_FILE) if point.step == 1}
+    total, *terms = (first[f"training/{name}"] for name in ("loss", "loss/charbonnier", "loss/perceptual"))
     assert total == pytest.approx(sum(terms), rel=1e-6) and all(term > 0 for term in terms)
     assert scores is not None
     assert np.isfinite([scores["lpips_blur"], scores["lpips_recon"], scores["psnr_recon"]]).all()
