@@ -13,6 +13,7 @@ ROOT/{train,val}/SEQUENCE/blur/000000.png    8-bit RGB; not needed where the inp
                          /spike_vox/000000.npy   older cache: (K, H, W) float32 counts
 ROOT/prepared.jsonl                          what `spikejax.prepare` has done (see `journal`)
 ROOT/UNFINISHED                              there while `spikejax.prepare` writes: what is there is not yet whole
+ROOT/.prepare.lock                           locked while a preparation is at work
 """
 
 from __future__ import annotations

@@ -14,6 +14,7 @@ from ml_collections import ConfigDict
 
 from spikejax.config.keys import leaves
 from spikejax.distributed import hosts
+from spikejax.errors import InputError
 from spikejax.io.atomic import atomic_write
 from spikejax.io.pictures import write_picture
 from spikejax.training.monitoring.loggers import LoggerFactory
@@ -34,13 +35,21 @@ class RunWriter:
             config: of the run.
             loggers: of `find_loggers`.
             step: updates done; of later ones nothing is kept.
+
+        Raises:
+            InputError: metrics.jsonl cannot be written to, or a logger does not work.
         """
         self.picture_folder = workdir / "pictures"
         self._workdir, self._config = workdir, config
         self._log: MetricsLog | None = None
         self._loggers: list[RunLogger] = []
         if hosts.is_first():
-            self._log = MetricsLog(workdir / METRICS_FILE, step=step)
+            try:
+                self._log = MetricsLog(workdir / METRICS_FILE, step=step)
+            except (IsADirectoryError, PermissionError) as error:
+                raise InputError(
+                    f"expected a file to write to, found {error.strerror}: {workdir / METRICS_FILE}"
+                ) from error
             handed_over = frozenset((point.step, point.curve) for point in self._log.removed)
             run = RunStart(workdir, step, handed_over, dict(leaves(config)))
             self._loggers = [open_logger(run) for open_logger in loggers.values()]

@@ -6,6 +6,7 @@ from concurrent.futures.process import BrokenProcessPool
 
 import pytest
 
+from spikejax.data.preparation import workers as workers_module
 from spikejax.data.preparation.workers import run_parallel
 
 
@@ -34,3 +35,17 @@ def test_a_worker_that_is_killed_is_an_error_and_not_a_hang() -> None:
     """Catches a preparation that waits for ever for a process that is no more."""
     with pytest.raises(BrokenProcessPool):
         list(run_parallel(die, [1, 2], 2))
+
+
+def test_windows_waits_for_61_processes_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Catches a preparation that ends with an error on a Windows machine of more CPUs."""
+
+    def count(workers: int, *rest: object, **more: object) -> None:
+        raise StopAsyncIteration(workers)
+
+    monkeypatch.setattr(workers_module, "ProcessPoolExecutor", count)
+    for platform, expected in (("win32", 61), ("linux", 100)):
+        monkeypatch.setattr(workers_module.sys, "platform", platform)
+        with pytest.raises(StopAsyncIteration) as caught:
+            next(run_parallel(invert, range(1, 200), 100))
+        assert caught.value.args == (expected,)

@@ -17,9 +17,12 @@ from ml_collections import ConfigDict
 from spikejax.config.keys import leaves
 from spikejax.errors import InputError
 from spikejax.extras import EXTRAS
+from spikejax.training.loop import train
 from spikejax.training.monitoring.loggers import NEEDED, find_loggers
+from spikejax.training.monitoring.metrics_log import read_points
 from spikejax.training.monitoring.run_logger import RunLogger, RunStart
 from spikejax.training.monitoring.run_writer import RunWriter
+from spikejax.training.step import Build
 
 # TensorFlow's import warns about Python's and its own deprecations; so do W&B's and MLflow's.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
@@ -218,6 +221,33 @@ def test_a_logger_that_is_not_installed(
         with pytest.raises(InputError, match=rf"^training.loggers={name}: .* \(pip install 'spikejax\[{name}\]'\)"):
             find_loggers((name,), note=notes.append)
         assert notes == []
+
+
+@pytest.mark.slow
+def test_a_run_without_tensorflow(
+    tmp_path: Path,
+    run_config: ConfigDict,
+    build: Build,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Catches a training that cannot be done where TensorFlow has no wheel, or that keeps silent about its curves."""
+    monkeypatch.setitem(sys.modules, "tensorflow", None)
+    run_config.training.steps = 3
+    run_config.training.log_every = 1
+    train(run_config, tmp_path, build=build)
+    assert capsys.readouterr().out.count("no TensorBoard without tensorflow (pip install 'spikejax[train]')") == 1
+    curves = {point.curve for point in read_points(tmp_path / "metrics.jsonl")}
+    assert {LOSS, "training/learning_rate", "validation/psnr_recon"} <= curves
+    assert (tmp_path / "parameters.txt").is_file()
+    assert not (tmp_path / "tensorboard").exists()
+
+
+def test_a_folder_in_the_place_of_the_metrics(tmp_path: Path, config: ConfigDict) -> None:
+    """Catches a traceback where the file cannot be written to."""
+    (tmp_path / "metrics.jsonl").mkdir()
+    with pytest.raises(InputError, match=r"expected a file to write to, found Is a directory: .*metrics.jsonl"):
+        RunWriter(tmp_path, config, {}, step=0)
 
 
 def test_only_what_is_asked_for_is_imported() -> None:
