@@ -23,7 +23,7 @@ from unittest import mock
 import numpy as np
 
 from configs import quickstart
-from spikejax.data.batches.loader import train_loader
+from spikejax.data.batches.loader import SampleDraws, train_loader
 from spikejax.data.datasets.clip_dataset import ClipSpec
 from spikejax.data.datasets.folder_dataset import FolderDataset
 from spikejax.data.datasets.voxel_statistics import ensure_statistics
@@ -104,7 +104,7 @@ def clips_per_second(root: Path) -> float:
     """Clips that the loader delivers in the steady state."""
     ensure_statistics(root, bins=BINS)
     dataset = FolderDataset(root, "train", ClipSpec(frames=CLIP_FRAMES, bins=BINS, crop=CROP))
-    loader = train_loader(dataset, batch_size=1, crop=CROP, seed=0, workers=WORKERS)
+    loader = train_loader(dataset, SampleDraws(CROP), batch_size=1, seed=0, workers=WORKERS)
 
     def read() -> None:
         for _ in range(_CLIPS_AT_ONCE):

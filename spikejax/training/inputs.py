@@ -115,7 +115,7 @@ def open_inputs(
     Raises:
         InputError: the data set is missing, damaged or does not fit the configuration.
     """
-    from spikejax.data.batches.loader import train_loader
+    from spikejax.data.batches.loader import SampleDraws, train_loader
 
     data, spike_bins = config.data, traits.spike_bins
     training, validation = (degradation_of(config, traits, validation=validation) for validation in (False, True))
@@ -128,16 +128,19 @@ def open_inputs(
     spec = ClipSpec(data.frames, spike_bins, crop=data.crop, degradation=training, statistics=statistics)
     train_set = open_dataset(kind, root, "train", spec)
     own = range(data.batch_size) if mesh is None else sharding.host_rows(mesh, data.batch_size)
-    loader = train_loader(
-        train_set,
-        batch_size=data.batch_size,
+    draws = SampleDraws(
         crop=data.crop,
-        seed=seed,
-        workers=data.workers,
         flips=data.flips,
         rotate=data.rotate,
         reverse_time=data.reverse_time,
         threshold_factor=data.threshold_factor,
+    )
+    loader = train_loader(
+        train_set,
+        draws,
+        batch_size=data.batch_size,
+        seed=seed,
+        workers=data.workers,
         shard_index=own.start // len(own),
         shard_count=data.batch_size // len(own),
     )

@@ -26,17 +26,42 @@ _ENDLESS = 2**60
 _BATCHES_AHEAD = 2
 
 
+@dataclasses.dataclass(frozen=True)
+class SampleDraws:
+    """What is drawn at random for every sample.
+
+    Attributes:
+        crop: side in pixels of the random squares of the input; the sharp ones are `scale` times as large, and a
+            multiple of the ratio of picture size to spike size.
+        flips: whether samples are mirrored at random, left and right, up and down.
+        rotate: whether they are turned by a random number of quarter turns.
+        reverse_time: whether they are played backwards at random.
+        threshold_factor: the spike camera's threshold is raised by a random factor up to this one, see
+            `threshold.raise_threshold`; the factor's logarithm is uniform. 1 = never.
+    """
+
+    crop: int
+    flips: bool = True
+    rotate: bool = True
+    reverse_time: bool = False
+    threshold_factor: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Raises `InputError` for a factor that would lower the threshold."""
+        if not self.threshold_factor >= 1:
+            raise InputError(
+                "expected a threshold factor of at least 1 (spikes that were never there cannot be added), "
+                f"found {self.threshold_factor}"
+            )
+
+
 def train_loader(
     dataset: ClipDataset,
+    draws: SampleDraws,
     *,
     batch_size: int,
-    crop: int,
     seed: int,
     workers: int,
-    flips: bool = True,
-    rotate: bool = True,
-    reverse_time: bool = False,
-    threshold_factor: float = 1.0,
     shard_index: int = 0,
     shard_count: int = 1,
 ) -> grain.DatasetIterator[dict[str, np.ndarray]]:
@@ -46,17 +71,11 @@ def train_loader(
 
     Args:
         dataset: where samples come from. Epoch after epoch, each in an order of its own; a batch may span two.
+        draws: what is random about a sample.
         batch_size: samples per batch, of all hosts together.
-        crop: side in pixels of the random squares of the input; the sharp ones are `scale` times as large, and a
-            multiple of the ratio of picture size to spike size.
         seed: of the order, the squares and the augmentation.
         workers: threads that make batches ahead of time; 0 makes each when it is asked for. Threads rather than
             processes: decoding and unpacking release the interpreter's lock, and the decoded pictures are shared.
-        flips: mirror at random, left and right, up and down.
-        rotate: turn by a random number of quarter turns.
-        reverse_time: play backwards at random.
-        threshold_factor: raise the spike camera's threshold by a random factor up to this one, see
-            `threshold.raise_threshold`; the factor's logarithm is uniform. 1 = never.
         shard_index: which of the hosts this is, from 0.
         shard_count: their number; it must divide the batch size. Host i makes the i-th part of every batch.
 
@@ -78,13 +97,8 @@ def train_loader(
             "expected a number of hosts that divides the batch size, and this one's number below it, "
             f"found host {shard_index} of {shard_count} and batch size {batch_size}"
         )
-    if not threshold_factor >= 1:
-        raise InputError(
-            "expected a threshold factor of at least 1 (spikes that were never there cannot be added), "
-            f"found {threshold_factor}"
-        )
-    _check_crop(dataset, crop)
-    samples = _Samples(dataset, crop, seed, flips, rotate, reverse_time, threshold_factor)
+    _check_crop(dataset, draws.crop)
+    samples = _Samples(dataset, draws, seed)
     rows = _Rows(batch_size, batch_size // shard_count, shard_index)
     numbers = grain.MapDataset.range(_ENDLESS).map(rows)
     batches = numbers.map(samples).batch(rows.own).map(dataset.normalise)
@@ -133,21 +147,10 @@ class _Rows:
 class _Samples:
     """The samples of all epochs one after the other, by their number, as stored."""
 
-    def __init__(
-        self,
-        dataset: ClipDataset,
-        crop: int,
-        seed: int,
-        flips: bool,
-        rotate: bool,
-        reverse_time: bool,
-        threshold_factor: float,
-    ) -> None:
+    def __init__(self, dataset: ClipDataset, draws: SampleDraws, seed: int) -> None:
         self._dataset = dataset
-        self._side = crop * dataset.degradation.scale
+        self._draws = draws
         self._seed = seed
-        self._draw = functools.partial(draw_augmentation, flips=flips, rotate=rotate, reverse_time=reverse_time)
-        self._threshold_factor = threshold_factor
         # Two, because a batch may span two epochs, and threads work on neighbouring batches.
         self._order = functools.lru_cache(maxsize=2)(functools.partial(_shuffled, len(dataset), seed))
 
@@ -155,11 +158,12 @@ class _Samples:
         epoch, position = divmod(number, len(self._dataset))
         index = int(self._order(epoch)[position])
         rng = np.random.default_rng([self._seed, epoch, index])
-        height, width, _ = self._dataset.size(index)
-        box = draw_box(rng, height=height, width=width, crop=self._side, ratio=self._dataset.grid(index))
-        augmentation = self._draw(rng)
+        draws, (height, width, _) = self._draws, self._dataset.size(index)
+        side = draws.crop * self._dataset.degradation.scale
+        box = draw_box(rng, height=height, width=width, crop=side, ratio=self._dataset.grid(index))
+        augmentation = draw_augmentation(rng, flips=draws.flips, rotate=draws.rotate, reverse_time=draws.reverse_time)
         sample = self._dataset.read_stored(index, box, rng)
-        if self._threshold_factor > 1 and "voxels" in sample:
-            factor = self._threshold_factor ** rng.uniform()
+        if draws.threshold_factor > 1 and "voxels" in sample:
+            factor = draws.threshold_factor ** rng.uniform()
             sample["voxels"] = raise_threshold(sample["voxels"], factor, rng=rng)
         return augment(sample, augmentation)

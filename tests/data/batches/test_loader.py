@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from spikejax.data.batches.augment import Augmentation, augment, draw_augmentation, draw_box
-from spikejax.data.batches.loader import batch_names, train_loader
+from spikejax.data.batches.loader import SampleDraws, batch_names, train_loader
 from spikejax.data.datasets.clip_dataset import ClipSpec
 from spikejax.data.datasets.folder_dataset import FolderDataset
 from spikejax.errors import InputError
@@ -63,12 +63,12 @@ def dataset(make_root: Callable[..., Path], tmp_path: Path) -> FolderDataset:
     return FolderDataset(make_root(tmp_path, lengths=(4, 5), ratio=2), "train", ClipSpec(frames=2, bins=3))
 
 
-OPTIONS: dict[str, Any] = dict(crop=8, seed=3)
+DRAWS = SampleDraws(crop=8)
 
 
 def test_batches_are_parts_of_the_clips(dataset: FolderDataset) -> None:
     """Catches pictures, sharp pictures and voxels of different places, and a crop that never moves."""
-    loader = train_loader(dataset, batch_size=7, workers=0, flips=False, rotate=False, **OPTIONS)
+    loader = train_loader(dataset, SampleDraws(8, flips=False, rotate=False), batch_size=7, workers=0, seed=3)
     batch = next(loader)
     assert batch["input"].shape == (7, 2, 8, 8, 3) and batch["voxels"].shape == (7, 2, 4, 4, 3)
     assert set(batch) == {"input", "sharp", "voxels"}
@@ -98,8 +98,8 @@ def test_batches_are_parts_of_the_clips(dataset: FolderDataset) -> None:
 @pytest.mark.parametrize("workers", [1, 3])
 def test_same_samples_for_any_workers_and_batch_size(dataset: FolderDataset, workers: int) -> None:
     """Catches samples that depend on threads or on the batch they are in: 12 batches of 2 are 6 batches of 4."""
-    one = train_loader(dataset, batch_size=4, workers=0, **OPTIONS)
-    other = train_loader(dataset, batch_size=2, workers=workers, **OPTIONS)
+    one = train_loader(dataset, DRAWS, batch_size=4, workers=0, seed=3)
+    other = train_loader(dataset, DRAWS, batch_size=2, workers=workers, seed=3)
     for _ in range(6):
         batch, halves = next(one), [next(other), next(other)]
         for key in batch:
@@ -108,10 +108,10 @@ def test_same_samples_for_any_workers_and_batch_size(dataset: FolderDataset, wor
 
 def test_epochs_and_seeds_differ(dataset: FolderDataset) -> None:
     """Catches an epoch that repeats the one before, and a seed without effect."""
-    loader = train_loader(dataset, batch_size=7, workers=0, **OPTIONS)
+    loader = train_loader(dataset, DRAWS, batch_size=7, workers=0, seed=3)
     first, second = next(loader), next(loader)
     assert not np.array_equal(first["input"], second["input"])
-    other = train_loader(dataset, batch_size=7, workers=0, crop=8, seed=4)
+    other = train_loader(dataset, DRAWS, batch_size=7, workers=0, seed=4)
     assert not np.array_equal(first["input"], next(other)["input"])
 
 
@@ -119,19 +119,19 @@ def test_a_window_is_cut_and_turned_anew_in_every_epoch(make_root: Callable[...,
     """Catches augmentation that forgets the epoch: training would see the same few crops for ever."""
     only = FolderDataset(make_root(tmp_path, lengths=(2,)), "train", ClipSpec(frames=2, bins=None))
     assert len(only) == 1
-    loader = train_loader(only, batch_size=1, workers=0, **OPTIONS)
+    loader = train_loader(only, DRAWS, batch_size=1, workers=0, seed=3)
     assert len({next(loader)["input"].tobytes() for _ in range(20)}) > 15
 
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_state_continues_at_the_very_next_batch(dataset: FolderDataset, workers: int) -> None:
     """Catches batches lost or repeated around a restart: prefetched ones must not count as used."""
-    loader = train_loader(dataset, batch_size=3, workers=workers, **OPTIONS)
+    loader = train_loader(dataset, DRAWS, batch_size=3, workers=workers, seed=3)
     for _ in range(5):
         next(loader)
     state = loader.get_state()
     expected = [next(loader) for _ in range(4)]
-    continued = train_loader(dataset, batch_size=3, workers=workers, **OPTIONS)
+    continued = train_loader(dataset, DRAWS, batch_size=3, workers=workers, seed=3)
     next(continued)
     continued.set_state(state)
     for batch in expected:
@@ -142,9 +142,9 @@ def test_state_continues_at_the_very_next_batch(dataset: FolderDataset, workers:
 @pytest.mark.parametrize("hosts", [2, 3, 6])
 def test_hosts_share_the_batches(dataset: FolderDataset, hosts: int) -> None:
     """Catches samples that two hosts make, or none: together their rows are the batch of a single host, in order."""
-    whole = train_loader(dataset, batch_size=6, workers=0, **OPTIONS)
+    whole = train_loader(dataset, DRAWS, batch_size=6, workers=0, seed=3)
     parts = [
-        train_loader(dataset, batch_size=6, workers=1, shard_index=host, shard_count=hosts, **OPTIONS)
+        train_loader(dataset, DRAWS, batch_size=6, workers=1, shard_index=host, shard_count=hosts, seed=3)
         for host in range(hosts)
     ]
     for _ in range(5):  # 30 samples: more than four epochs of seven
@@ -155,14 +155,18 @@ def test_hosts_share_the_batches(dataset: FolderDataset, hosts: int) -> None:
 
 def test_position_is_that_of_any_number_of_hosts(dataset: FolderDataset) -> None:
     """Catches a run that repeats or skips samples when it is continued on another number of hosts."""
-    four = [train_loader(dataset, batch_size=4, workers=1, shard_index=n, shard_count=4, **OPTIONS) for n in range(4)]
+    four = [
+        train_loader(dataset, DRAWS, batch_size=4, workers=1, shard_index=n, shard_count=4, seed=3) for n in range(4)
+    ]
     for part in four:
         for _ in range(3):
             next(part)
     states = [part.get_state() for part in four]
     assert all(state == states[0] for state in states)
     expected = np.concatenate([next(part)["input"] for part in four])
-    two = [train_loader(dataset, batch_size=4, workers=0, shard_index=n, shard_count=2, **OPTIONS) for n in range(2)]
+    two = [
+        train_loader(dataset, DRAWS, batch_size=4, workers=0, shard_index=n, shard_count=2, seed=3) for n in range(2)
+    ]
     for part in two:
         part.set_state(states[0])
     np.testing.assert_array_equal(np.concatenate([next(part)["input"] for part in two]), expected)
@@ -173,7 +177,9 @@ def test_every_sample_once_an_epoch(dataset: FolderDataset, monkeypatch: pytest.
     read: list[int] = []
     original = dataset.read_stored
     monkeypatch.setattr(dataset, "read_stored", lambda index, *rest: (read.append(index), original(index, *rest))[1])
-    parts = [train_loader(dataset, batch_size=4, workers=0, shard_index=n, shard_count=2, **OPTIONS) for n in range(2)]
+    parts = [
+        train_loader(dataset, DRAWS, batch_size=4, workers=0, shard_index=n, shard_count=2, seed=3) for n in range(2)
+    ]
     for _ in range(7):
         for part in parts:
             next(part)
@@ -190,7 +196,7 @@ def test_a_failing_worker_is_an_error_and_not_a_hang(
     def fail(*_: object) -> None:
         raise error
 
-    loader = train_loader(dataset, batch_size=1, workers=workers, **OPTIONS)
+    loader = train_loader(dataset, DRAWS, batch_size=1, workers=workers, seed=3)
     next(loader)
     monkeypatch.setattr(dataset, "read_frames", fail)
     with pytest.raises(type(error)) as caught:
@@ -202,14 +208,14 @@ def test_a_failing_worker_is_an_error_and_not_a_hang(
 def test_threshold_is_drawn_anew_for_every_sample(dataset: FolderDataset) -> None:
     """Catches a threshold that is never raised, moves the crops, or is the same for all clips."""
     plain, raised = (
-        next(train_loader(dataset, batch_size=7, workers=0, threshold_factor=factor, **OPTIONS))
+        next(train_loader(dataset, SampleDraws(8, threshold_factor=factor), batch_size=7, workers=0, seed=3))
         for factor in (1.0, 4.0)
     )
     np.testing.assert_array_equal(raised["input"], plain["input"])
     axes = (1, 2, 3, 4)
     lower = raised["voxels"].sum(axis=axes) / plain["voxels"].sum(axis=axes)
     assert (raised["voxels"] <= plain["voxels"]).all() and len(set(lower)) == 7
-    again = next(train_loader(dataset, batch_size=7, workers=0, threshold_factor=4.0, **OPTIONS))
+    again = next(train_loader(dataset, SampleDraws(8, threshold_factor=4.0), batch_size=7, workers=0, seed=3))
     np.testing.assert_array_equal(again["voxels"], raised["voxels"])
 
 
@@ -218,21 +224,27 @@ def test_threshold_is_drawn_anew_for_every_sample(dataset: FolderDataset) -> Non
     [
         (dict(shard_index=2, shard_count=2), "host 2 of 2"),
         (dict(shard_index=0, shard_count=3), "divides the batch size"),
-        (dict(threshold_factor=0.5), r"at least 1 .*found 0\.5"),
         (dict(workers=-1), "no negative number of workers"),
     ],
 )
 def test_numbers_out_of_range_are_refused(dataset: FolderDataset, options: dict[str, Any], message: str) -> None:
     """Catches hosts that would make no or the same samples."""
     with pytest.raises(InputError, match=message):
-        train_loader(dataset, **{"batch_size": 2, "workers": 0, **OPTIONS, **options})
+        train_loader(dataset, DRAWS, **{"batch_size": 2, "workers": 0, "seed": 3, **options})
+
+
+def test_a_lower_threshold_is_refused() -> None:
+    """Catches a factor below 1, or none at all, that is drawn from silently: no spike can be added."""
+    for factor in (0.5, float("nan")):
+        with pytest.raises(InputError, match=f"at least 1 .*found {factor}"):
+            SampleDraws(8, threshold_factor=factor)
 
 
 def test_bad_crops_are_refused_at_once(dataset: FolderDataset) -> None:
     """Catches crops that fail in a thread in the middle of training."""
     for crop in (17, 7, 0):
         with pytest.raises(InputError, match=f"found {crop}"):
-            train_loader(dataset, batch_size=2, workers=0, crop=crop, seed=0)
+            train_loader(dataset, SampleDraws(crop), batch_size=2, workers=0, seed=0)
 
 
 def test_names_of_a_batch(dataset: FolderDataset, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -244,7 +256,7 @@ def test_names_of_a_batch(dataset: FolderDataset, monkeypatch: pytest.MonkeyPatc
         return read(index, *rest)
 
     monkeypatch.setattr(dataset, "read_stored", watch)
-    loader = train_loader(dataset, batch_size=3, crop=8, seed=3, workers=0)
+    loader = train_loader(dataset, DRAWS, batch_size=3, seed=3, workers=0)
     for number in range(4):
         seen.clear()
         next(loader)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from spikejax.data.batches.loader import train_loader
+from spikejax.data.batches.loader import SampleDraws, train_loader
 from spikejax.data.datasets.clip_dataset import ClipSpec
 from spikejax.data.datasets.degradation import Degradation, add_noise, shrink, without_network
 from spikejax.data.datasets.folder_dataset import FolderDataset
@@ -108,7 +108,7 @@ def test_small_pictures_are_read_at_the_same_place(make_pictures: Callable[..., 
     """Catches crops of small and large pictures that lie elsewhere, and sizes that do not fit and are used."""
     root = make_pictures(tmp_path, frames=3, size=(24, 32), scale=4)
     dataset = FolderDataset(root, "train", ClipSpec(frames=2, bins=None, crop=3, degradation=Degradation(scale=4)))
-    loader = train_loader(dataset, batch_size=4, crop=3, seed=1, workers=0, reverse_time=True)
+    loader = train_loader(dataset, SampleDraws(3, reverse_time=True), batch_size=4, seed=1, workers=0)
     for _ in range(3):
         batch = next(loader)
         assert batch["input"].shape == (4, 2, 3, 3, 3) and batch["sharp"].shape == (4, 2, 12, 12, 3)
@@ -141,12 +141,12 @@ def test_noise_is_a_function_of_seed_and_position(make_pictures: Callable[..., P
     """Catches noise that depends on threads or batches, is lost by continuing, or has one level for all clips."""
     root = make_pictures(tmp_path, frames=4, blurry=False)
     dataset = FolderDataset(root, "train", ClipSpec(frames=2, bins=None, degradation=NOISE))
-    one = train_loader(dataset, batch_size=4, crop=8, seed=1, workers=0)
-    other = train_loader(dataset, batch_size=2, crop=8, seed=1, workers=2)
+    one = train_loader(dataset, SampleDraws(8), batch_size=4, seed=1, workers=0)
+    other = train_loader(dataset, SampleDraws(8), batch_size=2, seed=1, workers=2)
     batches = [next(one) for _ in range(3)]
     halves = [next(other) for _ in range(3)]
     state = other.get_state()
-    continued = train_loader(dataset, batch_size=2, crop=8, seed=1, workers=0)
+    continued = train_loader(dataset, SampleDraws(8), batch_size=2, seed=1, workers=0)
     continued.set_state(state)
     halves += [next(continued) for _ in range(3)]
     blur = np.concatenate([batch["input"] for batch in batches])
@@ -193,4 +193,4 @@ def test_sharp_pictures_are_needed_and_crops_that_fit(make_pictures: Callable[..
     root = make_pictures(tmp_path, frames=2, blurry=False)
     dataset = FolderDataset(root, "train", ClipSpec(frames=2, bins=None, degradation=Degradation("bicubic", 4)))
     with pytest.raises(InputError, match="found 6, times 4, the factor of super-resolution"):
-        train_loader(dataset, batch_size=1, crop=6, seed=1, workers=0)
+        train_loader(dataset, SampleDraws(6), batch_size=1, seed=1, workers=0)
