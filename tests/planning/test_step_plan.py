@@ -167,7 +167,7 @@ def test_plan_for_a_pod(config: ConfigDict) -> None:
     config.mesh.data, config.mesh.fsdp = 2, -1
     plan = plan_step(config, open_topology("v5e:2x4"), build=build_stand_in)
     assert plan.fits and plan.roofline is not None and plan.traffic is not None
-    assert (plan.devices, plan.hosts, dict(plan.mesh)) == (8, 2, {"data": 2, "fsdp": 4})
+    assert (plan.devices, plan.hosts, dict(plan.mesh)) == (8, 2, {"data": 2, "fsdp": 4, "space": 1})
     assert plan.traffic.collectives and plan.traffic.unknown_loops == 0
     assert plan.roofline.compute == plan.flops / 197e12
     assert plan.roofline.step >= plan.roofline.memory > 0
