@@ -13,6 +13,7 @@ from spikejax.errors import InputError
 COMMANDS = {
     "train": "train a network; started again, it continues",
     "restore": "restore a video, or a folder of pictures, with a trained network",
+    "experiment": "train and measure variants of a configuration, and compare them",
     "evaluate": "measure a trained network on a split of a data set",
     "prepare": "turn published data into a data set, and check it",
     "simulate": "make a data set of blurry pictures and spikes from sharp ones",

@@ -21,9 +21,9 @@ def folder_of(name: str) -> Path:
     return inside if (inside / "__init__.py").is_file() else _PACKAGE.parent / name
 
 
-def names_in(name: str) -> list[str]:
-    """The modules of "configs" or "convert", sorted."""
-    return sorted(file.stem for file in folder_of(name).glob("*.py") if file.stem != "__init__")
+def names_in(name: str, room: str = "") -> list[str]:
+    """The modules of "configs" or "convert", or of a folder within it, sorted."""
+    return sorted(file.stem for file in (folder_of(name) / room).glob("*.py") if file.stem != "__init__")
 
 
 def load_module(name: str) -> ModuleType:

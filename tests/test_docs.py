@@ -24,6 +24,7 @@ from spikejax import installed
 from spikejax.__main__ import COMMANDS
 from spikejax.config.files import load_config
 from spikejax.data.spikes.stream_files import write_dat
+from spikejax.experiments.spec import read_experiment
 from spikejax.io.pictures import write_picture
 from spikejax.io.weights import Weights, write_weights
 from spikejax.models.restorer import build_restorer
@@ -213,6 +214,11 @@ def parse_line(name: str, arguments: list[str], monkeypatch: pytest.MonkeyPatch)
         assert not rest, f"unrecognized arguments: {rest}"
         raise Parsed
 
+    def read_and_stop(path: str) -> None:
+        if path not in ("FILE", "rates.py"):  # the latter its page writes
+            read_experiment(path)
+        raise Parsed
+
     def load_and_stop(path: str, overrides: Sequence[str]) -> None:
         if path != "FILE":
             load_config(path, overrides)
@@ -221,6 +227,7 @@ def parse_line(name: str, arguments: list[str], monkeypatch: pytest.MonkeyPatch)
     with monkeypatch.context() as patch:
         patch.setattr(argparse.ArgumentParser, "parse_known_args", parse_and_stop)
         patch.setattr(module, "load_config", load_and_stop, raising=False)
+        patch.setattr(module, "read_experiment", read_and_stop, raising=False)
         patch.setattr(sys, "argv", [name, *arguments])
         with pytest.raises(Parsed):
             module.main(arguments) if name.startswith(("spikejax.", "convert")) else _call_script(module, arguments)

@@ -65,6 +65,14 @@ ALLOWED = {
         "spikejax.quality",
         "spikejax.training",
     },
+    "spikejax.experiments": {
+        "spikejax.config",
+        "spikejax.data",
+        "spikejax.io",
+        "spikejax.quality",
+        "spikejax.reports",
+        "spikejax.training",
+    },
     # `spikejax.load`: what training or converting left, as something that restores.
     "spikejax.loading": {
         "spikejax.config",

@@ -83,7 +83,12 @@ def test_setup_names_every_package() -> None:
     setup = configparser.ConfigParser()
     setup.read(ROOT / "setup.cfg")
     folders = {path.parent.relative_to(ROOT) for path in (ROOT / "spikejax").rglob("__init__.py")}
-    expected = {".".join(folder.parts) for folder in folders} | {"spikejax.configs", "spikejax.convert"}
+    beside = {
+        ".".join(("spikejax", *path.parent.relative_to(ROOT).parts))
+        for name in ("configs", "convert")
+        for path in (ROOT / name).rglob("__init__.py")
+    }
+    expected = {".".join(folder.parts) for folder in folders} | beside
     assert set(setup["options"]["packages"].split()) == expected
     unnamed = {path.parent.relative_to(ROOT) for path in (ROOT / "spikejax").rglob("*.py")} - folders
     assert not unnamed, "modules in a folder without __init__.py"

@@ -85,8 +85,26 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> ConfigDict:
     Raises:
         InputError: no such file, function or name; a key that does not exist; a value that its key cannot have.
     """
+    config = call_file(path)
+    for override in overrides:
+        apply_override(config, override)
+    _normalise(config)
+    check_config(config, paths=False)
+    return config
+
+
+def call_file(path: str | Path, *, room: str = "") -> ConfigDict:
+    """The locked ConfigDict that a file's `get_config` returns, not checked: of a run, or of what has other keys.
+
+    Args:
+        path: see `load_config`.
+        room: the folder within `configs/` whose files bare names stand for; "" = `configs/` itself.
+
+    Raises:
+        InputError: no such file, function or name.
+    """
     source, names = _split_name(str(path))
-    file = _find_file(source)
+    file = _find_file(source, room)
     try:
         with run_in_its_folder(file) as module:
             config = _call_get_config(module, names)
@@ -94,12 +112,7 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> ConfigDict:
         raise InputError(f"{file}: {_explain(error, file)}") from error
     if not isinstance(config, ConfigDict):
         raise InputError(f"{file}: expected get_config() to return a ConfigDict, found {type(config).__name__}")
-    config.lock()
-    for override in overrides:
-        apply_override(config, override)
-    _normalise(config)
-    check_config(config, paths=False)
-    return config
+    return config.lock()
 
 
 def choose(choices: Mapping[str, Choice], name: str) -> Choice:
@@ -230,13 +243,13 @@ def _is_bare(source: str) -> bool:
     return re.fullmatch(r"\w+", source) is not None
 
 
-def _find_file(source: str) -> Path:
-    """The file that `source` names, one that comes with the package for a bare name."""
+def _find_file(source: str, room: str) -> Path:
+    """The file that `source` names, one that comes with the package, in a folder of `configs/`, for a bare name."""
     if _is_bare(source) or not source:
-        names = names_in("configs")
+        names = names_in("configs", room)
         if source not in names:
             raise InputError(f"expected a configuration, one of {', '.join(names)} or a file FILE.py, found {source!r}")
-        return folder_of("configs") / f"{source}.py"
+        return folder_of("configs") / room / f"{source}.py"
     path = Path(source)
     if path.suffix == ".py" and path.is_file():
         return path

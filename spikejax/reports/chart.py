@@ -12,13 +12,22 @@ _LEFT, _RIGHT, _TOP, _BOTTOM = 52, 12, 14, 40
 _POINT_LIMIT = 2000
 
 
-def line_chart(series: Sequence[tuple[str, str, Sequence[float | None]]], *, unit: str, title: str) -> str:
+def line_chart(
+    series: Sequence[tuple[str, str, Sequence[float | None]]],
+    *,
+    unit: str,
+    title: str,
+    axis: str = "frame",
+    scale: int = 1,
+) -> str:
     """An SVG with a line for each series; empty if there is nothing to show.
 
     Args:
         series: label, CSS class and a value for each frame; None leaves a gap.
         unit: of the values.
         title: what screen readers say, with the range of each series.
+        axis: what the values are counted in.
+        scale: of that, from one value to the next.
     """
     values = [value for _, _, line in series for value in line if value is not None]
     if not values:
@@ -47,9 +56,10 @@ def line_chart(series: Sequence[tuple[str, str, Sequence[float | None]]], *, uni
         spoken=_spoken_title(title, series, unit),
         ticks=[{"text": f"{tick:g}", "y": f"{y(tick):.1f}", "text_y": f"{y(tick) + 4:.1f}"} for tick in ticks],
         numbers=[
-            {"text": number, "x": f"{x(number):.1f}"}
+            {"text": number * scale, "x": f"{x(number):.1f}"}
             for number in sorted({0, count // 4, count // 2, 3 * count // 4, count - 1})
         ],
+        axis=axis,
         runs=runs,
     )
 

@@ -87,8 +87,8 @@ def _comparison(frame: ShownFrame, per_frame: Sequence[Mapping[str, Any]]) -> di
         "scores": [f"{metric_named(metric).title} {_change(scores, metric)}" for metric in _headlines(scores)],
         "height": height,
         "width": width,
-        "before": _embed(frame.before),
-        "after": _embed(frame.after),
+        "before": embed(frame.before),
+        "after": embed(frame.after),
     }
 
 
@@ -98,7 +98,7 @@ def _close_up(part: CloseUp) -> dict[str, Any]:
     return {
         "where": f"Frame {part.frame}, row {part.top}, column {part.left}",
         "why": part.why,
-        "pictures": [(label, _embed(picture, lossless=True)) for label, picture in pictures if picture is not None],
+        "pictures": [(label, embed(picture, lossless=True)) for label, picture in pictures if picture is not None],
     }
 
 
@@ -144,7 +144,7 @@ def _readable(name: str) -> str:
     return f"{metric_named(metric).title} {'before' if when == BEFORE else 'after'}" if metric else name
 
 
-def _embed(picture: Picture, *, lossless: bool = False) -> str:
+def embed(picture: Picture, *, lossless: bool = False) -> str:
     """A picture as a data: address; a JPEG keeps the colours' full resolution, since it is compared closely."""
     buffer = io.BytesIO()
     image = Image.fromarray(picture)

@@ -18,7 +18,7 @@ from spikejax.io.json_files import read_json
 from spikejax.io.weights import Weights, flatten_params, read_weights
 from spikejax.models.restorer import build_restorer
 from spikejax.training import checkpoint_integrity
-from spikejax.training.checkpoint_manager import check_arrays, open_manager, validated_item
+from spikejax.training.checkpoint_manager import STATE_ITEMS, check_arrays, open_manager, validated_item
 from spikejax.training.step import Build
 from spikejax.training.workdir import BEST, CHECKPOINTS, CONFIG_FILE, LAST, STATISTICS_FILE
 
@@ -98,7 +98,7 @@ def _newest(workdir: Path, names: Sequence[str]) -> Iterator[tuple[ocp.Checkpoin
     for folder in folders:
         if not folder.is_dir():
             continue
-        with open_manager(folder, "params", "average", create=False) as manager:
+        with open_manager(folder, *STATE_ITEMS, create=False) as manager:
             for step in sorted(manager.all_steps(), reverse=True):
                 wrong = checkpoint_integrity.damage(folder / str(step))
                 if wrong is None:

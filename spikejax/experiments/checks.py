@@ -1,0 +1,70 @@
+"""Whether all runs of an experiment can be trained and measured, found out before the first of them is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from spikejax.config.files import holds_checkpoint
+from spikejax.config.keys import check_config
+from spikejax.data.sources import MovingPhotographs, find_dataset
+from spikejax.errors import InputError
+from spikejax.experiments.plan import Run, naming
+from spikejax.experiments.spec import Evaluation
+from spikejax.training.inputs import data_root, open_inputs
+from spikejax.training.monitoring.loggers import find_loggers
+from spikejax.training.objective import make_loss, make_metrics
+from spikejax.training.program import Program, describe_program
+from spikejax.training.workdir import check_workdir, check_writable
+
+
+def check_configurations(runs: Sequence[Run], evaluations: Mapping[str, Evaluation]) -> None:
+    """Raises InputError unless every configuration is whole, fits what its workdir holds, and can be evaluated.
+
+    In a second: nothing is computed, written or imported that takes long.
+    """
+    for run in runs:
+        with naming(run.variant):
+            check_config(run.config, continued=holds_checkpoint(run.workdir))
+            check_writable(run.workdir)
+            check_workdir(run.workdir, run.config)
+            embedded = issubclass(find_dataset(run.config.data.source), MovingPhotographs)
+            for name, evaluation in evaluations.items():
+                if evaluation.noise and not embedded:
+                    raise InputError(
+                        f"evaluations.{name}: expected data.source moving_photographs, which is filmed again with "
+                        f"noise, found {run.config.data.source!r}; for others: data=ROOT, made by spikejax simulate"
+                    )
+
+
+def describe_untrained(runs: Sequence[Run]) -> dict[str, Program]:
+    """What each variant computes that is not trained yet, without allocating it: the network, the mesh, the patterns.
+
+    Raises:
+        InputError: of what training would refuse.
+    """
+    programs = {}
+    for run in _first_untrained(runs):
+        with naming(run.variant):
+            make_loss(run.config.loss, note=_nobody)
+            make_metrics(run.config.validation, note=_nobody)
+            find_loggers(run.config.training.loggers, note=_nobody)
+            programs[run.variant] = describe_program(run.config)
+    return programs
+
+
+def check_inputs(runs: Sequence[Run], programs: Mapping[str, Program]) -> None:
+    """Raises InputError unless each variant's data can be read as it is configured; they are there by now."""
+    for run in _first_untrained(runs):
+        with naming(run.variant):
+            program = programs[run.variant]
+            root = data_root(run.config, run.workdir)
+            open_inputs(run.config, root, traits=program.network.traits, mesh=program.mesh)
+
+
+def _first_untrained(runs: Sequence[Run]) -> list[Run]:
+    """The first run of every variant that has some to train: those of a variant differ by their seed alone."""
+    return list({run.variant: run for run in reversed(runs) if not run.is_trained()}.values())
+
+
+def _nobody(line: str) -> None:
+    """Training says it again."""

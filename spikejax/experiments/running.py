@@ -1,0 +1,154 @@
+"""Running an experiment: its runs one after the other, each trained and measured as far as that is not done yet."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import jax
+
+from spikejax.errors import InputError
+from spikejax.experiments.checks import check_configurations, check_inputs, describe_untrained
+from spikejax.experiments.plan import EVALUATIONS, PICTURES, Run, evaluation_header, lock
+from spikejax.experiments.shared_data import evaluation_data, prepare_data
+from spikejax.experiments.spec import Evaluation, Experiment
+from spikejax.io.atomic import atomic_directory
+from spikejax.io.pictures import write_picture
+from spikejax.progress import Pace, shows_json
+from spikejax.quality.score_files import write_score_folder
+from spikejax.training.loop import train
+from spikejax.training.measure_split import TrainedNetwork, load_on_all_devices, open_split
+from spikejax.training.objective import make_metrics
+from spikejax.training.signals import StopRequest
+from spikejax.training.validation import BatchRestorer, Validation, validate
+
+Note = Callable[[str], None]
+
+
+@dataclass
+class Ending:
+    """How the work of this process ended.
+
+    Attributes:
+        stopped_by: a signal; None = all that was asked for is done, but for the rest.
+        others: runs that other processes were at work on.
+        failed: what went wrong with runs whose loss or gradient was not finite.
+    """
+
+    stopped_by: signal.Signals | None = None
+    others: list[Run] = field(default_factory=list)
+    failed: list[str] = field(default_factory=list)
+
+
+def run_experiment(experiment: Experiment, runs: Sequence[Run], workdir: Path, *, note: Note) -> Ending:
+    """Does the runs that are not done and that no other process works on.
+
+    Args:
+        experiment: what they are of.
+        runs: those that this process is asked for.
+        workdir: of the experiment.
+        note: takes a line for the user.
+
+    Raises:
+        InputError: a configuration does not fit, found before any run is trained; or the disk is full.
+    """
+    evaluations = experiment.evaluations
+    check_configurations(runs, evaluations)
+    todo = [run for run in runs if not run.is_done(evaluations)]
+    programs = describe_untrained(todo)
+    prepare_data(todo, evaluations, workdir, note=note)
+    check_inputs(todo, programs)
+    ending, pace, done = Ending(), Pace(len(runs), unit="run"), len(runs) - len(todo)
+    pace.start(done)
+    for run in todo:
+        with lock(run.lock, note=note) as held:
+            if not held:
+                note(f"{run.label}: left out, another process works on it")
+                ending.others.append(run)
+                continue
+            if run.is_done(evaluations):  # by another process, since this one began
+                done += 1
+                continue
+            left = pace.text(done)
+            note(f"== run {done + 1} of {len(runs)}: {run.label}{left and ' (' + left + ')'}")
+            try:
+                ending.stopped_by = _do(run, experiment, workdir, note)
+            except FloatingPointError as error:
+                ending.failed.append(f"{run.label}: {error}")
+                note(ending.failed[-1])
+        if ending.stopped_by:
+            return ending
+        done += 1
+        if shows_json():
+            print(pace.standing("experiment", done).json_line(), file=sys.stderr, flush=True)
+    return ending
+
+
+def _do(run: Run, experiment: Experiment, workdir: Path, note: Note) -> signal.Signals | None:
+    """Trains and measures a run; returns the signal that it was stopped by, if it was."""
+    if not run.is_trained():
+        outcome = train(run.config, run.workdir)
+        if outcome.stopped_by:
+            return outcome.stopped_by
+    missing = run.missing(experiment.evaluations)
+    with StopRequest() as stop:
+        if missing:
+            # The code that it may name is that of the user's own configuration, which training has just held it to.
+            trained = load_on_all_devices(run.workdir, which="last", trust_code=True)
+            _check_last(trained, run)
+        for name, evaluation in missing.items():
+            shown = experiment.pictures.sequences if name == experiment.pictures.evaluation else 0
+            if not _evaluate(run, trained, name, evaluation, workdir, stop=stop.requested, pictures=shown, note=note):
+                return stop.signal
+    jax.clear_caches()  # the next network has programs of its own
+    return None
+
+
+def _check_last(trained: TrainedNetwork, run: Run) -> None:
+    if trained.checkpoint != f"last/{run.updates}":
+        raise InputError(
+            f"expected the checkpoint of update {run.updates}, found that it is damaged, and {trained.checkpoint}: "
+            f"{run.workdir}"
+        )
+
+
+def _evaluate(
+    run: Run,
+    trained: TrainedNetwork,
+    name: str,
+    evaluation: Evaluation,
+    workdir: Path,
+    *,
+    stop: Callable[[], bool],
+    pictures: int,
+    note: Note,
+) -> bool:
+    """Measures a run and writes what was measured; returns whether it was not stopped."""
+    config = run.config.validation
+    source, root = evaluation_data(run, evaluation, workdir)
+    dataset = open_split(trained, root, "val", source=source, threshold_factor=evaluation.threshold_factor)
+    frames = dataset.restored_frames(evaluation.frames or config.frames)
+    validation = validate(
+        BatchRestorer(trained.restore, frames, trained.batch_size),
+        dataset,
+        limit=config.sequences,
+        pictures=pictures,
+        measures=make_metrics(config, note=lambda line: None),
+        stop=stop,
+        task=f"evaluating {run.label}: {name}",
+    )
+    if validation is None:
+        return False
+    _write(run, name, validation, evaluation_header(run, evaluation) | {"data": str(root), "frames_at_once": frames})
+    return True
+
+
+def _write(run: Run, name: str, validation: Validation, header: Mapping[str, object]) -> None:
+    with atomic_directory(run.workdir / PICTURES / name, replace=True) as folder:
+        for sequence, picture in validation.pictures.items():
+            write_picture(folder / f"{sequence}.png", picture)
+    # Last: it is what says that the evaluation is done.
+    write_score_folder(run.workdir / EVALUATIONS / name, validation.frames, header=header, overwrite=True)

@@ -1,0 +1,175 @@
+"""The experiment as a command: killed and shared it comes to the same, and what cannot be run is refused first."""
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from spikejax import experiment
+from spikejax.errors import InputError
+from tests.experiments.toy import SEEDS, STEPS, VARIANTS, write_toy
+
+ROOT = Path(__file__).parents[1]
+RUNS = [f"{variant}/seed_{seed}" for seed in SEEDS for variant in VARIANTS]
+
+
+@contextlib.contextmanager
+def started(path: Path, workdir: Path, *more: str) -> Iterator[subprocess.Popen]:
+    """The command in a process of its own, which does not outlive the block."""
+    command = [sys.executable, "-m", "spikejax.experiment", "--config", str(path), "--workdir", str(workdir), *more]
+    pipe = subprocess.PIPE
+    process = subprocess.Popen(command, cwd=ROOT, stdout=pipe, stderr=subprocess.STDOUT, text=True, env=os.environ)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+def wait_for(path: Path, process: subprocess.Popen) -> None:
+    """Returns once a file or folder is there; fails if the process ends before, or after two minutes."""
+    end = time.monotonic() + 120
+    while not path.exists():
+        assert process.poll() is None, process.communicate()[0]
+        assert time.monotonic() < end, f"no {path}"
+        time.sleep(0.01)
+
+
+def table(workdir: Path) -> dict[str, Any]:
+    """What table.json says."""
+    return json.loads((workdir / "table.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """The toy experiment's file, and the folder of one process that was left to do all of it."""
+    folder = tmp_path_factory.mktemp("whole")
+    path = write_toy(folder)
+    with started(path, folder / "work") as process:
+        output, _ = process.communicate(timeout=400)
+    assert process.returncode == 0, output
+    assert max(map(len, output[output.index("PSNR (dB)") : output.index("acceptance")].splitlines())) <= 80
+    return path, folder / "work"
+
+
+@pytest.mark.slow
+def test_stopped_killed_and_shared_is_the_same(whole: tuple[Path, Path], tmp_path: Path) -> None:
+    """Catches numbers that depend on kills or on who did a run, a run done twice, and evaluations that are repeated."""
+    path, expected = whole
+    workdir = tmp_path / "work"
+    runs = [workdir / "runs" / run for run in RUNS]
+    with started(path, workdir) as process:
+        wait_for(runs[0] / "checkpoints" / "last" / "2", process)
+        process.send_signal(signal.SIGINT)
+        output, _ = process.communicate(timeout=120)
+    assert process.returncode == 130, output
+    assert "acceptance: not known yet" in output and table(workdir)["runs_done"] == 0
+    with started(path, workdir) as process:
+        wait_for(runs[1] / "checkpoints" / "last" / "2", process)
+        process.kill()
+        process.communicate()
+    measured = runs[0] / "evaluations" / "theta1" / "metrics.json"
+    first = measured.stat().st_mtime_ns
+    with started(path, workdir) as one, started(path, workdir) as other:
+        outputs = [process.communicate(timeout=400)[0] for process in (one, other)]
+    assert (one.returncode, other.returncode) == (0, 0), outputs
+    assert measured.stat().st_mtime_ns == first
+    done = [line for text in outputs for line in text.splitlines() if line.startswith("done: ")]
+    assert len(done) == 3  # each of the other runs was trained by one of the two
+    assert table(workdir) == table(expected)
+    assert (workdir / "table.csv").read_bytes() == (expected / "table.csv").read_bytes()
+    # What differs are the paths of the data sets, and times.
+    assert {path.name for path in workdir.iterdir()} == {path.name for path in expected.iterdir()}
+
+
+@pytest.mark.slow
+def test_another_rule_in_a_folder_that_was_moved(
+    whole: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Catches runs that are trained again for another rule, or where their folder was moved; a dry run that works."""
+    workdir = tmp_path / "moved"
+    shutil.copytree(whole[1], workdir, symlinks=True)
+    content = table(workdir)
+    assert content["acceptance"]["result"] == "passed" and content["runs_done"] == content["runs"] == 4
+    means = {(cell["variant"], cell["evaluation"]): cell["mean"]["psnr_recon"] for cell in content["cells"]}
+    better = "narrow" if means["narrow", "theta1"] > means["wide", "theta1"] else "wide"
+    path = write_toy(tmp_path, margin=0.0)
+    worse = ({*VARIANTS} - {better}).pop()
+    text = path.read_text().replace('variant="wide", reference="narrow"', f'variant="{worse}", reference="{better}"')
+    path.write_text(text)
+    states = {run: (workdir / "runs" / run / "metrics.jsonl").stat().st_mtime_ns for run in RUNS}
+    experiment.main(["--config", str(path), "--workdir", str(workdir), "--shard", "2/2"])
+    assert "acceptance: not passed" in capsys.readouterr().out
+    assert {run: (workdir / "runs" / run / "metrics.jsonl").stat().st_mtime_ns for run in RUNS} == states
+    experiment.main(["--config", str(path), "--workdir", str(workdir), "--only", "wide", "--dry-run"])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines == [f"wide, seed {seed}  {STEPS}/{STEPS} updates, 3/3 evaluations" for seed in SEEDS]
+    page = (workdir / "experiment.html").read_text()
+    assert page.count("<img ") == 4 and "acceptance: not passed" in page and "All variants see the same batches" in page
+
+
+@pytest.mark.slow
+def test_another_configuration_is_refused(whole: tuple[Path, Path], tmp_path: Path) -> None:
+    """Catches runs of two configurations that are compared as if they were of one."""
+    _, workdir = whole
+    arguments = ["--config", str(write_toy(tmp_path)), "--workdir", str(workdir), "--config.optimizer.beta1=0.5"]
+    with pytest.raises(InputError, match="^variant narrow: .* holds a run of another configuration .*optimizer.beta1"):
+        experiment.main(arguments)
+
+
+def test_a_dry_run_writes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Catches a list of runs that makes their folders."""
+    experiment.main(["--config", str(write_toy(tmp_path)), "--workdir", str(tmp_path / "work"), "--dry-run"])
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 4 and lines[0].split() == f"narrow, seed 123 0/{STEPS} updates, 0/3 evaluations".split()
+    assert not (tmp_path / "work").exists()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "more", "message"),
+    [
+        ("model.vrt.dims=16", "model.vrt.dim=16", [], 'variant wide: there is no configuration key "model.vrt.dim"'),
+        (
+            "model.vrt.dims=16",
+            'optimizer.frozen=none_such", "model.vrt.dims=16',
+            [],
+            "variant wide: optimizer.frozen: ",
+        ),
+        ("model.vrt.dims=16", 'data.crop=64", "model.vrt.dims=16', [], "variant wide: data.crop: expected at most 32"),
+        (
+            "",
+            "",
+            ["--config.data.source=folder", "--config.data.root=."],
+            "variant narrow: evaluations.noise: expected",
+        ),
+        ("", "", ["--only", "wid"], "--only: expected variants of the experiment"),
+        ("", "", ["--config.training.step=3"], "variant narrow: there is no configuration key"),
+    ],
+)
+def test_what_cannot_be_run_is_refused_before_training(
+    old: str, new: str, more: list[str], message: str, tmp_path: Path
+) -> None:
+    """Catches a mistake in the last variant that shows after the others were trained for hours."""
+    path = write_toy(tmp_path)
+    path.write_text(path.read_text().replace(old, new) if old else path.read_text())
+    with pytest.raises(InputError) as caught:
+        experiment.main(["--config", str(path), "--workdir", str(tmp_path / "work"), *more])
+    assert str(caught.value).startswith(message)
+    assert not list(tmp_path.glob("work/runs/*/*/checkpoints"))
+
+
+@pytest.mark.parametrize("shard", ["0/2", "3/2", "1", "a/b", "1/2/3", "-1/2"])
+def test_a_shard_that_is_none(shard: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Catches a shard that does nothing, or something that another one does."""
+    with pytest.raises(SystemExit) as caught:
+        experiment.main(["--config", "spikes_pay", "--workdir", str(tmp_path), f"--shard={shard}"])
+    assert caught.value.code == 2 and "--shard" in capsys.readouterr().err
