@@ -35,6 +35,8 @@ def main(arguments: Sequence[str]) -> None:
     config = load_config(options.config, overrides)
     # The host's own accelerators, if it has any, are left alone.
     os.environ["JAX_PLATFORMS"] = "cpu"
+    # A program for devices that are not here can be kept, but JAX warns instead of reading it back.
+    os.environ["JAX_ENABLE_COMPILATION_CACHE"] = "false"
 
     with quiet():
         plans = _print_plans(options, config)

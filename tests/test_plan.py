@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import json
+import os
 from pathlib import Path
 
 import jax
@@ -29,7 +30,8 @@ def get_config():
 @pytest.fixture
 def arguments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """A small configuration on the devices that there are."""
-    monkeypatch.setenv("JAX_PLATFORMS", "cpu")
+    for name in ("JAX_PLATFORMS", "JAX_ENABLE_COMPILATION_CACHE"):  # set by the command, for this process
+        monkeypatch.setenv(name, "cpu" if name == "JAX_PLATFORMS" else "true")
     monkeypatch.setattr(printed_plans, "plan_step", functools.partial(plan_step, build=build_stand_in))
     (tmp_path / "config.py").write_text(CONFIG)
     return ["--config", str(tmp_path / "config.py"), "--topology", f"cpu:{jax.device_count()}"]
@@ -118,3 +120,10 @@ def test_arguments_that_make_no_sense(
         run(plan.main)
     assert ended.value.code == 2
     assert "error: " in capsys.readouterr().err
+
+
+def test_the_compile_cache_is_left_alone(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Catches a cache of the user's that is asked for programs of chips that are not here, which JAX warns about."""
+    monkeypatch.setattr(plan, "_print_plans", lambda options, config: {})
+    plan.main(arguments)
+    assert os.environ["JAX_ENABLE_COMPILATION_CACHE"] == "false"
