@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -10,12 +11,14 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from spikejax import experiment
+from spikejax import evaluate, experiment
 from spikejax.errors import InputError
+from spikejax.experiments.plan import Run
 from tests.experiments.toy import SEEDS, STEPS, VARIANTS, write_toy
 
 ROOT = Path(__file__).parents[1]
@@ -124,6 +127,57 @@ def test_another_configuration_is_refused(whole: tuple[Path, Path], tmp_path: Pa
     arguments = ["--config", str(write_toy(tmp_path)), "--workdir", str(workdir), "--config.optimizer.beta1=0.5"]
     with pytest.raises(InputError, match="^variant narrow: .* holds a run of another configuration .*optimizer.beta1"):
         experiment.main(arguments)
+
+
+@pytest.mark.slow
+def test_evaluate_measures_the_same_noise(whole: tuple[Path, Path], tmp_path: Path) -> None:
+    """Catches a command and an experiment whose cameras have other noise, or that look at other scenes."""
+    run = tmp_path / "run"
+    shutil.copytree(whole[1] / "runs" / RUNS[0], run)
+    arguments = ["--workdir", str(run), "--output", str(tmp_path / "out"), "--which", "last", "--trust-code"]
+    evaluate.main([*arguments, "--shot-photons", "10", "--dark-rate", "0.05"])
+    measured = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert measured["total"] == json.loads((run / "evaluations" / "noise" / "metrics.json").read_text())["total"]
+    assert Path(measured["data"]).parent == run / "noisy_data"
+
+
+def test_a_variant_that_is_not_finite(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Catches an experiment that ends, or says that all is well, where one of its networks does not learn."""
+    tried = []
+
+    def fail_once(run: Run, *rest: object) -> None:
+        tried.append(run.label)
+        if len(tried) == 2:
+            raise FloatingPointError("the loss of update 3 is nan")
+
+    monkeypatch.setattr("spikejax.experiments.running._do", fail_once)
+    with pytest.raises(SystemExit) as caught:
+        experiment.main(["--config", str(write_toy(tmp_path)), "--workdir", str(tmp_path / "work")])
+    assert caught.value.code == 4 and len(tried) == 4
+    assert "spikejax: wide, seed 123: the loss of update 3 is nan" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_while_measuring(number: signal.Signals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Catches a signal that is lost, so that the next run begins, where it comes at the end of an evaluation."""
+    measured = []
+
+    def signalled(run: Run, *rest: object, **options: object) -> bool:
+        measured.append(run.label)
+        os.kill(os.getpid(), number)
+        return True
+
+    monkeypatch.setattr("spikejax.experiments.running._check_last", lambda *rest: None)
+    monkeypatch.setattr("spikejax.experiments.running.train", lambda *rest: SimpleNamespace(stopped_by=None))
+    monkeypatch.setattr("spikejax.experiments.running.load_on_all_devices", lambda *rest, **options: None)
+    monkeypatch.setattr("spikejax.experiments.running._evaluate", signalled)
+    path = write_toy(tmp_path)
+    path.write_text(re.sub(r"(?m)^ *(theta4|noise)=.*\n", "", path.read_text()))
+    with pytest.raises(SystemExit) as caught:
+        experiment.main(["--config", str(path), "--workdir", str(tmp_path / "work")])
+    assert caught.value.code == 128 + number and measured == ["narrow, seed 123"]
 
 
 def test_a_dry_run_writes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -194,6 +194,10 @@ def test_the_commands_work(name: str, request: pytest.FixtureRequest, tmp_path: 
     )
     assert (tmp_path / "run" / "checkpoints" / "last" / "2").is_dir()
 
+    experiment = [*way.train[:-1], way.train[-1].replace("train", "experiment")]
+    runs = call(way, [*experiment, "--config", "spikes_pay", "--workdir", str(tmp_path / "experiment"), "--dry-run"])
+    assert "baseline, seed 123" in runs
+
     np.savez(tmp_path / "weights.npz", kernel=np.zeros((3, 2), np.float32))
     assert "kernel" in call(way, [*way.convert, "info", str(tmp_path / "weights.npz")])
 

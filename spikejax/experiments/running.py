@@ -104,7 +104,7 @@ def _do(run: Run, experiment: Experiment, workdir: Path, note: Note) -> signal.S
             if not _evaluate(run, trained, name, evaluation, workdir, stop=stop.requested, pictures=shown, note=note):
                 return stop.signal
     jax.clear_caches()  # the next network has programs of its own
-    return None
+    return stop.signal  # one that came when all was done
 
 
 def _check_last(trained: TrainedNetwork, run: Run) -> None:
