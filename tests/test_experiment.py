@@ -3,22 +3,26 @@
 import contextlib
 import json
 import os
-import re
 import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
+from ml_collections import ConfigDict
 
 from spikejax import evaluate, experiment
 from spikejax.errors import InputError
 from spikejax.experiments.plan import Run
+from spikejax.models.traits import NetworkTraits
+from spikejax.training.measure_split import TrainedNetwork
+from spikejax.training.validation import Validation
 from tests.experiments.toy import SEEDS, STEPS, VARIANTS, write_toy
 
 ROOT = Path(__file__).parents[1]
@@ -159,25 +163,53 @@ def test_a_variant_that_is_not_finite(
     assert "spikejax: wide, seed 123: the loss of update 3 is nan" in capsys.readouterr().err
 
 
+def without_training(monkeypatch: pytest.MonkeyPatch, *, bins: int | None, measure: Callable[[str], None]) -> None:
+    """Has every run trained at once, to a network that takes spikes in so many bins, and measured by `measure`."""
+    trained = TrainedNetwork(
+        Path(), ConfigDict(), f"last/{STEPS}", None, lambda *rest: {}, NetworkTraits(spike_bins=bins), batch_size=1
+    )
+    scores = {f"{metric}_{when}": 1.0 for metric in ("psnr", "ssim") for when in ("blur", "recon")}
+    validation = Validation(scores, {"scene": [scores]}, {"scene": np.zeros((8, 24, 3), np.uint8)})
+
+    def validate(run: Run, trained: TrainedNetwork, name: str, *rest: object) -> Validation:
+        measure(f"{run.label}: {name}")
+        return validation
+
+    running = "spikejax.experiments.running"
+    monkeypatch.setattr(f"{running}.train", lambda *rest: SimpleNamespace(stopped_by=None))
+    monkeypatch.setattr(f"{running}.load_on_all_devices", lambda *rest, **options: trained)
+    monkeypatch.setattr(f"{running}._validate", validate)
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_while_measuring(number: signal.Signals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Catches a signal that is lost, so that the next run begins, where it comes at the end of an evaluation."""
-    measured = []
+    """Catches a signal that is lost, so that the next run begins, where it comes at the end of the last evaluation."""
+    measured: list[str] = []
 
-    def signalled(run: Run, *rest: object, **options: object) -> bool:
-        measured.append(run.label)
-        os.kill(os.getpid(), number)
-        return True
+    def measure(label: str) -> None:
+        measured.append(label)
+        if label.endswith("theta4"):
+            os.kill(os.getpid(), number)
 
-    monkeypatch.setattr("spikejax.experiments.running._check_last", lambda *rest: None)
-    monkeypatch.setattr("spikejax.experiments.running.train", lambda *rest: SimpleNamespace(stopped_by=None))
-    monkeypatch.setattr("spikejax.experiments.running.load_on_all_devices", lambda *rest, **options: None)
-    monkeypatch.setattr("spikejax.experiments.running._evaluate", signalled)
-    path = write_toy(tmp_path)
-    path.write_text(re.sub(r"(?m)^ *(theta4|noise)=.*\n", "", path.read_text()))
+    without_training(monkeypatch, bins=4, measure=measure)
     with pytest.raises(SystemExit) as caught:
-        experiment.main(["--config", str(path), "--workdir", str(tmp_path / "work")])
-    assert caught.value.code == 128 + number and measured == ["narrow, seed 123"]
+        experiment.main(["--config", str(write_toy(tmp_path)), "--workdir", str(tmp_path / "work")])
+    assert caught.value.code == 128 + number
+    assert measured == [f"narrow, seed 123: {name}" for name in ("noise", "theta1", "theta4")]
+
+
+def test_without_spikes_one_camera_is_enough(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Catches a control that is measured with every camera, or left out of the table for all but one."""
+    measured: list[str] = []
+    without_training(monkeypatch, bins=None, measure=measured.append)
+    path = write_toy(tmp_path)
+    path.write_text(path.read_text().replace("theta1=dict(),", "theta1=dict(), more=dict(frames=3),"))
+    experiment.main(["--config", str(path), "--workdir", str(tmp_path / "work"), "--only", "narrow"])
+    assert [label.rpartition(" ")[2] for label in measured] == ["more", "noise"] * 2
+    (row,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("narrow")]
+    assert row.split() == ["narrow", "2", *["1.00±0.00"] * 4]
 
 
 def test_a_dry_run_writes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -45,7 +45,7 @@ def get_config(name: str = "small") -> ConfigDict:
 def _small() -> ConfigDict:
     config = _experiment(channels=24)
     config.base = "quickstart"
-    config.overrides = ("data.frames=5", "validation.frames=5", "validation.every=50", "restore.tile=5,128,128")
+    config.overrides = ("data.frames=5", "validation.frames=5", "validation.every=125", "restore.tile=5,128,128")
     config.evaluations = ConfigDict({**_THETAS, "noise": _NOISE}, sort_keys=False)
     return config
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -93,45 +93,52 @@ def _do(run: Run, experiment: Experiment, workdir: Path, note: Note) -> signal.S
         outcome = train(run.config, run.workdir)
         if outcome.stopped_by:
             return outcome.stopped_by
-    missing = run.missing(experiment.evaluations)
     with StopRequest() as stop:
-        if missing:
-            # The code that it may name is that of the user's own configuration, which training has just held it to.
-            trained = load_on_all_devices(run.workdir, which="last", trust_code=True)
-            _check_last(trained, run)
-        for name, evaluation in missing.items():
-            shown = experiment.pictures.sequences if name == experiment.pictures.evaluation else 0
-            if not _evaluate(run, trained, name, evaluation, workdir, stop=stop.requested, pictures=shown, note=note):
-                return stop.signal
+        _measure(run, experiment, workdir, stop=stop.requested)
     jax.clear_caches()  # the next network has programs of its own
-    return stop.signal  # one that came when all was done
+    return stop.signal  # also one that came when all was done
 
 
-def _check_last(trained: TrainedNetwork, run: Run) -> None:
+def _measure(run: Run, experiment: Experiment, workdir: Path, *, stop: Callable[[], bool]) -> None:
+    """Does the evaluations that are not done, until `stop` says so."""
+    missing = run.missing(experiment.evaluations)
+    if not missing:
+        return
+    # The code that it may name is that of the user's own configuration, which training has just held it to.
+    trained = load_on_all_devices(run.workdir, which="last", trust_code=True)
     if trained.checkpoint != f"last/{run.updates}":
         raise InputError(
             f"expected the checkpoint of update {run.updates}, found that it is damaged, and {trained.checkpoint}: "
             f"{run.workdir}"
         )
+    measured: dict[tuple[object, ...], Validation] = {}
+    for name, evaluation in missing.items():
+        # What takes no spikes gives the same answer whatever the spike camera.
+        takes_spikes = trained.traits.spike_bins is not None
+        key = (name,) if takes_spikes else (evaluation.data, evaluation.frames)
+        if key not in measured:
+            validation = _validate(run, trained, name, evaluation, experiment.pictures.sequences, workdir, stop)
+            if validation is None:
+                return
+            measured[key] = validation
+        _write(run, name, evaluation, measured[key])
 
 
-def _evaluate(
+def _validate(
     run: Run,
     trained: TrainedNetwork,
     name: str,
     evaluation: Evaluation,
-    workdir: Path,
-    *,
-    stop: Callable[[], bool],
     pictures: int,
-    note: Note,
-) -> bool:
-    """Measures a run and writes what was measured; returns whether it was not stopped."""
+    workdir: Path,
+    stop: Callable[[], bool],
+) -> Validation | None:
+    """What an evaluation measures; None if it was stopped."""
     config = run.config.validation
     source, root = evaluation_data(run, evaluation, workdir)
     dataset = open_split(trained, root, "val", source=source, threshold_factor=evaluation.threshold_factor)
     frames = dataset.restored_frames(evaluation.frames or config.frames)
-    validation = validate(
+    return validate(
         BatchRestorer(trained.restore, frames, trained.batch_size),
         dataset,
         limit=config.sequences,
@@ -140,15 +147,12 @@ def _evaluate(
         stop=stop,
         task=f"evaluating {run.label}: {name}",
     )
-    if validation is None:
-        return False
-    _write(run, name, validation, evaluation_header(run, evaluation) | {"data": str(root), "frames_at_once": frames})
-    return True
 
 
-def _write(run: Run, name: str, validation: Validation, header: Mapping[str, object]) -> None:
+def _write(run: Run, name: str, evaluation: Evaluation, validation: Validation) -> None:
     with atomic_directory(run.workdir / PICTURES / name, replace=True) as folder:
         for sequence, picture in validation.pictures.items():
             write_picture(folder / f"{sequence}.png", picture)
     # Last: it is what says that the evaluation is done.
+    header = evaluation_header(run, evaluation)
     write_score_folder(run.workdir / EVALUATIONS / name, validation.frames, header=header, overwrite=True)
