@@ -30,6 +30,9 @@ from spikejax.quality.score_files import check_score_folder, write_score_folder
 if TYPE_CHECKING:
     from ml_collections import ConfigDict
 
+    from spikejax.data.datasets.clip_dataset import ClipDataset
+    from spikejax.training.measure_split import TrainedNetwork
+
 
 def main(arguments: Sequence[str]) -> None:
     """Evaluates as the command line says.
@@ -41,28 +44,17 @@ def main(arguments: Sequence[str]) -> None:
     show_progress_as(options.progress)
     output, workdir = Path(options.output), Path(options.workdir).absolute()
     check_score_folder(output, overwrite=options.overwrite)
-    noise = noise_of(options)
-    noisy = noise != SensorNoise()
-    if noisy and (options.data or options.split == TRAINING_SPLIT):
-        raise InputError(
-            "expected the noise of the camera with the validation split of the data that the network was trained on, "
-            f"found --data {options.data} and --split {options.split}"
-        )
+    noise = _camera_noise(options)
 
     # Only now: JAX takes seconds to import, and a mistake in the arguments should show at once.
-    from spikejax.training.inputs import data_root, embedded_data
-    from spikejax.training.measure_split import load_on_all_devices, measure_split, open_split
+    from spikejax.training.measure_split import load_on_all_devices, measure_split
     from spikejax.training.workdir import is_workdir
 
     if not options.data and not is_workdir(workdir):
         raise InputError(f"expected --data with weights, which name no data set to measure on, found none: {workdir}")
     use_compile_cache(options.compile_cache, apart_from=[workdir, options.lpips])
     trained = load_on_all_devices(workdir, which=options.which, trust_code=options.trust_code)
-    source = "folder" if options.data else trained.config.data.source
-    root = Path(options.data) if options.data else data_root(trained.config, workdir)
-    if noisy:
-        root = embedded_data(trained.config, workdir / "noisy_data", noise)
-    dataset = open_split(trained, root, options.split, source=source, threshold_factor=options.threshold_factor)
+    root, dataset = _open_split(options, trained, noise)
     frames = options.frames or trained.config.validation.frames
     metrics = _metrics(options, trained.config)
     scores = measure_split(
@@ -79,7 +71,7 @@ def main(arguments: Sequence[str]) -> None:
         "data": str(root),
         "split": options.split,
         "threshold_factor": options.threshold_factor,
-        "noise": asdict(noise),
+        "noise": None if noise is None else asdict(noise),
         "frames_at_once": frames,
         "unused": [f"{drop.sequence} {drop.frame}: {drop.reason}" for drop in dataset.dropped],
     }
@@ -88,6 +80,39 @@ def main(arguments: Sequence[str]) -> None:
     print(f"{trained.checkpoint} on {count} frames of {len(scores)} sequences: {output}")
     for name in metrics:
         print(f"{name:<7} {total[f'{name}_blur']:8.4f} -> {total[f'{name}_recon']:8.4f}")
+
+
+def _camera_noise(options: argparse.Namespace) -> SensorNoise | None:
+    """The noise that the scenes are filmed again with; None if they are not."""
+    noise = noise_of(options)
+    if noise == SensorNoise():
+        return None
+    if options.data or options.split == TRAINING_SPLIT:
+        raise InputError(
+            "expected the noise of the camera with the validation split of the data that the network was trained on, "
+            f"found --data {options.data} and --split {options.split}"
+        )
+    return noise
+
+
+def _open_split(
+    options: argparse.Namespace, trained: TrainedNetwork, noise: SensorNoise | None
+) -> tuple[Path, ClipDataset]:
+    """The folder of the data set and the split that is measured, with the spikes of the camera that is asked for."""
+    from spikejax.training.inputs import data_root, embedded_data
+    from spikejax.training.measure_split import open_split
+
+    workdir, factor = trained.workdir, options.threshold_factor
+    if trained.traits.spike_bins is None and (noise is not None or factor != 1):
+        raise InputError(
+            f"expected a network that takes spikes for another spike camera, found none: {workdir}"
+        )
+    source = "folder" if options.data else trained.config.data.source
+    if noise is not None:
+        root = embedded_data(trained.config, workdir / "noisy_data", noise)
+    else:
+        root = Path(options.data) if options.data else data_root(trained.config, workdir)
+    return root, open_split(trained, root, options.split, source=source, threshold_factor=factor)
 
 
 def _metrics(options: argparse.Namespace, config: ConfigDict) -> dict[str, Distance]:

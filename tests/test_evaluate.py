@@ -18,7 +18,9 @@ from spikejax.data.simulation.moving_photographs import write_moving_photographs
 from spikejax.distributed.sharding import batch_mesh
 from spikejax.errors import InputError
 from spikejax.io.weights import Weights, write_weights
+from spikejax.models.traits import NetworkTraits
 from spikejax.training.checkpoint import Checkpoints
+from spikejax.training.measure_split import TrainedNetwork
 from spikejax.training.optimizer import make_optimizer
 from spikejax.training.step import abstract_state, create_state, describe_network
 from spikejax.training.validation import BatchRestorer, validate
@@ -123,6 +125,17 @@ def test_another_camera_that_cannot_be_had(
     with pytest.raises((InputError, SystemExit)) as caught:
         evaluate.main(["--workdir", str(tmp_path / "run"), "--output", str(tmp_path / "out"), *arguments])
     assert message in str(caught.value) + capsys.readouterr().err
+
+
+def test_another_camera_for_a_network_without_spikes(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Catches numbers that are stated for a threshold, and are those of pictures alone."""
+    without = TrainedNetwork(tmp_path, tiny_config(), "last/1", None, lambda *rest: {}, NetworkTraits(), batch_size=1)
+    monkeypatch.setattr("spikejax.training.measure_split.load_on_all_devices", lambda *rest, **options: without)
+    for arguments in (["--threshold-factor", "2", "--data", str(root)], ["--dark-rate", "0.1"]):
+        with pytest.raises(InputError, match="^expected a network that takes spikes for another spike camera, found none"):
+            evaluate.main(["--workdir", str(tmp_path), "--output", str(tmp_path / "out"), *arguments])
 
 
 def test_output_that_is_something_else(tmp_path: Path) -> None:

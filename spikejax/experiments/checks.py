@@ -45,9 +45,9 @@ def describe_untrained(runs: Sequence[Run]) -> dict[str, Program]:
     programs = {}
     for run in _first_untrained(runs):
         with naming(run.variant):
-            make_loss(run.config.loss, note=_nobody)
-            make_metrics(run.config.validation, note=_nobody)
-            find_loggers(run.config.training.loggers, note=_nobody)
+            make_loss(run.config.loss, note=_silent)
+            make_metrics(run.config.validation, note=_silent)
+            find_loggers(run.config.training.loggers, note=_silent)
             programs[run.variant] = describe_program(run.config)
     return programs
 
@@ -66,5 +66,5 @@ def _first_untrained(runs: Sequence[Run]) -> list[Run]:
     return list({run.variant: run for run in reversed(runs) if not run.is_trained()}.values())
 
 
-def _nobody(line: str) -> None:
+def _silent(line: str) -> None:
     """Training says it again."""

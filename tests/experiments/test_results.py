@@ -62,19 +62,19 @@ def test_means_and_spreads(tmp_path: Path) -> None:
 )
 def test_acceptance_both_ways(margin: float, result: str, line: str, tmp_path: Path) -> None:
     """Catches a rule that is turned round, or that leaves out its margin."""
-    found = results(tmp_path, margin=margin)
-    assert found.acceptance() == (result, line)
-    assert terminal_text(found).splitlines()[-1] == line and line in markdown_text(found)
+    collected = results(tmp_path, margin=margin)
+    assert collected.acceptance() == (result, line)
+    assert terminal_text(collected).splitlines()[-1] == line and line in markdown_text(collected)
 
 
 def test_acceptance_needs_all_networks(tmp_path: Path) -> None:
     """Catches a verdict over the first seeds, which the others would change; and one without a rule."""
-    found = results(tmp_path, only=123)
-    acceptance = found.acceptance()
+    collected = results(tmp_path, only=123)
+    acceptance = collected.acceptance()
     assert acceptance is not None and acceptance[0] == UNKNOWN
     assert acceptance[1].endswith("measured are 1 of 2 networks of wide and 1 of 2 networks of narrow (theta1)")
-    without = dataclasses.replace(found.experiment, acceptance=None)
-    assert dataclasses.replace(found, experiment=without).acceptance() is None
+    without = dataclasses.replace(collected.experiment, acceptance=None)
+    assert dataclasses.replace(collected, experiment=without).acceptance() is None
 
 
 def test_a_lower_metric_is_better(tmp_path: Path) -> None:
@@ -93,24 +93,24 @@ def test_a_lower_metric_is_better(tmp_path: Path) -> None:
 
 def test_the_table_in_every_form(tmp_path: Path) -> None:
     """Catches a number that one form has and another has not, and a line that a terminal would break."""
-    found = results(tmp_path)
-    text = terminal_text(found)
+    collected = results(tmp_path)
+    text = terminal_text(collected)
     assert [line.split() for line in text.splitlines()[1:5]] == [
         ["variant", "seeds", "noise", "theta1", "theta4"],
         ["(input)", "25.00", "25.00", "25.00"],
         ["narrow", "2", "30.50±0.71", "30.50±0.71", "29.50±0.71"],
         ["wide", "2", "29.50±0.71", "29.50±0.71", "28.50±0.71"],
     ]
-    assert "| wide | 2 | 29.50 ± 0.71 | 29.50 ± 0.71 | 28.50 ± 0.71 |" in markdown_text(found)
-    rows = list(csv.DictReader(io.StringIO(csv_text(found))))
+    assert "| wide | 2 | 29.50 ± 0.71 | 29.50 ± 0.71 | 28.50 ± 0.71 |" in markdown_text(collected)
+    rows = list(csv.DictReader(io.StringIO(csv_text(collected))))
     (row,) = [row for row in rows if (row["variant"], row["evaluation"], row["metric"]) == ("wide", "theta4", "psnr")]
     assert (row["mean"], row["lowest"], row["highest"], row["before"]) == ("28.5", "28.0", "29.0", "25.0")
     assert len(rows) == 2 * 3 * 2
-    write_tables(found, tmp_path)
+    write_tables(collected, tmp_path)
     content = json.loads((tmp_path / "table.json").read_text())
-    assert content == json_content(found)
+    assert content == json_content(collected)
     assert content["cells"][0]["scores"]["124"]["psnr_recon"] == 31.0
-    assert (tmp_path / "table.csv").read_text() == csv_text(found)
+    assert (tmp_path / "table.csv").read_text() == csv_text(collected)
 
 
 def test_what_is_not_there_yet(tmp_path: Path) -> None:
@@ -143,7 +143,7 @@ def test_equal_pictures_have_an_infinite_psnr(tmp_path: Path) -> None:
     content = json.loads(path.read_text())
     content["total"]["psnr_recon"] = None
     path.write_text(json.dumps(content))
-    found = collect(experiment, runs)
-    assert found.cell("narrow", "theta1").mean("psnr_recon") == math.inf
-    assert found.cell("narrow", "theta1").spread("psnr_recon") is None
-    assert json.loads(json.dumps(json_content(found), allow_nan=False))["cells"][1]["mean"]["psnr_recon"] is None
+    collected = collect(experiment, runs)
+    assert collected.cell("narrow", "theta1").mean("psnr_recon") == math.inf
+    assert collected.cell("narrow", "theta1").spread("psnr_recon") is None
+    assert json.loads(json.dumps(json_content(collected), allow_nan=False))["cells"][1]["mean"]["psnr_recon"] is None
