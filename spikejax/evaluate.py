@@ -104,9 +104,7 @@ def _open_split(
 
     workdir, factor = trained.workdir, options.threshold_factor
     if trained.traits.spike_bins is None and (noise is not None or factor != 1):
-        raise InputError(
-            f"expected a network that takes spikes for another spike camera, found none: {workdir}"
-        )
+        raise InputError(f"expected a network that takes spikes for another spike camera, found none: {workdir}")
     source = "folder" if options.data else trained.config.data.source
     if noise is not None:
         root = embedded_data(trained.config, workdir / "noisy_data", noise)

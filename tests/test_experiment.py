@@ -253,6 +253,17 @@ def test_what_cannot_be_run_is_refused_before_training(
     assert not list(tmp_path.glob("work/runs/*/*/checkpoints"))
 
 
+@pytest.mark.parametrize("name", ["", "runs", "locks", "data"])
+def test_a_file_in_the_way(name: str, tmp_path: Path) -> None:
+    """Catches a traceback, and a run that is trained before it is noticed that nothing can be written."""
+    workdir = tmp_path / "work"
+    (workdir / name).parent.mkdir(exist_ok=True)
+    (workdir / name).write_bytes(b"")
+    with pytest.raises(InputError, match="expected .*work"):
+        experiment.main(["--config", str(write_toy(tmp_path)), "--workdir", str(workdir)])
+    assert not list(tmp_path.glob("work/runs/*/*/checkpoints"))
+
+
 @pytest.mark.parametrize("shard", ["0/2", "3/2", "1", "a/b", "1/2/3", "-1/2"])
 def test_a_shard_that_is_none(shard: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Catches a shard that does nothing, or something that another one does."""

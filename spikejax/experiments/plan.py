@@ -199,14 +199,19 @@ def lock(path: Path, *, wait: bool = False, note: Callable[[str], None] = lambda
         path: a file, which is made.
         wait: whether to wait while another process holds it.
         note: told, in one line, that there are no locks.
+
+    Raises:
+        InputError: nothing can be written there.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     held = filelock.FileLock(path)
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         held.acquire(timeout=-1 if wait else 0)
     except filelock.Timeout:
         yield False
         return
+    except (FileExistsError, NotADirectoryError, PermissionError) as error:
+        raise InputError(f"expected a folder to write to, found {error.strerror}: {path.parent}") from error
     except (NotImplementedError, OSError) as error:
         note(f"no locks on this disk ({error}): let processes share the work by --shard alone")
         yield True
