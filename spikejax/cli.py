@@ -22,6 +22,7 @@ from typing import Any, NoReturn
 
 from spikejax.errors import DamagedInput, InputError, one_line
 from spikejax.extras import named_when_missing
+from spikejax.io.paths import local_only
 from spikejax.progress import STYLES
 
 EXIT_INPUT_ERROR = 2
@@ -96,6 +97,12 @@ class CommandParser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Ends the process with exit code 2; the usage of some dozens of options would hide the line."""
         self.exit(EXIT_INPUT_ERROR, f"spikejax: error: {' '.join(message.split())} (--help shows all options)\n")
+
+    def _get_value(self, action: argparse.Action, arg_string: str) -> Any:
+        """The value of a word; raises InputError for a path with a scheme, whatever the option is for."""
+        if action.nargs != argparse.PARSER:  # the words of a command among several, whose own parser reads them next
+            local_only(arg_string, what="/".join(action.option_strings) or str(action.metavar))
+        return super()._get_value(action, arg_string)
 
 
 def make_parser(command: str, *, description: str, epilog: str | None = None) -> CommandParser:

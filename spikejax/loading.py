@@ -15,6 +15,7 @@ from spikejax.data.datasets.voxel_statistics import statistics_from
 from spikejax.errors import InputError
 from spikejax.inference.tiling import Extent
 from spikejax.inference.video_restorer import VideoRestorer
+from spikejax.io.paths import local_only
 from spikejax.io.weights import MismatchError, compare_params, flatten_params
 from spikejax.models.restorer import Restorer, build_restorer
 from spikejax.models.traits import traits_of
@@ -36,7 +37,7 @@ def load(path: str | os.PathLike[str], *, dtype: str | None = None, trust_code: 
     Raises:
         InputError: there is no such network, it is damaged, or it does not restore pictures.
     """
-    path = Path(path)
+    path = local_only(path)
     if not os.path.lexists(path):
         raise InputError(f"expected a folder of training, or weights of spikejax convert, found no {path}{_hint(path)}")
     if is_workdir(path):

@@ -5,7 +5,7 @@ import importlib.util
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -233,3 +233,32 @@ def test_help(
             if isinstance(action.default, int | float) and not isinstance(action.default, bool):
                 stated = ("%(default)s", f"default: {action.default:g}", "default: none", "(default)")
                 assert any(words in action.help for words in stated), name
+
+
+def parsers_within(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:
+    """Yields a parser, or those of its commands where it has some."""
+    nested = [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
+    for action in nested:
+        yield from action.choices.values()
+    if not nested:
+        yield parser
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_bucket_is_refused_by_every_option(parser_of: Callable[[str], argparse.ArgumentParser], command: str) -> None:
+    """Catches an option that makes the folder ./gs:/bucket/x of gs://bucket/x, and begins to work on it."""
+    count = 0
+    for parser in parsers_within(parser_of(command)):
+        taking = [action for action in parser._actions if action.nargs != 0]
+        for action in parser._actions:
+            action.required = False
+        for action in taking:
+            for name in action.option_strings[:1] or [None]:
+                words = ["gs://bucket/x"] if name is None else [name, "gs://bucket/x"]
+                with pytest.raises(
+                    InputError, match=r"expected a path on this machine's disks .*gs://bucket/x"
+                ) as caught:
+                    parser.parse_args(words)
+                assert str(caught.value).startswith(name or str(action.metavar))
+                count += 1
+    assert count >= 3, command

@@ -27,7 +27,8 @@ ALLOWED = {
     "spikejax.errors": set(),
     "spikejax.extensions": set(),
     "spikejax.extras": set(),
-    "spikejax.cli": set(),
+    # Which arguments are paths of this machine.
+    "spikejax.cli": {"spikejax.io"},
     "spikejax.progress": set(),
     "spikejax.installed": set(),
     "spikejax.module_files": set(),

@@ -30,6 +30,7 @@ from spikejax.config.value_rules import (
 )
 from spikejax.errors import InputError
 from spikejax.extensions import is_code
+from spikejax.io.paths import scheme_of
 
 
 @dataclass(frozen=True)
@@ -388,6 +389,9 @@ def _path_errors(values: Mapping[str, Any], *, continued: bool) -> Iterator[str]
     for key, value in values.items():
         rule = KEYS[key].rule
         if isinstance(rule, PathName) and value and not (continued and key == "training.start_from"):
+            if scheme_of(value) is not None:
+                yield f"{key}: expected a {rule.kind} on this machine's disks, found {value}"
+                continue
             try:
                 there = Path(value).is_dir() if rule.folder else Path(value).exists()
             except OSError:  # a name that is too long for any file

@@ -14,7 +14,7 @@ from spikejax.data.datasets.folder_dataset import FolderDataset
 from spikejax.data.datasets.tfds_dataset import TfdsDataset
 from spikejax.errors import InputError
 from spikejax.extensions import find_entry
-from spikejax.io.paths import AnyPath
+from spikejax.io.paths import AnyPath, local_only
 
 
 class MovingPhotographs(FolderDataset):
@@ -56,4 +56,4 @@ def open_dataset(source: str | type[ClipDataset], root: AnyPath, split: str, spe
         InputError: there is no such kind, or nothing there that the spec can be met with.
     """
     kind: Any = find_dataset(source) if isinstance(source, str) else source
-    return kind(root, split, spec)
+    return kind(local_only(root), split, spec)

@@ -10,11 +10,14 @@ from pathlib import Path
 from spikejax.errors import InputError
 from spikejax.inference.output_target import OutputTarget
 from spikejax.inference.tiling import UNLIMITED, AutoTile, Extent
+from spikejax.io.paths import local_only
 from spikejax.io.video_codecs import DEFAULT_CODEC, VideoSettings
 from spikejax.quality.metrics import METRICS
 
 # What may change when a run resumes: the same frames come out. (Another network shows by its parameters' checksum.)
 _FREE = frozenset({"network", "output", "overwrite", "resume", "memory", "devices", "compile_cache", "trust_code"})
+
+_PATHS = ("network", "input", "output", "video", "spikes", "spike_windows", "sharp", "lpips", "compile_cache")
 
 
 @dataclass(frozen=True)
@@ -81,6 +84,8 @@ class RestoreOptions:
         """Raises InputError for options that do not fit together."""
         if self.overwrite and self.resume:
             raise InputError("expected --overwrite (begin again) or --resume (go on), found both")
+        for name in _PATHS:
+            local_only(getattr(self, name) or "", what=f"--{name.replace('_', '-')}")
         self._check_effects()
         if isinstance(self.tile, Extent) and self.overlap is not None:
             # Where both are given, the mistake shows before anything is loaded; 0 stands for all there are.

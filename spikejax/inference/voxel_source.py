@@ -19,6 +19,7 @@ from spikejax.data.spikes.stream_files import count_frames, read_config
 from spikejax.data.spikes.voxels import Counts, CountType, whole_counts
 from spikejax.errors import InputError
 from spikejax.io.frame_source import FrameSource, natural_key
+from spikejax.io.paths import local_only
 from spikejax.io.tiled_arrays import FrameArray, open_frames_array
 
 _CountReader = Callable[[], Real[np.ndarray, "h w k"]]
@@ -58,7 +59,7 @@ class VoxelSource:
         self._dtype: CountType = np.uint16
         self._readers: Sequence[_CountReader]
         self.notes: list[str] = []
-        path = Path(path)
+        path = local_only(path)
         if not path.exists():
             raise InputError(f"expected a folder or a file of spikes, found nothing at {path}")
         if windows is not None and path.is_dir():

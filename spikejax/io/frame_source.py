@@ -23,6 +23,7 @@ import av
 import numpy as np
 
 from spikejax.errors import InputError
+from spikejax.io.paths import local_only
 from spikejax.io.pictures import PICTURE_SUFFIXES, Frame, is_deep, picture_size, read_frame, read_picture
 
 # Positions of damage that are kept; a video may consist of little else.
@@ -111,7 +112,7 @@ def open_frames(path: str | os.PathLike[str], *, own_depth: bool = False) -> Fra
         InputError: there is no such path, no picture in the folder, pictures of different sizes (two are named), or
             nothing that decodes as a video.
     """
-    path = Path(path)
+    path = local_only(path)
     if path.is_dir():
         files = [
             file for file in path.iterdir() if file.suffix.lower() in PICTURE_SUFFIXES and not file.name.startswith(".")

@@ -24,6 +24,7 @@ from safetensors.numpy import save_file
 
 from spikejax.errors import InputError
 from spikejax.io.atomic import atomic_directory, atomic_write
+from spikejax.io.paths import local_only
 
 WEIGHTS_FORMAT = 1
 NETWORK_KINDS = ("restorer", "spynet", "vgg16", "vgg19", "lpips_alex", "lpips_vgg")
@@ -198,7 +199,7 @@ def write_weights(path: str | Path, weights: Weights, *, replace: bool = False) 
     Raises:
         InputError: something is there already, the name is that of another kind of file, or it cannot be written.
     """
-    path = Path(path).absolute()
+    path = local_only(path).absolute()
     try:
         check_target(path, replace=replace)
         if path.suffix == SUFFIX:
@@ -234,7 +235,7 @@ def read_weights(path: str | Path) -> Weights:
     Raises:
         InputError: there is none, it is damaged, or it is not weights of ours.
     """
-    path = Path(path).absolute()
+    path = local_only(path).absolute()
     try:
         is_folder, exists = path.is_dir(), path.exists()
     except OSError as error:

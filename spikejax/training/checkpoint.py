@@ -21,6 +21,7 @@ from spikejax.config.files import save_config
 from spikejax.distributed import hosts
 from spikejax.errors import InputError
 from spikejax.io.json_files import write_json
+from spikejax.io.paths import local_only
 from spikejax.quality.metrics import AFTER
 from spikejax.training import checkpoint_integrity
 from spikejax.training.checkpoint_manager import STATE_ITEMS, check_arrays, open_manager
@@ -44,7 +45,7 @@ class Checkpoints:
     """
 
     def __init__(self, workdir: str | Path, config: ConfigDict, *, statistics: Mapping[str, Any] | None):
-        workdir = Path(workdir).absolute()
+        workdir = local_only(workdir).absolute()
         if hosts.is_first():
             save_config(config, workdir / CONFIG_FILE)
             if statistics is not None:

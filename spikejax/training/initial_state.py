@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from spikejax.errors import InputError
+from spikejax.io.paths import local_only
 from spikejax.io.weights import MismatchError, compare_params, flatten_params, parameter_name, read_weights
 from spikejax.training.checkpoint import Checkpoints
 from spikejax.training.program import Program
@@ -59,7 +60,7 @@ def start_from(state: TrainState, path: str | Path) -> tuple[TrainState, list[st
     Raises:
         InputError: there are no weights, or some that the network does not have or has in another shape.
     """
-    path = Path(path).absolute()
+    path = local_only(path).absolute()
     if (path / CONFIG_FILE).is_file():
         given = read_params(path)
     else:

@@ -12,6 +12,7 @@ from ml_collections import ConfigDict
 from spikejax.config.files import holds_checkpoint
 from spikejax.config.keys import check_config
 from spikejax.distributed import hosts, sharding
+from spikejax.io.paths import local_only
 from spikejax.models.restorer import build_restorer
 from spikejax.progress import duration
 from spikejax.training.checkpoint import Checkpoints
@@ -60,7 +61,7 @@ def train(
         InputError: the configuration, the data set or the workdir's checkpoints do not fit, or the disk is full.
         FloatingPointError: more losses or gradients than allowed were not finite.
     """
-    workdir = Path(workdir).absolute()
+    workdir = local_only(workdir).absolute()
     check_config(config, continued=holds_checkpoint(workdir))
     check_writable(workdir)
     training, validation = config.training, config.validation

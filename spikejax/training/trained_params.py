@@ -15,6 +15,7 @@ from ml_collections import ConfigDict
 from spikejax.config.files import read_saved_config, read_saved_model
 from spikejax.errors import InputError
 from spikejax.io.json_files import read_json
+from spikejax.io.paths import local_only
 from spikejax.io.weights import Weights, flatten_params, read_weights
 from spikejax.models.restorer import build_restorer
 from spikejax.training import checkpoint_integrity
@@ -43,7 +44,7 @@ def load_for_inference(
     Raises:
         InputError: no run or no checkpoint there, or a checkpoint of another network than config.json says.
     """
-    workdir = Path(workdir).absolute()
+    workdir = local_only(workdir).absolute()
     config = read_saved_config(workdir / CONFIG_FILE, trust_code=trust_code)
     with _newest(workdir, [which] if which else [BEST, LAST]) as (manager, step):
         params = _restore_params(manager, step, _abstract_params(build, config))
@@ -73,7 +74,7 @@ def checkpoint_for_inference(workdir: str | Path, *, which: str | None = None) -
     Raises:
         InputError: there is none.
     """
-    with _newest(Path(workdir).absolute(), [which] if which else [BEST, LAST]) as (manager, step):
+    with _newest(local_only(workdir).absolute(), [which] if which else [BEST, LAST]) as (manager, step):
         return f"{Path(manager.directory).name}/{step}"
 
 
@@ -83,7 +84,7 @@ def read_params(workdir: str | Path) -> dict[str, np.ndarray]:
     Raises:
         InputError: no checkpoint there.
     """
-    with _newest(Path(workdir).absolute(), [BEST, LAST]) as (manager, step):
+    with _newest(local_only(workdir).absolute(), [BEST, LAST]) as (manager, step):
         metadata = manager.item_metadata(step)
         name = validated_item(metadata)
         on_host = jax.tree.map(lambda leaf: np.empty(leaf.shape, leaf.dtype), metadata[name].tree)

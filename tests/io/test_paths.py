@@ -1,0 +1,94 @@
+"""What a user's path leads to, wherever one is taken."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import spikejax
+from spikejax.config import defaults
+from spikejax.config.keys import KEYS, check_config
+from spikejax.config.value_rules import PathName
+from spikejax.data.datasets.clip_dataset import ClipSpec
+from spikejax.data.sources import open_dataset
+from spikejax.errors import InputError
+from spikejax.inference.restore_options import RestoreOptions
+from spikejax.io.frame_source import open_frames
+from spikejax.io.paths import local_only, scheme_of
+from spikejax.io.weights import Weights, read_weights, write_weights
+from spikejax.training.loop import train
+from spikejax.training.trained_params import checkpoint_for_inference, load_for_inference, read_params
+
+BUCKET = "gs://bucket/run"
+
+
+@pytest.mark.parametrize(
+    ("path", "scheme"),
+    [
+        ("gs://bucket/run", "gs"),
+        ("S3://bucket/run", "s3"),
+        ("https://example.com/a.png", "https"),
+        ("file:///run", "file"),
+        (Path("gs://bucket/run"), "gs"),  # of which `Path` has made gs:/bucket/run
+        ("/run", None),
+        ("C:/run", None),
+        (r"C:\run", None),
+        ("./gs:/run", None),
+        ("runs/a:/b", None),
+        ("mine.py:006", None),
+        ("", None),
+    ],
+    ids=str,
+)
+def test_schemes(path: Any, scheme: str | None) -> None:
+    """Catches a bucket taken for a folder of this machine, and a drive or a folder taken for a bucket."""
+    assert scheme_of(path) == scheme
+    if scheme is None:
+        assert local_only(path) == Path(path)
+    else:
+        with pytest.raises(InputError, match=r"^--data: expected a path on this machine's disks \(.*\), found "):
+            local_only(path, what="--data")
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        spikejax.load,
+        load_for_inference,
+        checkpoint_for_inference,
+        read_params,
+        read_weights,
+        open_frames,
+        lambda path: write_weights(path, Weights("spynet", None, {})),
+        lambda path: train(defaults.get_config(), path),
+        lambda path: open_dataset("folder", path, "val", ClipSpec(2, None)),
+        lambda path: RestoreOptions(network=path, input="in", output="out"),
+        lambda path: RestoreOptions(network="net", input="in", output=path),
+        lambda path: RestoreOptions(network="net", input="in", output="out", spikes=path),
+    ],
+)
+def test_a_bucket_is_refused_where_only_disks_will_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, use: Callable[[str], Any]
+) -> None:
+    """Catches a folder named gs: in the working directory, and a message about a path that nobody gave."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match=f"expected a path on this machine's disks .*, found {BUCKET}"):
+        use(BUCKET)
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("key", [key for key, row in KEYS.items() if isinstance(row.rule, PathName)])
+def test_a_bucket_in_a_configuration_is_refused(tmp_path: Path, key: str) -> None:
+    """Catches a key whose file or folder is looked for below the working directory."""
+    config = defaults.get_config()
+    config.data.root = str(tmp_path)
+    section, name = key.rsplit(".", 1)
+    part = config
+    for level in section.split("."):
+        part = part[level]
+    part[name] = BUCKET
+    with pytest.raises(InputError, match=f"^{key}: expected a .* on this machine's disks, found {BUCKET}$"):
+        check_config(config)
+    check_config(config, paths=False)  # planning reads nothing there
