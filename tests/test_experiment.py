@@ -134,15 +134,25 @@ def test_another_configuration_is_refused(whole: tuple[Path, Path], tmp_path: Pa
 
 
 @pytest.mark.slow
-def test_evaluate_measures_the_same_noise(whole: tuple[Path, Path], tmp_path: Path) -> None:
-    """Catches a command and an experiment whose cameras have other noise, or that look at other scenes."""
+@pytest.mark.parametrize(
+    ("name", "camera"),
+    [
+        ("theta1", []),
+        ("theta4", ["--threshold-factor", "4"]),
+        ("noise", ["--shot-photons", "10", "--dark-rate", "0.05"]),
+    ],
+)
+def test_evaluate_looks_through_the_same_cameras(
+    name: str, camera: list[str], whole: tuple[Path, Path], tmp_path: Path
+) -> None:
+    """Catches a command and an experiment whose cameras differ in threshold or noise, or look at other scenes."""
     run = tmp_path / "run"
     shutil.copytree(whole[1] / "runs" / RUNS[0], run)
     arguments = ["--workdir", str(run), "--output", str(tmp_path / "out"), "--which", "last", "--trust-code"]
-    evaluate.main([*arguments, "--shot-photons", "10", "--dark-rate", "0.05"])
+    evaluate.main([*arguments, *camera])
     measured = json.loads((tmp_path / "out" / "metrics.json").read_text())
-    assert measured["total"] == json.loads((run / "evaluations" / "noise" / "metrics.json").read_text())["total"]
-    assert Path(measured["data"]).parent == run / "noisy_data"
+    assert measured["total"] == json.loads((run / "evaluations" / name / "metrics.json").read_text())["total"]
+    assert (run / "noisy_data").exists() == (name == "noise")
 
 
 def test_a_variant_that_is_not_finite(
