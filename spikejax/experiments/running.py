@@ -12,7 +12,7 @@ import jax
 
 from spikejax.errors import InputError
 from spikejax.experiments.checks import check_configurations, check_inputs, describe_untrained
-from spikejax.experiments.plan import EVALUATIONS, PICTURES, Run, evaluation_header, lock
+from spikejax.experiments.plan import DATA, EVALUATIONS, LOCKS, PICTURES, Run, evaluation_header, lock
 from spikejax.experiments.shared_data import evaluation_data, prepare_data
 from spikejax.experiments.spec import Evaluation, Experiment
 from spikejax.io.atomic import atomic_directory
@@ -59,8 +59,9 @@ def run_experiment(experiment: Experiment, runs: Sequence[Run], workdir: Path, *
     check_configurations(runs, evaluations)
     todo = [run for run in runs if not run.is_done(evaluations)]
     programs = describe_untrained(todo)
-    prepare_data(todo, evaluations, workdir, note=note)
-    check_inputs(todo, programs)
+    with lock(workdir / LOCKS / DATA, wait=True, note=note):  # other processes find made what this one makes
+        prepare_data(todo, evaluations, workdir)
+        check_inputs(todo, programs)
     ending, pace, done = Ending(), Pace(len(runs), unit="run"), len(runs) - len(todo)
     pace.start(done)
     for run in todo:

@@ -4,32 +4,28 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ml_collections import ConfigDict
 
 from spikejax.data.sources import MovingPhotographs, find_dataset
-from spikejax.experiments.plan import DATA, LOCKS, Run, lock
+from spikejax.experiments.plan import DATA, Run
 from spikejax.experiments.spec import Evaluation
 from spikejax.training.inputs import data_root, embedded_data
 
 
-def prepare_data(
-    runs: Sequence[Run], evaluations: Mapping[str, Evaluation], workdir: Path, *, note: Callable[[str], None]
-) -> None:
+def prepare_data(runs: Sequence[Run], evaluations: Mapping[str, Evaluation], workdir: Path) -> None:
     """Makes the embedded data sets of runs and evaluations, where they are not there, and links them to the workdirs.
 
     A link, since a run's configuration stays what it is wherever the experiment's folder is moved. Where the system
     makes no links each run makes the same data set for itself.
     """
-    folder = workdir / DATA
-    with lock(workdir / LOCKS / DATA, wait=True, note=note):  # other processes find it done
-        for run in runs:
-            if _is_embedded(run.config):
-                _link(run.workdir / DATA, embedded_data(run.config, folder))
-            for evaluation in evaluations.values():
-                evaluation_data(run, evaluation, workdir)
+    for run in runs:
+        if _is_embedded(run.config):
+            _link(run.workdir / DATA, embedded_data(run.config, workdir / DATA))
+        for evaluation in evaluations.values():
+            evaluation_data(run, evaluation, workdir)
 
 
 def evaluation_data(run: Run, evaluation: Evaluation, workdir: Path) -> tuple[str, Path]:
