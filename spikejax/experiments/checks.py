@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from spikejax.config.files import holds_checkpoint
-from spikejax.config.keys import check_config
+from spikejax.config.keys import check_config, leaves
 from spikejax.data.sources import MovingPhotographs, find_dataset
 from spikejax.errors import InputError
 from spikejax.experiments.plan import Run, naming
@@ -42,13 +42,18 @@ def describe_untrained(runs: Sequence[Run]) -> dict[str, Program]:
     Raises:
         InputError: of what training would refuse.
     """
-    programs = {}
+    programs: dict[str, Program] = {}
+    described: dict[str, Program] = {}
     for run in _first_untrained(runs):
+        # A second for each; a variant that is trained with other thresholds computes what the one without them does.
+        computed = {key: value for key, value in leaves(run.config) if key != "data.threshold_factor"}
         with naming(run.variant):
             make_loss(run.config.loss, note=_silent)
             make_metrics(run.config.validation, note=_silent)
             find_loggers(run.config.training.loggers, note=_silent)
-            programs[run.variant] = describe_program(run.config)
+            if str(computed) not in described:
+                described[str(computed)] = describe_program(run.config)
+            programs[run.variant] = described[str(computed)]
     return programs
 
 
@@ -63,7 +68,11 @@ def check_inputs(runs: Sequence[Run], programs: Mapping[str, Program]) -> None:
 
 def _first_untrained(runs: Sequence[Run]) -> list[Run]:
     """The first run of every variant that has some to train: those of a variant differ by their seed alone."""
-    return list({run.variant: run for run in reversed(runs) if not run.is_trained()}.values())
+    firsts: dict[str, Run] = {}
+    for run in runs:
+        if run.variant not in firsts and not run.is_trained():
+            firsts[run.variant] = run
+    return list(firsts.values())
 
 
 def _silent(line: str) -> None:

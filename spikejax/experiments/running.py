@@ -58,6 +58,8 @@ def run_experiment(experiment: Experiment, runs: Sequence[Run], workdir: Path, *
     evaluations = experiment.evaluations
     check_configurations(runs, evaluations)
     todo = [run for run in runs if not run.is_done(evaluations)]
+    if todo:
+        note(f"checking {len({run.variant for run in todo})} variants ...")
     programs = describe_untrained(todo)
     with lock(workdir / LOCKS / DATA, wait=True, note=note):  # other processes find made what this one makes
         prepare_data(todo, evaluations, workdir)

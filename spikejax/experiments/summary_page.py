@@ -87,18 +87,22 @@ def _curves(runs: Sequence[Run], curve: str, title: str, unit: str) -> CurveChar
 
 
 def _strips(results: Results, runs: Sequence[Run]) -> Iterator[Strip]:
+    """The columns of each sequence, as far as they are there."""
     shown = results.experiment.pictures
-    firsts = {run.variant: run for run in reversed(runs)}
-    folders = {variant: run.workdir / PICTURES / shown.evaluation for variant, run in firsts.items()}
-    wanted = [column for column in shown.columns if column in firsts] or list(firsts)
-    names = [path.stem for path in sorted(folders[wanted[0]].glob("*.png"))]
-    for name in names[: shown.sequences]:
-        if panels := [
-            panel
-            for column in shown.columns
-            if (panel := _panel(results, firsts[column if column in firsts else wanted[0]], column, name)) is not None
-        ]:
-            yield Strip(name, panels)
+    firsts: dict[str, Run] = {}
+    for run in runs:
+        firsts.setdefault(run.variant, run)
+    # What goes in, and the truth, are in the pictures of every variant.
+    wanted = [firsts[column] for column in shown.columns if column in firsts] or list(firsts.values())
+    names = {path.stem for run in wanted for path in (run.workdir / PICTURES / shown.evaluation).glob("*.png")}
+    for name in sorted(names)[: shown.sequences]:
+        columns = [(column, [firsts[column]] if column in firsts else wanted) for column in shown.columns]
+        panels = [
+            next((panel for run in candidates if (panel := _panel(results, run, column, name)) is not None), None)
+            for column, candidates in columns
+        ]
+        if present := [panel for panel in panels if panel is not None]:
+            yield Strip(name, present)
 
 
 def _panel(results: Results, run: Run, column: str, name: str) -> Panel | None:
