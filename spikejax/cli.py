@@ -17,7 +17,7 @@ import os
 import re
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn
 
 from spikejax.errors import DamagedInput, InputError, one_line
@@ -139,6 +139,21 @@ def add_words(
 def add_overwrite(parser: argparse.ArgumentParser | argparse._ArgumentGroup, target: str) -> None:
     """Adds `--overwrite`, which replaces the target ("the output of an earlier run", say) where there is one."""
     parser.add_argument("--overwrite", action="store_true", help=f"replace {target}, if there is one")
+
+
+def check_effects(options: object, needed: Mapping[str, tuple[bool, Sequence[str]]]) -> None:
+    """Raises InputError for an option that is given without what it needs to have an effect.
+
+    Args:
+        options: has them as attributes; one that is None or False is not given.
+        needed: by what is needed, in words ("--sharp, the frames to measure against,"): whether it is there, and the
+            names of the options that need it.
+    """
+    for expected, (present, names) in needed.items():
+        for name in names:
+            value = getattr(options, name)
+            if not present and value is not None and value is not False:
+                raise InputError(f"expected {expected} with --{name.replace('_', '-')}, found none")
 
 
 def size(text: str) -> tuple[int, int]:

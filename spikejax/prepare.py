@@ -13,14 +13,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from spikejax import extras
-from spikejax.cli import add_progress, add_words, make_parser, positive_count, run, size
+from spikejax.cli import add_progress, add_words, check_effects, make_parser, positive_count, run, size
 from spikejax.data.datasets.layout import SPLITS, TRAINING_SPLIT
 from spikejax.errors import InputError
+from spikejax.extensions import is_code
 from spikejax.hardware.host import cpu_count
 from spikejax.progress import show_progress_as
 
 if TYPE_CHECKING:
     from spikejax.data.preparation.prepare import PrepareSettings
+
+_BINS = 32
+_TFDS_FORMATS = ("array_record", "tfrecord")
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -29,9 +33,12 @@ def main(arguments: Sequence[str]) -> None:
     show_progress_as(options.progress)
     # Only now: they import compilers and decoders, and a mistake in the arguments should show at once.
     from spikejax.data.preparation.prepare import prepare
-    from spikejax.data.preparation.published_layouts import LAYOUTS
+    from spikejax.data.preparation.published_layouts import LAYOUTS, find_layout
     from spikejax.data.preparation.verify import check_root
 
+    if options.layout is not None and not is_code(options.layout):
+        find_layout(options.layout)  # before all else; code is run once, when it is needed
+    _check_effects(options)
     if options.tfds is not None:
         extras.require("tfds", "--tfds")
     root = Path(options.output)
@@ -47,9 +54,27 @@ def main(arguments: Sequence[str]) -> None:
     if options.tfds is not None:
         from spikejax.data.datasets.tfds_builder import write_tfds  # only here: it takes seconds to import
 
-        shards = write_tfds(root, options.tfds, bins=options.bins, file_format=options.tfds_format)
+        file_format = options.tfds_format or _TFDS_FORMATS[0]
+        shards = write_tfds(root, options.tfds, bins=options.bins or _BINS, file_format=file_format)
         _print_line(f"TFDS shards: {shards}")
     print(root)
+
+
+def _check_effects(options: argparse.Namespace) -> None:
+    from spikejax.data.preparation.published_layouts import LAYOUTS
+
+    for name in ("source", "tfds"):
+        if options.check_only and getattr(options, name) is not None:
+            raise InputError(f"expected --check-only or --{name}, found both")
+    own = options.layout == "folders" or options.layout not in LAYOUTS
+    of_frames = ("layout", "link", "no_picture_tiles", "blur", "split", "spike_size", "grey", "crop")
+    needed = {
+        "--source, a published data set,": (options.source is not None, of_frames),
+        "--source or --tfds": (options.source is not None or options.tfds is not None, ("bins",)),
+        "--layout folders, which may name no split,": (own, ("split",)),
+        "--tfds": (options.tfds is not None, ("tfds_format",)),
+    }
+    check_effects(options, needed)
 
 
 def _settings(options: argparse.Namespace) -> PrepareSettings:
@@ -59,9 +84,9 @@ def _settings(options: argparse.Namespace) -> PrepareSettings:
 
     return PrepareSettings(
         layout=options.layout,
-        bins=options.bins,
-        choices=LayoutChoices(options.blur, options.split),
-        rules=FrameRules(options.spike_size, options.grey, options.crop),
+        bins=options.bins or _BINS,
+        choices=LayoutChoices(options.blur, options.split or TRAINING_SPLIT),
+        rules=FrameRules(options.spike_size, options.grey, options.crop or 1),
         picture_arrays=not options.no_picture_tiles,
         link=options.link,
     )
@@ -84,8 +109,8 @@ def build_parser() -> argparse.ArgumentParser:
     add("--check-only", action="store_true", help="verify all that is in ROOT, and write nothing")
     add("--tfds", metavar="DIR", help="write TFDS shards of ROOT to DIR as well")
     add(
-        "--tfds-format", choices=("array_record", "tfrecord"), default="array_record",
-        help="array_record for tfds.data_source and training here, tfrecord for tfds.load (default: %(default)s)",
+        "--tfds-format", choices=_TFDS_FORMATS,
+        help="array_record for tfds.data_source and training here, tfrecord for tfds.load (default: array_record)",
     )  # fmt: skip
     add("--link", action="store_true", help="make hard links of unchanged files instead of copies")
     add(
@@ -94,11 +119,11 @@ def build_parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     group = parser.add_argument_group("frames")
     add = group.add_argument
-    add("--bins", type=positive_count, default=32, metavar="K", help="time bins of the voxels (default: %(default)s)")
+    add("--bins", type=positive_count, metavar="K", help=f"time bins of the voxels (default: {_BINS})")
     add("--blur", choices=("blur", "blur_gamma"), help="which blurry pictures of GoPro to take, where both are there")
     add(
-        "--split", choices=SPLITS, default=TRAINING_SPLIT,
-        help="split of the sequences of a --layout folders without folders train and val (default: %(default)s)",
+        "--split", choices=SPLITS,
+        help=f"split of the sequences of a --layout folders without folders train and val (default: {TRAINING_SPLIT})",
     )  # fmt: skip
     add_words(
         group, "--spike-size", read=size, metavar="HEIGHTxWIDTH",
@@ -106,8 +131,8 @@ def build_parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     add("--grey", action="store_true", help="take grey pictures, too")
     add(
-        "--crop", type=positive_count, default=1, metavar="N",
-        help="leave out pictures with a side of less than N pixels (default: %(default)s)",
+        "--crop", type=positive_count, metavar="N",
+        help="leave out pictures with a side of less than N pixels (default: 1)",
     )  # fmt: skip
     parser.add_argument(
         "--workers", type=positive_count, default=cpu_count(), metavar="N",

@@ -12,7 +12,17 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from spikejax.cli import add_overwrite, add_progress, add_words, make_parser, number_from, positive_count, run, size
+from spikejax.cli import (
+    add_overwrite,
+    add_progress,
+    add_words,
+    check_effects,
+    make_parser,
+    number_from,
+    positive_count,
+    run,
+    size,
+)
 from spikejax.errors import InputError
 from spikejax.io.atomic import atomic_write
 from spikejax.io.video_codecs import VIDEO_SUFFIXES
@@ -23,6 +33,8 @@ if TYPE_CHECKING:
 
 _SHEET_ROWS = 6
 _VIDEO_FRAMES = 300
+_HALF_WIDTH = 16
+_RATE = 10.0
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -38,6 +50,7 @@ def main(arguments: Sequence[str]) -> None:
     video = output.suffix.lower() in VIDEO_SUFFIXES
     if not video and output.suffix.lower() != ".png":
         raise InputError(f"expected an output .png or a video ({', '.join(sorted(VIDEO_SUFFIXES))}), found {output}")
+    _check_effects(options, video=video)
     if output.exists() and not options.overwrite:
         raise InputError(f"expected a new file, found one that exists already: {output}")
     stream = _rows(options, limit=options.frames or (_VIDEO_FRAMES if video else _SHEET_ROWS))
@@ -45,7 +58,7 @@ def main(arguments: Sequence[str]) -> None:
         if not stream.of_one_size:
             raise InputError(f"expected one sequence for a video (--sequence NAME), found the data set {options.input}")
         sheets = (draw_sheet([row], panel_width=options.panel_width) for row in _with_progress(stream))
-        rate = Fraction(options.rate).limit_denominator(1000)
+        rate = Fraction(options.rate or _RATE).limit_denominator(1000)
         write_video(output, sheets, rate=rate, overwrite=options.overwrite)
     else:
         sheet = draw_sheet(list(_with_progress(stream)), panel_width=options.panel_width)
@@ -54,13 +67,25 @@ def main(arguments: Sequence[str]) -> None:
     print(output)
 
 
+def _check_effects(options: argparse.Namespace, *, video: bool) -> None:
+    from spikejax.reports.stream_rows import SPIKE_SUFFIXES
+
+    bare = Path(options.input).suffix in SPIKE_SUFFIXES
+    needed = {
+        "a file of spikes, as --input,": (bare, ("half_width", "spike_size")),
+        "a data set, as --input,": (not bare, ("sequence", "recon")),
+        "a video, as --output,": (video, ("rate",)),
+    }
+    check_effects(options, needed)
+
+
 def _rows(options: argparse.Namespace, *, limit: int) -> RowStream:
     from spikejax.reports.data_set_rows import data_set_rows
     from spikejax.reports.stream_rows import SPIKE_SUFFIXES, stream_rows
 
     path = Path(options.input)
     if path.suffix in SPIKE_SUFFIXES:
-        return stream_rows(path, size=options.spike_size, limit=limit, half_width=options.half_width)
+        return stream_rows(path, size=options.spike_size, limit=limit, half_width=options.half_width or _HALF_WIDTH)
     return data_set_rows(path, sequence=options.sequence, recon=options.recon, limit=limit)
 
 
@@ -86,8 +111,8 @@ def build_parser() -> argparse.ArgumentParser:
         help="size of a bare stream's frames (default: as config.yaml beside it says)",
     )  # fmt: skip
     add(
-        "--half-width", type=positive_count, default=16, metavar="N",
-        help="steps on either side that TFP of a bare stream averages over, in its wide window (default: %(default)s)",
+        "--half-width", type=positive_count, metavar="N",
+        help=f"steps on either side that TFP averages over in its wide window, for bare streams (default: {_HALF_WIDTH})",
     )  # fmt: skip
     add(
         "--frames", type=positive_count, metavar="N",
@@ -97,8 +122,9 @@ def build_parser() -> argparse.ArgumentParser:
         "--panel-width", type=positive_count, metavar="PIXELS",
         help="width of each picture on the sheet (default: the pictures' own)",
     )  # fmt: skip
-    add("--rate", type=number_from(0.001), default=10.0, metavar="X",
-        help="frames a second of a video (default: 10)")  # fmt: skip
+    add(
+        "--rate", type=number_from(0.001), metavar="X", help=f"frames a second of a video (default: {_RATE:g})",
+    )  # fmt: skip
     add_overwrite(parser, "the output")
     add_progress(parser)
     return parser

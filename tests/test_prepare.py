@@ -25,7 +25,7 @@ from spikejax.errors import InputError
 from spikejax.io.box import Box
 from spikejax.io.pictures import read_picture
 from spikejax.io.tiled_arrays import FrameArray
-from spikejax.prepare import main
+from spikejax.prepare import build_parser, main
 from tests.data.prepared import TEST, TRAIN, check, contents, run
 from tests.data.published import GOPRO_STEPS, picture, save, spikes, write_gopro, write_x4k
 
@@ -421,6 +421,51 @@ def test_bad_input_is_one_line(tmp_path: Path, options: tuple[str, str], message
         run(source, tmp_path / "root", *(option.format(tmp=tmp_path) for option in options))
     assert "\n" not in str(caught.value)
     assert (contents(tmp_path / "foreign"), contents(source)) == before
+
+
+SOURCE, LAYOUT = ["--source", "in"], ["--layout", "gopro"]
+# Every option that needs others to have an effect, and what the message says is missing; the rest have one always.
+WITHOUT_EFFECT: dict[str, tuple[list[str], str]] = {
+    "--layout": (["gopro"], "--source"),
+    "--link": ([], "--source"),
+    "--no-picture-tiles": ([], "--source"),
+    "--blur": (["blur"], "--source"),
+    "--spike-size": (["4x8"], "--source"),
+    "--grey": ([], "--source"),
+    "--crop": (["1"], "--source"),
+    "--bins": (["32"], "--source or --tfds"),
+    "--tfds-format": (["array_record"], "--tfds"),
+    "--split": (["train"], "--source"),
+}
+ALWAYS = {"--help", "--source", "--output", "--check-only", "--tfds", "--workers", "--progress"}
+
+
+@pytest.mark.parametrize("option", WITHOUT_EFFECT)
+def test_an_option_without_effect_is_refused(option: str, tmp_path: Path) -> None:
+    """Catches an option, also a new one or one with its default's value, that is accepted and does nothing."""
+    known = {action.option_strings[-1] for action in build_parser()._actions}
+    assert known == {*WITHOUT_EFFECT, *ALWAYS}
+    value, needed = WITHOUT_EFFECT[option]
+    with pytest.raises(InputError, match=f"expected {needed}.* with {option}, found none"):
+        main(["--output", str(tmp_path / "root"), "--check-only", option, *value])
+    assert not (tmp_path / "root").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ([*SOURCE, *LAYOUT, "--split", "val"], "expected --layout folders.* with --split, found none"),
+        ([*SOURCE, *LAYOUT, "--tfds-format", "tfrecord"], "expected --tfds with --tfds-format, found none"),
+        (["--check-only", *SOURCE, *LAYOUT], "expected --check-only or --source, found both"),
+        (["--check-only", "--tfds", "out"], "expected --check-only or --tfds, found both"),
+        (["--layout", "gopr"], "--layout: expected one of gopro, x4k, folders .*did you mean 'gopro'"),
+        ([*SOURCE, "--layout", "folder"], "did you mean 'folders'"),
+    ],
+)
+def test_options_that_do_not_fit_together(options: list[str], message: str, tmp_path: Path) -> None:
+    """Catches options that contradict each other, and a mistyped layout that is found only after other mistakes."""
+    with pytest.raises(InputError, match=message):
+        main(["--output", str(tmp_path / "root"), *options])
 
 
 @pytest.mark.slow

@@ -10,7 +10,7 @@ from spikejax.data.spikes.stream_files import write_dat
 from spikejax.errors import InputError
 from spikejax.io.frame_source import open_frames
 from spikejax.io.pictures import read_picture, write_picture
-from spikejax.view import main
+from spikejax.view import build_parser, main
 from tests.reports.conftest import root as root
 
 
@@ -75,3 +75,33 @@ def test_bad_input_is_one_line(root: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="found .*out.txt"):
         view("--input", root, "--output", tmp_path / "out.txt")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["cut.dat", "recon"]
+
+
+@pytest.mark.parametrize(
+    ("option", "needed"),
+    [
+        (["--half-width", "16"], "a file of spikes"),
+        (["--spike-size", "8x16"], "a file of spikes"),
+        (["--sequence", "s"], "a data set"),
+        (["--recon", "r"], "a data set"),
+        (["--rate", "10"], "a video"),
+    ],
+)
+def test_an_option_without_effect_is_refused(option: list[str], needed: str, root: Path, tmp_path: Path) -> None:
+    """Catches an option, also a new one or one with its default's value, that is accepted and does nothing."""
+    stream = tmp_path / "a.dat"
+    write_dat(stream, np.ones((40, 8, 16), np.uint8))
+    source = stream if needed == "a data set" else root
+    size = ["--spike-size", "8x16"] if source == stream else []
+    with pytest.raises(InputError, match=f"expected {needed}, as --.*put, with {option[0]}, found none"):
+        view("--input", source, *size, *option, "--output", tmp_path / "out.png")
+    always = {"--help", "--input", "--output", "--frames", "--panel-width", "--overwrite", "--progress"}
+    tested = {"--half-width", "--spike-size", "--sequence", "--recon", "--rate"}
+    assert {action.option_strings[-1] for action in build_parser()._actions} == always | tested
+
+
+def test_a_sequence_of_a_sequence_is_refused(root: Path, tmp_path: Path) -> None:
+    """Catches a name that is overruled by the folder's."""
+    folder = root / "train" / name_of(root / "train")
+    with pytest.raises(InputError, match="expected a data set with --sequence, found a sequence: "):
+        view("--input", folder, "--sequence", "other", "--output", tmp_path / "out.png")

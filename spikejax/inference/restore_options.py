@@ -7,6 +7,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from spikejax.cli import check_effects
 from spikejax.errors import InputError
 from spikejax.inference.output_target import OutputTarget
 from spikejax.inference.tiling import UNLIMITED, AutoTile, Extent
@@ -103,10 +104,7 @@ class RestoreOptions:
             "--tile auto, which chooses a tile that fits,": (isinstance(self.tile, AutoTile), ("memory",)),
             "a video, as --output or --video,": (self.target.movie is not None, ("codec", "quality", "pixel_format")),
         }
-        for expected, (given, names) in needed.items():
-            for name in names:
-                if not given and getattr(self, name) is not None:
-                    raise InputError(f"expected {expected} with --{name.replace('_', '-')}, found none")
+        check_effects(self, needed)
         if self.space is None:
             return
         # Whole frames are not cut into tiles, so that only the frames of a clip are left to choose.

@@ -69,6 +69,8 @@ def data_set_rows(path: Path, *, sequence: str | None = None, recon: str | None 
     if not path.is_dir():
         raise InputError(f"expected a data set, a sequence, or spikes ({', '.join(SPIKE_SUFFIXES)}), found {path}")
     if (path / BLUR).is_dir():
+        if sequence is not None:
+            raise InputError(f"expected a data set with --sequence, found a sequence: {path}")
         path, sequence = path.parent, path.name
     if sequence is None and recon is not None:
         raise InputError("expected one sequence (--sequence NAME) for --recon, found a whole data set")

@@ -107,6 +107,12 @@ class PublishedDataset:
 Layout = Callable[[Path, LayoutChoices], PublishedDataset]
 
 
+def find_layout(name: str) -> Layout:
+    """The layout called `name`, an entry of `LAYOUTS` or the user's own; raises `InputError` if there is none."""
+    layout: Layout = find_entry(LAYOUTS, name, key="--layout", kind=Callable)
+    return layout
+
+
 def find_published(layout: str, source: Path, choices: LayoutChoices) -> PublishedDataset:
     """The sequences of a published data set in a folder.
 
@@ -119,7 +125,7 @@ def find_published(layout: str, source: Path, choices: LayoutChoices) -> Publish
         InputError: there is no such layout or folder, the folder is not of that layout, or something is left open that
             `choices` does not say, or the other way round.
     """
-    find: Layout = find_entry(LAYOUTS, layout, key="--layout", kind=Callable)
+    find = find_layout(layout)
     if not source.is_dir():
         raise InputError(f"expected the folder of the published data set, found none: {source}")
     return find(source, choices)

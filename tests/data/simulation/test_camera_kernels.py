@@ -13,7 +13,7 @@ from spikejax.data.simulation.shot_noise import poisson_tables
 
 STEPS, PIXELS = 5, 2100  # the second block of pixels is not a whole one
 KEY = 0x0123456789ABCDEF
-PHOTONS = np.float32(30)
+PHOTONS = np.float32(300)  # enough for tables that do not begin at 0
 _64_BITS = 2**64 - 1
 
 
