@@ -112,7 +112,7 @@ def build_parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     add(
         "--half-width", type=positive_count, metavar="N",
-        help=f"steps on either side that TFP averages over in its wide window, for bare streams (default: {_HALF_WIDTH})",
+        help=f"steps on either side that TFP of a bare stream averages over, where wide (default: {_HALF_WIDTH})",
     )  # fmt: skip
     add(
         "--frames", type=positive_count, metavar="N",

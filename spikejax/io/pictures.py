@@ -54,8 +54,8 @@ def read_frame(path: AnyPath) -> Frame:
         picture.load()  # OpenCV gives the upper part of a file that was cut, without a word
     pixels = cv2.imread(os.fspath(path), cv2.IMREAD_ANYDEPTH | cv2.IMREAD_COLOR)
     if pixels is None or pixels.dtype not in (np.uint8, np.uint16):
-        found = "one that does not decode" if pixels is None else str(pixels.dtype)
-        raise InputError(f"expected a picture with 8 or 16 bits a channel, found {found}: {path}")
+        content = "one that does not decode" if pixels is None else str(pixels.dtype)
+        raise InputError(f"expected a picture with 8 or 16 bits a channel, found {content}: {path}")
     return np.ascontiguousarray(pixels[..., ::-1])
 
 
@@ -79,8 +79,8 @@ def picture_size(path: AnyPath) -> tuple[int, int]:
     with _open_picture(Path(path)) as picture:
         width, height = picture.size
         # Pillow gives the upright size of a TIFF, and that of all others as they are stored.
-        turned = picture.format != "TIFF" and picture.getexif().get(_ORIENTATION) in _QUARTER_TURNS
-    return (width, height) if turned else (height, width)
+        on_its_side = picture.format != "TIFF" and picture.getexif().get(_ORIENTATION) in _QUARTER_TURNS
+    return (width, height) if on_its_side else (height, width)
 
 
 def picture_header(path: AnyPath) -> tuple[str, tuple[int, int]]:

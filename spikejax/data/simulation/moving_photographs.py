@@ -310,9 +310,9 @@ def _piece(name: str, settings: SceneSettings, rng: np.random.Generator) -> Laye
     texture = np.concatenate([patch * coverage[..., None], coverage[..., None]], axis=-1)
     # Somewhere in the frame half-way through the sequence, where it would otherwise often have left already.
     motion = _motion(settings, rng, half_width=radius / scale, half_height=radius / scale)
-    place = rng.uniform(-0.4, 0.4, 2) * (settings.width, settings.height)
+    centre_in_frame = rng.uniform(-0.4, 0.4, 2) * (settings.width, settings.height)
     turn, shift = (part[0] for part in motion.maps(np.array([settings.frames / 2])))
-    origin = np.full(2, (side - 1) / 2) - scale * (turn @ place + shift)
+    origin = np.full(2, (side - 1) / 2) - scale * (turn @ centre_in_frame + shift)
     return Layer(texture, origin, scale, motion)
 
 
