@@ -22,7 +22,7 @@ from typing import Any, NoReturn
 
 from spikejax.errors import DamagedInput, InputError, one_line
 from spikejax.extras import named_when_missing
-from spikejax.io.paths import local_only
+from spikejax.io.paths import check_scheme, local_only
 from spikejax.progress import STYLES
 
 EXIT_INPUT_ERROR = 2
@@ -101,7 +101,8 @@ class CommandParser(argparse.ArgumentParser):
     def _get_value(self, action: argparse.Action, arg_string: str) -> Any:
         """The value of a word; raises InputError for a path with a scheme, whatever the option is for."""
         if action.nargs != argparse.PARSER:  # the words of a command among several, whose own parser reads them next
-            local_only(arg_string, what="/".join(action.option_strings) or str(action.metavar))
+            check = check_scheme if action.type is path_or_bucket else local_only
+            check(arg_string, what="/".join(action.option_strings) or str(action.metavar))
         return super()._get_value(action, arg_string)
 
 
@@ -154,6 +155,11 @@ def check_effects(options: object, needed: Mapping[str, tuple[bool, Sequence[str
             value = getattr(options, name)
             if not present and value is not None and value is not False:
                 raise InputError(f"expected {expected} with --{name.replace('_', '-')}, found none")
+
+
+def path_or_bucket(text: str) -> str:
+    """A `type` for argparse: a path that may also lead to a bucket, see `spikejax.io.paths`; others may not."""
+    return text
 
 
 def size(text: str) -> tuple[int, int]:

@@ -22,6 +22,7 @@ from pathlib import Path
 
 from spikejax.cli import byte_count
 from spikejax.errors import InputError
+from spikejax.io.paths import AnyPath, is_remote
 
 _OWN_MODE = 0o700
 # Room for hundreds: those of the tests' small networks have up to 13 MB each on a CPU.
@@ -44,7 +45,7 @@ def add_compile_cache(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def use_compile_cache(folder: str | None, *, apart_from: Iterable[str | Path | None]) -> None:
+def use_compile_cache(folder: str | None, *, apart_from: Iterable[AnyPath | None]) -> None:
     """Lets JAX find programs that an earlier run compiled, and keep those of this one.
 
     If the user's own cache folder cannot be trusted or written to, one line says so and every program is compiled.
@@ -60,7 +61,7 @@ def use_compile_cache(folder: str | None, *, apart_from: Iterable[str | Path | N
     """
     import jax  # after the command line has been read: it takes a second
 
-    given = [Path(path).absolute() for path in apart_from if path]
+    given = [Path(path).absolute() for path in apart_from if path and not is_remote(path)]
     if folder is not None:
         jax.config.update("jax_compilation_cache_dir", str(_make_named_folder(folder, given)))
         return

@@ -17,12 +17,23 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from spikejax.cli import add_overwrite, add_progress, add_trust_code, make_parser, number_from, run, whole_number_from
+from spikejax.cli import (
+    add_overwrite,
+    add_progress,
+    add_trust_code,
+    make_parser,
+    number_from,
+    path_or_bucket,
+    run,
+    whole_number_from,
+)
 from spikejax.compile_cache import add_compile_cache, use_compile_cache
 from spikejax.data.datasets.layout import SPLITS, TRAINING_SPLIT
 from spikejax.data.simulation.camera_settings import SensorNoise
 from spikejax.data.simulation.noise_arguments import add_noise_options, noise_of
 from spikejax.errors import InputError
+from spikejax.io.bucket_mirror import disk_folder
+from spikejax.io.paths import user_path
 from spikejax.progress import show_progress_as
 from spikejax.quality.metrics import METRICS, Distance, open_metrics
 from spikejax.quality.score_files import check_score_folder, write_score_folder
@@ -42,7 +53,7 @@ def main(arguments: Sequence[str]) -> None:
     """
     options = build_parser().parse_args(arguments)
     show_progress_as(options.progress)
-    output, workdir = Path(options.output), Path(options.workdir).absolute()
+    output, workdir = Path(options.output), user_path(options.workdir, what="--workdir")
     check_score_folder(output, overwrite=options.overwrite)
     noise = _camera_noise(options)
 
@@ -107,9 +118,9 @@ def _open_split(
         raise InputError(f"expected a network that takes spikes for another spike camera, found none: {workdir}")
     source = "folder" if options.data else trained.config.data.source
     if noise is not None:
-        root = embedded_data(trained.config, workdir / "noisy_data", noise)
+        root = embedded_data(trained.config, disk_folder(workdir) / "noisy_data", noise)
     else:
-        root = Path(options.data) if options.data else data_root(trained.config, workdir)
+        root = Path(options.data) if options.data else data_root(trained.config, disk_folder(workdir))
     return root, open_split(trained, root, options.split, source=source, threshold_factor=factor)
 
 
@@ -127,7 +138,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add(
-        "--workdir", required=True, metavar="DIR",
+        "--workdir", required=True, type=path_or_bucket, metavar="DIR",
         help="where spikejax.train left the network; or weights, a .safetensors file or a folder that spikejax convert "
         "wrote (with --data)",
     )  # fmt: skip
@@ -144,7 +155,12 @@ def build_parser() -> argparse.ArgumentParser:
         "--sequences", type=whole_number_from(0), default=0, metavar="N",
         help="measure the first N sequences; 0 = all (default)",
     )  # fmt: skip
-    add("--lpips", metavar="FILE", help="converted weights of LPIPS, to measure it as well (default: as validation)")
+    add(
+        "--lpips",
+        type=path_or_bucket,
+        metavar="FILE",
+        help="converted weights of LPIPS, to measure it as well (default: as validation)",
+    )
     add(
         "--metrics", nargs="+", metavar="NAME",
         help=f"what to measure: any of {', '.join(METRICS)}, or FILE.py:NAME (default: as validation)",

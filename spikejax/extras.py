@@ -18,6 +18,7 @@ EXTRAS: Mapping[str, tuple[str, ...]] = {
     "train": ("grain", "clu", "tensorboard", "tensorflow"),
     "data": ("skimage",),
     "tfds": ("tensorflow_datasets",),
+    "gcs": ("gcsfs", "fsspec"),
     "wandb": ("wandb",),
     "mlflow": ("mlflow",),
     "plan-tpu": ("libtpu",),

@@ -15,7 +15,7 @@ from spikejax.data.datasets.voxel_statistics import statistics_from
 from spikejax.errors import InputError
 from spikejax.inference.tiling import Extent
 from spikejax.inference.video_restorer import VideoRestorer
-from spikejax.io.paths import local_only
+from spikejax.io.paths import AnyPath, UserPath, scheme_of, user_path
 from spikejax.io.weights import MismatchError, compare_params, flatten_params
 from spikejax.models.restorer import Restorer, build_restorer
 from spikejax.models.traits import traits_of
@@ -24,7 +24,7 @@ from spikejax.training.trained_params import load_for_inference, read_restorer_w
 from spikejax.training.workdir import is_workdir
 
 
-def load(path: str | os.PathLike[str], *, dtype: str | None = None, trust_code: bool = False) -> VideoRestorer:
+def load(path: AnyPath, *, dtype: str | None = None, trust_code: bool = False) -> VideoRestorer:
     """A trained network.
 
     Args:
@@ -37,8 +37,8 @@ def load(path: str | os.PathLike[str], *, dtype: str | None = None, trust_code: 
     Raises:
         InputError: there is no such network, it is damaged, or it does not restore pictures.
     """
-    path = local_only(path)
-    if not os.path.lexists(path):
+    path = user_path(path) if scheme_of(path) else Path(path)
+    if not (os.path.lexists(path) if isinstance(path, Path) else path.exists()):
         raise InputError(f"expected a folder of training, or weights of spikejax convert, found no {path}{_hint(path)}")
     if is_workdir(path):
         config, params, statistics = load_for_inference(path, trust_code=trust_code)
@@ -48,7 +48,7 @@ def load(path: str | os.PathLike[str], *, dtype: str | None = None, trust_code: 
     return _restorer(path, weights.model, weights.params, weights.statistics, dtype, {})
 
 
-def _hint(path: Path) -> str:
+def _hint(path: UserPath) -> str:
     """Where weights come from, for a path that is rather the name of a published network."""
     name = str(path)
     if name not in PUBLISHED:
@@ -57,7 +57,7 @@ def _hint(path: Path) -> str:
 
 
 def _restorer(
-    path: Path,
+    path: UserPath,
     model: Mapping[str, Any],
     params: dict[str, Any],
     statistics: Mapping[str, Any] | None,

@@ -11,12 +11,12 @@ On many hosts start the same command on each. Slurm, GKE (JobSet) and Cloud TPU 
 import argparse
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
-from spikejax.cli import add_hosts, add_progress, make_parser, run
+from spikejax.cli import add_hosts, add_progress, make_parser, path_or_bucket, run
 from spikejax.compile_cache import add_compile_cache, use_compile_cache
 from spikejax.config.files import CONFIG_HELP, OVERRIDE_PREFIX, holds_checkpoint, load_config, parse_with_overrides
 from spikejax.config.keys import check_config, named_files
+from spikejax.io.paths import user_path
 from spikejax.progress import show_progress_as
 
 EXIT_NOT_FINITE = 4
@@ -31,7 +31,7 @@ def main(arguments: Sequence[str]) -> None:
     options, overrides = parse_with_overrides(build_parser(), arguments)
     show_progress_as(options.progress)
     config = load_config(options.config, overrides)
-    workdir = Path(options.workdir).absolute()
+    workdir = user_path(options.workdir, what="--workdir")
     check_config(config, continued=holds_checkpoint(workdir))
 
     # Only now: they take seconds to import (TensorFlow writes the logs), and a mistake above should show at once.
@@ -58,7 +58,10 @@ def build_parser() -> argparse.ArgumentParser:
         f"{OVERRIDE_PREFIX}training.steps=200; docs/configuration.md lists every key, its unit and its range.",
     )
     parser.add_argument("--config", required=True, metavar="FILE[:NAME]", help=CONFIG_HELP)
-    parser.add_argument("--workdir", required=True, metavar="DIR", help="where checkpoints, logs and pictures go")
+    parser.add_argument(
+        "--workdir", required=True, type=path_or_bucket, metavar="DIR",
+        help="where checkpoints, logs and pictures go; may be gs://BUCKET/FOLDER",
+    )  # fmt: skip
     parser.add_argument(
         "--allow-config-changes",
         action="store_true",

@@ -30,6 +30,7 @@ CALLS = {
     "train": ("train", ["--config", "vrt:006", "--config.data.root=.", "--workdir", "run"]),
     "data": ("train", ["--config", "quickstart", "--workdir", "run"]),
     "tfds": ("prepare", ["--output", "data", "--tfds", "shards"]),
+    "gcs": ("train", ["--config", "quickstart", "--workdir", "gs://bucket/run"]),
     "wandb": ("train", ["--config", "quickstart", "--workdir", "run", "--config.training.loggers=wandb"]),
     "mlflow": ("train", ["--config", "quickstart", "--workdir", "run", "--config.training.loggers=mlflow"]),
     "plan-tpu": ("plan", ["--config", "quickstart", "--topology", "v5e:1x1"]),

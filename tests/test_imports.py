@@ -27,12 +27,12 @@ ALLOWED = {
     "spikejax.errors": set(),
     "spikejax.extensions": set(),
     "spikejax.extras": set(),
-    # Which arguments are paths of this machine.
+    # These two ask which paths are of this machine.
     "spikejax.cli": {"spikejax.io"},
     "spikejax.progress": set(),
     "spikejax.installed": set(),
     "spikejax.module_files": set(),
-    "spikejax.compile_cache": set(),
+    "spikejax.compile_cache": {"spikejax.io"},
     # The ground floor.
     "spikejax.io": set(),
     "spikejax.hardware": set(),

@@ -33,6 +33,7 @@ WHERE = {
     "train": EVERYWHERE,
     "data": EVERYWHERE,
     "tfds": EVERYWHERE,
+    "gcs": EVERYWHERE,
     "wandb": EVERYWHERE,
     "mlflow": EVERYWHERE,
     "cuda12": (LINUX, LINUX_ARM),

@@ -21,6 +21,7 @@ from spikejax.config.value_rules import Flag
 from spikejax.errors import InputError, one_line
 from spikejax.installed import folder_of, names_in
 from spikejax.io.json_files import read_json, write_json
+from spikejax.io.paths import AnyPath, UserPath, user_path
 from spikejax.module_files import run_in_its_folder, sought_neighbour
 
 # Code that these name is run by training alone, on the configuration that the user gives, never on a saved one.
@@ -134,17 +135,17 @@ def choose(choices: Mapping[str, Choice], name: str) -> Choice:
 # ---- The JSON beside checkpoints and weights ----
 
 
-def holds_checkpoint(workdir: str | Path) -> bool:
+def holds_checkpoint(workdir: AnyPath) -> bool:
     """Whether a run that is started in `workdir` continues one."""
-    return any(Path(workdir).glob("checkpoints/last/[0-9]*"))
+    return any(user_path(workdir).glob("checkpoints/last/[0-9]*"))
 
 
-def save_config(config: ConfigDict, path: Path) -> None:
+def save_config(config: ConfigDict, path: UserPath) -> None:
     """Writes `config` as JSON, whole or not at all."""
     write_json(path, config.to_dict())
 
 
-def read_saved_config(path: Path, *, trust_code: bool = False) -> ConfigDict:
+def read_saved_config(path: UserPath, *, trust_code: bool = False) -> ConfigDict:
     """The locked configuration that `save_config` wrote, perhaps of an older run: it has every key of today.
 
     Keys that it lacks have their defaults; those that are not known any more are left out, with a warning.
@@ -166,7 +167,7 @@ def read_saved_config(path: Path, *, trust_code: bool = False) -> ConfigDict:
     return ConfigDict(_filled(default, fields, prefix="", source=path, trust_code=trust_code)).lock()
 
 
-def read_saved_model(model: Any, *, source: str | Path, trust_code: bool = False) -> dict[str, Any]:
+def read_saved_model(model: Any, *, source: AnyPath, trust_code: bool = False) -> dict[str, Any]:
     """The `model` section that describes somebody's weights, with every key of today; see `read_saved_config`.
 
     Args:
@@ -192,7 +193,7 @@ def differences(saved: ConfigDict, wanted: ConfigDict) -> list[str]:
     ]
 
 
-def _filled(default: ConfigDict, fields: Any, *, prefix: str, source: str | Path, trust_code: bool) -> dict[str, Any]:
+def _filled(default: ConfigDict, fields: Any, *, prefix: str, source: AnyPath, trust_code: bool) -> dict[str, Any]:
     """The section `fields` with the defaults of what it lacks and without what is not known."""
     unknown: list[str] = []
     values: dict[str, Any] = {}
@@ -208,7 +209,7 @@ def _filled(default: ConfigDict, fields: Any, *, prefix: str, source: str | Path
 
 
 def _fill_section(
-    default: ConfigDict, fields: Any, prefix: str, source: str | Path, values: dict[str, Any], unknown: list[str]
+    default: ConfigDict, fields: Any, prefix: str, source: AnyPath, values: dict[str, Any], unknown: list[str]
 ) -> dict[str, Any]:
     """The section; its values go to `values` by their dotted keys, and keys that are not known to `unknown`."""
     if not isinstance(fields, Mapping):

@@ -30,7 +30,7 @@ from spikejax.config.value_rules import (
 )
 from spikejax.errors import InputError
 from spikejax.extensions import is_code
-from spikejax.io.paths import scheme_of
+from spikejax.io.paths import is_remote, user_path
 
 
 @dataclass(frozen=True)
@@ -389,11 +389,11 @@ def _path_errors(values: Mapping[str, Any], *, continued: bool) -> Iterator[str]
     for key, value in values.items():
         rule = KEYS[key].rule
         if isinstance(rule, PathName) and value and not (continued and key == "training.start_from"):
-            if scheme_of(value) is not None:
+            if rule.folder and is_remote(value):
                 yield f"{key}: expected a {rule.kind} on this machine's disks, found {value}"
                 continue
             try:
-                there = Path(value).is_dir() if rule.folder else Path(value).exists()
+                there = Path(value).is_dir() if rule.folder else user_path(value, what=key).exists()
             except OSError:  # a name that is too long for any file
                 there = False
             if not there:

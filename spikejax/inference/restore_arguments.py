@@ -16,6 +16,7 @@ from spikejax.cli import (
     extent,
     make_parser,
     number_from,
+    path_or_bucket,
     positive_count,
     size,
     whole_number_from,
@@ -68,7 +69,7 @@ def build_parser() -> argparse.ArgumentParser:
 def _add_files(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
     add(
-        "--network", required=True, metavar="PATH",
+        "--network", required=True, type=path_or_bucket, metavar="PATH",
         help="where spikejax.train left the network, or a .safetensors file or folder of spikejax convert",
     )  # fmt: skip
     add(
@@ -106,7 +107,12 @@ def _add_measuring(group: argparse._ArgumentGroup) -> None:
         "--metrics", nargs="+", metavar="NAME",
         help=f"what to measure with --sharp: any of {', '.join(METRICS)}, or FILE.py:NAME (default: all)",
     )  # fmt: skip
-    add("--lpips", metavar="FILE", help="converted weights of LPIPS, without which it is not measured")
+    add(
+        "--lpips",
+        type=path_or_bucket,
+        metavar="FILE",
+        help="converted weights of LPIPS, without which it is not measured",
+    )
 
 
 def _add_restoring(group: argparse._ArgumentGroup) -> None:

@@ -11,7 +11,7 @@ from spikejax.cli import check_effects
 from spikejax.errors import InputError
 from spikejax.inference.output_target import OutputTarget
 from spikejax.inference.tiling import UNLIMITED, AutoTile, Extent
-from spikejax.io.paths import local_only
+from spikejax.io.paths import check_scheme, is_remote, local_only
 from spikejax.io.video_codecs import DEFAULT_CODEC, VideoSettings
 from spikejax.quality.metrics import METRICS
 
@@ -19,6 +19,7 @@ from spikejax.quality.metrics import METRICS
 _FREE = frozenset({"network", "output", "overwrite", "resume", "memory", "devices", "compile_cache", "trust_code"})
 
 _PATHS = ("network", "input", "output", "video", "spikes", "spike_windows", "sharp", "lpips", "compile_cache")
+_MAYBE_IN_BUCKET = ("network", "lpips")
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,8 @@ class RestoreOptions:
         if self.overwrite and self.resume:
             raise InputError("expected --overwrite (begin again) or --resume (go on), found both")
         for name in _PATHS:
-            local_only(getattr(self, name) or "", what=f"--{name.replace('_', '-')}")
+            check = check_scheme if name in _MAYBE_IN_BUCKET else local_only
+            check(getattr(self, name) or "", what=f"--{name.replace('_', '-')}")
         self._check_effects()
         if isinstance(self.tile, Extent) and self.overlap is not None:
             # Where both are given, the mistake shows before anything is loaded; 0 stands for all there are.
@@ -133,7 +135,7 @@ class RestoreOptions:
         sources = (self.input, self.spikes, self.spike_windows, self.sharp, self.network, self.lpips)
         for output in filter(None, (self.output, self.video)):
             for source in filter(None, sources):
-                if Path(source).resolve().is_relative_to(Path(output).resolve()):
+                if not is_remote(source) and Path(source).resolve().is_relative_to(Path(output).resolve()):
                     raise InputError(
                         f"expected an output apart from what is read, {source} would be replaced by {output}"
                     )
@@ -161,4 +163,4 @@ class RestoreOptions:
             "video": self.video,
             "lpips_weights": self.lpips,
         }
-        return {name: path and os.path.abspath(path) for name, path in paths.items()}
+        return {name: path if not path or is_remote(path) else os.path.abspath(path) for name, path in paths.items()}

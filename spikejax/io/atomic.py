@@ -9,11 +9,13 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from spikejax.errors import InputError
+from spikejax.io.paths import AnyPath, is_remote, upload, user_path
 
 
 def _temporary_sibling(path: Path) -> Path:
@@ -23,15 +25,22 @@ def _temporary_sibling(path: Path) -> Path:
 
 
 @contextmanager
-def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
+def atomic_write(path: AnyPath) -> Iterator[Path]:
     """Yields a temporary path to write to, which replaces `path` when the block ends without an exception.
 
     Args:
         path: the file to write; missing parent folders are made, an existing file is replaced.
 
     Yields:
-        A path in the same folder, with the same suffix, that does not exist yet. The block must create it.
+        A path in the same folder (of a file in a bucket, in a folder for temporary files), with the same suffix, that
+        does not exist yet. The block must create it.
     """
+    if is_remote(path):
+        with tempfile.TemporaryDirectory(prefix="spikejax_") as folder:
+            written = Path(folder) / Path(path).name
+            yield written
+            upload(written, user_path(path))
+        return
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = _temporary_sibling(target)

@@ -14,6 +14,8 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
+from spikejax.io.paths import UserPath
+
 _AT_ONCE = 16  # arrays that are read at once; one by one takes half as long again
 
 
@@ -44,7 +46,7 @@ def write_params(path: Path, params: dict[str, Any]) -> None:
         checkpointer.save(path, ocp.args.PyTreeSave(params))
 
 
-def read_orbax_params(path: Path) -> dict[str, Any]:
+def read_orbax_params(path: UserPath) -> dict[str, Any]:
     """The nested dict of NumPy arrays in the folder `path`; numbers among its keys have become strings.
 
     Raises:

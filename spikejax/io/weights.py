@@ -24,7 +24,7 @@ from safetensors.numpy import save_file
 
 from spikejax.errors import InputError
 from spikejax.io.atomic import atomic_directory, atomic_write
-from spikejax.io.paths import local_only
+from spikejax.io.paths import AnyPath, UserPath, as_local_file, local_only, user_path
 
 WEIGHTS_FORMAT = 1
 NETWORK_KINDS = ("restorer", "spynet", "vgg16", "vgg19", "lpips_alex", "lpips_vgg")
@@ -57,7 +57,7 @@ class Weights:
             raise ValueError(f"expected a kind of weights, {', '.join(NETWORK_KINDS)}, found {self.kind!r}")
 
 
-def holds_weights(folder: Path) -> bool:
+def holds_weights(folder: UserPath) -> bool:
     """Whether a folder is one of weights, as it says itself."""
     return (folder / _DESCRIPTION).is_file()
 
@@ -229,13 +229,13 @@ def check_target(path: Path, *, replace: bool) -> None:
             raise InputError(f"expected a folder of weights to replace, found one of something else: {path}")
 
 
-def read_weights(path: str | Path) -> Weights:
+def read_weights(path: AnyPath) -> Weights:
     """The weights of a `.safetensors` file or a folder that `write_weights` wrote.
 
     Raises:
         InputError: there is none, it is damaged, or it is not weights of ours.
     """
-    path = local_only(path).absolute()
+    path = user_path(path)
     try:
         is_folder, exists = path.is_dir(), path.exists()
     except OSError as error:
@@ -263,10 +263,10 @@ def _write_file(path: Path, weights: Weights) -> None:
             raise OSError(None, str(error)) from error
 
 
-def _read_file(path: Path) -> Weights:
+def _read_file(path: UserPath) -> Weights:
     try:
         # Not mapped, since what is mapped counts as memory in use.
-        with safe_open(path, framework="numpy", backend="pread") as file:
+        with as_local_file(path) as local, safe_open(local, framework="numpy", backend="pread") as file:
             description = (file.metadata() or {}).get(_PROGRAM)
             if description is None:
                 raise InputError(
@@ -288,7 +288,7 @@ def _write_folder(path: Path, weights: Weights, *, replace: bool) -> None:
         write_params(temporary / _PARAMS, jax.tree.map(np.asarray, weights.params))
 
 
-def _read_folder(path: Path) -> Weights:
+def _read_folder(path: UserPath) -> Weights:
     description = path / _DESCRIPTION
     if not description.is_file():
         raise InputError(f"expected a folder of weights, found no {_DESCRIPTION}: {path}")
@@ -309,7 +309,7 @@ def _describe(weights: Weights) -> dict[str, Any]:
     return {"format": WEIGHTS_FORMAT, "kind": weights.kind, "model": weights.model, "statistics": weights.statistics}
 
 
-def _check_description(description: Any, path: Path) -> dict[str, Any]:
+def _check_description(description: Any, path: UserPath) -> dict[str, Any]:
     """The fields of `Weights` but `params`."""
     if not isinstance(description, dict) or description.keys() != {"format", "kind", "model", "statistics"}:
         raise InputError(

@@ -8,7 +8,6 @@ later. Whatever the number of hosts and the mesh that wrote them, any other can 
 import logging
 import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -21,7 +20,7 @@ from spikejax.config.files import save_config
 from spikejax.distributed import hosts
 from spikejax.errors import InputError
 from spikejax.io.json_files import write_json
-from spikejax.io.paths import local_only
+from spikejax.io.paths import AnyPath, UserPath, user_path
 from spikejax.quality.metrics import AFTER
 from spikejax.training import checkpoint_integrity
 from spikejax.training.checkpoint_manager import STATE_ITEMS, check_arrays, open_manager
@@ -44,8 +43,8 @@ class Checkpoints:
             None if the network takes no spikes.
     """
 
-    def __init__(self, workdir: str | Path, config: ConfigDict, *, statistics: Mapping[str, Any] | None):
-        workdir = local_only(workdir).absolute()
+    def __init__(self, workdir: AnyPath, config: ConfigDict, *, statistics: Mapping[str, Any] | None):
+        workdir = user_path(workdir)
         if hosts.is_first():
             save_config(config, workdir / CONFIG_FILE)
             if statistics is not None:
@@ -81,7 +80,7 @@ class Checkpoints:
             self._wait_among_hosts()
             self._last.save(step, args=_state_to_save(state, data_state, skipped=int(state.skipped)))
 
-    def save_not_finite(self, state: TrainState, failed: NotFinite, clips: Sequence[str], *, allowed: int) -> Path:
+    def save_not_finite(self, state: TrainState, failed: NotFinite, clips: Sequence[str], *, allowed: int) -> UserPath:
         """Saves the state that a batch made no finite loss or gradient of; returns the folder.
 
         Moved to checkpoints/last, it is what does that batch again. A JSON file beside it says what happened.
@@ -130,8 +129,8 @@ class Checkpoints:
         if step is None:
             return None
         metadata = self._last.item_metadata(step)
-        check_arrays(Path(self._last.directory) / str(step), "network", metadata.params, abstract.params)
-        check_arrays(Path(self._last.directory) / str(step), "optimizer", metadata.optimizer, abstract.optimizer)
+        check_arrays(self.folder / LAST / str(step), "network", metadata.params, abstract.params)
+        check_arrays(self.folder / LAST / str(step), "optimizer", metadata.optimizer, abstract.optimizer)
         arguments = {
             "params": ocp.args.StandardRestore(abstract.params),
             "optimizer": ocp.args.StandardRestore(abstract.optimizer),
@@ -173,7 +172,7 @@ class Checkpoints:
         Raises:
             InputError: there are checkpoints, and all are damaged.
         """
-        folder = Path(self._last.directory)
+        folder = self.folder / LAST
         steps = sorted(self._last.all_steps(), reverse=True)
         chosen = _set_damaged_aside(folder, steps) if hosts.is_first() else None
         if jax.process_count() > 1:
@@ -185,7 +184,7 @@ class Checkpoints:
         return chosen
 
 
-def _set_damaged_aside(folder: Path, steps: Sequence[int]) -> int | None:
+def _set_damaged_aside(folder: UserPath, steps: Sequence[int]) -> int | None:
     """The first whole one of `steps`; renames those before it, unless there is none."""
     damaged: dict[int, str] = {}
     for step in steps:

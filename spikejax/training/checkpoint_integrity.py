@@ -9,6 +9,7 @@ from pathlib import Path
 
 from spikejax.errors import InputError, one_line
 from spikejax.io.json_files import read_json, write_json
+from spikejax.io.paths import UserPath
 
 # Hidden, so that nobody takes it for a part of the checkpoint. It moves, and goes, with the folder.
 _SUMS = ".sums.json"
@@ -20,7 +21,7 @@ def write_sums(folder: Path) -> None:
     write_json(folder / _SUMS, _sums(folder))
 
 
-def damage(folder: Path) -> str | None:
+def damage(folder: UserPath) -> str | None:
     """What is wrong with a folder that `write_sums` was called on, None if nothing is.
 
     Of a folder without sums nothing is known.
@@ -29,7 +30,7 @@ def damage(folder: Path) -> str | None:
         expected = read_json(folder / _SUMS)
     except InputError as error:
         return str(error)
-    if expected is None:
+    if expected is None or not isinstance(folder, Path):
         return None
     actual = _sums(folder)
     for name in sorted(expected.keys() | actual.keys()):
@@ -54,8 +55,10 @@ def full_disk_explained() -> Iterator[None]:
         ) from error
 
 
-def check_space(folder: Path, needed: int) -> None:
+def check_space(folder: UserPath, needed: int) -> None:
     """Raises InputError if less than `needed` bytes are free where `folder` is, or will be made."""
+    if not isinstance(folder, Path):  # a bucket has room
+        return
     while not folder.exists():
         folder = folder.parent
     free = shutil.disk_usage(folder).free

@@ -6,6 +6,7 @@ from typing import Any
 import jax
 import orbax.checkpoint as ocp
 
+from spikejax.io.paths import UserPath
 from spikejax.io.weights import MismatchError, compare_params
 from spikejax.training import checkpoint_integrity
 
@@ -13,14 +14,15 @@ from spikejax.training import checkpoint_integrity
 STATE_ITEMS = ("params", "optimizer", "average", "data")
 
 
-def open_manager(folder: Path, *items: str, **options: Any) -> ocp.CheckpointManager:
+def open_manager(folder: UserPath, *items: str, **options: Any) -> ocp.CheckpointManager:
     """A manager that knows its items, so that it can say what a checkpoint holds before reading it."""
     handlers: dict[str, Any] = {name: ocp.StandardCheckpointHandler() for name in items}
     if "data" in items:
         handlers["data"] = ocp.JsonCheckpointHandler()
     if options.get("create", True):
         options["cleanup_tmp_directories"] = True  # what a process that was killed has left
-        options["async_options"] = ocp.AsyncOptions(post_finalization_callback=lambda: _write_sums(folder))
+        if isinstance(folder, Path):  # a bucket keeps checksums of its own
+            options["async_options"] = ocp.AsyncOptions(post_finalization_callback=lambda: _write_sums(folder))
     return ocp.CheckpointManager(folder, item_handlers=handlers, options=ocp.CheckpointManagerOptions(**options))
 
 
@@ -35,7 +37,7 @@ def validated_item(metadata: Any) -> str:
     return "average" if metadata.get("average") is not None else "params"
 
 
-def check_arrays(path: Path, owner: str, metadata: Any, wanted_tree: Any) -> None:
+def check_arrays(path: UserPath, owner: str, metadata: Any, wanted_tree: Any) -> None:
     """Raises InputError if a checkpoint's arrays are not those wanted, which are those of `owner` ("network", say)."""
     if problems := compare_params(_named(metadata.tree), _named(wanted_tree)):
         raise MismatchError(f"a checkpoint of this {owner}", problems, path)

@@ -1,14 +1,13 @@
 """Where a run begins: at its last checkpoint; else as weights from elsewhere, and fresh where those have nothing."""
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from spikejax.errors import InputError
-from spikejax.io.paths import local_only
+from spikejax.io.paths import AnyPath, user_path
 from spikejax.io.weights import MismatchError, compare_params, flatten_params, parameter_name, read_weights
 from spikejax.training.checkpoint import Checkpoints
 from spikejax.training.program import Program
@@ -50,7 +49,7 @@ def initial_state(
     return 0, state
 
 
-def start_from(state: TrainState, path: str | Path) -> tuple[TrainState, list[str]]:
+def start_from(state: TrainState, path: AnyPath) -> tuple[TrainState, list[str]]:
     """`state` with the parameters of `path`, and the parts of the network that keep their fresh ones.
 
     Args:
@@ -60,7 +59,7 @@ def start_from(state: TrainState, path: str | Path) -> tuple[TrainState, list[st
     Raises:
         InputError: there are no weights, or some that the network does not have or has in another shape.
     """
-    path = local_only(path).absolute()
+    path = user_path(path)
     if (path / CONFIG_FILE).is_file():
         given = read_params(path)
     else:

@@ -5,14 +5,14 @@ import dataclasses
 import shlex
 import signal
 from collections.abc import Mapping
-from pathlib import Path
 
 from ml_collections import ConfigDict
 
 from spikejax.config.files import holds_checkpoint
 from spikejax.config.keys import check_config
 from spikejax.distributed import hosts, sharding
-from spikejax.io.paths import local_only
+from spikejax.io.bucket_mirror import disk_folder
+from spikejax.io.paths import AnyPath, user_path
 from spikejax.models.restorer import build_restorer
 from spikejax.progress import duration
 from spikejax.training.checkpoint import Checkpoints
@@ -47,7 +47,7 @@ class Outcome:
 
 @full_disk_explained()
 def train(
-    config: ConfigDict, workdir: str | Path, *, build: Build = build_restorer, allow_config_changes: bool = False
+    config: ConfigDict, workdir: AnyPath, *, build: Build = build_restorer, allow_config_changes: bool = False
 ) -> Outcome:
     """Trains the network of `config` in `workdir`, from its last checkpoint if there is one.
 
@@ -61,7 +61,7 @@ def train(
         InputError: the configuration, the data set or the workdir's checkpoints do not fit, or the disk is full.
         FloatingPointError: more losses or gradients than allowed were not finite.
     """
-    workdir = local_only(workdir).absolute()
+    workdir = user_path(workdir)
     check_config(config, continued=holds_checkpoint(workdir))
     check_writable(workdir)
     training, validation = config.training, config.validation
@@ -69,7 +69,7 @@ def train(
 
     # ---- What everything is and where it lies; nothing is computed or written yet ----
     changes = check_workdir(workdir, config, allow_changes=allow_config_changes)
-    root = data_root(config, workdir)
+    root = data_root(config, disk_folder(workdir))
     # Before the network, whose description takes seconds: a mistake in a file of the user's should show at once.
     loss = make_loss(config.loss, note=terminal.note)
     metrics = make_metrics(validation, note=terminal.note)

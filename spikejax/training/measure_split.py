@@ -19,6 +19,7 @@ from spikejax.data.datasets.voxel_statistics import statistics_from
 from spikejax.data.sources import open_dataset
 from spikejax.distributed import sharding
 from spikejax.errors import InputError
+from spikejax.io.paths import UserPath
 from spikejax.io.weights import MismatchError, compare_params, flatten_params
 from spikejax.models.restorer import build_restorer
 from spikejax.models.traits import NetworkTraits
@@ -44,7 +45,7 @@ class TrainedNetwork:
         batch_size: clips it takes at once.
     """
 
-    workdir: Path
+    workdir: UserPath
     config: ConfigDict
     checkpoint: str
     statistics: Mapping[str, Any] | None
@@ -53,7 +54,7 @@ class TrainedNetwork:
     batch_size: int
 
 
-def load_on_all_devices(path: Path, *, which: str | None = None, trust_code: bool = False) -> TrainedNetwork:
+def load_on_all_devices(path: UserPath, *, which: str | None = None, trust_code: bool = False) -> TrainedNetwork:
     """The trained network of a workdir, or of weights, with a copy of its parameters on every device.
 
     Args:

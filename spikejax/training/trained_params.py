@@ -4,7 +4,6 @@ import dataclasses
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 
 import jax
 import numpy as np
@@ -15,7 +14,7 @@ from ml_collections import ConfigDict
 from spikejax.config.files import read_saved_config, read_saved_model
 from spikejax.errors import InputError
 from spikejax.io.json_files import read_json
-from spikejax.io.paths import local_only
+from spikejax.io.paths import AnyPath, UserPath, user_path
 from spikejax.io.weights import Weights, flatten_params, read_weights
 from spikejax.models.restorer import build_restorer
 from spikejax.training import checkpoint_integrity
@@ -27,7 +26,7 @@ _LOGGER = logging.getLogger(__name__)
 
 
 def load_for_inference(
-    workdir: str | Path, *, which: str | None = None, build: Build = build_restorer, trust_code: bool = False
+    workdir: AnyPath, *, which: str | None = None, build: Build = build_restorer, trust_code: bool = False
 ) -> tuple[ConfigDict, dict, dict | None]:
     """(Configuration, parameters, statistics of the voxels) of a trained network.
 
@@ -44,14 +43,14 @@ def load_for_inference(
     Raises:
         InputError: no run or no checkpoint there, or a checkpoint of another network than config.json says.
     """
-    workdir = local_only(workdir).absolute()
+    workdir = user_path(workdir)
     config = read_saved_config(workdir / CONFIG_FILE, trust_code=trust_code)
     with _newest(workdir, [which] if which else [BEST, LAST]) as (manager, step):
         params = _restore_params(manager, step, _abstract_params(build, config))
         return config, params, read_json(workdir / STATISTICS_FILE)
 
 
-def read_restorer_weights(path: Path, *, trust_code: bool = False) -> Weights:
+def read_restorer_weights(path: UserPath, *, trust_code: bool = False) -> Weights:
     """The weights of a network that restores pictures; the model has every key of today.
 
     Args:
@@ -68,23 +67,23 @@ def read_restorer_weights(path: Path, *, trust_code: bool = False) -> Weights:
     return dataclasses.replace(weights, model=model)
 
 
-def checkpoint_for_inference(workdir: str | Path, *, which: str | None = None) -> str:
+def checkpoint_for_inference(workdir: AnyPath, *, which: str | None = None) -> str:
     """Which checkpoint `load_for_inference` reads, as "best_psnr/STEP" or "last/STEP".
 
     Raises:
         InputError: there is none.
     """
-    with _newest(local_only(workdir).absolute(), [which] if which else [BEST, LAST]) as (manager, step):
-        return f"{Path(manager.directory).name}/{step}"
+    with _newest(user_path(workdir), [which] if which else [BEST, LAST]) as (manager, step):
+        return f"{manager.directory.name}/{step}"
 
 
-def read_params(workdir: str | Path) -> dict[str, np.ndarray]:
+def read_params(workdir: AnyPath) -> dict[str, np.ndarray]:
     """The parameters of a run by their dotted names, whatever its network: of the best validation, or the last.
 
     Raises:
         InputError: no checkpoint there.
     """
-    with _newest(local_only(workdir).absolute(), [BEST, LAST]) as (manager, step):
+    with _newest(user_path(workdir), [BEST, LAST]) as (manager, step):
         metadata = manager.item_metadata(step)
         name = validated_item(metadata)
         on_host = jax.tree.map(lambda leaf: np.empty(leaf.shape, leaf.dtype), metadata[name].tree)
@@ -93,7 +92,7 @@ def read_params(workdir: str | Path) -> dict[str, np.ndarray]:
 
 
 @contextmanager
-def _newest(workdir: Path, names: Sequence[str]) -> Iterator[tuple[ocp.CheckpointManager, int]]:
+def _newest(workdir: UserPath, names: Sequence[str]) -> Iterator[tuple[ocp.CheckpointManager, int]]:
     """Yields the first of the named managers that has a whole checkpoint, and its newest step."""
     folders = [workdir / CHECKPOINTS / name for name in names]
     for folder in folders:
@@ -120,5 +119,5 @@ def _abstract_params(build: Build, config: ConfigDict) -> dict:
 def _restore_params(manager: ocp.CheckpointManager, step: int, abstract: dict) -> dict:
     metadata = manager.item_metadata(step)
     name = validated_item(metadata)
-    check_arrays(Path(manager.directory) / str(step), "network", metadata[name], abstract)
+    check_arrays(manager.directory / str(step), "network", metadata[name], abstract)
     return manager.restore(step, args=ocp.args.Composite(**{name: ocp.args.StandardRestore(abstract)}))[name]

@@ -59,10 +59,10 @@ class Trainer:
         self._train_step, self._forward = program.train_step(), program.forward()
         # Its weights, if it has any, on every device, once.
         self._loss = jax.device_put(loss, sharding.replicated(program.mesh))
-        training, workdir = config.training, checkpoints.folder.parent
+        training = config.training
         self.writer = writer
         self.writer.overview(step, program.abstract.params)
-        self._profiler = Profiler(workdir / "profile", at=training.profile_at, updates=training.profile_updates)
+        self._profiler = Profiler(writer.folder / "profile", at=training.profile_at, updates=training.profile_updates)
         self._times = TimeSplit()
         shapes = batch_shapes(config.data, program.network.traits, spike_ratio=inputs.spike_ratio)
         self._utilisation = Utilisation(self._forward, program.abstract.params, shapes, program.mesh.devices)

@@ -8,6 +8,7 @@ WORKDIR/checkpoints/best_psnr/STEP  parameters and metrics of the best validatio
 WORKDIR/not_finite/STEP             as `last`, of the update whose loss or gradient was not finite
 """
 
+import secrets
 import tempfile
 from pathlib import Path
 
@@ -15,7 +16,8 @@ from ml_collections import ConfigDict
 
 from spikejax.config.files import differences, read_saved_config
 from spikejax.config.keys import KEYS
-from spikejax.errors import InputError
+from spikejax.errors import InputError, one_line
+from spikejax.io.paths import AnyPath, UserPath, user_path
 from spikejax.io.weights import SUFFIX, holds_weights
 
 CONFIG_FILE = "config.json"
@@ -28,13 +30,16 @@ LAST, BEST = "last", f"best_{BEST_BY}"
 NOT_FINITE = "not_finite"
 
 
-def is_workdir(path: Path) -> bool:
+def is_workdir(path: UserPath) -> bool:
     """Whether a path stands for a workdir, which need not be there; else it stands for weights outside of runs."""
     return (path / CONFIG_FILE).is_file() or not (path.is_file() or path.suffix == SUFFIX or holds_weights(path))
 
 
-def check_writable(workdir: Path) -> None:
+def check_writable(workdir: UserPath) -> None:
     """Raises InputError where there cannot be a run's folder, or nothing can be written to it; leaves nothing there."""
+    if not isinstance(workdir, Path):
+        _check_bucket_writable(workdir)
+        return
     try:
         nearest = next(folder for folder in (workdir, *workdir.parents) if folder.exists())
         with tempfile.TemporaryDirectory(prefix=".spikejax_", dir=nearest):
@@ -43,7 +48,16 @@ def check_writable(workdir: Path) -> None:
         raise InputError(f"expected a folder to write to, found {error.strerror or error}: {workdir}") from error
 
 
-def check_workdir(workdir: str | Path, config: ConfigDict, *, allow_changes: bool = False) -> list[str]:
+def _check_bucket_writable(folder: UserPath) -> None:
+    probe = folder / f".spikejax_{secrets.token_hex(4)}"
+    try:
+        probe.write_text("")
+        probe.unlink()
+    except Exception as error:  # of permissions, of networks: each layer below has classes of its own
+        raise InputError(f"expected a folder to write to, found {one_line(error)}: {folder}") from error
+
+
+def check_workdir(workdir: AnyPath, config: ConfigDict, *, allow_changes: bool = False) -> list[str]:
     """How `config` differs from that of the run whose checkpoints a workdir holds.
 
     What cannot change the run's numbers does not count, see `harmless` in `spikejax.config.keys`: the mesh, the number
@@ -57,11 +71,12 @@ def check_workdir(workdir: str | Path, config: ConfigDict, *, allow_changes: boo
     Raises:
         InputError: it may not and does; the message says in what.
     """
-    if not any(Path(workdir).glob(f"{CHECKPOINTS}/*/[0-9]*")):
+    workdir = user_path(workdir)
+    if not any(workdir.glob(f"{CHECKPOINTS}/*/[0-9]*")):
         return []  # nothing to continue from, whatever a run that came to nothing has left
     changed = [
         change
-        for change in differences(read_saved_config(Path(workdir) / CONFIG_FILE, trust_code=True), config)
+        for change in differences(read_saved_config(workdir / CONFIG_FILE, trust_code=True), config)
         if not KEYS[change.partition(":")[0]].harmless
     ]
     if changed and not allow_changes:

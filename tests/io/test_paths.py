@@ -21,7 +21,7 @@ from spikejax.io.weights import Weights, read_weights, write_weights
 from spikejax.training.loop import train
 from spikejax.training.trained_params import checkpoint_for_inference, load_for_inference, read_params
 
-BUCKET = "gs://bucket/run"
+BUCKET, OTHER_BUCKET = "gs://bucket/run", "s3://bucket/run"
 
 
 @pytest.mark.parametrize(
@@ -60,11 +60,26 @@ def test_schemes(path: Any, scheme: str | None) -> None:
         checkpoint_for_inference,
         read_params,
         read_weights,
+        lambda path: train(defaults.get_config(), path),
+        lambda path: RestoreOptions(network=path, input="in", output="out"),
+    ],
+)
+def test_a_bucket_that_cannot_be_read_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, use: Callable[[str], Any]
+) -> None:
+    """Catches a kind of bucket that is taken for one of ours, or for a folder s3: in the working directory."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match=f"expected a path on this machine's disks, or gs://.*, found {OTHER_BUCKET}"):
+        use(OTHER_BUCKET)
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
         open_frames,
         lambda path: write_weights(path, Weights("spynet", None, {})),
-        lambda path: train(defaults.get_config(), path),
         lambda path: open_dataset("folder", path, "val", ClipSpec(2, None)),
-        lambda path: RestoreOptions(network=path, input="in", output="out"),
         lambda path: RestoreOptions(network="net", input="in", output=path),
         lambda path: RestoreOptions(network="net", input="in", output="out", spikes=path),
     ],
@@ -88,7 +103,7 @@ def test_a_bucket_in_a_configuration_is_refused(tmp_path: Path, key: str) -> Non
     part = config
     for level in section.split("."):
         part = part[level]
-    part[name] = BUCKET
-    with pytest.raises(InputError, match=f"^{key}: expected a .* on this machine's disks, found {BUCKET}$"):
+    part[name] = OTHER_BUCKET
+    with pytest.raises(InputError, match=f"^{key}: expected a .* on this machine's disks.*, found {OTHER_BUCKET}$"):
         check_config(config)
     check_config(config, paths=False)  # planning reads nothing there

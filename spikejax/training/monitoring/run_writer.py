@@ -16,6 +16,8 @@ from spikejax.config.keys import leaves
 from spikejax.distributed import hosts
 from spikejax.errors import InputError
 from spikejax.io.atomic import atomic_write
+from spikejax.io.bucket_mirror import BucketMirror
+from spikejax.io.paths import UserPath
 from spikejax.io.pictures import write_picture
 from spikejax.training.monitoring.loggers import LoggerFactory
 from spikejax.training.monitoring.metrics_log import MetricsLog
@@ -23,11 +25,23 @@ from spikejax.training.monitoring.provenance import versions
 from spikejax.training.monitoring.run_logger import RunLogger, RunStart
 from spikejax.training.workdir import METRICS_FILE
 
+# What a run that goes on adds to.
+_GO_ON = (METRICS_FILE, "tensorboard", "wandb.json")
+
 
 class RunWriter:
-    """Writes scalars, pictures and texts of the run in `workdir`; on the first host alone."""
+    """Writes scalars, pictures and texts of the run in `workdir`; on the first host alone.
 
-    def __init__(self, workdir: Path, config: ConfigDict, loggers: Mapping[str, LoggerFactory], *, step: int) -> None:
+    Those of a workdir in a bucket are written on a disk, and sent there before every checkpoint.
+
+    Attributes:
+        folder: where everything is written: the workdir, or its mirror on a disk.
+        picture_folder: where pictures are found.
+    """
+
+    def __init__(
+        self, workdir: UserPath, config: ConfigDict, loggers: Mapping[str, LoggerFactory], *, step: int
+    ) -> None:
         """Takes up the logs where the run goes on.
 
         Args:
@@ -40,18 +54,22 @@ class RunWriter:
             InputError: metrics.jsonl cannot be written to, or a logger does not work.
         """
         self.picture_folder = workdir / "pictures"
-        self._workdir, self._config = workdir, config
+        self._mirror = None if isinstance(workdir, Path) else BucketMirror(workdir)
+        self.folder = Path(workdir) if self._mirror is None else self._mirror.folder
+        self._config = config
         self._log: MetricsLog | None = None
         self._loggers: list[RunLogger] = []
         if hosts.is_first():
+            if self._mirror is not None:
+                self._mirror.fetch(_GO_ON)
             try:
-                self._log = MetricsLog(workdir / METRICS_FILE, step=step)
+                self._log = MetricsLog(self.folder / METRICS_FILE, step=step)
             except (IsADirectoryError, PermissionError) as error:
                 raise InputError(
                     f"expected a file to write to, found {error.strerror}: {workdir / METRICS_FILE}"
                 ) from error
             handed_over = frozenset((point.step, point.curve) for point in self._log.removed)
-            run = RunStart(workdir, step, handed_over, dict(leaves(config)))
+            run = RunStart(self.folder, step, handed_over, dict(leaves(config)))
             self._loggers = [open_logger(run) for open_logger in loggers.values()]
 
     def overview(self, step: int, state: Any) -> None:
@@ -74,7 +92,7 @@ class RunWriter:
             )
             files["parameters.txt"] = texts["parameters"]
         for name, text in files.items():
-            with atomic_write(self._workdir / name) as temporary:
+            with atomic_write(self.folder / name) as temporary:
                 temporary.write_text(text + "\n", encoding="utf-8")
         for logger in self._loggers:
             logger.texts(step, texts)
@@ -94,7 +112,7 @@ class RunWriter:
         for logger in self._loggers if pictures else ():
             logger.pictures(step, pictures)
         for name, picture in pictures.items():
-            with atomic_write(self.picture_folder / f"{name}_{step:07d}.png") as temporary:
+            with atomic_write(self.folder / "pictures" / f"{name}_{step:07d}.png") as temporary:
                 write_picture(temporary, picture)
 
     def flush(self) -> None:
@@ -103,6 +121,7 @@ class RunWriter:
             self._log.flush()
         for logger in self._loggers:
             logger.flush()
+        self._send()
 
     def close(self) -> None:
         """Waits until everything is on disk, and ends the loggers."""
@@ -110,3 +129,8 @@ class RunWriter:
             logger.close()
         if self._log is not None:
             self._log.close()
+        self._send()
+
+    def _send(self) -> None:
+        if self._mirror is not None and hosts.is_first():
+            self._mirror.send()
