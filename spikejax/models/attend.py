@@ -31,11 +31,15 @@ MASKED = -100.0
 MAX_REGIONS = 8
 # The name under which rematerialisation may keep what attention returns.
 SAVED_NAME = "attended"
-# So few logits (32 MiB) are not worth a loop.
+# Times below are CPU times of forward and backward, medians of 7 to 9 runs in turn, two busy cores, windows of 128
+# tokens with 6 heads.
+# So few logits (32 MiB) are computed without a loop. That is no gain of speed on CPUs: 3 to 6 million logits take 0.6
+# of the time in chunks, 1.5 million 0.94.
 _LOGITS_AT_ONCE = 2**23
-# On CPUs a few megabytes of logits stay in the cache; more would come from memory.
+# On CPUs a few megabytes of logits stay in the cache; more would come from memory. With limits of 2^18, 2^19, 2^21 and
+# 2^22, 19 million logits take 1.02, 0.94, 1.13 and 1.26 of the time; all at once they take 1.6.
 _LOGITS_IN_CACHE = 2**20
-# On accelerators: of a clip, 128 MiB.
+# On accelerators: of a clip, 128 MiB. A bound on memory, whose speed has not been measured.
 _LOGITS_OF_CLIP = 2**25
 
 

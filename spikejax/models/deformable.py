@@ -31,11 +31,15 @@ from jaxtyping import Float
 from spikejax.models.schedule import Part, count_chunks, in_chunks
 from spikejax.models.warp import Corner, add_pixels, bilinear_corners, flatten_pixels, gather_pixels
 
+# Times below are CPU times of forward and backward with 34 million samples, medians of 4 runs in turn, two busy cores.
 # Samples (positions times channels), 4 MiB on CPUs: a chunk's samples stay in the cache. So few are not worth a loop.
+# Limits of 2^18 to 2^21 differ by less than 6%, 2^22 takes 1.24 of the time.
 _SAMPLES_IN_CACHE = 2**20
-# On CPUs: of the positions behind so many samples the corners are computed at once.
+# On CPUs: of the positions behind so many samples the corners are computed at once. 2^21 and 2^24 differ by 1%; with
+# 2^20, the same chunks for corners and samples, it takes 1.36 of the time.
 _SAMPLES_OF_CORNERS = 2**22
-# On accelerators: of one image of every clip, whose few channels take the room of 128 there.
+# On accelerators: of one image of every clip, whose few channels take the room of 128 there. A bound on memory, whose
+# speed has not been measured.
 _SAMPLES_OF_IMAGE = 2**22
 
 

@@ -22,7 +22,8 @@ from spikejax.errors import InputError
 
 # As good as endless: grain wants a length, and a run of a million batches a second would take 35,000 years.
 _ENDLESS = 2**60
-# Batches that wait ready for each worker; more would only hold memory.
+# Batches that wait ready for each worker. Not critical: where workers keep up more would only hold memory, and where
+# they do not no number of them helps.
 _BATCHES_AHEAD = 2
 
 

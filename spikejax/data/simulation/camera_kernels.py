@@ -16,6 +16,8 @@ from jaxtyping import Float32, Float64, UInt8, UInt32
 from spikejax.data.compiled import compiled
 
 # Pixels that are followed through all steps before the next ones: their charge stays in the processor's first cache.
+# Not critical: from 1024 to 65536 the time for noisy light differs by 4%, that for light without noise by 13% (40 steps
+# of 250 x 400 pixels, least CPU time of 9 runs in turn); 256 takes 1.07 and 1.18 of the time.
 _BLOCK = 2048
 # What a step of the counter adds before it is mixed: SplitMix64 (Steele et al., 2014), entered at any point.
 _GOLDEN, _MIX_1, _MIX_2 = (np.uint64(n) for n in (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB))

@@ -40,7 +40,8 @@ from spikejax.progress import with_progress
 _SIMULATED_BY = "spikejax.simulate"
 # Frames that an added motion is bounded for where a video does not say how many it has.
 _USUAL_LENGTH = 250
-# Light of an exposure that is in memory at once; a picture of 1080p takes 25 MB.
+# Light of an exposure that is in memory at once; a picture of 1080p takes 25 MB. A bound on memory: the spikes are
+# the same however an exposure is cut.
 _CHUNK_BYTES = 128 * 2**20
 
 
