@@ -11,12 +11,12 @@ from tests.house_trip import Trip
 FILES = {
     "spikejax/__init__.py": "",
     "spikejax/train.py": (
-        "def main():\n    from spikejax.work.loop import train\n\n    config = 1\n    train(config, 2)\n"
+        "def main():\n    from spikejax.hall.loop import train\n\n    config = 1\n    train(config, 2)\n"
     ),
-    "spikejax/work/__init__.py": "",
-    "spikejax/work/loop.py": (
-        "from spikejax.work import parts\n"
-        "from spikejax.work.state import State\n\n"
+    "spikejax/hall/__init__.py": "",
+    "spikejax/hall/loop.py": (
+        "from spikejax.hall import parts\n"
+        "from spikejax.hall.state import State\n\n"
         "def train(config, other):\n"
         "    settings = config.training\n"
         "    state = State(settings)\n"
@@ -24,9 +24,9 @@ FILES = {
         "    state.advance()\n"
         "    parts.finish(config.model.to_dict())\n"
     ),
-    "spikejax/work/parts.py": "def unrelated(x):\n    pass\n\ndef finish(model):\n    pass\n",
-    "spikejax/work/state.py": (
-        "from spikejax.work import parts\n\n"
+    "spikejax/hall/parts.py": "def unrelated(x):\n    pass\n\ndef finish(model):\n    pass\n",
+    "spikejax/hall/state.py": (
+        "from spikejax.hall import parts\n\n"
         "class State:\n"
         "    def __init__(self, settings):\n"
         "        self.settings = settings\n\n"
@@ -51,26 +51,26 @@ def root(tmp_path: Path) -> Path:
 def test_levels_and_arrows(root: Path) -> None:
     """Catches an import that is missed (relative, within a function, of a module's name), and a chain cut short."""
     house = House(root)
-    assert house.graph["spikejax.train"] == {"spikejax.work.loop"}
+    assert house.graph["spikejax.train"] == {"spikejax.hall.loop"}
     assert house.graph["convert.state"] == {"convert.keys"}
-    assert levels(within(house, "spikejax.work")) == 3
+    assert levels(within(house, "spikejax.hall")) == 3
     assert levels(within(house, "spikejax")) == 4
-    assert rooms(house, "spikejax") == {"spikejax.train": {"spikejax.work"}, "spikejax.work": set()}
+    assert rooms(house, "spikejax") == {"spikejax.train": {"spikejax.hall"}, "spikejax.hall": set()}
     assert cycles(house.graph) == []
-    assert ["spikejax.work", "3", "3", "3", "3", "3"] in [line.split() for line in level_lines(house)]
+    assert ["spikejax.hall", "3", "3", "3", "3", "3"] in [line.split() for line in level_lines(house)]
 
 
 def test_cycles_are_seen_and_are_one_level(root: Path) -> None:
     """Catches a cycle that is not reported, or that the levels are counted around for ever."""
-    (root / "spikejax/work/parts.py").write_text("import spikejax.work.loop\n\ndef finish(model):\n    pass\n")
+    (root / "spikejax/hall/parts.py").write_text("import spikejax.hall.loop\n\ndef finish(model):\n    pass\n")
     house = House(root)
-    assert cycles(house.graph) == [["spikejax.work.loop", "spikejax.work.parts", "spikejax.work.state"]]
+    assert cycles(house.graph) == [["spikejax.hall.loop", "spikejax.hall.parts", "spikejax.hall.state"]]
     assert levels(within(house, "spikejax")) == 2
 
 
 def test_words(root: Path) -> None:
     """Catches a key that does not count as a use of its name, and a longer name that does."""
-    assert entered(House(root), {"config"}) == {"spikejax.train", "spikejax.work.loop", "convert.state"}
+    assert entered(House(root), {"config"}) == {"spikejax.train", "spikejax.hall.loop", "convert.state"}
     assert entered(House(root), {"setting"}) == set()
 
 
@@ -81,7 +81,7 @@ def test_a_trip_by_hand(root: Path) -> None:
     `train` and to `parts` once more; `unrelated` is not given it.
     """
     trip = Trip(House(root), "config", "spikejax.train.main")
-    short = [name.removeprefix("spikejax.").removeprefix("work.") for name in trip.modules]
+    short = [name.removeprefix("spikejax.").removeprefix("hall.") for name in trip.modules]
     assert short == "train train loop loop state loop state state parts loop parts".split()
     assert (trip.rooms, trip.stays, trip.returns) == (4, 8, 4)
 
@@ -89,8 +89,8 @@ def test_a_trip_by_hand(root: Path) -> None:
 def test_names_of_several_things(root: Path) -> None:
     """Catches a homonym that is not listed, and a name that only one module has that is."""
     house = House(root)
-    assert public_names(house) == {"finish": ["spikejax.work.parts", "convert.state"]}
-    assert file_names(house) == {"state.py": ["spikejax.work.state", "convert.state"]}
+    assert public_names(house) == {"finish": ["spikejax.hall.parts", "convert.state"]}
+    assert file_names(house) == {"state.py": ["spikejax.hall.state", "convert.state"]}
 
 
 def test_this_house_has_no_cycle() -> None:

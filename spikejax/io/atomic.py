@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from spikejax.errors import InputError
-from spikejax.io.paths import AnyPath, is_remote, upload, user_path
+from spikejax.io.paths import AnyPath, copy_file, is_remote, user_path
 
 
 def _temporary_sibling(path: Path) -> Path:
@@ -39,7 +39,7 @@ def atomic_write(path: AnyPath) -> Iterator[Path]:
         with tempfile.TemporaryDirectory(prefix="spikejax_") as folder:
             written = Path(folder) / Path(path).name
             yield written
-            upload(written, user_path(path))
+            copy_file(written, user_path(path))
         return
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)

@@ -12,7 +12,7 @@ import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
-from spikejax.io.paths import UserPath, download, upload
+from spikejax.io.paths import UserPath, copy_file
 
 
 def disk_folder(folder: UserPath) -> Path:
@@ -55,7 +55,7 @@ class BucketMirror:
         state = self._state()
         for path, status in state.items():
             if self._sent.get(path) != status:
-                upload(path, self._remote / path.relative_to(self.folder).as_posix())
+                copy_file(path, self._remote / path.relative_to(self.folder).as_posix())
         self._sent = state
 
     def _fetch(self, source: UserPath, target: Path) -> None:
@@ -64,7 +64,7 @@ class BucketMirror:
             for entry in source.iterdir():
                 self._fetch(entry, target / entry.name)
         elif source.exists():
-            download(source, target)
+            copy_file(source, target)
 
     def _state(self) -> dict[Path, tuple[int, int]]:
         """(Bytes, time of writing) of every file, taken before any is sent: what is added meanwhile goes next time."""

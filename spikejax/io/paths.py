@@ -93,18 +93,12 @@ def as_local_file(path: UserPath) -> Iterator[Path]:
         return
     with tempfile.TemporaryDirectory(prefix="spikejax_") as folder:
         copy = Path(folder) / path.name
-        download(path, copy)
+        copy_file(path, copy)
         yield copy
 
 
-def download(source: UserPath, target: Path) -> None:
-    """Copies a file out of a bucket."""
-    with source.open("rb") as reader, target.open("wb") as writer:
-        shutil.copyfileobj(reader, writer, 2**24)
-
-
-def upload(source: Path, target: UserPath) -> None:
-    """Copies a file to a bucket, where it appears whole; replaces the one that is there."""
+def copy_file(source: UserPath, target: UserPath) -> None:
+    """Copies a file into a bucket, where it appears whole in place of the one that is there, or out of one."""
     with source.open("rb") as reader, target.open("wb") as writer:
         shutil.copyfileobj(reader, writer, 2**24)
 

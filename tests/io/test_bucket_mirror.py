@@ -41,8 +41,10 @@ def test_what_has_changed_is_sent(remote: epath.Path, monkeypatch: pytest.Monkey
     mirror = BucketMirror(remote)
     mirror.fetch(["metrics.jsonl", "tensorboard"])
     sent: list[str] = []
-    upload = bucket_mirror.upload
-    monkeypatch.setattr(bucket_mirror, "upload", lambda path, target: (sent.append(path.name), upload(path, target)))
+    copy_file = bucket_mirror.copy_file
+    monkeypatch.setattr(
+        bucket_mirror, "copy_file", lambda path, target: (sent.append(path.name), copy_file(path, target))
+    )
     with (mirror.folder / "metrics.jsonl").open("a") as log:
         log.write("2\n")
     (mirror.folder / "pictures").mkdir()
