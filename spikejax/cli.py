@@ -1,7 +1,8 @@
 """What the commands share: how they end, and how their arguments are read.
 
 Exit codes. 0: done. 2: the user's input is wrong (one line on stderr, also for an option or an extra that is not
-installed, and what takes a list below it). 3: parts of the input were damaged, the rest is done (one line). 130:
+installed, and what takes a list below it). 3: parts of the input were damaged, the rest is done (one line). 4: a
+loss or gradient is not finite (one line). 130:
 interrupted with Ctrl-C. 141: the reader of our standard output has gone away (`... | head`). With SPIKEJAX_TRACEBACK=1
 in the environment the traceback of an input error is printed too.
 
@@ -27,6 +28,7 @@ from spikejax.progress import STYLES
 
 EXIT_INPUT_ERROR = 2
 EXIT_DAMAGED_INPUT = 3
+EXIT_NOT_FINITE = 4
 EXIT_INTERRUPTED = 130
 EXIT_BROKEN_PIPE = 141
 _LARGEST = 2**31 - 1  # of sizes and counts that are meant

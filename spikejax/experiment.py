@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from spikejax.cli import add_progress, make_parser, run
+from spikejax.cli import EXIT_NOT_FINITE, add_progress, make_parser, run
 from spikejax.compile_cache import add_compile_cache, use_compile_cache
 from spikejax.config.files import OVERRIDE_PREFIX, parse_with_overrides
 from spikejax.experiments.spec import Experiment, read_experiment
@@ -26,7 +26,6 @@ from spikejax.progress import show_progress_as
 if TYPE_CHECKING:
     from spikejax.experiments.plan import Run
 
-EXIT_NOT_FINITE = 4
 PAGE = "experiment.html"
 
 

@@ -12,14 +12,12 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from spikejax.cli import add_hosts, add_progress, make_parser, path_or_bucket, run
+from spikejax.cli import EXIT_NOT_FINITE, add_hosts, add_progress, make_parser, path_or_bucket, run
 from spikejax.compile_cache import add_compile_cache, use_compile_cache
 from spikejax.config.files import CONFIG_HELP, OVERRIDE_PREFIX, holds_checkpoint, load_config, parse_with_overrides
 from spikejax.config.keys import check_config, named_files
 from spikejax.io.paths import user_path
 from spikejax.progress import show_progress_as
-
-EXIT_NOT_FINITE = 4
 
 
 def main(arguments: Sequence[str]) -> None:
