@@ -52,6 +52,6 @@ def get_config(name: str = "") -> ConfigDict:
     config.training.steps = 300_000
 
     config.validation.frames = published.frames
-    config.restore.tile = published.tile
-    config.restore.overlap = published.overlap
+    config.restore.tile = published.tiles.tile
+    config.restore.overlap = published.tiles.overlap
     return config

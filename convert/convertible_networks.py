@@ -1,7 +1,7 @@
 """The networks that weights are converted for, by the names of `spikejax.config.networks`."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cache
 from typing import Any
 
@@ -10,7 +10,7 @@ import numpy as np
 from flax import nnx
 
 from spikejax.config.files import read_saved_model
-from spikejax.config.networks import published_model, spike_model
+from spikejax.config.networks import PUBLISHED, published_model, spike_model
 from spikejax.errors import InputError
 from spikejax.io.weights import MismatchError, Weights, compare_params, flatten_params, nest_params
 from spikejax.models.fusion import ENCODER_SCALES, find_fusion
@@ -38,6 +38,7 @@ class ConvertibleNetwork:
         counterparts: of all parameters, by PyTorch key.
         buffers: what its PyTorch form keeps beside them, by key.
         copies: keys of its PyTorch form that hold the same as another key.
+        restore: the tile and overlap that it restores with, see `Weights`.
     """
 
     name: str
@@ -46,6 +47,7 @@ class ConvertibleNetwork:
     counterparts: Mapping[str, Counterpart]
     buffers: Mapping[str, Buffer]
     copies: Mapping[str, str] = field(default_factory=dict)
+    restore: dict[str, Any] | None = None
 
     def from_torch(self, arrays: Mapping[str, Any]) -> Weights:
         """The weights that a state dict holds.
@@ -55,7 +57,7 @@ class ConvertibleNetwork:
         """
         arrays = self.published_keys(arrays)
         params = from_torch(self.counterparts, arrays, buffers=self.buffers, network=self.name)
-        return Weights(self.kind, self.model, nest_params(params))
+        return Weights(self.kind, self.model, nest_params(params), restore=self.restore)
 
     def to_torch(self, weights: Weights, *, dtype: np.dtype) -> dict[str, Any]:
         """The PyTorch state dict of `weights`, which has the parameters of this network; see `transfer.to_torch`.
@@ -95,7 +97,8 @@ def get_network(name: str) -> ConvertibleNetwork:
         return _spynet()
     if name in PERCEPTUAL:
         return _perceptual(PERCEPTUAL[name])
-    return restorer_network(model_section(name), name)
+    network = restorer_network(model_section(name), name)
+    return replace(network, restore=asdict(PUBLISHED[name].tiles)) if name in PUBLISHED else network
 
 
 def model_section(name: str) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Any
 import jax
 from flax import nnx
 
-from spikejax.config.networks import PUBLISHED
+from spikejax.config.networks import PUBLISHED, Tiles, tiles_of_unpublished
 from spikejax.data.datasets.voxel_statistics import statistics_from
 from spikejax.errors import InputError
 from spikejax.inference.tiling import Extent
@@ -18,7 +18,7 @@ from spikejax.inference.video_restorer import VideoRestorer
 from spikejax.io.paths import AnyPath, UserPath, scheme_of, user_path
 from spikejax.io.weights import MismatchError, compare_params, flatten_params
 from spikejax.models.restorer import Restorer, build_restorer
-from spikejax.models.traits import traits_of
+from spikejax.models.traits import NetworkTraits, traits_of
 from spikejax.training.step import describe_network
 from spikejax.training.trained_params import load_for_inference, read_restorer_weights
 from spikejax.training.workdir import is_workdir
@@ -45,7 +45,7 @@ def load(path: AnyPath, *, dtype: str | None = None, trust_code: bool = False) -
         return _restorer(path, config.model.to_dict(), params, statistics, dtype, config.restore.to_dict())
     weights = read_restorer_weights(path, trust_code=trust_code)
     assert weights.model is not None, path
-    return _restorer(path, weights.model, weights.params, weights.statistics, dtype, {})
+    return _restorer(path, weights.model, weights.params, weights.statistics, dtype, weights.restore or {})
 
 
 def _hint(path: UserPath) -> str:
@@ -74,11 +74,23 @@ def _restorer(
     known = None
     if bins is not None and statistics is not None:
         known = statistics_from(statistics, bins=bins, source=str(path))
+    own = Tiles(tuple(tiles["tile"]), tuple(tiles["overlap"])) if tiles else _tiles_of(traits)
     return VideoRestorer(
         restorer,
         traits,
         statistics=known,
-        tile=Extent(*tiles["tile"]) if tiles else None,
-        overlap=Extent(*tiles["overlap"]) if tiles else None,
+        tile=Extent(*own.tile),
+        overlap=Extent(*own.overlap),
         name=str(path),
+    )
+
+
+def _tiles_of(traits: NetworkTraits) -> Tiles:
+    """The tiles of weights that say nothing about them."""
+    return tiles_of_unpublished(
+        upscale=traits.upscale,
+        interpolates=traits.interpolates,
+        noise_level=traits.noise_level,
+        window=traits.window,
+        spikes=traits.spike_bins is not None,
     )

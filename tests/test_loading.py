@@ -1,5 +1,6 @@
 """`spikejax.load`, for what converting wrote; training's folders are restored with in test_restore.py."""
 
+import dataclasses
 import subprocess
 import sys
 from pathlib import Path
@@ -39,7 +40,11 @@ def test_a_file_of_weights(weights: Weights, tmp_path: Path) -> None:
     assert (restorer.tile, restorer.overlap) == (Extent(2, 256, 256), Extent(1, 20, 20))
     loaded = restorer.params
     assert jax.tree.all(jax.tree.map(np.array_equal, loaded, weights.params))
-    assert restorer.fingerprint() == spikejax.load(tmp_path / "a.safetensors", dtype="bfloat16").fingerprint()
+    own = {"tile": (3, 64, 96), "overlap": (1, 8, 10)}
+    write_weights(tmp_path / "b", dataclasses.replace(weights, restore=own))
+    again = spikejax.load(tmp_path / "b", dtype="bfloat16")
+    assert (again.tile, again.overlap) == (Extent(3, 64, 96), Extent(1, 8, 10))
+    assert restorer.fingerprint() == again.fingerprint()
 
 
 @pytest.mark.slow

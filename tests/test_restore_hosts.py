@@ -19,6 +19,7 @@ import pytest
 from spikejax import restore
 from spikejax.cli import run
 from spikejax.errors import InputError
+from spikejax.inference.tiling import Extent
 from spikejax.inference.video_restorer import VideoRestorer
 from spikejax.io import frame_source
 from spikejax.io.frame_source import open_frames
@@ -34,7 +35,9 @@ TILES = ["--tile", "4,24,32", "--overlap", "1,8,8"]
 
 def make_restorer() -> VideoRestorer:
     """A network of one convolution."""
-    return VideoRestorer(Blur3D(), NetworkTraits(), name="a convolution")
+    return VideoRestorer(
+        Blur3D(), NetworkTraits(), tile=Extent(12, 256, 256), overlap=Extent(2, 20, 20), name="a convolution"
+    )
 
 
 def host(arguments: list[str], process: int, fails_at: int | None, log: Path) -> None:

@@ -78,25 +78,6 @@ def smallest_tile(traits: NetworkTraits) -> Extent:
     return Extent(traits.window if traits.interpolates else traits.min_frames, traits.min_side, traits.min_side)
 
 
-def default_tile(traits: NetworkTraits) -> Extent:
-    """The published evaluation's tile for such a network.
-
-    With spikes as many frames as a window's, which are those of training: among more, attention over time would not
-    find a frame's own spikes.
-    """
-    if traits.interpolates or traits.spike_bins is not None:
-        return Extent(max(traits.window, traits.min_frames), 256, 256)
-    if traits.upscale == 1:
-        return Extent(12, 256, 256)
-    return Extent(40 if traits.window <= 6 else 32, 128, 128)
-
-
-def default_overlap(traits: NetworkTraits) -> Extent:
-    """The published evaluation's overlap; clips to interpolate in always follow each other frame by frame."""
-    frames = traits.window - 1 if traits.interpolates else min(2, default_tile(traits).frames - 1)
-    return Extent(frames, 20, 20)
-
-
 @dataclass(frozen=True)
 class Tile:
     """A part of the frame that the network sees at once, and the weights [height, width, 1] of its pixels."""

@@ -17,7 +17,7 @@ from spikejax.errors import InputError
 from spikejax.inference.array_frames import frames_of_arrays
 from spikejax.inference.compiled_network import use_devices
 from spikejax.inference.restored_stream import ClipNetwork, FramesFrom, RestoredStream, StreamSettings
-from spikejax.inference.tiling import UNLIMITED, AutoTile, Extent, default_overlap, default_tile
+from spikejax.inference.tiling import UNLIMITED, AutoTile, Extent
 from spikejax.io.pixel_depth import to_depth
 from spikejax.models.traits import NetworkTraits
 
@@ -88,9 +88,9 @@ class VideoRestorer:
         model: nnx.Module,
         traits: NetworkTraits,
         *,
+        tile: Extent,
+        overlap: Extent,
         statistics: SpikeStatistics | None = None,
-        tile: Extent | None = None,
-        overlap: Extent | None = None,
         name: str = "the network",
     ) -> None:
         """Compiles nothing yet.
@@ -98,9 +98,9 @@ class VideoRestorer:
         Args:
             model: the network, called as model(clip, voxels, key=None).
             traits: what it does, see `spikejax.models.traits.traits_of`.
+            tile: what it sees at once unless another tile is given.
+            overlap: of neighbouring tiles, likewise.
             statistics: of the spikes it was trained on, needed if it takes spikes.
-            tile: its own; None = the published evaluation's for such a network.
-            overlap: likewise.
             name: for messages, such as the file it came from.
 
         Raises:
@@ -109,8 +109,8 @@ class VideoRestorer:
         self._network = ClipNetwork(model, traits, statistics)
         self.traits = traits
         self.name = name
-        self.tile = tile or default_tile(traits)
-        self.overlap = overlap or default_overlap(traits)
+        self.tile = tile
+        self.overlap = overlap
         if self.traits.spike_bins is not None and statistics is None:
             raise InputError(f"expected the training statistics of the spikes, found none in {name}")
 

@@ -31,6 +31,7 @@ NETWORK_KINDS = ("restorer", "spynet", "vgg16", "vgg19", "lpips_alex", "lpips_vg
 SUFFIX = ".safetensors"
 _DESCRIPTION, _PARAMS = "weights.json", "params"
 _PROGRAM = "spikejax"
+_DESCRIBED = ("kind", "model", "statistics", "restore")  # the fields of `Weights` that are no arrays
 # A folder of such a name would be taken for a file of that kind.
 _OTHER_SUFFIXES = {".pth", ".pt", ".ckpt", ".npz", ".npy", ".pkl", ".bin", ".json"}
 
@@ -45,12 +46,15 @@ class Weights:
         params: nested dict of NumPy arrays as `nnx.merge` takes it; entries of lists have numbers as keys.
         statistics: of the voxels it was trained on ({"mean", "std", "bins", ...}), None if it takes none or they are
             unknown.
+        restore: the `restore` section of its configuration ({"tile", "overlap"}): what it sees at once when it
+            restores, unless told otherwise; None = nobody has said.
     """
 
     kind: str
     model: dict[str, Any] | None
     params: dict[str, Any]
     statistics: dict[str, Any] | None = None
+    restore: dict[str, Any] | None = None
 
     def __post_init__(self) -> None:
         if self.kind not in NETWORK_KINDS:
@@ -306,18 +310,33 @@ def _read_folder(path: UserPath) -> Weights:
 
 
 def _describe(weights: Weights) -> dict[str, Any]:
-    return {"format": WEIGHTS_FORMAT, "kind": weights.kind, "model": weights.model, "statistics": weights.statistics}
+    return {"format": WEIGHTS_FORMAT} | {name: getattr(weights, name) for name in _DESCRIBED}
 
 
 def _check_description(description: Any, path: UserPath) -> dict[str, Any]:
     """The fields of `Weights` but `params`."""
-    if not isinstance(description, dict) or description.keys() != {"format", "kind", "model", "statistics"}:
+    if not isinstance(description, dict) or description.keys() != {"format", *_DESCRIBED}:
         raise InputError(
-            f"expected a description of weights (format, kind, model, statistics), found "
+            f"expected a description of weights (format, {', '.join(_DESCRIBED)}), found "
             f"{json.dumps(description)[:200]}: {path}"
         )
     if description["format"] != WEIGHTS_FORMAT:
         raise InputError(f"expected weights of format {WEIGHTS_FORMAT}, found {description['format']}: {path}")
     if description["kind"] not in NETWORK_KINDS:
         raise InputError(f"expected weights of {', '.join(NETWORK_KINDS)}, found {description['kind']!r}: {path}")
-    return {name: description[name] for name in ("kind", "model", "statistics")}
+    if problem := _tiles_problem(description["restore"]):
+        raise InputError(f"expected weights whose tile and overlap are three numbers each, found {problem}: {path}")
+    return {name: description[name] for name in _DESCRIBED}
+
+
+def _tiles_problem(restore: Any) -> str:
+    """What is wrong with the tiles of a description, "" if nothing is."""
+    if restore is None:
+        return ""
+    if not isinstance(restore, dict) or restore.keys() != {"tile", "overlap"}:
+        return json.dumps(restore)[:200]
+    for extent in restore.values():
+        whole = isinstance(extent, list) and all(type(side) is int and side >= 0 for side in extent)
+        if not whole or len(extent) != 3:
+            return json.dumps(restore)[:200]
+    return ""

@@ -64,8 +64,9 @@ def test_recipe_of_vrt() -> None:
     assert sizes["001"] == (6, 64, (40, 128, 128), (2, 20, 20))
     assert sizes["002"] == (16, 64, (40, 128, 128), (2, 20, 20))
     assert sizes["003"] == sizes["004"] == (7, 64, (32, 128, 128), (2, 20, 20))
-    assert sizes["005"] == sizes["006"] == sizes["007"] == sizes["008"] == (6, 192, (12, 256, 256), (2, 20, 20))
-    assert sizes["009"] == (4, 192, (0, 0, 0), (0, 0, 0))
+    assert sizes["005"] == sizes["007"] == sizes["008"] == (6, 192, (12, 256, 256), (2, 20, 20))
+    assert sizes["006"] == (6, 192, (18, 192, 192), (2, 20, 20))
+    assert sizes["009"] == (4, 192, (0, 256, 256), (0, 20, 20))
     made = [load_config(f"{CONFIGS}/vrt.py:{name}").data.degradation for name in sorted(PUBLISHED)]
     assert made == ["bicubic"] * 3 + ["gaussian"] + ["none"] * 3 + ["noise", "interpolation"]
 

@@ -52,6 +52,21 @@ def test_every_variant_with_a_torch_form_has_a_name() -> None:
     ]
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "restore"),
+    [
+        ("002", {"tile": (40, 128, 128), "overlap": (2, 20, 20)}),
+        ("006", {"tile": (18, 192, 192), "overlap": (2, 20, 20)}),
+        ("009", {"tile": (0, 256, 256), "overlap": (0, 20, 20)}),
+        ("spike:baseline", None),
+    ],
+)
+def test_weights_carry_the_published_tiles(name: str, restore: dict | None) -> None:
+    """Catches 006, which has the architecture of 005 and 007, restored in their tiles, and 002 in those of 003."""
+    assert get_network(name).restore == restore
+
+
 def test_both_residual_forms() -> None:
     """Catches weights that forget which form of the fusion they are for; their arrays do not tell."""
     sections = dict(restorers())

@@ -186,7 +186,7 @@ def test_a_tile_far_too_small_for_the_frame() -> None:
 
 def test_the_overlap_gives_way_to_a_small_tile() -> None:
     """Catches a complaint about an overlap that nobody gave, and one that is made smaller without need."""
-    restorer = VideoRestorer(Enlarge(), NetworkTraits(), overlap=Extent(2, 20, 20))
+    restorer = VideoRestorer(Enlarge(), NetworkTraits(), tile=Extent(12, 256, 256), overlap=Extent(2, 20, 20))
     for tile, overlap in (((2, 24, 64), (1, 12, 20)), ((12, 0, 0), (2, 20, 20)), ((3, 16, 41), (1, 8, 20))):
         assert restorer.overlap_of(Extent(*tile)) == Extent(*overlap)
     np.testing.assert_allclose(restorer.restore(CLIP, tile=(2, 24, 32)), 2 * np.asarray(CLIP, np.float64), atol=1e-5)

@@ -37,7 +37,8 @@ PARAMS = {
     },
     "norm": {"scale": np.ones(3, np.float16)},
 }
-WEIGHTS = Weights("restorer", {"vrt": {"window": [6, 8, 8]}, "remat": "none"}, PARAMS, STATISTICS)
+TILES = {"tile": [18, 192, 192], "overlap": [2, 20, 20]}
+WEIGHTS = Weights("restorer", {"vrt": {"window": [6, 8, 8]}, "remat": "none"}, PARAMS, STATISTICS, TILES)
 
 
 @pytest.fixture(params=["weights.safetensors", "weights"])
@@ -58,6 +59,7 @@ def test_round_trip(target: Path) -> None:
     write_weights(target, WEIGHTS)
     found = read_weights(target)
     assert (found.kind, found.model, found.statistics) == (WEIGHTS.kind, WEIGHTS.model, WEIGHTS.statistics)
+    assert found.restore == TILES
     assert jax.tree.structure(found.params) == jax.tree.structure(PARAMS)
     for ours, theirs in zip(jax.tree.leaves(found.params), jax.tree.leaves(PARAMS), strict=True):
         assert isinstance(ours, np.ndarray)
@@ -169,12 +171,19 @@ def test_foreign_files(tmp_path: Path) -> None:
         ({"format": 2}, "expected weights of format 1, found 2"),
         ({"kind": "resnet"}, "expected weights of restorer, .*found 'resnet'"),
         ({"more": 1}, "expected a description of weights"),
+        (
+            {"restore": {"tile": [12, 256, 256]}},
+            "expected weights whose tile and overlap are three numbers each, found",
+        ),
+        ({"restore": {"tile": [12, 256], "overlap": [2, 20, 20]}}, "three numbers each, found .*12, 256]"),
+        ({"restore": {"tile": [12, 256, 256], "overlap": [2, 20, -1]}}, "three numbers each, found .*-1"),
+        ({"restore": {"tile": [12, 256, 256], "overlap": [2, 20, True]}}, "three numbers each, found .*true"),
     ],
 )
 def test_description_of_another_version(tmp_path: Path, change: dict, told: str) -> None:
     """Catches a newer or foreign description that is half understood."""
     path = tmp_path / "weights.safetensors"
-    description = {"format": 1, "kind": "spynet", "model": None, "statistics": None, **change}
+    description = {"format": 1, "kind": "spynet", "model": None, "statistics": None, "restore": None, **change}
     save_file({"scale": np.zeros(3, np.float32)}, path, metadata={"spikejax": json.dumps(description)})
     with pytest.raises(InputError, match=told):
         read_weights(path)
