@@ -91,6 +91,7 @@ def _model() -> dict:
             residual="features",
             fused_stages=(1, 2, 3, 4),
             zero_init=True,
+            normalise="statistics",
         ),
         compute_dtype="float32",
         remat="none",

@@ -117,6 +117,11 @@ KEYS: dict[str, Key] = {
     "model.spike.zero_init": Key(
         Flag(), "whether the fusion's last projections start at zero: the network begins as exactly VRT"
     ),
+    "model.spike.normalise": Key(
+        OneOf(("statistics", "clip")),
+        "how counts become voxels: by the `statistics` of the training split, or each `clip`'s first scaled to the "
+        "same mean, so that another threshold or another light changes little",
+    ),
     # ---- The data ----
     "data.source": Key(
         OneOf(("folder", "tfds", "moving_photographs"), code=True),

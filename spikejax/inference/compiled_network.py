@@ -96,6 +96,7 @@ class CompiledNetwork:
         shape: ClipShape,
         *,
         statistics: tuple[float, float] = (0.0, 1.0),
+        normalise: str = "statistics",
         sigma: float | None = None,
         devices: Devices | None = None,
     ) -> None:
@@ -105,6 +106,7 @@ class CompiledNetwork:
             model: a Restorer, called as model(clip, voxels, key=None).
             shape: of the clips.
             statistics: mean and standard deviation of log1p of the counts.
+            normalise: how the network wants counts normalised; by "clip", each tile by its own mean.
             sigma: standard deviation of the noise, of 255, for a network that takes it.
             devices: None = the first one.
 
@@ -124,7 +126,9 @@ class CompiledNetwork:
             if self._devices.space:
                 clip = jax.lax.with_sharding_constraint(clip, sharding.batch_sharding(mesh))
             noise = jnp.broadcast_to(level, (*clip.shape[:-1], *level.shape))
-            voxels = None if counts is None else standardise(jnp, counts, mean=moments[0], std=moments[1])
+            voxels = None
+            if counts is not None:
+                voxels = standardise(jnp, counts, mean=moments[0], std=moments[1], by=normalise)
             recon = nnx.merge(graphdef, params)(jnp.concatenate([clip, noise], axis=-1), voxels, key=None)
             return recon.astype(jnp.float32)
 

@@ -78,7 +78,10 @@ class ClipNetwork:
         key = (shape, sigma, devices)
         if key in self._programs:
             return self._programs[key], 0.0
-        program = CompiledNetwork(self.model, shape, statistics=self._moments, sigma=sigma, devices=devices)
+        normalise = self.traits.spike_normalise
+        program = CompiledNetwork(
+            self.model, shape, statistics=self._moments, normalise=normalise, sigma=sigma, devices=devices
+        )
         self._programs[key] = program
         return program, program.compile_seconds
 

@@ -36,6 +36,7 @@ class SpikeBranchConfig:
         residual: see `TemporalCrossAttnFuse`.
         fused_stages: (1, 2, 3, 4), or 1 to 7.
         zero_init: the fusion begins by adding nothing, the network as exactly VRT.
+        normalise: how counts become the voxels that it is given, see `spikejax.data.spikes.voxels.standardise`.
     """
 
     fusion: str = "cross_attention"
@@ -45,6 +46,7 @@ class SpikeBranchConfig:
     residual: Literal["features", "normalized_query"] = "features"
     fused_stages: tuple[int, ...] = (1, 2, 3, 4)
     zero_init: bool = False
+    normalise: Literal["statistics", "clip"] = "statistics"
 
     def __post_init__(self) -> None:
         stages = self.fused_stages

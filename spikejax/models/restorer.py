@@ -67,6 +67,7 @@ class Restorer(nnx.Module):
             noise_level=config.noise_map,
             window=config.window[0],
             spike_bins=self.spike_bins,
+            spike_normalise="statistics" if self.spike_branch is None else self.spike_branch.config.normalise,
             picture_channels=config.input_channels,
             min_frames=MIN_FRAMES,
             min_side=MIN_SIDE,

@@ -19,6 +19,7 @@ class NetworkTraits:
         noise_level: whether the clip's last channel holds the standard deviation of the noise, over 255.
         window: frames that the network compares at once; a clip of super-resolution or interpolation has as many.
         spike_bins: time bins of the voxels that the network takes, None if it takes none.
+        spike_normalise: how it wants their counts normalised, "statistics" or "clip"; see `voxels.standardise`.
         picture_channels: of the clip without the noise level.
         min_frames: frames of the shortest clip.
         min_side: rows and columns of the smallest frame.
@@ -29,6 +30,7 @@ class NetworkTraits:
     noise_level: bool = False
     window: int = 1
     spike_bins: int | None = None
+    spike_normalise: str = "statistics"
     picture_channels: int = 3
     min_frames: int = 2
     min_side: int = 16

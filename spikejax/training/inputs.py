@@ -125,7 +125,14 @@ def open_inputs(
         kind.make(root, bins=config.model.spike.bins, seed=seed, settings=data.scenes.to_dict())
         if spike_bins is not None:
             statistics = kind.training_statistics(root, bins=spike_bins)
-    spec = ClipSpec(data.frames, spike_bins, crop=data.crop, degradation=training, statistics=statistics)
+    spec = ClipSpec(
+        data.frames,
+        spike_bins,
+        crop=data.crop,
+        degradation=training,
+        statistics=statistics,
+        normalise=traits.spike_normalise,
+    )
     train_set = open_dataset(kind, root, "train", spec)
     own = range(data.batch_size) if mesh is None else sharding.host_rows(mesh, data.batch_size)
     draws = SampleDraws(

@@ -127,7 +127,14 @@ def open_split(
     degradation = degradation_of(trained.config, trained.traits, validation=True)
     # A network that interpolates takes as many frames as it was made for; another one any number.
     frames = trained.config.validation.frames if degradation.kind == "interpolation" else 2
-    spec = ClipSpec(frames, bins, degradation=degradation, statistics=statistics, threshold_factor=threshold_factor)
+    spec = ClipSpec(
+        frames,
+        bins,
+        degradation=degradation,
+        statistics=statistics,
+        normalise=trained.traits.spike_normalise,
+        threshold_factor=threshold_factor,
+    )
     return open_dataset(source, root, split, spec)
 
 

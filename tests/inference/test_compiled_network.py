@@ -34,13 +34,14 @@ def test_tiles_of_every_depth_in_their_order(dtype: str) -> None:
     assert network.compile_seconds > 0 and network.bytes > tiles[0].nbytes
 
 
-def test_noise_level_and_counts_reach_the_network() -> None:
+@pytest.mark.parametrize("way", ["statistics", "clip"])
+def test_noise_level_and_counts_reach_the_network(way: str) -> None:
     """Catches a noise level of another unit, and counts that are standardised in another way than in training."""
     counts = np.random.default_rng(1).integers(0, 9, (3, 2, 4, 6, 5), dtype=np.uint8)
     shape = ClipShape((2, 4, 6), counts=(2, 4, 6, 5))
-    network = CompiledNetwork(Echo(), shape, statistics=(0.5, 0.25), sigma=51.0, devices=use_devices(1))
+    network = CompiledNetwork(Echo(), shape, statistics=(0.5, 0.25), normalise=way, sigma=51.0, devices=use_devices(1))
     answers = np.stack(list(network.restore(zip(TILES, counts, strict=True))))
-    voxels = standardise(np, counts, mean=0.5, std=0.25)[..., :1]
+    voxels = standardise(np, counts, mean=0.5, std=0.25, by=way)[..., :1]
     np.testing.assert_allclose(answers, TILES / 255 + 0.2 + voxels, atol=1e-5)
 
 

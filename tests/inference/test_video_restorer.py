@@ -115,6 +115,16 @@ def test_the_noise_level_reaches_the_network() -> None:
         restorer_of(Enlarge(), NetworkTraits()).restore(CLIP, sigma=10)
 
 
+def test_tiles_are_normalised_as_the_network_wants() -> None:
+    """Catches a network of normalised clips that is given, when it restores, what the statistics alone make of them."""
+    counts = np.random.default_rng(1).integers(0, 9, (7, 20, 28, 4), dtype=np.uint8)
+    restorer = restorer_of(Voxels(), NetworkTraits(spike_bins=4, spike_normalise="clip"))
+    restored, thrice = (restorer.restore(CLIP, counts=c, tile=(0, 0, 0)) for c in (counts, 3 * counts))
+    expected = standardise(np, counts, mean=0.3, std=0.5, by="clip").sum(axis=-1)
+    np.testing.assert_allclose(restored[..., 0], expected.repeat(2, 1).repeat(2, 2), rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(thrice, restored, atol=1e-4)
+
+
 @pytest.mark.parametrize("as_counts", [False, True])
 def test_spikes_reach_the_network(as_counts: bool) -> None:
     """Catches other statistics or bins than the training's, of the device's own logarithm too."""

@@ -65,6 +65,14 @@ def test_zero_initialised_fusion_begins_as_exactly_vrt(vrt: Restorer, restored_1
     assert np.abs(restore(others, clip(), voxels) - restored_16).max() > 1e-3
 
 
+def test_the_network_says_how_it_wants_spikes() -> None:
+    """Catches a configuration whose way of normalising counts reaches nobody who makes the voxels."""
+    for way in ("statistics", "clip"):
+        config = replace(SPIKES, normalise=way)
+        network = nnx.eval_shape(lambda config=config: Restorer(VRT, config, rngs=nnx.Rngs(0)))
+        assert network.traits.spike_normalise == way
+
+
 def test_a_clip_of_any_size_is_padded_by_reflection_and_cropped(vrt: Restorer) -> None:
     """Catches padding at the wrong side or with other pixels, and a result of another size."""
     odd = clip(3, 17, 21)

@@ -31,6 +31,20 @@ def test_runs_of_one_data_seed_see_the_same_batches(tmp_path: Path) -> None:
     assert batches[0][1] == batches[1][1] == batches[2][1]
 
 
+def test_counts_are_normalised_as_the_network_wants(tmp_path: Path) -> None:
+    """Catches a training or a validation whose voxels are made in another way than when the network restores."""
+    config = tiny_config()
+    plain, own = (
+        open_inputs(config, tmp_path, traits=NetworkTraits(spike_bins=4, spike_normalise=way))
+        for way in ("statistics", "clip")
+    )
+    assert own.statistics is not None and own.statistics == plain.statistics
+    for voxels in (next(own.loader)["voxels"], own.val_set[0]["voxels"][None]):
+        counts = np.expm1(voxels.astype(np.float64) * own.statistics["std"] + own.statistics["mean"])
+        np.testing.assert_allclose(counts.mean(axis=(1, 2, 3, 4)), np.expm1(own.statistics["mean"]), rtol=1e-4)
+    assert abs(next(own.loader)["voxels"] - next(plain.loader)["voxels"]).max() > 0.1
+
+
 def test_the_embedded_scenes_filmed_with_noise(tmp_path: Path) -> None:
     """Catches other scenes or pictures than the run's own, spikes without noise, and noises that share a folder."""
     config = tiny_config()

@@ -14,7 +14,8 @@ from spikejax.data.simulation.moving_photographs import write_moving_photographs
 from spikejax.models.traits import NetworkTraits
 from spikejax.quality import metrics
 from spikejax.training.degradation_config import degradation_of
-from spikejax.training.measure_split import fitting_config, measure_split
+from spikejax.training.measure_split import TrainedNetwork, fitting_config, measure_split, open_split
+from tests.stand_ins import tiny_config
 
 
 @pytest.fixture(scope="module")
@@ -56,6 +57,18 @@ def test_a_metric_has_columns_of_its_own(root: Path) -> None:
     sharp = metrics.to_uint8(dataset.read_sequence(name)["sharp"])
     assert [frame["brightness_recon"] for frame in frames] == pytest.approx(-sharp.mean(axis=(1, 2, 3)))
     assert frames[0]["brightness_blur"] != frames[0]["brightness_recon"]
+
+
+def test_counts_are_normalised_as_the_network_wants(root: Path) -> None:
+    """Catches a network that is measured on other voxels than it was trained with."""
+    statistics = {"bins": 4, "mean": 0.4, "std": 0.5}
+    for way in ("statistics", "clip"):
+        traits = NetworkTraits(spike_bins=4, spike_normalise=way)
+        trained = TrainedNetwork(root, tiny_config(), "last/1", statistics, lambda *rest: {}, traits, batch_size=1)
+        dataset = open_split(trained, root, "val", threshold_factor=2.0)
+        (name, _), *_ = dataset.sequences()
+        counts = np.expm1(dataset.read_sequence(name)["voxels"].astype(np.float64) * 0.5 + 0.4)
+        assert (abs(counts.mean() - np.expm1(0.4)) < 1e-4) == (way == "clip")
 
 
 @pytest.mark.parametrize("name", list(PUBLISHED))

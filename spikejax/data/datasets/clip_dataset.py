@@ -44,6 +44,7 @@ class ClipSpec:
             are used.
         degradation: how the input is made of the sharp pictures, which are all that is needed then; or that it is read.
         statistics: what standardises the voxels, such as a checkpoint's; None for the data set's own.
+        normalise: how counts are standardised, "statistics" or "clip", see `standardise`.
         threshold_factor: of the sequences that are read whole (`read_sequence`), the spikes as if the camera's
             threshold were so many times as high; training draws factors of its own.
     """
@@ -53,6 +54,7 @@ class ClipSpec:
     crop: int | None = None
     degradation: Degradation = AS_READ
     statistics: SpikeStatistics | None = None
+    normalise: str = "statistics"
     threshold_factor: float = 1.0
 
     def __post_init__(self) -> None:
@@ -238,7 +240,7 @@ class ClipDataset(abc.ABC, Generic[RunT]):
         if "voxels" in stored:
             assert self.statistics is not None
             mean, std = self.statistics.mean, self.statistics.std
-            normalised["voxels"] = standardise(np, stored["voxels"], mean=mean, std=std)
+            normalised["voxels"] = standardise(np, stored["voxels"], mean=mean, std=std, by=self.spec.normalise)
         return normalised
 
     def sequences(self) -> list[tuple[str, int]]:

@@ -23,6 +23,9 @@ CountType = type[np.uint8] | type[np.uint16]
 # The largest number of spikes that is counted in a byte.
 _BYTE = int(np.iinfo(np.uint8).max)
 _LARGEST = int(np.iinfo(np.uint16).max)
+# The smallest mean of a clip's counts, of the typical one, that its counts are divided by: fewer spikes are darkness
+# rather than a high threshold, and to divide by still less would show the network nothing but their noise.
+_DARKEST = 1 / 16
 
 
 def voxelise(spikes: UInt8[np.ndarray, "s h w"], bins: int) -> Counts:
@@ -97,34 +100,63 @@ def whole_counts(counts: Real[np.ndarray, "*shape"], dtype: CountType | None = N
 
 
 def standardise(
-    xp: ModuleType, counts: Integer[Any, "*shape"], *, mean: float | Float[Any, ""], std: float | Float[Any, ""]
+    xp: ModuleType,
+    counts: Integer[Any, "*shape"],
+    *,
+    mean: float | Float[Any, ""],
+    std: float | Float[Any, ""],
+    by: str = "statistics",
 ) -> Float32[Any, "*shape"]:
     """The voxels (log1p(counts) - mean) / std, with the training split's statistics of log1p(counts).
 
+    By "clip", the counts of each clip are first scaled to a mean of exp(mean) - 1, the typical count of the training
+    split: a camera with another threshold, or in another light, then gives about the same voxels.
+
     Args:
         xp: `numpy` or `jax.numpy`, whichever the counts are of.
-        counts: whole numbers from 0 to 65535, see `whole_counts`.
+        counts: whole numbers from 0 to 65535, see `whole_counts`; by "clip" [t, h, w, k] or a batch of such clips.
         mean: of the logarithms; an argument of the compiled program with `jax.numpy`, so that one serves all networks.
         std: likewise.
+        by: "statistics" or "clip", `model.spike.normalise`.
     """
+    if by == "clip" and xp is np and counts.ndim > 4:
+        return np.stack([standardise(np, clip, mean=mean, std=std, by=by) for clip in counts])
+    scale = _clip_scale(xp, counts, mean) if by == "clip" else None
     if xp is not np:
-        return _voxels_of(xp, counts, mean, std)
+        return _voxels_of(xp, counts, mean, std, scale)
     # There are few different counts: looking them up takes two thirds of the time of a logarithm for each (5x256x256x32
     # counts of uint8: 8 and 12 ms).
     if counts.dtype == np.uint8 and counts.size:
         import cv2  # here for the same reason as numba above
 
-        table = _voxels_of(np, np.arange(_BYTE + 1), mean, std)
+        table = _voxels_of(np, np.arange(_BYTE + 1), mean, std, scale)
         return cv2.LUT(counts.reshape(len(counts), -1), table).reshape(counts.shape)
-    return _voxels_of(np, np.arange(int(counts.max(initial=0)) + 1), mean, std).take(counts)
+    return _voxels_of(np, np.arange(int(counts.max(initial=0)) + 1), mean, std, scale).take(counts)
 
 
 def _voxels_of(
-    xp: ModuleType, counts: Integer[Any, "*shape"], mean: float | Float[Any, ""], std: float | Float[Any, ""]
+    xp: ModuleType,
+    counts: Integer[Any, "*shape"],
+    mean: float | Float[Any, ""],
+    std: float | Float[Any, ""],
+    scale: Float32[Any, "..."] | None,
 ) -> Float32[Any, "*shape"]:
-    """The formula, in float32."""
+    """The formula, in float32, with counts that are scaled first unless `scale` is None."""
     mean, std = xp.asarray(mean, xp.float32), xp.asarray(std, xp.float32)
-    return (xp.log1p(counts.astype(xp.float32)) - mean) / std
+    values = counts.astype(xp.float32)
+    return (xp.log1p(values if scale is None else values * scale) - mean) / std
+
+
+def _clip_scale(
+    xp: ModuleType, counts: Integer[Any, "*batch t h w k"], mean: float | Float[Any, ""]
+) -> Float32[Any, "..."]:
+    """What brings the mean of each clip's counts to the typical count: [b, 1, 1, 1, 1], of one NumPy clip a number."""
+    typical = xp.expm1(xp.asarray(mean, xp.float32))
+    if xp is np:
+        own = np.asarray(counts.mean(dtype=np.float64), np.float32)
+    else:
+        own = counts.astype(xp.float32).mean(axis=(-4, -3, -2, -1), keepdims=True)
+    return typical / xp.maximum(own, typical * np.float32(_DARKEST))
 
 
 def reverse_time(voxels: Shaped[np.ndarray, "t h w k"]) -> Shaped[np.ndarray, "t h w k"]:

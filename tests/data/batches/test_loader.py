@@ -124,14 +124,15 @@ def test_a_window_is_cut_and_turned_anew_in_every_epoch(make_root: Callable[...,
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_state_continues_at_the_very_next_batch(dataset: FolderDataset, workers: int) -> None:
-    """Catches batches lost or repeated around a restart: prefetched ones must not count as used."""
-    loader = train_loader(dataset, DRAWS, batch_size=3, workers=workers, seed=3)
+@pytest.mark.parametrize("draws", [DRAWS, SampleDraws(8, threshold_factor=4.0)])
+def test_state_continues_at_the_very_next_batch(dataset: FolderDataset, draws: SampleDraws, workers: int) -> None:
+    """Catches batches lost or repeated around a restart (prefetched ones must not count as used), or other spikes."""
+    loader = train_loader(dataset, draws, batch_size=3, workers=workers, seed=3)
     for _ in range(5):
         next(loader)
     state = loader.get_state()
     expected = [next(loader) for _ in range(4)]
-    continued = train_loader(dataset, DRAWS, batch_size=3, workers=workers, seed=3)
+    continued = train_loader(dataset, draws, batch_size=3, workers=workers, seed=3)
     next(continued)
     continued.set_state(state)
     for batch in expected:

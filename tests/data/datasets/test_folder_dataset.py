@@ -75,6 +75,24 @@ def test_sequences_at_another_threshold(make_root: MakeRoot, tmp_path: Path) -> 
         ClipSpec(2, 3, threshold_factor=0.5)
 
 
+def test_clips_normalised_by_their_own_counts(make_root: MakeRoot, tmp_path: Path) -> None:
+    """Catches a clip that is standardised by the statistics alone, or by another clip's counts."""
+    root = make_root(tmp_path)
+    plain, own = (FolderDataset(root, "train", ClipSpec(2, 3, normalise=way)) for way in ("statistics", "clip"))
+    statistics = own.statistics
+    assert statistics is not None
+
+    def counts(dataset: FolderDataset, index: int) -> np.ndarray:
+        return np.expm1(dataset[index]["voxels"].astype(np.float64) * statistics.std + statistics.mean)
+
+    for index in (0, 2):
+        scaled, stored = counts(own, index), counts(plain, index)
+        assert scaled.mean() == pytest.approx(np.expm1(statistics.mean), rel=1e-4)
+        np.testing.assert_allclose(scaled, stored * (scaled.mean() / stored.mean()), rtol=1e-3, atol=1e-3)
+    batch = {key: np.stack([own.read_stored(index)[key] for index in (0, 2)]) for key in ("input", "sharp", "voxels")}
+    np.testing.assert_array_equal(own.normalise(batch)["voxels"], np.stack([own[0]["voxels"], own[2]["voxels"]]))
+
+
 @pytest.mark.parametrize("ratio", [1, 2])
 def test_boxes_are_joint(make_root: MakeRoot, tmp_path: Path, ratio: int) -> None:
     """Catches voxels of another part than the picture's."""

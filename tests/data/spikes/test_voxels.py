@@ -38,6 +38,32 @@ def test_standardise_is_the_formula(xp: ModuleType, kind: type) -> None:
 
 
 @pytest.mark.parametrize("kind", [np.uint8, np.uint16])
+@pytest.mark.parametrize("xp", [np, jnp])
+def test_clips_are_scaled_to_the_typical_count(xp: ModuleType, kind: type) -> None:
+    """Catches a clip that is scaled by its neighbours in the batch, to another mean, or on the device otherwise."""
+    rng = np.random.default_rng(0)
+    one = rng.integers(0, 9, (3, 4, 5, 2))
+    counts = np.stack([one, 3 * one, rng.integers(0, 40, one.shape)]).astype(kind)
+    voxels = np.asarray(standardise(xp, xp.asarray(counts), mean=0.6, std=0.7, by="clip"))
+    scale = np.expm1(0.6) / counts.mean(axis=(1, 2, 3, 4), keepdims=True)
+    np.testing.assert_allclose(voxels, (np.log1p(counts * scale) - 0.6) / 0.7, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(voxels[1], voxels[0], atol=1e-5)
+    assert voxels.dtype == np.float32
+    alone = standardise(xp, xp.asarray(counts[2]), mean=0.6, std=0.7, by="clip")
+    np.testing.assert_allclose(alone, voxels[2], atol=1e-6)
+
+
+@pytest.mark.parametrize("xp", [np, jnp])
+def test_dark_clips_are_not_scaled_without_bound(xp: ModuleType) -> None:
+    """Catches a division by 0 where nothing fired, and a clip of one spike that becomes a bright one."""
+    counts = np.zeros((2, 3, 4, 5, 2), np.uint8)
+    counts[1, 0, 0, 0, 0] = 1
+    voxels = np.asarray(standardise(xp, xp.asarray(counts), mean=0.6, std=0.7, by="clip"))
+    np.testing.assert_allclose(voxels[0], -0.6 / 0.7, rtol=1e-6)
+    np.testing.assert_allclose(voxels[1, 0, 0, 0, 0], (np.log1p(16) - 0.6) / 0.7, rtol=1e-6)
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16])
 def test_any_order_of_memory_is_standardised_alike(kind: type) -> None:
     """Catches a look-up that takes one order of memory for another, and one that fails where there is nothing."""
     counts = np.random.default_rng(0).integers(0, 200, (3, 4, 5)).astype(kind)
