@@ -14,7 +14,7 @@ from jaxtyping import Float32, Num
 
 from spikejax.inference.compiled_network import TileArrays
 from spikejax.inference.ensemble import PLAIN, Variant
-from spikejax.inference.tiling import Extent, Tile, overlapping_clips, spatial_tiles, taper
+from spikejax.inference.tiling import PROTOCOLS, Extent, Tile, overlapping_clips, spatial_tiles, taper
 from spikejax.io.pixel_depth import to_float32
 
 _T = TypeVar("_T")
@@ -62,12 +62,28 @@ class ClipPlan:
         overlap: of neighbouring tiles; smaller than `tile`.
         upscale: size of the restored frames over that of the frames.
         variants: the mirrored or turned copies of each tile that are restored; their mean is taken.
+        protocol: how overlapping tiles are blended, see `spikejax.inference.tiling`.
     """
 
     tile: Extent
     overlap: Extent
     upscale: int = 1
     variants: tuple[Variant, ...] = (PLAIN,)
+    protocol: str = PROTOCOLS[0]
+
+    @property
+    def fade(self) -> Float32[np.ndarray, " t"]:
+        """The weights of a clip's frames."""
+        if self.protocol == "published":
+            return np.ones(self.tile.frames, np.float32)
+        return taper(self.tile.frames, self.overlap.frames).astype(np.float32)
+
+    def targets(self, height: int, width: int) -> list[Tile]:
+        """Where the restored tiles lie in a restored frame of that size."""
+        tile, overlap = (extent.scaled(self.upscale) for extent in (self.tile, self.overlap))
+        # The published evaluation cuts off as many pixels of what has been enlarged.
+        cut = self.overlap if self.protocol == "published" else None
+        return spatial_tiles(height, width, tile=tile, overlap=overlap, cut=cut)
 
     @property
     def stride(self) -> int:
@@ -98,7 +114,7 @@ def restore_stream(
         skip: frames at the start that are not wanted; what only they need is not computed. The others come out
             exactly as if they all were.
     """
-    fade = taper(plan.tile.frames, plan.overlap.frames).astype(np.float32)
+    fade = plan.fade
     # Read twice: `restore` cuts tiles of later clips while the earlier ones' are blended.
     clips, upcoming = _twice(_clips_from(input_frames, plan, skip))
     restored = restore(cut for _, clip, _ in upcoming for cut in _cut_all(clip, plan))
@@ -229,8 +245,7 @@ def _blend_all(
     fade: Float32[np.ndarray, " t"],
 ) -> None:
     """Adds the next clip's restored tiles, weighted in space and time, to `blended`."""
-    tile, overlap = (extent.scaled(plan.upscale) for extent in (plan.tile, plan.overlap))
-    targets = spatial_tiles(*blended.shape[1:3], tile=tile, overlap=overlap)
+    targets = plan.targets(*blended.shape[1:3])
     in_time = fade[:, np.newaxis, np.newaxis, np.newaxis] / np.float32(len(plan.variants))
     for variant in plan.variants:
         for target in targets:

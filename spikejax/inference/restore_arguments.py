@@ -24,7 +24,7 @@ from spikejax.cli import (
 from spikejax.compile_cache import add_compile_cache
 from spikejax.errors import InputError
 from spikejax.inference.restore_options import RestoreOptions
-from spikejax.inference.tiling import AutoTile, Extent
+from spikejax.inference.tiling import PROTOCOLS, AutoTile, Extent
 from spikejax.io.video_codecs import CODECS, DEFAULT_CODEC
 from spikejax.quality.metrics import METRICS
 from spikejax.quality.score_files import METRICS_FILE
@@ -126,6 +126,7 @@ def _add_restoring(group: argparse._ArgumentGroup) -> None:
         group, "--overlap", read=_extent, metavar="FRAMES,HEIGHT,WIDTH",
         help="of neighbouring tiles (default: the network's own, or half the tile where that is smaller)",
     )  # fmt: skip
+    add_protocol(group)
     add(
         "--memory", type=byte_count, metavar="SIZE",
         help="what --tile auto may use, such as 6G: of a device's memory or, on CPUs, of the program's, apart from "
@@ -164,6 +165,15 @@ def _add_devices(parser: argparse.ArgumentParser) -> None:
     add(
         "--space", type=int, metavar="N",
         help="devices that share the rows of whole frames, which are not cut into tiles",
+    )  # fmt: skip
+
+
+def add_protocol(group: argparse._ActionsContainer) -> None:
+    """Adds --protocol: how overlapping tiles are blended."""
+    group.add_argument(
+        "--protocol", choices=PROTOCOLS, default=PROTOCOLS[0],
+        help="how overlapping tiles are blended: tapered (default), with weights that fall off towards their edges; or "
+        "published, as published figures of VRT are measured, its lengthening of frames and clips included",
     )  # fmt: skip
 
 

@@ -137,6 +137,7 @@ def _report(
         restored_width=job.frames.width * upscale,
         tile=stream.plan.tile,
         overlap=stream.plan.overlap,
+        protocol=stream.plan.protocol,
         devices=stream.devices,
         compile_seconds=stream.compile_seconds,
         seconds_per_frame=total / max(1, output.done - already),

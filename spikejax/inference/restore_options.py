@@ -10,7 +10,7 @@ from pathlib import Path
 from spikejax.cli import check_effects
 from spikejax.errors import InputError
 from spikejax.inference.output_target import OutputTarget
-from spikejax.inference.tiling import UNLIMITED, AutoTile, Extent
+from spikejax.inference.tiling import PROTOCOLS, UNLIMITED, AutoTile, Extent
 from spikejax.io.paths import check_scheme, is_remote, local_only
 from spikejax.io.video_codecs import DEFAULT_CODEC, VideoSettings
 from spikejax.quality.metrics import METRICS
@@ -51,6 +51,7 @@ class RestoreOptions:
         pixel_format: of a video.
         devices: how many restore tiles of their own.
         space: how many share the rows of whole frames, instead of that.
+        protocol: how overlapping tiles are blended.
         compile_cache: folder of compiled programs.
         trust_code: whether code that the network's configuration names is run.
     """
@@ -79,6 +80,7 @@ class RestoreOptions:
     pixel_format: str | None = None
     devices: int | None = None
     space: int | None = None
+    protocol: str = PROTOCOLS[0]
     compile_cache: str | None = None
     trust_code: bool = False
 

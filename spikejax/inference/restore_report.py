@@ -22,6 +22,7 @@ class RestoreReport:
         restored_height, restored_width: of a restored frame.
         tile: frames, rows and columns that the network saw at once.
         overlap: of neighbouring tiles.
+        protocol: how they were blended.
         devices: how many restored.
         compile_seconds: what compiling the network took.
         seconds_per_frame: from the first frame that was read to the last that was written.
@@ -43,6 +44,7 @@ class RestoreReport:
     restored_width: int
     tile: Extent
     overlap: Extent
+    protocol: str
     devices: int
     compile_seconds: float
     seconds_per_frame: float

@@ -121,6 +121,7 @@ def _settings(options: RestoreOptions, restorer: VideoRestorer) -> StreamSetting
             rate=options.rate,
             devices=options.space or options.devices,
             space=options.space is not None,
+            protocol=options.protocol,
         )
     )
 

@@ -26,8 +26,9 @@ from spikejax.inference.clip_blending import (
 )
 from spikejax.inference.compiled_network import ClipShape, CompiledNetwork, Devices, use_devices
 from spikejax.inference.ensemble import choose_variants
+from spikejax.inference.mirrored_edges import MirroredEdges, mirrored_edges
 from spikejax.inference.tile_search import available_bytes, largest_tile
-from spikejax.inference.tiling import UNLIMITED, Extent, smallest_tile, tile_starts
+from spikejax.inference.tiling import PROTOCOLS, UNLIMITED, Extent, smallest_tile, tile_starts
 from spikejax.io.pixel_depth import to_float32
 from spikejax.models.traits import NetworkTraits
 
@@ -52,6 +53,8 @@ class StreamSettings:
         ensemble: "none", "flips" (mean of 4 copies) or "turns" (of 8).
         passes: of interpolation; each doubles the rate.
         devices: None = all.
+        protocol: how overlapping tiles are blended, see `spikejax.inference.tiling`. With "published", frames that are
+            not cut into tiles are lengthened as the published evaluation lengthens them, too.
     """
 
     tile: Extent
@@ -62,6 +65,12 @@ class StreamSettings:
     ensemble: str = "none"
     passes: int = 1
     devices: Devices | None = None
+    protocol: str = PROTOCOLS[0]
+
+    @property
+    def published(self) -> bool:
+        """Whether all is done as for published figures."""
+        return self.protocol == "published"
 
 
 class ClipNetwork:
@@ -133,10 +142,10 @@ class RestoredStream:
         head = list(islice(input_frames, self._head_length()))
         _check_size(head, traits, name)
         length = len(head)
-        if traits.upscale > 1 and length < traits.window:
-            # As the published evaluation fills the 7 frames of Vimeo up to the 8 of the window.
-            head += head[::-1][: traits.window - length]
-        self._first = _floats(head[0]) if traits.interpolates else head[0]
+        head += head[::-1][: self._missing_frames(length)]
+        self._edges = self._mirrored_edges(head[0])
+        first = self._edges.lengthen(head[0])
+        self._first = _floats(first) if traits.interpolates else first
         self.dtype = head[0].frame.dtype
         self.devices = len(self._devices.mesh.devices)
         self.compile_seconds = 0.0
@@ -145,7 +154,8 @@ class RestoredStream:
         start = self._start(done)
         if start and isinstance(input_frames, Generator):
             input_frames.close()  # it reads ahead, beside the one that begins later
-        restored = self._restore(frames_from(start) if start else chain(head, input_frames), done, start)
+        lengthened = map(self._edges.lengthen, frames_from(start) if start else chain(head, input_frames))
+        restored = map(self._edges.cut, self._restore(lengthened, done, start))
         self._restored = islice(restored, length - done) if len(head) > length else restored
 
     def __iter__(self) -> Iterator[RestoredFrame]:
@@ -157,6 +167,30 @@ class RestoredStream:
         if traits.interpolates:
             return traits.min_frames
         return max(self._settings.tile.frames, traits.window) if self._settings.tile.frames else None
+
+    def _missing_frames(self, length: int) -> int:
+        """How many frames have to be added to a clip of so many, which are all there are."""
+        traits, settings = self._network.traits, self._settings
+        if traits.upscale > 1 and length < traits.window:
+            # As the published evaluation fills the 7 frames of Vimeo up to the 8 of the window.
+            return traits.window - length
+        if settings.published and not settings.tile.frames and not traits.interpolates:
+            return -length % traits.window
+        return 0
+
+    def _mirrored_edges(self, first: InputFrame) -> MirroredEdges:
+        """The rows and columns that have to be added to frames like the first."""
+        if not self._settings.published:
+            return MirroredEdges()
+        (height, width), tile, traits = first.frame.shape[:2], self._settings.tile, self._network.traits
+        for side, length in ((tile.height, height), (tile.width, width)):
+            if 0 < side < length and side % traits.side_multiple:
+                raise InputError(
+                    f"expected a --tile whose rows and columns are multiples of {traits.side_multiple} with the "
+                    f"published protocol, found {tile}"
+                )
+        ratio = 1 if first.counts is None else height // first.counts.shape[0]
+        return mirrored_edges(height, width, tile=tile, traits=traits, spike_ratio=ratio)
 
     def _make_plan(self, frames: int) -> ClipPlan:
         traits, settings = self._network.traits, self._settings
@@ -184,7 +218,7 @@ class RestoredStream:
                 f"found {math.prod(tiles)} tiles of {tile} in a frame of {height}x{width}"
             )
         variants = choose_variants(settings.ensemble)
-        return ClipPlan(tile, overlap, upscale=traits.upscale, variants=variants)
+        return ClipPlan(tile, overlap, upscale=traits.upscale, variants=variants, protocol=settings.protocol)
 
     def _check_ratio(self, tile: Extent) -> None:
         """Raises InputError for spikes of half the resolution, and tiles that start or end inside their pixels."""

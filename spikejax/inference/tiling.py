@@ -1,8 +1,12 @@
 """Overlapping tiles in space and clips in time, all of one shape, and the weights with which they are blended.
 
 A network is compiled for one shape. A larger frame is covered by tiles of that shape, the last of which ends where the
-frame ends, and each pixel of the result is a weighted mean over the tiles it lies in: a tile's weight falls off
-linearly over the overlap, where it sees least of its surroundings, so that no seam shows.
+frame ends, and each pixel of the result is a weighted mean over the tiles it lies in. There are two ways to weight:
+
+    tapered    a tile's weight falls off linearly over the overlap, where it sees least of its surroundings, in space
+               and in time, so that no seam shows
+    published  as published figures of VRT were measured: in space half of the overlap is cut off each tile, in time
+               all frames of a tile count alike (https://github.com/JingyunLiang/VRT, main_test_vrt.py)
 """
 
 from __future__ import annotations
@@ -20,6 +24,7 @@ from spikejax.io.box import Box
 from spikejax.models.traits import NetworkTraits
 
 _T = TypeVar("_T")
+PROTOCOLS = ("tapered", "published")
 
 
 @dataclass(frozen=True)
@@ -102,10 +107,33 @@ def taper(tile: int, overlap: int) -> Float64[np.ndarray, " tile"]:
     return np.minimum(1.0, to_edge / (overlap + 1))
 
 
-def spatial_tiles(height: int, width: int, *, tile: Extent, overlap: Extent) -> list[Tile]:
-    """Tiles that cover a frame; at every pixel the weights of the tiles that cover it sum to one."""
-    rows = _weighted_starts(height, tile.height, overlap.height)
-    columns = _weighted_starts(width, tile.width, overlap.width)
+def kept(tile: int, cut: int, *, before: bool, after: bool) -> Float64[np.ndarray, " tile"]:
+    """A tile's weights along one axis where what is cut off counts 0 and the rest 1.
+
+    Args:
+        tile: its side.
+        cut: pixels that it and a neighbour cut off together: half of them each, the odd one at its end.
+        before: whether there is a tile before it.
+        after: whether there is one after it.
+    """
+    weights = np.ones(tile)
+    weights[: cut // 2 if before else 0] = 0
+    weights[tile - (cut + 1) // 2 if after else tile :] = 0
+    return weights
+
+
+def spatial_tiles(height: int, width: int, *, tile: Extent, overlap: Extent, cut: Extent | None = None) -> list[Tile]:
+    """Tiles that cover a frame; at every pixel the weights of the tiles that cover it sum to one.
+
+    Args:
+        height: of the frame.
+        width: of the frame.
+        tile: their size.
+        overlap: of neighbouring ones.
+        cut: what two neighbours cut off together ("published"); None = weights fall off over the overlap ("tapered").
+    """
+    rows = _weighted_starts(height, tile.height, overlap.height, None if cut is None else cut.height)
+    columns = _weighted_starts(width, tile.width, overlap.width, None if cut is None else cut.width)
     return [
         Tile(Box(top, left, tile.height, tile.width), np.outer(down, across)[..., np.newaxis].astype(np.float32))
         for top, down in rows
@@ -113,17 +141,22 @@ def spatial_tiles(height: int, width: int, *, tile: Extent, overlap: Extent) -> 
     ]
 
 
-def _weighted_starts(length: int, tile: int, overlap: int) -> list[tuple[int, Float64[np.ndarray, " tile"]]]:
+def _weighted_starts(
+    length: int, tile: int, overlap: int, cut: int | None
+) -> list[tuple[int, Float64[np.ndarray, " tile"]]]:
     """The tiles' starts along an axis, each with weights that sum to one over all tiles.
 
     Tiles form a grid, so products of such weights sum to one over the frame.
     """
     starts = tile_starts(length, tile, overlap)
-    weights = taper(tile, overlap)
+    if cut is None:
+        weights = [taper(tile, overlap)] * len(starts)
+    else:
+        weights = [kept(tile, cut, before=start > 0, after=start < starts[-1]) for start in starts]
     total = np.zeros(length)
-    for start in starts:
-        total[start : start + tile] += weights
-    return [(start, weights / total[start : start + tile]) for start in starts]
+    for start, own in zip(starts, weights, strict=True):
+        total[start : start + tile] += own
+    return [(start, own / total[start : start + tile]) for start, own in zip(starts, weights, strict=True)]
 
 
 def overlapping_clips(items: Iterable[_T], *, frames: int, overlap: int) -> Iterator[tuple[list[_T], int]]:

@@ -17,7 +17,7 @@ from spikejax.errors import InputError
 from spikejax.inference.array_frames import frames_of_arrays
 from spikejax.inference.compiled_network import use_devices
 from spikejax.inference.restored_stream import ClipNetwork, FramesFrom, RestoredStream, StreamSettings
-from spikejax.inference.tiling import UNLIMITED, AutoTile, Extent
+from spikejax.inference.tiling import PROTOCOLS, UNLIMITED, AutoTile, Extent
 from spikejax.io.pixel_depth import to_depth
 from spikejax.models.traits import NetworkTraits
 
@@ -36,6 +36,8 @@ class RestoreKeywords(TypedDict, total=False):
         rate: 2, 4 or 8, how many frames a network that interpolates makes of one; None = 2.
         devices: how many restore; None = all.
         space: whether they share the rows of each tile, instead of having tiles of their own.
+        protocol: how overlapping tiles are blended: "tapered", with weights that fall off towards their edges, or as
+            published figures are measured, "published".
     """
 
     tile: tuple[int, int, int] | str | None
@@ -46,6 +48,7 @@ class RestoreKeywords(TypedDict, total=False):
     rate: int | None
     devices: int | None
     space: bool
+    protocol: str
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,7 @@ class RestoreSettings:
         rate: frames that interpolation makes of one.
         devices: their number.
         space: whether they share tiles.
+        protocol: of blending.
     """
 
     tile: Extent | AutoTile | None = None
@@ -71,6 +75,7 @@ class RestoreSettings:
     rate: int | None = None
     devices: int | None = None
     space: bool = False
+    protocol: str = PROTOCOLS[0]
 
 
 class VideoRestorer:
@@ -140,7 +145,8 @@ class VideoRestorer:
             spikes: the spikes of each frame's exposure, [t,s,h',w'] of 0 and 1 (or an iterable of [s,h',w']), if the
                 network takes spikes. h' and w' are h and w or a whole part of them.
             counts: instead of `spikes`, their counts per time bin, [t,h',w',k] (or an iterable of [h',w',k]).
-            **how: `tile`, `overlap`, `memory`, `sigma`, `ensemble`, `rate`, `devices`, `space`: see `RestoreKeywords`.
+            **how: `tile`, `overlap`, `memory`, `sigma`, `ensemble`, `rate`, `devices`, `space`, `protocol`: see
+                `RestoreKeywords`.
 
         Returns:
             A NumPy array [t',h2,w2,3], of the clip's dtype for uint8 and uint16 (rounded and clipped), else float32.
@@ -166,8 +172,13 @@ class VideoRestorer:
         """How to restore with this network: what is chosen, and its own tile and overlap where none is.
 
         Raises:
-            InputError: the network does not interpolate, or not to that rate; there are not so many devices.
+            InputError: the network does not interpolate, or not to that rate; there are not so many devices; there is
+                no such protocol, or it knows no tile that is chosen by memory.
         """
+        if chosen.protocol not in PROTOCOLS:
+            raise InputError(f"expected a protocol ({', '.join(PROTOCOLS)}), found {chosen.protocol!r}")
+        if chosen.protocol == "published" and isinstance(chosen.tile, AutoTile):
+            raise InputError(f"expected a --tile of three numbers with the published protocol, found {chosen.tile}")
         tile = chosen.tile or self.tile
         if isinstance(tile, AutoTile):
             # The search begins with the network's own tile.
@@ -181,6 +192,7 @@ class VideoRestorer:
             ensemble=chosen.ensemble,
             passes=self._passes_for(chosen.rate),
             devices=use_devices(chosen.devices, space=chosen.space),
+            protocol=chosen.protocol,
         )
 
     def stream(

@@ -4,6 +4,7 @@ Clips are [b, t, h, w, c] in [0, 1], voxels [b, t, h, w, k] standardised log cou
 an integer fraction of it.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, get_args
 
@@ -71,6 +72,7 @@ class Restorer(nnx.Module):
             picture_channels=config.input_channels,
             min_frames=MIN_FRAMES,
             min_side=MIN_SIDE,
+            side_multiple=math.lcm(max(STAGE_SCALES), *config.window[1:]),
         )
 
     @property

@@ -23,6 +23,8 @@ class NetworkTraits:
         picture_channels: of the clip without the noise level.
         min_frames: frames of the shortest clip.
         min_side: rows and columns of the smallest frame.
+        side_multiple: rows and columns of which the network makes no others for itself: its scales and windows divide
+            them.
     """
 
     upscale: int = 1
@@ -34,6 +36,7 @@ class NetworkTraits:
     picture_channels: int = 3
     min_frames: int = 2
     min_side: int = 16
+    side_multiple: int = 8
 
     @property
     def input_channels(self) -> int:

@@ -18,6 +18,7 @@ def report_of(scores: list[dict[str, float]]) -> RestoreReport:
         restored_width=12,
         tile=Extent(2, 4, 6),
         overlap=Extent(1, 0, 0),
+        protocol="tapered",
         devices=1,
         compile_seconds=0.5,
         seconds_per_frame=1.0,
