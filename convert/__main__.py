@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from spikejax.cli import CommandParser, run
+from spikejax.cli import CommandParser, number_from, run
 from spikejax.errors import InputError
 
 from .network_names import network_names
@@ -56,6 +56,13 @@ def build_parser() -> argparse.ArgumentParser:
     to_jax.add_argument(
         "--output", required=True, type=Path, metavar="PATH", help="a .safetensors file, or a folder (orbax)"
     )
+    to_jax.add_argument(
+        "--prefix", metavar="TEXT", help="take the keys that begin with TEXT, without it (default: known ones go)"
+    )
+    to_jax.add_argument(
+        "--lora-alpha", type=number_from(0), metavar="A",
+        help="of low-rank adapters, merged as W + A / rank B A (default: as the file says)",
+    )  # fmt: skip
     to_jax.set_defaults(run=_to_jax)
 
     to_torch = commands.add_parser("to-torch", help="our weights to a PyTorch state dict", allow_abbrev=False)
@@ -67,6 +74,9 @@ def build_parser() -> argparse.ArgumentParser:
     to_torch.add_argument("--dtype", default="float32", choices=_DTYPES, help="of the parameters")
     to_torch.add_argument(
         "--wrap", metavar="KEY", help='put the state dict under a key such as "params" (.pth and .pt)'
+    )
+    to_torch.add_argument(
+        "--prefix", default="", metavar="TEXT", help='put TEXT before every key, such as "net_g." for a framework'
     )
     to_torch.set_defaults(run=_to_torch)
     for command in (to_jax, to_torch):
@@ -87,7 +97,7 @@ def _to_jax(options: argparse.Namespace) -> None:
     from .transfer import count_numbers
 
     _check_output(options.output, weights=True, overwrite=options.overwrite)
-    arrays = read_all(options.input)
+    arrays = read_all(options.input, prefix=options.prefix, lora_alpha=options.lora_alpha, note=print)
     files = " and ".join(map(str, options.input))
     try:
         if options.network in _RECOGNIZE:
@@ -121,6 +131,7 @@ def _to_torch(options: argparse.Namespace) -> None:
     _check_output(options.output, weights=False, overwrite=options.overwrite)
     weights = read_weights(options.input)
     state_dict = network_of(weights).to_torch(weights, dtype=np.dtype(options.dtype))
+    state_dict = {options.prefix + key: array for key, array in state_dict.items()}
     try:
         write_arrays(options.output, state_dict, wrapper=options.wrap)
     except OSError as error:
@@ -137,7 +148,7 @@ def _info(options: argparse.Namespace) -> None:
     if options.file.is_dir():
         arrays: Mapping[str, Any] = flatten_params(read_weights(options.file).params)
     else:
-        arrays = read_arrays(options.file)
+        arrays = read_arrays(options.file, note=print)
     for line in format_table(arrays):
         print(line)
 

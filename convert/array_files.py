@@ -1,6 +1,8 @@
 """Files of arrays, whatever program wrote them, as {key: array}."""
 
+import math
 import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -14,60 +16,62 @@ from safetensors.numpy import save_file
 from spikejax.errors import InputError
 from spikejax.io.atomic import atomic_write
 
-from .pickles import load_pickle, unwrap
+from .adapters import merge_adapters
+from .pickles import Unpickled, load_pickle
+from .state_dicts import Note, StateDict, find_state_dict, silent
 from .stored_arrays import StoredArray, damaged_file
 from .torch_files import is_legacy, read_legacy, read_zip, write_torch
 
-# Where programs put a state dict beside other things; of several, the first of these. "params_ema" is the average over
-# training, which is what gets published.
-WRAPPERS = ("params_ema", "params", "state_dict", "model")
 WRITTEN_SUFFIXES = (".pth", ".pt", ".safetensors", ".npz")
-_PARALLEL = "module."  # what torch.nn.DataParallel puts before every key
-_DEEPEST = 20  # dicts within dicts
+_LISTED_NAMES = 12
+# Arrays may claim so many times the bytes of their file, as views of few numbers and compressed ones do, and some more.
+_LARGEST_RATIO, _LARGEST_SURPLUS = 16, 64 * 2**20
 _SAFETENSORS_DTYPES = {
     "F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": ml_dtypes.bfloat16, "I64": "<i8", "I32": "<i4", "I16": "<i2",
     "I8": "i1", "U8": "u1", "U16": "<u2", "U32": "<u4", "U64": "<u8", "BOOL": "?",
 }  # fmt: skip
 
 
-def read_arrays(path: Path) -> dict[str, StoredArray]:
+def read_arrays(path: Path, *, prefix: str | None = None, note: Note = silent) -> dict[str, StoredArray]:
     """The arrays of a `.pth`, `.pt`, `.ckpt`, `.safetensors` or `.npz` file, which is known by its content.
 
-    Keys of nested dicts are joined by "."; a wrapper (`WRAPPERS`) and a prefix "module." that all keys have are
-    removed.
+    Keys of nested dicts are joined by "."; wrappers and known prefixes are removed (see `state_dicts`).
+
+    Args:
+        path: the file.
+        prefix: what the keys that are taken begin with; None = as programs are known to do it.
+        note: is told what was taken and what was left, a line each.
 
     Raises:
-        InputError: there is no such file, it is damaged, holds no arrays, or is a pickle that asks for more.
+        InputError: there is no such file, it is damaged, holds no arrays, or asks to run something that they need.
     """
-    try:
-        value = _read(path)
-    except FileNotFoundError:
-        raise InputError(f"expected a file of weights, found nothing: {path}") from None
-    except OSError as error:
-        raise InputError(f"expected a file that can be read, found {error.strerror or error}: {path}") from error
-    arrays = _flatten(_unwrap(value, path))
-    if not arrays:
-        keys = f", but a dict of {', '.join(map(str, list(value)[:8])) or 'nothing'}" if isinstance(value, dict) else ""
-        raise InputError(f"expected a file of weights, found no arrays in it{keys}: {path}")
-    if all(key.startswith(_PARALLEL) for key in arrays):
-        arrays = {key.removeprefix(_PARALLEL): array for key, array in arrays.items()}
-    return arrays
+    return _read_state_dict(path, prefix, note).arrays
 
 
-def read_all(paths: Sequence[Path]) -> dict[str, StoredArray]:
-    """The arrays of several files together.
+def read_all(
+    paths: Sequence[Path], *, prefix: str | None = None, lora_alpha: float | None = None, note: Note = silent
+) -> dict[str, StoredArray]:
+    """The arrays of several files together, low-rank adapters merged into the weights that they adapt.
+
+    Args:
+        paths: the files.
+        prefix: see `read_arrays`.
+        lora_alpha: the scale of adapters times their rank; None = as the files say.
+        note: see `read_arrays`.
 
     Raises:
-        InputError: as `read_arrays`, or two files have the same key.
+        InputError: as `read_arrays`, two files have the same key, or adapters do not fit.
     """
     arrays: dict[str, StoredArray] = {}
+    numbers: dict[str, float] = {}
     for path in paths:
-        more_arrays = read_arrays(path)
-        if both := sorted(arrays.keys() & more_arrays.keys()):
-            more = f" and {len(both) - 1} more" if len(both) > 1 else ""
-            raise InputError(f"expected other arrays than in the files before it, found {both[0]}{more}: {path}")
-        arrays |= more_arrays
-    return arrays
+        more = _read_state_dict(path, prefix, note)
+        if both := sorted(arrays.keys() & more.arrays.keys()):
+            others = f" and {len(both) - 1} more" if len(both) > 1 else ""
+            raise InputError(f"expected other arrays than in the files before it, found {both[0]}{others}: {path}")
+        arrays |= more.arrays
+        numbers |= more.numbers
+    return merge_adapters(arrays, numbers, alpha=lora_alpha, note=note)
 
 
 def write_arrays(path: Path, arrays: Mapping[str, Any], *, wrapper: str | None = None) -> None:
@@ -90,7 +94,29 @@ def write_arrays(path: Path, arrays: Mapping[str, Any], *, wrapper: str | None =
             save_file({key: np.ascontiguousarray(array) for key, array in arrays.items()}, temporary)
 
 
-def _read(path: Path) -> Any:
+def _read_state_dict(path: Path, prefix: str | None, note: Note) -> StateDict:
+    try:
+        unpickled = _read(path)
+        size = path.stat().st_size
+    except FileNotFoundError:
+        raise InputError(f"expected a file of weights, found nothing: {path}") from None
+    except OSError as error:
+        raise InputError(f"expected a file that can be read, found {error.strerror or error}: {path}") from error
+    state_dict = find_state_dict(unpickled.value, path, prefix=prefix, note=note)
+    if unpickled.unknown:
+        note(f"left aside, not run: {_listed(unpickled.unknown)}: {path}")
+    claimed = sum(array.nbytes for array in state_dict.arrays.values())
+    if claimed > _LARGEST_RATIO * size + _LARGEST_SURPLUS:
+        raise InputError(f"expected arrays of about the file's {size:,} bytes, found {claimed:,} bytes of them: {path}")
+    return state_dict
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _LISTED_NAMES} more" if len(names) > _LISTED_NAMES else ""
+    return ", ".join(names[:_LISTED_NAMES]) + more
+
+
+def _read(path: Path) -> Unpickled:
     with open(path, "rb") as file:
         start = file.peek(16)[:16]
         if not start:
@@ -98,41 +124,62 @@ def _read(path: Path) -> Any:
         if start.startswith(b"PK\x03\x04"):
             return _read_zip(path)
         if start[8:9] == b"{":  # behind the length of the header
-            return _read_safetensors(path)
+            return Unpickled(_read_safetensors(path), ())
         if is_legacy(file):
             return read_legacy(path)
-        if start[0] == 0x80 and start[1] <= 5:
+        if start[0] == 0x80 and len(start) > 1 and start[1] <= 5:
             return load_pickle(file, path)
     raise InputError(f"expected weights (.pth, .pt, .ckpt, .safetensors or .npz), found something else: {path}")
 
 
-def _read_zip(path: Path) -> Any:
+def _read_zip(path: Path) -> Unpickled:
     try:
         archive = zipfile.ZipFile(path)  # not closed: its arrays are read when they are asked for
-        names = archive.namelist()
-        if all(name.endswith(".npy") for name in names):
-            return {name.removesuffix(".npy"): _array_of_npz(path, archive, name) for name in names}
+        entries = archive.infolist()
+        _check_entries(path, entries)
+        if all(entry.filename.endswith(".npy") for entry in entries):
+            arrays = {entry.filename.removesuffix(".npy"): _array_of_npz(path, archive, entry) for entry in entries}
+            return Unpickled(arrays, ())
     except InputError:
         raise
-    except (zipfile.BadZipFile, ValueError) as error:
+    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, ValueError, EOFError) as error:
         raise damaged_file(path, error) from error
     archive.close()
     return read_zip(path)
 
 
-def _array_of_npz(path: Path, archive: zipfile.ZipFile, name: str) -> StoredArray:
-    with archive.open(name) as file:
+def _check_entries(path: Path, entries: Sequence[zipfile.ZipInfo]) -> None:
+    """Raises InputError for an archive that no program of weights writes, before anything of it is read."""
+    names = [entry.filename for entry in entries]
+    if len(set(names)) < len(names):
+        raise InputError(f"expected every file once in the archive, found one twice: {path}")
+    for name in names:
+        parts = name.replace("\\", "/").split("/")
+        if ".." in parts or not parts[0] or ":" in parts[0]:
+            raise InputError(f"expected an archive of files below its own folder, found {ascii(name)[:80]}: {path}")
+    size, claimed = path.stat().st_size, sum(entry.file_size for entry in entries)
+    if claimed > _LARGEST_RATIO * size + _LARGEST_SURPLUS:
+        raise InputError(
+            f"expected an archive of about the file's {size:,} bytes, found {claimed:,} bytes in it: {path}"
+        )
+
+
+def _array_of_npz(path: Path, archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> StoredArray:
+    name = ascii(entry.filename)[1:-1]
+    with archive.open(entry) as file:
         version = np.lib.format.read_magic(file)
         header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
         shape, _, dtype = header(file)
     if dtype.kind not in "biuf":
         raise InputError(f"expected arrays of numbers, found {name} of {dtype}: {path}")
+    if math.prod(shape) * dtype.itemsize > entry.file_size:
+        raise damaged_file(path, f"{name} has shape {shape} in {entry.file_size} bytes")
 
     def read() -> np.ndarray:
         try:
-            with archive.open(name) as file:
+            with archive.open(entry) as file:
                 return np.lib.format.read_array(file, allow_pickle=False)
-        except (zipfile.BadZipFile, ValueError, EOFError, OSError) as error:
+        except (zipfile.BadZipFile, zlib.error, ValueError, EOFError, OSError) as error:
             raise damaged_file(path, f"{name}: {error}") from error
 
     return StoredArray(shape, dtype, read)
@@ -154,26 +201,3 @@ def _read_safetensors(path: Path) -> dict[str, StoredArray]:
         return arrays
     except SafetensorError as error:
         raise damaged_file(path, error) from error
-
-
-def _unwrap(value: Any, path: Path) -> Any:
-    """The state dict within `value`; what training keeps beside it is left aside."""
-    for _ in range(_DEEPEST):
-        if not isinstance(value, Mapping):
-            raise InputError(f"expected a dict of arrays, found a {type(value).__name__}: {path}")
-        inner = [value[key] for key in WRAPPERS if isinstance(value.get(key), Mapping)]
-        if not inner or any(isinstance(entry, StoredArray) for entry in value.values()):
-            return value
-        value = inner[0]
-    raise InputError(f"expected a dict of arrays, found dicts within dicts: {path}")
-
-
-def _flatten(value: Mapping[Any, Any], prefix: str = "", depth: int = 0) -> dict[str, StoredArray]:
-    arrays: dict[str, StoredArray] = {}
-    for key, entry in value.items():
-        entry = unwrap(entry)
-        if isinstance(entry, StoredArray):
-            arrays[f"{prefix}{key}"] = entry
-        elif isinstance(entry, Mapping) and depth < _DEEPEST:
-            arrays |= _flatten(entry, f"{prefix}{key}.", depth + 1)
-    return arrays

@@ -17,7 +17,7 @@ import numpy as np
 
 from spikejax.errors import InputError
 
-from .pickles import STORAGE_DTYPES, PersistentLoad, Storage, StorageType, load_pickle
+from .pickles import STORAGE_DTYPES, PersistentLoad, Storage, StorageType, Unpickled, load_pickle
 from .stored_arrays import damaged_file
 
 LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
@@ -26,11 +26,11 @@ _LOCAL_HEADER = 30  # bytes, of an entry of a zip archive
 _ALIGNMENT = 64  # bytes; PyTorch aligns storages so that they can be mapped
 
 
-def read_zip(path: Path) -> Any:
+def read_zip(path: Path) -> Unpickled:
     """What a zip archive of `torch.save` holds, tensors as `StoredArray`.
 
     Raises:
-        InputError: it is damaged, no file of `torch.save`, or asks for more than weights.
+        InputError: it is damaged, or no file of `torch.save`.
     """
     try:
         with zipfile.ZipFile(path) as archive:
@@ -41,6 +41,8 @@ def read_zip(path: Path) -> Any:
             folder = pickles[0].removesuffix("data.pkl")
             if folder + "constants.pkl" in entries:
                 raise InputError(f"expected weights, found a program (TorchScript); save its state_dict(): {path}")
+            if entries[pickles[0]].compress_type != zipfile.ZIP_STORED:
+                raise InputError(f"expected a file of torch.save, found a compressed pickle in it: {path}")
             if folder + "byteorder" in entries and archive.read(folder + "byteorder") != b"little":
                 raise InputError(
                     f"expected a file of a little-endian machine, found one of a big-endian machine: {path}"
@@ -96,11 +98,11 @@ def is_legacy(file: IO[bytes]) -> bool:
     return file.peek(len(start)).startswith(start)  # type: ignore[attr-defined]
 
 
-def read_legacy(path: Path) -> Any:
+def read_legacy(path: Path) -> Unpickled:
     """What a file of `torch.save` from before PyTorch 1.6 holds, tensors as `StoredArray`.
 
     Raises:
-        InputError: it is damaged, or asks for more than weights.
+        InputError: it is damaged.
     """
     positions: dict[str, int] = {}
     types: dict[str, np.dtype] = {}
@@ -109,26 +111,28 @@ def read_legacy(path: Path) -> Any:
         (dtype, key), size, view = _storage_id(pid), int(pid[4]), pid[5]
         types[key] = dtype
         # A storage may be a part of another one: (its key, where the part begins, how long it is).
-        first, size = (0, size) if view is None else (int(view[1]), int(view[2]))
+        first, part = (0, size) if view is None else (int(view[1]), int(view[2]))
+        if min(first, part, size - first - part) < 0:
+            raise ValueError(f"it holds a part of storage {key} that reaches beyond it")
 
         def read(start: int, stop: int) -> np.ndarray:
             with open(path, "rb") as file:
                 return _read_numbers(file, positions[key] + (first + start) * dtype.itemsize, dtype, stop - start)
 
-        return Storage(dtype, size, read)
+        return Storage(dtype, part, read)
 
     with open(path, "rb") as file:
         load_pickle(file, path)  # the magic number
-        version = load_pickle(file, path)
+        version = load_pickle(file, path).value
         if version != _LEGACY_PROTOCOL:
             raise InputError(f"expected version {_LEGACY_PROTOCOL} of torch.save, found {version}: {path}")
-        machine = load_pickle(file, path)
+        machine = load_pickle(file, path).value
         if isinstance(machine, dict) and machine.get("little_endian") is False:
             raise InputError(f"expected little-endian numbers, found big-endian ones: {path}")
-        value = load_pickle(file, path, find)
-        keys = load_pickle(file, path)
+        unpickled = load_pickle(file, path, find)
+        keys = load_pickle(file, path).value
         _locate(file, path, keys, types, positions)
-    return value
+    return unpickled
 
 
 def _locate(file: IO[bytes], path: Path, keys: Any, types: Mapping[str, np.dtype], positions: dict[str, int]) -> None:
