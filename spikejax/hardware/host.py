@@ -79,13 +79,14 @@ def _slurms_bytes(environment: Mapping[str, str]) -> int:
     shares = (("SLURM_MEM_PER_CPU", "SLURM_CPUS_ON_NODE"), ("SLURM_MEM_PER_GPU", "SLURM_GPUS_ON_NODE"))
     for each, number in () if per_node else shares:
         count = environment.get(number, "")
-        per_node = per_node or _size(environment.get(each, "")) * (int(count) if count.isdecimal() else 0)
+        known = re.fullmatch(r"[0-9]{1,9}", count) is not None
+        per_node = per_node or (_size(environment.get(each, "")) * int(count) if known else 0)
     return per_node or sys.maxsize
 
 
 def _size(text: str) -> int:
     """Bytes of a size in Slurm's notation, in MiB without a unit; 0 for what is none."""
-    match = re.fullmatch(r"(\d+)([KMGT]?)", text.strip().upper(), re.ASCII)
+    match = re.fullmatch(r"([0-9]{1,15})([KMGT]?)", text.strip().upper())
     return int(match[1]) * _SLURMS_UNITS[match[2]] if match else 0
 
 

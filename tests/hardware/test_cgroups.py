@@ -106,3 +106,54 @@ def test_cpus_of_version_1(tmp_path: Path) -> None:
     write(groups / "a", cpu_cfs_quota_us=400_000, cpu_cfs_period_us=100_000)
     write(groups / "a" / "b", cpu_cfs_quota_us=800_000, cpu_cfs_period_us=100_000)
     assert cpu_quota(tmp_path) == 4
+
+
+GARBLED = [
+    *(b"", b"\n", b"x", b":", b"0", b"-", b" - ", b" - cgroup", b" - cgroup ", b"a b c d e f - cgroup2 x"),
+    *(b"\xff\xfe", b"\0", b"nonsense 100000", b"1 2 3", b"100000", b"100000 0", b"0 100000", b"-1"),
+    *(b"9" * 5000, b"1e9", "\u0661".encode()),  # more digits than Python reads, and an Arabic one
+]
+
+
+@pytest.mark.parametrize("text", GARBLED)
+@pytest.mark.parametrize(
+    "name", ["cgroup", "mountinfo", "max", "current", "stat", "cpu.max", "limit_in_bytes", "usage_in_bytes", "quota"]
+)
+def test_what_the_kernel_would_not_write(name: str, text: bytes, tmp_path: Path) -> None:
+    """Catches a command that ends at a file of a sandbox, or of a kernel to come, which it could do without."""
+    cgroup, mounts = "4:memory:/\n3:cpu:/\n0::/", UNIFIED + OF_MEMORY + OF_CPU
+    groups = machine(tmp_path, cgroup=cgroup, mountinfo=mounts.format(root="/"))
+    stat = f"inactive_file {GIB}\ntotal_inactive_file {GIB}"
+    write(groups, memory_max=4 * GIB, memory_current=2 * GIB, memory_stat=stat, cpu_max="300000 100000")
+    write(groups / "memory", memory_limit_in_bytes=3 * GIB, memory_usage_in_bytes=2 * GIB, memory_stat=stat)
+    write(groups / "cpu,cpuacct", cpu_cfs_quota_us=200_000, cpu_cfs_period_us=100_000)
+    whole = [MemoryGroup(4 * GIB, GIB), MemoryGroup(3 * GIB, GIB)]
+    assert (memory_groups(tmp_path), cpu_quota(tmp_path)) == (whole, Fraction(2))
+    paths = {
+        "cgroup": tmp_path / "proc/self/cgroup",
+        "mountinfo": tmp_path / "proc/self/mountinfo",
+        "cpu.max": groups / "cpu.max",
+        "quota": groups / "cpu,cpuacct" / "cpu.cfs_quota_us",
+    }
+    file = paths.get(name) or next(groups.rglob(f"memory.{name}"))
+    file.write_bytes(text + b"\n" + (stat.encode() if name == "stat" else b""))
+    memory, quota = memory_groups(tmp_path), cpu_quota(tmp_path)
+    assert all(group.limit >= 0 and group.used >= 0 for group in memory)
+    if name not in ("cgroup", "mountinfo"):  # one file alone says nothing any more
+        assert len(set(whole) & set(memory)) >= 1
+        assert quota in (Fraction(1), Fraction(2), Fraction(3))
+
+
+def test_more_page_cache_than_memory_in_use(tmp_path: Path) -> None:
+    """Catches a use below nothing: the kernel counts the two at different times."""
+    groups = machine(tmp_path, cgroup="0::/", mountinfo=UNIFIED.format(root="/"))
+    write(groups, memory_max=4 * GIB, memory_current=GIB, memory_stat=f"inactive_file {2 * GIB}")
+    assert memory_groups(tmp_path) == [MemoryGroup(4 * GIB, 0)]
+
+
+def test_a_tree_whose_name_has_a_space(tmp_path: Path) -> None:
+    """Catches a limit that is not seen where mountinfo writes a space in octal, and a group in another alphabet."""
+    mounts = UNIFIED.format(root="/").replace("/sys/fs/cgroup", "/control\\040groups")
+    machine(tmp_path, cgroup="0::/j\u00f6b 7", mountinfo=mounts)
+    write(tmp_path / "control groups" / "j\u00f6b 7", memory_max=2 * GIB, memory_current=GIB)
+    assert memory_groups(tmp_path) == [MemoryGroup(2 * GIB, GIB)]

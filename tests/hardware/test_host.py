@@ -45,6 +45,11 @@ def test_a_control_group_leaves_less(tmp_path: Path) -> None:
         ({"SLURM_MEM_PER_NODE": "0"}, None),  # all that the node has
         ({"SLURM_MEM_PER_CPU": "512"}, None),
         ({"SLURM_MEM_PER_NODE": "lots"}, None),
+        ({"SLURM_MEM_PER_NODE": "9" * 5000}, None),  # more digits than Python reads
+        ({"SLURM_MEM_PER_NODE": "-1"}, None),
+        ({"SLURM_MEM_PER_NODE": "\u0661G"}, None),
+        ({"SLURM_MEM_PER_CPU": "512", "SLURM_CPUS_ON_NODE": "9" * 5000}, None),
+        ({"SLURM_MEM_PER_CPU": "512", "SLURM_CPUS_ON_NODE": "4(x2)"}, None),
         ({}, None),
     ],
 )
