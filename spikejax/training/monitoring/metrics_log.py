@@ -5,8 +5,9 @@
 `step` is the number of updates done, GROUP/NAME the curve, `time` seconds since 1970. A value that is not finite is
 null, with a "text" beside it that says which one: "nan", "inf" or "-inf" (JSON has no word for them).
 
-A run that goes on from step S removes the lines after S, which a process that was killed has left, and a last line that
-was cut: every point is there once. What a checkpoint at S is to follow is on disk before it is (`flush`).
+A run that goes on from step S removes the lines after S, which a process that was killed has left, and whatever is no
+such line, as the last one that was cut: every point is there once. What a checkpoint at S is to follow is on disk
+before it is (`flush`).
 """
 
 from __future__ import annotations
@@ -20,7 +21,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from spikejax.errors import InputError
 from spikejax.io.atomic import atomic_write
+
+METRICS_LOG = "metrics.jsonl"
 
 
 @dataclass(frozen=True)
@@ -54,22 +58,42 @@ class MetricPoint:
 
     @classmethod
     def from_line(cls, line: str) -> MetricPoint:
-        """The point of a line; raises ValueError, KeyError or TypeError for what is none."""
-        fields: dict[str, Any] = json.loads(line)
-        value = fields["value"] if fields["value"] is not None else fields["text"]
-        return cls(int(fields["step"]), fields["group"], fields["name"], float(value), float(fields["time"]))
+        """The point of a line; raises ValueError for what is none."""
+        try:
+            fields: dict[str, Any] = json.loads(line)
+            value = fields["value"] if fields["value"] is not None else fields["text"]
+            point = cls(fields["step"], fields["group"], fields["name"], float(value), float(fields["time"]))
+        except (KeyError, TypeError, OverflowError, RecursionError) as error:
+            raise ValueError(f"expected a point, found {type(error).__name__}") from error
+        texts = isinstance(point.group, str) and isinstance(point.name, str)
+        if not texts or type(point.step) is not int or point.step < 0 or not math.isfinite(point.time):
+            raise ValueError("expected a point, found a value of another kind")
+        return point
 
 
 def read_points(path: Path) -> Iterator[MetricPoint]:
-    """Yields the points of a file, if there is one; lines that were cut are left out."""
+    """Yields the points of a file, if there is one; lines that are none, as those that were cut, are left out.
+
+    Raises:
+        InputError: what is there is no file, or cannot be read.
+    """
     if not path.exists():
         return
-    # In bytes, as a line may be cut within a letter.
-    for line in path.read_bytes().split(b"\n"):
+    for line in _content(path).split(b"\n"):
         try:
             yield MetricPoint.from_line(line.decode())
-        except (ValueError, KeyError, TypeError):
+        except ValueError:
             continue
+
+
+def _content(path: Path) -> bytes:
+    """The bytes of a file, as a line may be cut within a letter."""
+    if not path.is_file():  # of a pipe, reading would wait
+        raise InputError(f"expected a file, found {'a folder' if path.is_dir() else 'no plain file'}: {path}")
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise InputError(f"expected a file that can be read, found {error.strerror}: {path}") from error
 
 
 class MetricsLog:

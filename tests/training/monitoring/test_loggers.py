@@ -246,7 +246,7 @@ def test_a_run_without_tensorflow(
 def test_a_folder_in_the_place_of_the_metrics(tmp_path: Path, config: ConfigDict) -> None:
     """Catches a traceback where the file cannot be written to."""
     (tmp_path / "metrics.jsonl").mkdir()
-    with pytest.raises(InputError, match=r"expected a file to write to, found Is a directory: .*metrics.jsonl"):
+    with pytest.raises(InputError, match=r"expected a file, found a folder: .*metrics.jsonl"):
         RunWriter(tmp_path, config, {}, step=0)
 
 

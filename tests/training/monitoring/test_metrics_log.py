@@ -2,11 +2,13 @@
 
 import json
 import math
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from spikejax.errors import InputError
 from spikejax.training.monitoring.metrics_log import MetricsLog, read_points
 
 
@@ -83,6 +85,53 @@ def test_a_last_line_that_was_cut(missing: int, tmp_path: Path) -> None:
     assert len(lines(path)) == 10
     for name in ("loss", "loss/edges"):
         assert [step for step, _ in curve(path, name)] == [1, 2, 3, 4, 5]
+
+
+POINT = {"step": 2, "group": "training", "name": "mine", "value": 1.0, "time": 1.0}
+FOREIGN = [
+    b"",
+    b"# a note",
+    b"\xff\xfe\0",
+    b"{}",
+    b"[" * 100_000,
+    b"null",
+    b'"text"',
+    *(json.dumps({name: value for name, value in POINT.items() if name != left_out}).encode() for left_out in POINT),
+    *(json.dumps(POINT | {"step": step}).encode() for step in (None, 2.5, "2", True, -1, [], math.inf)),
+    *(json.dumps(POINT | {"group": group}).encode() for group in (None, 1, ["training"], {})),
+    *(json.dumps(POINT | {"name": name}).encode() for name in (None, 1, ["loss"])),
+    *(json.dumps(POINT | {"value": value}).encode() for value in (None, "much", [], {}, 10**400)),
+    *(json.dumps(POINT | {"time": time}).encode() for time in (None, "now", math.nan, 10**400)),
+    b'{"step": ' + b"9" * 5000 + b"}",
+]
+
+
+@pytest.mark.parametrize("foreign", FOREIGN, ids=range(len(FOREIGN)))
+def test_lines_that_are_no_points(foreign: bytes, tmp_path: Path) -> None:
+    """Catches a run that cannot go on for a line that something else has written, and one that keeps what none reads.
+
+    Points of something else, of a group of its own, are kept.
+    """
+    path = tmp_path / "metrics.jsonl"
+    write(path, range(1, 4), after=0)
+    mine = json.dumps(POINT).encode()
+    path.write_bytes(foreign + b"\n" + mine + b"\n" + path.read_bytes() + foreign)
+    write(path, range(4, 5), after=3)
+    assert [step for step, _ in curve(path)] == [1, 2, 3, 4]
+    assert curve(path, "mine") == [(2, 1.0)]
+    assert len(lines(path)) == 9
+
+
+def test_what_is_no_file(tmp_path: Path) -> None:
+    """Catches a traceback where something is in the way, and a wait without end for a pipe."""
+    path = tmp_path / "metrics.jsonl"
+    path.mkdir()
+    with pytest.raises(InputError, match=rf"^expected a file, found a folder: {path}$"):
+        MetricsLog(path, step=0)
+    path.rmdir()
+    os.mkfifo(path)
+    with pytest.raises(InputError, match=rf"^expected a file, found no plain file: {path}$"):
+        MetricsLog(path, step=0)
 
 
 def test_a_whole_file_is_only_added_to(tmp_path: Path) -> None:
