@@ -26,8 +26,8 @@ from spikejax.config.keys import leaves
 from spikejax.errors import InputError
 from spikejax.experiments.spec import Evaluation, Experiment
 from spikejax.io.json_files import read_json
-from spikejax.quality.score_files import METRICS_FILE
-from spikejax.training.monitoring.metrics_log import read_points
+from spikejax.quality.score_files import SCORES_FILE
+from spikejax.training.monitoring.metrics_log import METRICS_LOG, read_points
 
 DATA, LOCKS, RUNS = "data", "locks", "runs"
 EVALUATIONS, PICTURES = "evaluations", "evaluated"
@@ -72,14 +72,12 @@ class Run:
         """Whether it is trained to the end, the validation there included."""
         if self.done_updates() < self.updates:
             return False
-        from spikejax.training.workdir import METRICS_FILE as TRAINING_METRICS  # here, since it imports JAX
-
-        points = read_points(self.workdir / TRAINING_METRICS)
+        points = read_points(self.workdir / METRICS_LOG)
         return any(point.step == self.updates and point.group == "validation" for point in points)
 
     def scores(self, name: str, evaluation: Evaluation) -> dict[str, Any] | None:
         """What an evaluation of the last update measured, as metrics.json has it; None if it is not done."""
-        content = read_json(self.workdir / EVALUATIONS / name / METRICS_FILE)
+        content = read_json(self.workdir / EVALUATIONS / name / SCORES_FILE)
         expected = evaluation_header(self, evaluation)
         return content if content is not None and {key: content.get(key) for key in expected} == expected else None
 

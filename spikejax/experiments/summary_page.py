@@ -17,8 +17,7 @@ from spikejax.io.atomic import atomic_write
 from spikejax.io.pictures import read_picture
 from spikejax.quality.metrics import AFTER, BEFORE
 from spikejax.reports.experiment_page import CurveChart, ExperimentPage, Panel, Strip, render_experiment
-from spikejax.training.monitoring.metrics_log import read_points
-from spikejax.training.workdir import METRICS_FILE
+from spikejax.training.monitoring.metrics_log import METRICS_LOG, read_points
 
 # Of a picture that validation writes.
 _PANELS = (INPUT, "restored", SHARP)
@@ -69,7 +68,7 @@ def _curves(runs: Sequence[Run], curve: str, title: str, unit: str) -> CurveChar
     steps: dict[str, dict[int, list[float]]] = {}
     for run in runs:
         points = steps.setdefault(run.variant, defaultdict(list))
-        for point in read_points(run.workdir / METRICS_FILE):
+        for point in read_points(run.workdir / METRICS_LOG):
             if point.curve == curve and np.isfinite(point.value):
                 points[point.step].append(point.value)
     distances = Counter(

@@ -10,7 +10,7 @@ from pathlib import Path
 from spikejax.errors import InputError
 from spikejax.io.json_files import read_json
 from spikejax.io.video_codecs import VideoSettings, is_video_name
-from spikejax.quality.score_files import METRICS_FILE, metrics_path
+from spikejax.quality.score_files import SCORES_FILE, metrics_path
 
 
 @dataclass(frozen=True)
@@ -60,9 +60,7 @@ class OutputTarget:
                 raise InputError(f"expected a new output (--overwrite replaces one), found {path}")
         if self.path.is_dir() and any(self.path.iterdir()) and not self.metrics.is_file():
             # A slip of the pen in --output must not cost a folder of photographs.
-            raise InputError(
-                f"expected the output of an earlier run to replace, found no {METRICS_FILE} in {self.path}"
-            )
+            raise InputError(f"expected the output of an earlier run to replace, found no {SCORES_FILE} in {self.path}")
 
 
 def _is_taken(path: Path) -> bool:

@@ -27,7 +27,7 @@ from spikejax.inference.restore_options import RestoreOptions
 from spikejax.inference.tiling import PROTOCOLS, AutoTile, Extent
 from spikejax.io.video_codecs import CODECS, DEFAULT_CODEC
 from spikejax.quality.metrics import METRICS
-from spikejax.quality.score_files import METRICS_FILE
+from spikejax.quality.score_files import SCORES_FILE
 
 
 def parse_options(arguments: Sequence[str]) -> tuple[RestoreOptions, argparse.Namespace]:
@@ -50,7 +50,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = make_parser(
         "restore",
         description="Restores a video or a folder of frames with a trained network.",
-        epilog=f"Beside the frames, {METRICS_FILE} holds time, memory and (with --sharp) the metrics; "
+        epilog=f"Beside the frames, {SCORES_FILE} holds time, memory and (with --sharp) the metrics; "
         "python -m spikejax.report OUT shows them with the pictures. Exit code 3: parts of the video did not decode, "
         "and the rest is restored.",
     )

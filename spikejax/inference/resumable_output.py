@@ -30,7 +30,7 @@ from spikejax.io.json_files import read_json, write_json
 from spikejax.io.pictures import Frame, read_frame, write_picture
 from spikejax.io.video_codecs import is_video_name
 from spikejax.io.video_writer import VideoWriter
-from spikejax.quality.score_files import METRICS_FILE
+from spikejax.quality.score_files import SCORES_FILE
 
 _FRAMES, _RUN, _PLAN, _SCORES = "frames", "run.json", "plan.json", "scores.jsonl"
 
@@ -119,7 +119,7 @@ class WrittenHere:
         if is_video_name(target.path):
             write_json(target.metrics, report)
         else:
-            write_json(self._folder / METRICS_FILE, report)
+            write_json(self._folder / SCORES_FILE, report)
             move_folder(self._folder, target.path, replace=target.overwrite)
         shutil.rmtree(work)
 

@@ -15,13 +15,13 @@ from spikejax.errors import InputError
 from spikejax.io.atomic import atomic_directory, refuse_existing
 from spikejax.io.video_codecs import is_video_name
 
-METRICS_FILE = "metrics.json"
+SCORES_FILE = "metrics.json"
 Scores = Mapping[str, float]
 
 
 def metrics_path(output: Path) -> Path:
     """The file of scores of a restored folder (in it) or video (beside it)."""
-    return output.with_name(f"{output.stem}.{METRICS_FILE}") if is_video_name(output) else output / METRICS_FILE
+    return output.with_name(f"{output.stem}.{SCORES_FILE}") if is_video_name(output) else output / SCORES_FILE
 
 
 def finite_scores(scores: Scores) -> dict[str, float | None]:
@@ -38,8 +38,8 @@ def mean_scores(scores: Sequence[Scores]) -> dict[str, float]:
 def check_score_folder(output: Path, *, overwrite: bool) -> None:
     """Raises InputError, before any work, if the output would destroy something else than earlier scores."""
     refuse_existing(output, replace=overwrite)
-    if output.is_dir() and any(output.iterdir()) and not (output / METRICS_FILE).is_file():
-        raise InputError(f"expected an earlier evaluation to replace, found no {METRICS_FILE} in {output}")
+    if output.is_dir() and any(output.iterdir()) and not (output / SCORES_FILE).is_file():
+        raise InputError(f"expected an earlier evaluation to replace, found no {SCORES_FILE} in {output}")
 
 
 def write_score_folder(
@@ -66,7 +66,7 @@ def write_score_folder(
     }
     counts = {"sequences": len(frames), "frames": sum(map(len, frames.values()))}
     with atomic_directory(output, replace=overwrite) as folder:
-        (folder / METRICS_FILE).write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+        (folder / SCORES_FILE).write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")
         _write_csv(
             folder / "frames.csv",
             (

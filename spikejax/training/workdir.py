@@ -22,7 +22,6 @@ from spikejax.io.weights import SUFFIX, holds_weights
 
 CONFIG_FILE = "config.json"
 STATISTICS_FILE = "statistics.json"
-METRICS_FILE = "metrics.jsonl"
 CHECKPOINTS = "checkpoints"
 # The metric that the best checkpoint is chosen by; higher is better.
 BEST_BY = "psnr"

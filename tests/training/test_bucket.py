@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from spikejax.training.monitoring.metrics_log import read_points
-from spikejax.training.workdir import METRICS_FILE
+from spikejax.training.monitoring.metrics_log import METRICS_LOG, read_points
 from tests.small_run import overrides
 
 pytestmark = [pytest.mark.slow, pytest.mark.needs("gcs")]
@@ -67,7 +66,7 @@ def kill_at(step: int, environment: dict[str, str], *arguments: object) -> None:
 def curves(workdir: Path) -> list[tuple[int, str, float]]:
     """Every point of a run's curves but those of times."""
     groups = ("training", "validation")
-    return [(p.step, p.curve, p.value) for p in read_points(workdir / METRICS_FILE) if p.group in groups]
+    return [(p.step, p.curve, p.value) for p in read_points(workdir / METRICS_LOG) if p.group in groups]
 
 
 def scores(folder: Path) -> dict:

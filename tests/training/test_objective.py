@@ -17,10 +17,9 @@ from spikejax.models.vgg import VGG
 from spikejax.quality.losses import LOSS_TERMS, charbonnier, evaluate_terms, perceptual
 from spikejax.quality.perceptual import load_vgg
 from spikejax.training.loop import train
-from spikejax.training.monitoring.metrics_log import read_points
+from spikejax.training.monitoring.metrics_log import METRICS_LOG, read_points
 from spikejax.training.objective import make_loss, make_metrics
 from spikejax.training.step import Build
-from spikejax.training.workdir import METRICS_FILE
 from tests.models.parameters import build_random
 
 # TensorFlow's import warns about Python's and its own deprecations.
@@ -183,7 +182,7 @@ def test_a_run_with_both(
     config.training.log_every = 1
     scores = train(config, tmp_path / "run", build=build).scores
     assert re.search(r"loss [\d.]+ = charbonnier [\d.]+ \+ perceptual [\d.]+", capsys.readouterr().out)
-    first = {point.curve: point.value for point in read_points(tmp_path / "run" / METRICS_FILE) if point.step == 1}
+    first = {point.curve: point.value for point in read_points(tmp_path / "run" / METRICS_LOG) if point.step == 1}
     total, *terms = (first[f"training/{name}"] for name in ("loss", "loss/charbonnier", "loss/perceptual"))
     assert total == pytest.approx(sum(terms), rel=1e-6) and all(term > 0 for term in terms)
     assert scores is not None

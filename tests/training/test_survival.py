@@ -16,10 +16,9 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.util import tensor_util
 
-from spikejax.training.monitoring.metrics_log import read_points
+from spikejax.training.monitoring.metrics_log import METRICS_LOG, read_points
 from spikejax.training.step import Build
 from spikejax.training.trained_params import load_for_inference
-from spikejax.training.workdir import METRICS_FILE
 from tests.training.drive import HEARTBEAT_SECONDS, drive, losses
 
 pytestmark = pytest.mark.slow
@@ -87,7 +86,7 @@ def test_curves_of_a_run_that_was_killed_twice(tmp_path: Path, root: Path, build
     ends = drive([*jobs, job(tmp_path / "killed", root, **every_four)])
     log = (tmp_path / "killed" / "0.log").read_text()
     assert [end["codes"] for end in ends] == [[0], [-signal.SIGKILL], [-signal.SIGKILL], [0]], log
-    whole, killed = (curves(tmp_path / name / METRICS_FILE) for name in ("whole", "killed"))
+    whole, killed = (curves(tmp_path / name / METRICS_LOG) for name in ("whole", "killed"))
     print("training/loss in metrics.jsonl:", killed["training/loss"])
     assert whole.keys() == killed.keys()
     for curve, points in killed.items():

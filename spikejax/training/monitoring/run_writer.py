@@ -20,13 +20,12 @@ from spikejax.io.bucket_mirror import BucketMirror
 from spikejax.io.paths import UserPath
 from spikejax.io.pictures import write_picture
 from spikejax.training.monitoring.loggers import LoggerFactory
-from spikejax.training.monitoring.metrics_log import MetricsLog
+from spikejax.training.monitoring.metrics_log import METRICS_LOG, MetricsLog
 from spikejax.training.monitoring.provenance import versions
 from spikejax.training.monitoring.run_logger import RunLogger, RunStart
-from spikejax.training.workdir import METRICS_FILE
 
 # What a run that goes on adds to.
-_GO_ON = (METRICS_FILE, "tensorboard", "wandb.json")
+_GO_ON = (METRICS_LOG, "tensorboard", "wandb.json")
 
 
 class RunWriter:
@@ -63,10 +62,10 @@ class RunWriter:
             if self._mirror is not None:
                 self._mirror.fetch(_GO_ON)
             try:
-                self._log = MetricsLog(self.folder / METRICS_FILE, step=step)
-            except (IsADirectoryError, PermissionError) as error:
+                self._log = MetricsLog(self.folder / METRICS_LOG, step=step)
+            except OSError as error:
                 raise InputError(
-                    f"expected a file to write to, found {error.strerror}: {workdir / METRICS_FILE}"
+                    f"expected a file to write to, found {error.strerror}: {workdir / METRICS_LOG}"
                 ) from error
             handed_over = frozenset((point.step, point.curve) for point in self._log.removed)
             run = RunStart(self.folder, step, handed_over, dict(leaves(config)))
