@@ -122,6 +122,7 @@ def _to_torch(options: argparse.Namespace) -> None:
 
     from .array_files import WRITTEN_SUFFIXES, write_arrays
     from .convertible_networks import network_of
+    from .spike_keys import OWN_KEYS
     from .transfer import count_numbers
 
     if options.output.suffix not in WRITTEN_SUFFIXES:
@@ -136,6 +137,8 @@ def _to_torch(options: argparse.Namespace) -> None:
         write_arrays(options.output, state_dict, wrapper=options.wrap)
     except OSError as error:
         raise InputError(f"cannot write {options.output}: {error.strerror or error}") from error
+    if extra := [key for key in state_dict if key.rpartition(".")[2] in OWN_KEYS]:
+        print(f"{len(extra)} arrays are this project's own, which the published code does not know: {', '.join(extra)}")
     print(f"{options.input} -> {options.output}: {len(state_dict):,} arrays, {count_numbers(state_dict):,} numbers")
 
 

@@ -20,7 +20,7 @@ from spikejax.models.spynet import SpyNet
 from .network_names import SPIKE_PREFIX, SPYNET_NAME, network_names, restorer_names
 from .perceptual_keys import PERCEPTUAL, Perceptual
 from .rules import Counterpart, Rule, find_counterparts, nest
-from .spike_keys import FUSE_BLOCKS, spike_branch_rules
+from .spike_keys import FUSE_BLOCKS, TIME_BIAS_KEYS, spike_branch_rules
 from .transfer import Buffer, from_torch, to_torch
 from .vrt_keys import SPYNET, attention_buffers, spynet_buffers, vrt_rules
 
@@ -131,6 +131,9 @@ def restorer_network(model: dict[str, Any], name: str) -> ConvertibleNetwork:
     kind = find_fusion(fusion)
     if kind is not None and kind.torch_form is None:
         raise InputError(f"{name}: no PyTorch form of the fusion {fusion} is known")
+    time = model["spike"].get("time", "none")
+    if kind is not None and time not in TIME_BIAS_KEYS:
+        raise InputError(f"{name}: no PyTorch form of model.spike.time {time!r} is known")
     flow = model["vrt"].get("flow", SPYNET_NAME)
     if flow != SPYNET_NAME:
         raise InputError(f"{name}: no PyTorch form of the flow network {flow} is known")
@@ -149,8 +152,9 @@ def restorer_rules(model: Restorer) -> tuple[Rule, ...]:
     backbone = vrt_rules(upscale=config.upscale, warp_frames=config.warp_frames)
     if model.spike_branch is None:
         return nest("vrt.", "", backbone)
-    assert model.spike_branch.kind.torch_form is not None
-    branch = spike_branch_rules(model.spike_branch.kind.torch_form, scales=ENCODER_SCALES)
+    spikes = model.spike_branch
+    assert spikes.kind.torch_form is not None
+    branch = spike_branch_rules(spikes.kind.torch_form, scales=ENCODER_SCALES, time=spikes.config.time)
     return (*nest("vrt.", "vrt.", backbone), *nest("spike_branch.", "", branch))
 
 

@@ -14,7 +14,7 @@ from spikejax.models.vrt import U_STAGES
 from .convertible_networks import ConvertibleNetwork, get_network, restorer_network, restorers
 from .network_names import network_names
 from .perceptual_keys import PERCEPTUAL
-from .spike_keys import FUSE_BLOCKS
+from .spike_keys import FUSE_BLOCKS, TIME_BIAS_KEYS
 from .transfer import check_fit
 
 Shapes = Mapping[str, tuple[int, ...]]
@@ -250,9 +250,21 @@ def _fused_channels(shapes: Shapes) -> tuple[int, ...]:
     return tuple(shapes[f"cross_attn_fuse.fuse_blocks.{index}.ln_q.weight"][0] for index in range(count))
 
 
+def _time_bias(shapes: Shapes) -> tuple[str, tuple[int, ...]]:
+    """`model.spike.time` and the shape of a block's biases over time, [2 reach + 1, heads]."""
+    for time, key in TIME_BIAS_KEYS.items():
+        if key is not None and (shape := shapes.get(f"spike_temporal_sa.blocks.0.{key}")) is not None:
+            return time, shape
+    usual = defaults.get_config().model.spike
+    return "none", (2 * usual.time_reach + 1, usual.heads)
+
+
 _SPIKE_FIELDS: dict[str, Callable[[Shapes], Any]] = {
     "fusion": _fusion,
     "bins": lambda shapes: shapes["spike_encoder.in_proj.weight"][1],
     "channels": _fused_channels,
     "fused_stages": lambda shapes: tuple(range(1, len(_fused_channels(shapes)) + 1)),
+    "heads": lambda shapes: _time_bias(shapes)[1][1],
+    "time": lambda shapes: _time_bias(shapes)[0],
+    "time_reach": lambda shapes: _time_bias(shapes)[1][0] // 2,
 }

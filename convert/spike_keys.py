@@ -15,6 +15,12 @@ def _attention(torch: str) -> tuple[Rule, ...]:
     )
 
 
+# By `model.spike.time`, the last part of the key of a block's biases over time, [2 reach + 1, heads]. The design's
+# network has no such keys: they are extensions of ours, and what has no entry here has no PyTorch form.
+TIME_BIAS_KEYS = {"none": None, "relative": "time_bias", "local": "local_time_bias"}
+OWN_KEYS = frozenset(filter(None, TIME_BIAS_KEYS.values()))
+
+
 _TEMPORAL_ATTENTION = (
     *norm("norm1", "ln1"),
     *_attention("attn"),
@@ -50,9 +56,17 @@ class FuseBlockKeys:
 FUSE_BLOCKS = {"cross_attention": FuseBlockKeys("cross_attn_fuse.fuse_blocks.", _FUSE)}
 
 
-def spike_branch_rules(torch_form: str, *, scales: int) -> tuple[Rule, ...]:
-    """The rules of a spike branch whose fusion has that form and whose encoder has `scales` scales."""
+def spike_branch_rules(torch_form: str, *, scales: int, time: str = "none") -> tuple[Rule, ...]:
+    """The rules of a spike branch.
+
+    Args:
+        torch_form: of its fusion.
+        scales: of its encoder.
+        time: `model.spike.time`, a key of `TIME_BIAS_KEYS`.
+    """
     fuse_blocks = FUSE_BLOCKS[torch_form]
+    bias_key = TIME_BIAS_KEYS[time]
+    time_bias = () if bias_key is None else (Rule("attention.time_bias.table", bias_key, ARRAY),)
     encoder = (
         *linear("scales.0.entry", "in_proj", CONV_3D),
         *nest("scales.0.residual_blocks.{j}.", "res0.{j}.", _RESIDUAL_BLOCK),
@@ -62,6 +76,6 @@ def spike_branch_rules(torch_form: str, *, scales: int) -> tuple[Rule, ...]:
         encoder += nest(f"scales.{scale}.residual_blocks.{{j}}.", f"residuals.{scale - 1}.{{j}}.", _RESIDUAL_BLOCK)
     return (
         *nest("encoder.", "spike_encoder.", encoder),
-        *nest("temporal_attention.{i}.", "spike_temporal_sa.blocks.{i}.", _TEMPORAL_ATTENTION),
-        *nest("fuse_blocks.{i}.", f"{fuse_blocks.torch}{{i}}.", fuse_blocks.rules),
+        *nest("temporal_attention.{i}.", "spike_temporal_sa.blocks.{i}.", (*_TEMPORAL_ATTENTION, *time_bias)),
+        *nest("fuse_blocks.{i}.", f"{fuse_blocks.torch}{{i}}.", (*fuse_blocks.rules, *time_bias)),
     )

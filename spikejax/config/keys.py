@@ -100,8 +100,9 @@ KEYS: dict[str, Key] = {
     "model.vrt.noise_map": Key(Flag(), "whether the level of the noise comes as a fourth input channel"),
     "model.vrt.flow": Key(OneOf(("spynet",), code=True), "the network of the optical flows"),
     "model.spike.fusion": Key(
-        OneOf(("cross_attention", "concat", "none"), code=True),
-        "how spikes enter: `cross_attention` after a stage, `concat` before its attention; `none`: VRT alone",
+        OneOf(("cross_attention", "early_cross_attention", "concat", "concat_over_time", "none"), code=True),
+        "how spikes enter: `cross_attention` after a stage; `early_cross_attention` and `concat` before its attention; "
+        "`concat_over_time`: of features that have attended to themselves over time; `none`: VRT alone",
     ),
     "model.spike.bins": Key(Whole(1, 4096), "time bins of a frame's voxels"),
     "model.spike.channels": Key(
@@ -121,6 +122,18 @@ KEYS: dict[str, Key] = {
         OneOf(("statistics", "clip")),
         "how counts become voxels: by the `statistics` of the training split, or each `clip`'s first scaled to the "
         "same mean, so that another threshold or another light changes little",
+    ),
+    "model.spike.time": Key(
+        OneOf(("none", "relative", "local", "sine")),
+        "what attention over time knows of time: `none`: frames are a set; `relative`: a learned bias per head and "
+        "time difference; `local`: the same, within `time_reach` frames; `sine`: an encoding of the frame's number",
+    ),
+    "model.spike.time_reach": Key(
+        Whole(1, 4096), "frames: the largest time difference with a bias of its own (`relative`, `local`)"
+    ),
+    "model.spike.time_own_frame": Key(
+        Number(-100, 100),
+        "bias of a frame's own spikes at the beginning, beside 0 for the others (`relative`, `local`)",
     ),
     # ---- The data ----
     "data.source": Key(

@@ -123,6 +123,7 @@ SPIKE_VARIANTS: dict[str, dict[str, Any]] = {
     "baseline": dict(),
     "normalized_query": dict(residual="normalized_query"),
     "stages_1_to_7": dict(fused_stages=(1, 2, 3, 4, 5, 6, 7), channels=(96,) * 7),
+    "time": dict(time="relative"),
     "concat": dict(fusion="concat"),
     "backbone": dict(fusion="none"),
 }

@@ -147,7 +147,7 @@ def _spike_channels(config: ConfigDict) -> str | None:
 
 def _spike_heads(config: ConfigDict) -> str | None:
     spike = config.model.spike
-    if spike.fusion != "cross_attention" or not any(features % spike.heads for features in spike.channels):
+    if spike.fusion in ("none", "concat") or not any(features % spike.heads for features in spike.channels):
         return None
     return f"a number that divides model.spike.channels, {', '.join(map(str, sorted(set(spike.channels))))}"
 
@@ -320,7 +320,9 @@ RELATIONS = (
         _spike_channels,
     ),
     Relation(
-        ("model.spike.heads", "model.spike.channels"), "Divides each of channels (cross_attention).", _spike_heads
+        ("model.spike.heads", "model.spike.channels"),
+        "Divides each of channels, where a fusion attends over time.",
+        _spike_heads,
     ),
     Relation(
         ("data.degradation", "model.vrt.warp_frames", "model.vrt.noise_map", "model.vrt.upscale"),

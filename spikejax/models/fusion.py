@@ -19,6 +19,7 @@ from spikejax.models.layers import Linear
 from spikejax.models.remat import Remat, remat_if
 from spikejax.models.spike_encoder import SpikeEncoder3D
 from spikejax.models.temporal import SpikeTemporalSA, TemporalCrossAttnFuse
+from spikejax.models.time_positions import TimeKind, TimePositions
 from spikejax.models.vrt import STAGE_SCALES, U_STAGES, VRTConfig
 
 ENCODER_SCALES = 4
@@ -37,6 +38,9 @@ class SpikeBranchConfig:
         fused_stages: (1, 2, 3, 4), or 1 to 7.
         zero_init: the fusion begins by adding nothing, the network as exactly VRT.
         normalise: how counts become the voxels that it is given, see `spikejax.data.spikes.voxels.standardise`.
+        time: what attention over time is told of the frames' order, see `TimePositions.kind`.
+        time_reach: see `TimePositions.reach`.
+        time_own_frame: see `TimePositions.own_frame`.
     """
 
     fusion: str = "cross_attention"
@@ -47,8 +51,17 @@ class SpikeBranchConfig:
     fused_stages: tuple[int, ...] = (1, 2, 3, 4)
     zero_init: bool = False
     normalise: Literal["statistics", "clip"] = "statistics"
+    time: TimeKind = "none"
+    time_reach: int = 4
+    time_own_frame: float = 2.0
+
+    @property
+    def time_positions(self) -> TimePositions:
+        """What both attentions over time are told of time."""
+        return TimePositions(self.time, self.time_reach, self.time_own_frame)
 
     def __post_init__(self) -> None:
+        _ = self.time_positions  # checks them
         stages = self.fused_stages
         if stages != tuple(range(1, len(stages) + 1)) or not ENCODER_SCALES <= len(stages) <= U_STAGES:
             raise ValueError(f"spike.fused_stages must be 1 to 4, or on to 7 at most, not {stages}")
@@ -109,7 +122,12 @@ class FusionKind:
 
 def _build_cross_attention(features: int, config: SpikeBranchConfig, *, rngs: nnx.Rngs) -> TemporalCrossAttnFuse:
     return TemporalCrossAttnFuse(
-        features, heads=config.heads, residual=config.residual, zero_init=config.zero_init, rngs=rngs
+        features,
+        heads=config.heads,
+        residual=config.residual,
+        time=config.time_positions,
+        zero_init=config.zero_init,
+        rngs=rngs,
     )
 
 
@@ -124,7 +142,9 @@ FUSIONS: dict[str, FusionKind | None] = {
     "cross_attention": FusionKind(
         acts="after_stage", attends_over_time=True, build=_build_cross_attention, torch_form="cross_attention"
     ),
+    "early_cross_attention": FusionKind(acts="before_attention", attends_over_time=True, build=_build_cross_attention),
     "concat": FusionKind(acts="before_attention", attends_over_time=False, build=_build_concat),
+    "concat_over_time": FusionKind(acts="before_attention", attends_over_time=True, build=_build_concat),
 }
 
 
@@ -144,7 +164,10 @@ class SpikeBranch(nnx.Module):
         self.config, self.kind, self.recompute = config, kind, remat == "everything"
         self.encoder = SpikeEncoder3D(config.bins, config.channels[:ENCODER_SCALES], rngs=rngs)
         self.temporal_attention = (
-            nnx.List(SpikeTemporalSA(channels, heads=config.heads, rngs=rngs) for channels in config.channels)
+            nnx.List(
+                SpikeTemporalSA(channels, heads=config.heads, time=config.time_positions, rngs=rngs)
+                for channels in config.channels
+            )
             if kind.attends_over_time
             else None
         )

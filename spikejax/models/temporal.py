@@ -16,6 +16,7 @@ from jaxtyping import Float
 
 from spikejax.models.layers import LayerNorm, Linear, accumulation_dtype
 from spikejax.models.schedule import count_chunks, in_chunks
+from spikejax.models.time_positions import UNTOLD, TimeBias, TimePositions, add_sine, softmax_over_time
 
 # Sequences (pixels) of a clip that are worked on at once: of 5 frames with 96 features, 15 MiB each of queries, keys,
 # values and results.
@@ -25,22 +26,42 @@ SEQUENCES_AT_ONCE = 2**13
 class TemporalAttention(nnx.Module):
     """Multi-head attention over the time axis of [p, t, c] sequences, with biased projections in and out."""
 
-    def __init__(self, features: int, *, heads: int, zero_init: bool = False, rngs: nnx.Rngs):
+    def __init__(
+        self,
+        features: int,
+        *,
+        heads: int,
+        time: TimePositions = UNTOLD,
+        zero_init: bool = False,
+        rngs: nnx.Rngs,
+    ):
+        """Attention of `features` in so many `heads`.
+
+        Args:
+            features: C.
+            heads: must divide C.
+            time: what it is told of the frames' order.
+            zero_init: the last projection is zero.
+            rngs: seeds of the weights.
+        """
         if features % heads:
             raise ValueError(f"{features} features do not divide into {heads} heads")
-        self.heads = heads
+        self.heads, self.adds_sine = heads, time.kind == "sine"
+        self.time_bias = TimeBias(heads, time) if time.has_bias else None
         self.in_projection = Linear(features, 3 * features, axes=("embed", "heads"), rngs=rngs)
         self.out_projection = Linear(features, features, axes=("heads", "embed"), zero_init=zero_init, rngs=rngs)
 
     def __call__(self, queries: Float[Array, "p t c"], keys: Float[Array, "p s c"]) -> Float[Array, "p t c"]:
         """Attention of `queries` to `keys`, which are the values as well."""
+        if self.adds_sine:
+            queries, keys = add_sine(queries), add_sine(keys)
         features = queries.shape[-1]
         q = self._heads(self.in_projection(queries, slice(0, features)))
         k, v = jnp.split(self.in_projection(keys, slice(features, None)), 2, axis=-1)
         k, v = self._heads(k), self._heads(v)
         dtype = accumulation_dtype(q.dtype)
         logits = lax.dot_general(q, k, (((3,), (3,)), ((0, 1), (0, 1))), preferred_element_type=dtype)
-        weights = jax.nn.softmax(logits * q.shape[-1] ** -0.5).astype(v.dtype)
+        weights = softmax_over_time(logits * q.shape[-1] ** -0.5, self.time_bias).astype(v.dtype)
         attended = lax.dot_general(weights, v, (((3,), (2,)), ((0, 1), (0, 1))), preferred_element_type=v.dtype)
         return self.out_projection(rearrange(attended, "p heads t d -> p t (heads d)"))
 
@@ -63,9 +84,9 @@ class MLP(nnx.Module):
 class SpikeTemporalSA(nnx.Module):
     """The spike features of one scale after self-attention over time and an MLP, both residual."""
 
-    def __init__(self, features: int, *, heads: int, rngs: nnx.Rngs):
+    def __init__(self, features: int, *, heads: int, time: TimePositions = UNTOLD, rngs: nnx.Rngs):
         self.norm1, self.norm2 = LayerNorm(features), LayerNorm(features)
-        self.attention = TemporalAttention(features, heads=heads, rngs=rngs)
+        self.attention = TemporalAttention(features, heads=heads, time=time, rngs=rngs)
         self.mlp = MLP(features, rngs=rngs)
 
     def __call__(self, x: Float[Array, "b t h w c"]) -> Float[Array, "b t h w c"]:
@@ -87,6 +108,7 @@ class TemporalCrossAttnFuse(nnx.Module):
         *,
         heads: int,
         residual: Literal["features", "normalized_query"],
+        time: TimePositions = UNTOLD,
         zero_init: bool = False,
         rngs: nnx.Rngs,
     ):
@@ -96,6 +118,7 @@ class TemporalCrossAttnFuse(nnx.Module):
             features: C of both.
             heads: of the attention.
             residual: what the attention's result is added to.
+            time: what the attention is told of the frames' order.
             zero_init: the last projections are zero, so that nothing is added at first.
             rngs: seeds of the weights.
         """
@@ -103,7 +126,7 @@ class TemporalCrossAttnFuse(nnx.Module):
             raise ValueError(f'residual must be "features" or "normalized_query", not {residual!r}')
         self.residual = residual
         self.norm_query, self.norm_spikes, self.norm_mlp = (LayerNorm(features) for _ in range(3))
-        self.attention = TemporalAttention(features, heads=heads, zero_init=zero_init, rngs=rngs)
+        self.attention = TemporalAttention(features, heads=heads, time=time, zero_init=zero_init, rngs=rngs)
         self.mlp = MLP(features, zero_init=zero_init, rngs=rngs)
 
     def __call__(

@@ -108,6 +108,8 @@ def test_parameters_of_the_spike_design() -> None:
     sizes = {name: size(f"spike.py:{name}") for name in SPIKE_VARIANTS}
     assert sizes == {
         "baseline": original["params"],
+        # 9 differences, 4 heads, both attentions of 4 stages.
+        "time": original["params"] + 9 * 4 * 2 * 4,
         "normalized_query": original["params"],
         # Three stages more, of four equal ones.
         "stages_1_to_7": original["params"] + 3 * (attention + fusion) // 4,

@@ -18,6 +18,17 @@ from tests.models.quick import quick_build, quick_jit
 VRT = VRTConfig(window=(2, 4, 4), depths=(1,) * 8, dims=(8,) * 8, heads=(2,) * 8, independent=(), deformable_groups=2)
 CROSS = SpikeBranchConfig(bins=3, channels=(8,) * 4, heads=2)
 CONCAT = replace(CROSS, fusion="concat")
+FUSED = pytest.mark.parametrize(
+    "config",
+    (
+        CROSS,
+        replace(CROSS, time="relative"),
+        replace(CROSS, fusion="early_cross_attention", time="local", time_reach=1),
+        CONCAT,
+        replace(CROSS, fusion="concat_over_time"),
+    ),
+    ids=lambda config: f"{config.fusion}_{config.time}",
+)
 
 
 def make_branch(config: SpikeBranchConfig) -> SpikeBranch:
@@ -37,7 +48,7 @@ def voxels() -> Array:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("config", (CROSS, CONCAT), ids=("cross_attention", "concat"))
+@FUSED
 def test_a_fusion_that_begins_as_zero_changes_no_stage(config: SpikeBranchConfig) -> None:
     """Catches a network that begins as something else than its VRT: features come out bitwise as they went in."""
     config = replace(config, channels=(8,) * 7, fused_stages=(1, 2, 3, 4, 5, 6, 7), zero_init=True)
@@ -60,7 +71,7 @@ def test_stages_meet_the_scale_of_their_resolution() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("config", (CROSS, CONCAT), ids=("cross_attention", "concat"))
+@FUSED
 def test_every_stage_has_a_block_of_its_own(config: SpikeBranchConfig) -> None:
     """Catches a fusion at the wrong moment of a stage, another stage's block or spikes, and stages fused unasked."""
     config = replace(config, channels=(8,) * 5, fused_stages=(1, 2, 3, 4, 5))
@@ -94,7 +105,7 @@ def test_every_stage_has_a_block_of_its_own(config: SpikeBranchConfig) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("config", (CROSS, CONCAT), ids=("cross_attention", "concat"))
+@FUSED
 def test_a_gradient_reaches_every_parameter(config: SpikeBranchConfig) -> None:
     """Catches a parameter of the branch that training would never change."""
     definition, parameters = nnx.split(build_random(lambda rngs: SpikeBranch(config, VRT, rngs=rngs)))
