@@ -1,22 +1,30 @@
 """Shows what restoring did: python -m spikejax.report OUT.
 
 OUT is what `python -m spikejax.restore` wrote. The report is one HTML file without any connection to a network: a
-slider between before and after, the parts that gained most and least, the metrics over time, and all numbers.
+slider between before and after, the parts that gained most and least, the metrics over time, and all numbers. Of a
+network that takes spikes it shows what they did: frames restored again without them, and with their neighbours'.
 """
 
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from spikejax.cli import make_parser, positive_count, run
+from spikejax.cli import add_trust_code, make_parser, path_or_bucket, positive_count, run, whole_number_from
+from spikejax.compile_cache import add_compile_cache, use_compile_cache
 from spikejax.errors import InputError
 from spikejax.io.atomic import atomic_write
 from spikejax.io.json_files import read_json
 from spikejax.io.video_codecs import is_video_name
 from spikejax.quality.score_files import metrics_path
+
+if TYPE_CHECKING:
+    from spikejax.io.frame_source import FrameSource
+    from spikejax.reports.gather import ShownFrame
+    from spikejax.reports.spike_answers import SpikeAnswers
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -40,11 +48,72 @@ def main(arguments: Sequence[str]) -> None:
     numbers = choose_frames(metrics["frames"], metrics["per_frame"], options.frames)
     frames = gather(numbers, restored=restored, source=source, sharp=sharp)
     sources = [f"Restored from {metrics['input']}", f"by {metrics['network']}"]
-    html = render(metrics, frames, find_close_ups(frames), title=f"{output.name}, before and after", sources=sources)
+    spikes, note = _with_other_spikes(options, metrics, frames, source)
+    html = render(
+        metrics,
+        frames,
+        find_close_ups(frames),
+        title=f"{output.name}, before and after",
+        sources=sources,
+        spikes=spikes,
+        note=note,
+    )
     page = Path(options.page) if options.page else _default_page(output)
     with atomic_write(page) as temporary:
         temporary.write_text(html, encoding="utf-8")
     print(page)
+
+
+def _with_other_spikes(
+    options: argparse.Namespace, metrics: dict[str, Any], shown: list[ShownFrame], source: FrameSource
+) -> tuple[list[SpikeAnswers], str]:
+    """The first of the shown frames restored with other spikes than their own; or why that cannot be done, in a line.
+
+    Raises:
+        InputError: what the command line names for it is not there or does not fit.
+    """
+    path = options.spikes or metrics.get("spikes")
+    if path is None or not options.other_spikes:
+        return [], ""
+    try:
+        return _restore_again(options, metrics, shown[: options.other_spikes], source, path), ""
+    except InputError as error:
+        if options.spikes or options.network or options.trust_code:
+            raise
+        # The pictures that are there can be shown all the same.
+        note = f"not shown, as it needs the network and the spikes (--network, --spikes): {error}"
+        print(f"spikejax: what the spikes did: {note}", file=sys.stderr)
+        return [], f"This is {note}"
+
+
+def _restore_again(
+    options: argparse.Namespace, metrics: dict[str, Any], shown: list[ShownFrame], source: FrameSource, path: str
+) -> list[SpikeAnswers]:
+    from spikejax.inference.other_spikes import restore_with_other_spikes
+    from spikejax.inference.tiling import Extent
+    from spikejax.inference.voxel_source import VoxelSource
+    from spikejax.loading import load
+    from spikejax.reports.spike_answers import SpikeAnswers
+
+    network = options.network or metrics["network"]
+    use_compile_cache(options.compile_cache, apart_from=[network])
+    restorer = load(network, dtype=metrics.get("dtype"), trust_code=options.trust_code)
+    restorer.check_spikes(True)
+    size, windows = metrics.get("spike_size"), metrics.get("spike_windows")
+    bins = restorer.traits.spike_bins or 0
+    spikes = VoxelSource(path, source, bins=bins, size=None if size is None else (size[0], size[1]), windows=windows)
+    tile, overlap = (Extent(**metrics[name]) for name in ("tile", "overlap"))
+    print(f"restoring {len(shown)} frames again with other spikes", file=sys.stderr)
+    return [
+        SpikeAnswers(
+            frame.number,
+            restore_with_other_spikes(
+                restorer, source, spikes, frame.number, count=metrics["frames"], tile=tile, overlap=overlap
+            ),
+            frame.sharp,
+        )
+        for frame in shown
+    ]
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -56,6 +125,18 @@ def build_parser() -> argparse.ArgumentParser:
     add("--sharp", metavar="PATH", help="the true frames, if they have been moved since")
     add("--frames", type=positive_count, default=4, metavar="N", help="frames to show (default: %(default)s)")
     add("--page", metavar="FILE", help="where to write (default: report.html in the folder OUT, or beside the video)")
+    spikes = parser.add_argument_group("what the spikes did")
+    spikes.add_argument(
+        "--other-spikes", type=whole_number_from(0), default=2, metavar="N",
+        help="of the frames shown, restore N again without spikes and with those of the frames before and after; "
+        "0 = none (default: %(default)s)",
+    )  # fmt: skip
+    spikes.add_argument("--spikes", metavar="PATH", help="the spikes, if they have been moved since")
+    spikes.add_argument(
+        "--network", type=path_or_bucket, metavar="PATH", help="the network, if it has been moved since"
+    )
+    add_trust_code(spikes)
+    add_compile_cache(parser)
     return parser
 
 

@@ -5,13 +5,20 @@ import subprocess
 from html.parser import HTMLParser
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
+from flax import nnx
 from skimage import data
 
 from spikejax import report
+from spikejax.data.datasets.voxel_statistics import SpikeStatistics
+from spikejax.data.spikes.stream_files import write_dat
 from spikejax.errors import InputError
+from spikejax.inference.tiling import Extent
+from spikejax.inference.video_restorer import VideoRestorer
 from spikejax.io.pictures import write_picture
+from spikejax.models.traits import NetworkTraits
 from spikejax.quality import metrics
 from spikejax.reports.gather import close_up_side
 
@@ -119,6 +126,57 @@ def test_without_sharp_frames(restored: Path) -> None:
     assert len(page.all("input")) == 2
     assert page.all("svg") == []
     assert "changed most" in page.text
+
+
+class BySpikes(nnx.Module):
+    """Adds to the frame where its spikes are."""
+
+    def __call__(self, clip: jax.Array, voxels: jax.Array, *, key: None = None) -> jax.Array:
+        """Has the signature of `Restorer`."""
+        return clip + 0.1 * voxels[..., :1]
+
+
+def with_spikes(restored: Path) -> None:
+    """Says in metrics.json that there were spikes, those of frame N in row 10 N, and writes them."""
+    for number in range(FRAMES):
+        spikes = np.zeros((4, SIZE, SIZE), np.uint8)
+        spikes[:, 10 * number] = 1
+        write_dat(restored.parent / "spike" / f"{number:06d}.dat", spikes)
+    figures = json.loads((restored / "metrics.json").read_text())
+    figures |= {"spikes": str(restored.parent / "spike"), "tile": {"frames": 3, "height": 0, "width": 0}}
+    figures["overlap"] = {"frames": 1, "height": 0, "width": 0}
+    (restored / "metrics.json").write_text(json.dumps(figures))
+
+
+def test_what_the_spikes_did(restored: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Catches a page without the answers to other spikes, of other frames, or one that asks for more than are shown."""
+    with_spikes(restored)
+    statistics = SpikeStatistics(4, mean=0.0, std=1.0, windows=1)
+    traits, tile, overlap = NetworkTraits(spike_bins=4), Extent(3, 0, 0), Extent(1, 0, 0)
+    restorer = VideoRestorer(BySpikes(), traits, statistics=statistics, tile=tile, overlap=overlap)
+    asked: list[tuple[str, dict[str, object]]] = []
+    monkeypatch.setattr("spikejax.loading.load", lambda path, **how: asked.append((path, how)) or restorer)
+    report.main([str(restored), "--other-spikes", "3", "--frames", "2", "--trust-code"])
+    page = Page((restored / "report.html").read_text(encoding="utf-8"))
+    assert asked == [("runs/a", {"dtype": None, "trust_code": True})]
+    assert "What the spikes did" in page.text and "With no spikes PSNR is" in page.text
+    shown = [image["alt"] or "" for image in page.all("img") if "spikes" in (image["alt"] or "")]
+    for frame in (BEST[0], WORST[0]):  # frames within the clip, which have both neighbours
+        assert len([alt for alt in shown if alt.startswith(f"Frame {frame}, ")]) == 4 + 3
+    assert len(shown) == 14
+    report.main([str(restored), "--other-spikes", "0"])
+    assert "What the spikes did" not in (restored / "report.html").read_text(encoding="utf-8") and len(asked) == 1
+
+
+def test_a_network_that_has_been_moved(restored: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Catches a report that fails, or says nothing, where the network is gone; and a wrong --network that is passed."""
+    with_spikes(restored)
+    report.main([str(restored)])
+    page = Page((restored / "report.html").read_text(encoding="utf-8"))
+    reason = "not shown, as it needs the network and the spikes (--network, --spikes): expected a folder of training"
+    assert reason in page.text and reason in capsys.readouterr().err
+    with pytest.raises(InputError, match="found no runs/b"):
+        report.main([str(restored), "--network", "runs/b"])
 
 
 def test_nothing_to_report_on(tmp_path: Path) -> None:

@@ -160,6 +160,8 @@ class RestoreOptions:
         paths = {
             "network": self.network,
             "input": self.input,
+            "spikes": self.spikes,
+            "spike_windows": self.spike_windows,
             "sharp": self.sharp,
             "output": self.output,
             "video": self.video,

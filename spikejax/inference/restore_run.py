@@ -94,7 +94,8 @@ def restore_to_files(
         # One host says how it goes.
         log = None if hosts.is_first() else stack.enter_context(open(os.devnull, "w", encoding="utf-8"))
         report = restore_job(restorer, job, output, log=log)
-        output.finish(report.to_json() | options.paths)
+        how = {"spike_size": options.spike_size, "dtype": options.dtype}
+        output.finish(report.to_json() | options.paths | how)
     # A host that left would end those that still write.
     hosts.wait_for_all("the end of restoring")
     return report

@@ -16,6 +16,7 @@ from PIL import Image
 from spikejax.quality.metrics import AFTER, BEFORE, measured_metrics, metric_named
 from spikejax.reports.chart import line_chart
 from spikejax.reports.gather import CloseUp, Picture, ShownFrame
+from spikejax.reports.spike_answers import SpikeAnswers, findings, strips
 from spikejax.reports.templating import TEMPLATES
 
 
@@ -26,6 +27,8 @@ def render(
     *,
     title: str,
     sources: Sequence[str],
+    spikes: Sequence[SpikeAnswers] = (),
+    note: str = "",
 ) -> str:
     """The page.
 
@@ -35,6 +38,8 @@ def render(
         close_ups: parts of them.
         title: what was restored.
         sources: lines that say where it came from and what restored it.
+        spikes: frames restored with other spikes than their own.
+        note: why there are none, if there should be.
     """
     per_frame = metrics.get("per_frame") or []
     charts = (_over_time(per_frame, metric) for metric in _headlines(metrics))
@@ -45,10 +50,19 @@ def render(
         facts=_facts(metrics),
         frames=[_comparison(frame, per_frame) for frame in shown],
         close_ups=[_close_up(part) for part in close_ups],
+        spikes=_spikes(spikes, note),
         charts=[chart for chart in charts if chart["svg"]],
         numbers=_numbers(metrics),
         table=_every_frame(per_frame),
     )
+
+
+def _spikes(shown: Sequence[SpikeAnswers], note: str) -> dict[str, Any] | None:
+    """What the template shows of what the spikes did; None if there is nothing to say."""
+    if not shown:
+        return {"sentences": [note], "warning": "", "strips": []} if note else None
+    sentences, warning = findings(shown)
+    return {"sentences": sentences, "warning": warning, "strips": strips(shown, embed)}
 
 
 def _facts(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
