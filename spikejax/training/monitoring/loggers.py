@@ -6,31 +6,64 @@ of the modules that it imports (see `spikejax.extras`), and its name in `spikeja
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import contextlib
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from spikejax import extras
+from spikejax.errors import InputError, one_line
 from spikejax.extensions import find_entries
 from spikejax.training.monitoring.run_logger import RunLogger, RunStart
 
 LoggerFactory = Callable[[RunStart], RunLogger]
 
 
-def _open_tensorboard(run: RunStart) -> RunLogger:
-    from spikejax.training.monitoring.tensorboard import TensorBoardLogger
+_KEY = "training.loggers"
+_CURVES = "metrics.jsonl has the curves"
 
-    return TensorBoardLogger(run)
+
+class _NoLogger(RunLogger):
+    """In place of one that cannot be imported and that the run can do without."""
+
+    def scalars(self, step: int, values: Mapping[str, float]) -> None:
+        """Leaves them out."""
+
+
+@contextlib.contextmanager
+def _named(name: str) -> Iterator[None]:
+    """Within it, what keeps a logger from beginning ends in one line that names it: a key, a server, a folder."""
+    try:
+        with extras.named_when_missing():
+            yield
+    except InputError:
+        raise
+    except Exception as error:  # each logger, and what is below it, has classes of its own
+        raise InputError(f"{_KEY}: {name}: {type(error).__name__}: {one_line(error)}") from error
+
+
+def _open_tensorboard(run: RunStart) -> RunLogger:
+    try:
+        from spikejax.training.monitoring.tensorboard import TensorBoardLogger
+    except Exception as error:  # TensorFlow built for another NumPy, say
+        what = f"{type(error).__name__}: {one_line(error)}"
+        print(f"spikejax: no TensorBoard, {_CURVES}; importing it failed: {what}", file=sys.stderr)
+        return _NoLogger()
+    with _named("tensorboard"):
+        return TensorBoardLogger(run)
 
 
 def _open_wandb(run: RunStart) -> RunLogger:
-    from spikejax.training.monitoring.wandb_logger import WandbLogger
+    with _named("wandb"):
+        from spikejax.training.monitoring.wandb_logger import WandbLogger
 
-    return WandbLogger(run)
+        return WandbLogger(run)
 
 
 def _open_mlflow(run: RunStart) -> RunLogger:
-    from spikejax.training.monitoring.mlflow_logger import MLflowLogger
+    with _named("mlflow"):
+        from spikejax.training.monitoring.mlflow_logger import MLflowLogger
 
-    return MLflowLogger(run)
+        return MLflowLogger(run)
 
 
 LOGGERS: dict[str, LoggerFactory] = {
@@ -40,7 +73,6 @@ LOGGERS: dict[str, LoggerFactory] = {
 }
 # The extra of each.
 NEEDED: Mapping[str, str] = {"tensorboard": "train", "wandb": "wandb", "mlflow": "mlflow"}
-_KEY = "training.loggers"
 
 
 def find_loggers(names: Sequence[str], *, note: Callable[[str], None]) -> dict[str, LoggerFactory]:
@@ -61,6 +93,6 @@ def find_loggers(names: Sequence[str], *, note: Callable[[str], None]) -> dict[s
         if name != "tensorboard":
             extras.require(extra, f"{_KEY}={name}")
         elif missing := extras.missing_module(extra):
-            note(f"no TensorBoard without {missing} (pip install 'spikejax[{extra}]'): metrics.jsonl has the curves")
+            note(f"no TensorBoard without {missing} (pip install 'spikejax[{extra}]'): {_CURVES}")
             del loggers[name]
     return loggers

@@ -20,9 +20,9 @@ from mlflow.entities import Metric, Param
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
-from spikejax.errors import InputError, one_line
-from spikejax.io.json_files import read_json, write_json
-from spikejax.training.monitoring.run_logger import RunLogger, RunStart
+from spikejax.errors import one_line
+from spikejax.io.json_files import write_json
+from spikejax.training.monitoring.run_logger import RunLogger, RunStart, read_identity
 
 _ID_FILE = "mlflow.json"
 # Of one request, and of a parameter's value.
@@ -35,14 +35,13 @@ class MLflowLogger(RunLogger):
     def __init__(self, run: RunStart) -> None:
         self._logged: set[tuple[int, str]] = set()
         uri = os.environ.get("MLFLOW_TRACKING_URI") or _own_folder(run.workdir)
-        kept = read_json(run.workdir / _ID_FILE) or {}
-        try:
-            self._client = MlflowClient(tracking_uri=uri)
-            run_id = self._resume(kept["run_id"], run.step) if kept.get("tracking_uri") == uri else None
-            self._run_id = self._create(run.workdir.name) if run_id is None else run_id
-            self._log_settings(run.settings)
-        except (MlflowException, ImportError) as error:  # no server, no database driver
-            raise InputError(f"training.loggers: mlflow: {one_line(error)}") from error
+        kept = read_identity(run.workdir / _ID_FILE, "tracking_uri", "run_id")
+        self._client = MlflowClient(tracking_uri=uri)
+        run_id = None
+        if kept is not None and kept["tracking_uri"] == uri:
+            run_id = self._resume(kept["run_id"], run.step)
+        self._run_id = self._create(run.workdir.name) if run_id is None else run_id
+        self._log_settings(run.settings)
         write_json(run.workdir / _ID_FILE, {"tracking_uri": uri, "run_id": self._run_id})
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:

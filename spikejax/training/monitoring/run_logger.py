@@ -10,6 +10,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import UInt8
 
+from spikejax.errors import InputError
+from spikejax.io.json_files import read_json
+
 
 @dataclass(frozen=True)
 class RunStart:
@@ -47,3 +50,17 @@ class RunLogger:
 
     def close(self) -> None:
         """Ends the run, which may go on later in another process."""
+
+
+def read_identity(path: Path, *names: str) -> dict[str, str] | None:
+    """What a logger calls the run, kept in a JSON file of texts with these names; None if there is no file.
+
+    Raises:
+        InputError: the file holds anything else.
+    """
+    kept = read_json(path)
+    if kept is not None and not all(isinstance(kept.get(name), str) for name in names):
+        raise InputError(
+            f"expected the texts {', '.join(names)} (without the file a new run begins), found none: {path}"
+        )
+    return kept

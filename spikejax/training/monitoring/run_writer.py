@@ -69,7 +69,12 @@ class RunWriter:
                 ) from error
             handed_over = frozenset((point.step, point.curve) for point in self._log.removed)
             run = RunStart(self.folder, step, handed_over, dict(leaves(config)))
-            self._loggers = [open_logger(run) for open_logger in loggers.values()]
+            try:
+                for open_logger in loggers.values():
+                    self._loggers.append(open_logger(run))
+            except BaseException:
+                self.close()  # those that were opened before the one that cannot be
+                raise
 
     def overview(self, step: int, state: Any) -> None:
         """Writes what a run is, as texts: configuration, versions, and every parameter with its size and place.

@@ -29,6 +29,7 @@ class TensorBoardLogger(RunLogger):
     def __init__(self, run: RunStart) -> None:
         tf.config.set_visible_devices([], "GPU")  # or it would take the memory that JAX needs
         folder = run.workdir / "tensorboard"
+        folder.mkdir(parents=True, exist_ok=True)  # or TensorFlow says what is in the way, and not where
         _remove_points_after(run.step, folder)
         writer = _EventWriter(os.fspath(folder))
         writer.begin_session(run.step + 1)
@@ -80,8 +81,8 @@ def _remove_points_after(step: int, folder: Path) -> None:
         folder: of the event files.
     """
     # By time of their making. Those before one that has nothing to be removed have not either.
-    for path in sorted(folder.glob("*tfevents*"), reverse=True):
-        events = [event_pb2.Event.FromString(record) for record in RawEventFileLoader(os.fspath(path)).Load()]
+    for path in sorted((path for path in folder.glob("*tfevents*") if path.is_file()), reverse=True):
+        events = _events(path)
         kept = [event for event in events if event.step <= step or not event.HasField("summary")]
         if len(kept) == len(events):
             break
@@ -91,3 +92,14 @@ def _remove_points_after(step: int, folder: Path) -> None:
             for event in kept:
                 writer.write(event.SerializeToString())
         os.replace(rewritten, path)
+
+
+def _events(path: Path) -> list[Any]:
+    """The events of a file, up to the first that a kill, or a disk, has damaged."""
+    events: list[Any] = []
+    for record in RawEventFileLoader(os.fspath(path)).Load():
+        try:
+            events.append(event_pb2.Event.FromString(record))
+        except Exception:  # protobuf's DecodeError, in each of its implementations
+            break
+    return events

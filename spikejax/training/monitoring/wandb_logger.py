@@ -16,9 +16,8 @@ import numpy as np
 import wandb
 from jaxtyping import UInt8
 
-from spikejax.errors import InputError, one_line
-from spikejax.io.json_files import read_json, write_json
-from spikejax.training.monitoring.run_logger import RunLogger, RunStart
+from spikejax.io.json_files import write_json
+from spikejax.training.monitoring.run_logger import RunLogger, RunStart, read_identity
 
 _ID_FILE = "wandb.json"
 # Of our own: W&B's step can only grow, and a row of it cannot be added to once it is on its way.
@@ -31,24 +30,21 @@ class WandbLogger(RunLogger):
     """Writes to a run of W&B, with its files in WORKDIR/wandb."""
 
     def __init__(self, run: RunStart) -> None:
-        kept = read_json(run.workdir / _ID_FILE)
+        kept = read_identity(run.workdir / _ID_FILE, "id")
         self._handed_over = frozenset() if kept is None else run.handed_over
         if kept is None:
             kept = {"id": secrets.token_hex(4)}
             write_json(run.workdir / _ID_FILE, kept)
-        try:
-            self._run = wandb.init(
-                project=os.environ.get("WANDB_PROJECT", "spikejax"),
-                name=os.environ.get("WANDB_NAME", run.workdir.name),
-                id=kept["id"],
-                resume="allow",
-                dir=os.fspath(run.workdir),
-                config=dict(run.settings),
-                allow_val_change=True,
-                settings=wandb.Settings(x_transaction_log_flush_interval=_SECONDS),
-            )
-        except wandb.Error as error:  # no key, no network, no such project
-            raise InputError(f"training.loggers: wandb: {one_line(error)}") from error
+        self._run = wandb.init(
+            project=os.environ.get("WANDB_PROJECT", "spikejax"),
+            name=os.environ.get("WANDB_NAME", run.workdir.name),
+            id=kept["id"],
+            resume="allow",
+            dir=os.fspath(run.workdir),
+            config=dict(run.settings),
+            allow_val_change=True,
+            settings=wandb.Settings(x_transaction_log_flush_interval=_SECONDS),
+        )
         self._run.define_metric("*", step_metric=_STEP)
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:

@@ -7,7 +7,7 @@ import signal
 import struct
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +20,7 @@ from spikejax.extras import EXTRAS
 from spikejax.training.loop import train
 from spikejax.training.monitoring.loggers import NEEDED, find_loggers
 from spikejax.training.monitoring.metrics_log import read_points
-from spikejax.training.monitoring.run_logger import RunLogger, RunStart
+from spikejax.training.monitoring.run_logger import RunLogger, RunStart, read_identity
 from spikejax.training.monitoring.run_writer import RunWriter
 from spikejax.training.step import Build
 
@@ -221,6 +221,106 @@ def test_a_logger_that_is_not_installed(
         with pytest.raises(InputError, match=rf"^training.loggers={name}: .* \(pip install 'spikejax\[{name}\]'\)"):
             find_loggers((name,), note=notes.append)
         assert notes == []
+
+
+BROKEN = """
+import sys
+from pathlib import Path
+from spikejax.errors import InputError
+from tests.stand_ins import tiny_config
+from tests.training.monitoring.test_loggers import log
+
+try:
+    writer = log(Path(sys.argv[1]), tiny_config(), sys.argv[2], range(1, 3))
+except InputError as error:
+    sys.exit(str(error))
+writer.overview(2, {})
+writer.close()
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "module"), [("tensorboard", "tensorflow"), ("wandb", "wandb"), ("mlflow", "mlflow")])
+def test_a_logger_that_cannot_be_imported(name: str, module: str, tmp_path: Path) -> None:
+    """Catches a traceback, hours after the start perhaps, where a package is installed and does not work."""
+    (tmp_path / "broken" / module).mkdir(parents=True)
+    (tmp_path / "broken" / module / "__init__.py").write_text("raise AttributeError('built for\\nanother NumPy')\n")
+    done = subprocess.run(
+        [sys.executable, "-c", BROKEN, tmp_path / "run", name],
+        env=os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path / "broken"), str(ROOT)])},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    (line,) = done.stderr.splitlines()
+    said = "AttributeError: built for another NumPy"
+    if name == "tensorboard":
+        assert done.returncode == 0
+        assert line == f"spikejax: no TensorBoard, metrics.jsonl has the curves; importing it failed: {said}"
+        assert len(list(read_points(tmp_path / "run" / "metrics.jsonl"))) == 4
+    else:
+        assert done.returncode == 1
+        assert line == f"training.loggers: {name}: {said}"
+
+
+def damaged(record: bytes) -> Callable[[Path], object]:
+    """What writes a record behind those of a file of events."""
+    from tensorboard.summary.writer.record_writer import RecordWriter
+
+    def write(path: Path) -> None:
+        with path.open("ab") as file:
+            RecordWriter(file).write(record)
+
+    return write
+
+
+DAMAGE: dict[str, Callable[[Path], object]] = {
+    "cut": lambda path: path.write_bytes(path.read_bytes()[:37]),
+    "a bit": lambda path: path.write_bytes(b"\xff".join([path.read_bytes()[:50], path.read_bytes()[51:]])),
+    "empty": lambda path: path.write_bytes(b""),
+    "no event": lambda path: damaged(b"\xff\xff\xff")(path),
+    "folder": lambda path: path.with_name("z.tfevents").mkdir(),
+    "link": lambda path: path.with_name("z.tfevents").symlink_to("nowhere"),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", DAMAGE)
+def test_what_lies_among_the_files_of_tensorboard(kind: str, tmp_path: Path, config: ConfigDict) -> None:
+    """Catches a run that cannot go on for a damaged log, or for something that is none."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    kill(log(tmp_path, config, "tensorboard", range(1, 7)))
+    (file,) = (tmp_path / "tensorboard").iterdir()
+    DAMAGE[kind](file)
+    log(tmp_path, config, "tensorboard", range(4, 6)).close()
+    (new,) = set((tmp_path / "tensorboard").glob("events*")) - {file}
+    events = EventAccumulator(str(new), size_guidance={"tensors": 0}).Reload()
+    assert [event.step for event in events.Tensors(LOSS)] == [4, 5]
+    assert [point.step for point in read_points(tmp_path / "metrics.jsonl") if point.name == "loss"] == [*range(1, 6)]
+
+
+@pytest.mark.slow
+def test_a_file_in_the_place_of_tensorboards_folder(tmp_path: Path, config: ConfigDict) -> None:
+    """Catches a traceback where a logger cannot write, and a line that does not say which or where."""
+    (tmp_path / "tensorboard").write_text("")
+    where = tmp_path / "tensorboard"
+    with pytest.raises(InputError, match=rf"^training.loggers: tensorboard: FileExistsError: .*{where}"):
+        log(tmp_path, config, "tensorboard", range(1, 2))
+
+
+@pytest.mark.parametrize("content", ["{}", '{"id": 3}', '{"id": null, "other": ""}', "[1]", "{", "\xff"])
+def test_a_file_of_identities_that_is_none(content: str, tmp_path: Path) -> None:
+    """Catches a traceback, or silently another run, where the file that keeps a run's name was written over."""
+    path = tmp_path / "wandb.json"
+    path.write_text(content, encoding="latin-1")
+    with pytest.raises(InputError, match=rf"^expected .*, found .*: {path}$"):
+        read_identity(path, "id")
+    path.write_text('{"id": "a", "of": 3}')
+    assert read_identity(path, "id") == {"id": "a", "of": 3}
+    path.unlink()
+    assert read_identity(path, "id") is None
 
 
 @pytest.mark.slow
