@@ -17,6 +17,7 @@ from spikejax.errors import InputError
 
 from .network_names import network_names
 
+# The second asks for what is the case anyway: a VRT that has no name is taken as it is.
 _RECOGNIZE = ("auto", "any")
 _DTYPES = ("float32", "float16", "bfloat16")
 
@@ -42,8 +43,8 @@ def build_parser() -> argparse.ArgumentParser:
         default="auto",
         choices=(*_RECOGNIZE, *network_names()),
         metavar="NAME",
-        help=f"one of {', '.join(network_names())}; auto (default) = the one that keys and shapes are those of; "
-        "any = that, or a VRT of an architecture of its own",
+        help=f"one of {', '.join(network_names())}; auto or any (default) = the one that keys and shapes are those of, "
+        "or a VRT of an architecture of its own",
     )
     to_jax.add_argument(
         "--input",
@@ -101,7 +102,7 @@ def _to_jax(options: argparse.Namespace) -> None:
     files = " and ".join(map(str, options.input))
     try:
         if options.network in _RECOGNIZE:
-            network, description = recognize(arrays, any_architecture=options.network == "any")
+            network, description = recognize(arrays)
             print(f"network: {description}")
         else:
             network = get_network(options.network)

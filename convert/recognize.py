@@ -1,13 +1,15 @@
 """Which network a state dict is of, inferred from its keys and shapes."""
 
 import contextlib
+import itertools
 import re
-from collections.abc import Callable, Mapping
-from typing import Any, NoReturn
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from spikejax.config import defaults
+from spikejax.config.files import read_saved_model
 from spikejax.errors import InputError
-from spikejax.io.weights import MismatchError
+from spikejax.io.weights import MismatchError, Problem
 from spikejax.models.fusion import FUSIONS
 from spikejax.models.vrt import U_STAGES
 
@@ -20,16 +22,17 @@ from .transfer import check_fit
 Shapes = Mapping[str, tuple[int, ...]]
 
 
-def recognize(arrays: Mapping[str, Any], *, any_architecture: bool) -> tuple[ConvertibleNetwork, str]:
+def recognize(arrays: Mapping[str, Any]) -> tuple[ConvertibleNetwork, str]:
     """The network of a state dict, and a description of it for the user.
+
+    A VRT that is none of the named ones is taken as what its shapes say.
 
     Args:
         arrays: state dict.
-        any_architecture: whether a VRT that is none of the named ones is taken as it is.
 
     Raises:
-        InputError: it is of no network that is known, or of a VRT unlike all named ones; as a MismatchError, with all
-            that keeps it from being the nearest of them.
+        InputError: it is of no network that is known; as a MismatchError, with all that keeps it from being what its
+            shapes say, or the nearest of the named ones.
     """
     shapes = {key: tuple(array.shape) for key, array in arrays.items()}
     kind = _kind(shapes)
@@ -43,11 +46,40 @@ def recognize(arrays: Mapping[str, Any], *, any_architecture: bool) -> tuple[Con
     if fitting:
         alike = f", which have one architecture; taken as {fitting[0]}" if fitting[1:] else ""
         return get_network(fitting[0]), " or ".join(fitting) + alike
-    nearest = min(restorers(), key=lambda candidate: len(_differences(inferred, candidate[1])))
-    differing = ", ".join(_differences(inferred, nearest[1]))
-    if any_architecture:
-        return _own_architecture(inferred), f"a VRT of its own, most like {nearest[0]}, from which differ: {differing}"
-    _refuse(arrays, nearest, differing)
+    nearest, model = min(restorers(), key=lambda candidate: len(_differences(inferred, candidate[1])))
+    differing = _differences(inferred, model)
+    own = _own_architecture(inferred)
+    problems = None if own is None else _problems(own, arrays)
+    if own is not None and not problems:
+        return own, f"a VRT of its own ({_described(inferred, differing)}); the nearest is {nearest}"
+    named = get_network(nearest)
+    against_named = _problems(named, arrays)
+    if own is not None and problems and len(problems) < len(against_named):
+        raise MismatchError(f"the VRT that its shapes tell ({_described(inferred, differing)})", problems)
+    expected = f"a network that has a name (the nearest is {nearest}, from which differ: {', '.join(differing)})"
+    if not against_named:
+        raise InputError(f"expected {expected}, found another architecture with the same parameters")
+    raise MismatchError(expected, against_named)
+
+
+def _problems(network: ConvertibleNetwork, arrays: Mapping[str, Any]) -> tuple[Problem, ...]:
+    try:
+        check_fit(network.counterparts, network.published_keys(arrays), buffers=network.buffers, network=network.name)
+    except MismatchError as error:
+        return error.problems
+    return ()
+
+
+def _described(inferred: Mapping[str, Mapping[str, Any]], differing: Sequence[str]) -> str:
+    """The fields of a network that a named one has otherwise, in short."""
+    words = []
+    for field in differing:
+        part, name = field.split(".")
+        value = inferred[part].get(name, "unknown")
+        if isinstance(value, tuple) and len(value) > 3:
+            value = "+".join(f"{len(list(same))}x{item}" for item, same in itertools.groupby(value))
+        words.append(f"{name} {value}")
+    return ", ".join(words)
 
 
 def infer_model(shapes: Shapes) -> dict[str, dict[str, Any]]:
@@ -86,7 +118,7 @@ def _kind(shapes: Shapes) -> str | None:
 def _inferred_fields(fields: Mapping[str, Callable[[Shapes], Any]], shapes: Shapes) -> dict[str, Any]:
     inferred = {}
     for name, infer in fields.items():
-        with contextlib.suppress(LookupError, ValueError, ZeroDivisionError):
+        with contextlib.suppress(LookupError, ValueError, ZeroDivisionError, StopIteration):
             inferred[name] = infer(shapes)
     return inferred
 
@@ -111,27 +143,16 @@ def _hashable(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
 
-def _own_architecture(inferred: Mapping[str, Mapping[str, Any]]) -> ConvertibleNetwork:
-    """The network whose fields were inferred."""
-    missing = _VRT_FIELDS.keys() - inferred["vrt"].keys() - {"deformable_groups"}
-    if missing:
-        names = ", ".join(sorted(missing))
-        raise InputError(f"expected arrays that tell the network's {names}, found none that do")
+def _own_architecture(inferred: Mapping[str, Mapping[str, Any]]) -> ConvertibleNetwork | None:
+    """The network whose fields were inferred; None if that is not all of them, or they make none."""
+    if _VRT_FIELDS.keys() - inferred["vrt"].keys() - {"deformable_groups"}:
+        return None
     model = defaults.get_config().model.to_dict()
     model = model | {part: model[part] | inferred[part] for part in ("vrt", "spike")}
-    return restorer_network(model, "the network that its shapes tell")
-
-
-def _refuse(arrays: Mapping[str, Any], nearest: tuple[str, Mapping[str, Any]], differing: str) -> NoReturn:
-    """Raises what says how a state dict that is like no named network differs from the nearest."""
-    name, _ = nearest
-    network = get_network(name)
-    named = f"a network that has a name (the nearest is {name}, from which differ: {differing}; --network any takes it)"
     try:
-        check_fit(network.counterparts, network.published_keys(arrays), buffers=network.buffers, network=name)
-    except MismatchError as error:
-        raise MismatchError(named, error.problems) from None
-    raise InputError(f"expected {named}, found another architecture with the same parameters")
+        return restorer_network(read_saved_model(model, source="the shapes"), "the network that its shapes tell")
+    except InputError:  # a number that no network has
+        return None
 
 
 def _stage(number: int, rest: str) -> str:
@@ -167,23 +188,27 @@ def _dims(shapes: Shapes) -> tuple[int, ...]:
 
 
 def _tables(shapes: Shapes) -> list[tuple[int, int]]:
-    """Of each entry of `depths` the shape of a table of relative positions with the whole window: (offsets, heads)."""
+    """Of each entry of `depths` the shape of a table of relative positions with the whole window: (offsets, heads).
+
+    A group whose blocks all have mutual attention tells the heads alone: its tables are of two frames.
+    """
     tables = []
     for prefixes in _group_prefixes(shapes):
-        keys = (f"{prefixes[-1]}{block}.attn.relative_position_bias_table" for block in range(100))
-        offsets, heads = shapes[next(key for key in keys if key in shapes)]
+        keys = [f"{prefix}0.attn.relative_position_bias_table" for prefix in reversed(prefixes)]
+        offsets, heads = next(shapes[key] for key in keys if key in shapes)
         tables.append((offsets, heads))
     return tables
 
 
 def _window(shapes: Shapes) -> tuple[int, ...]:
-    """From the tables of the mutual group (2 frames) and of the other one."""
-    pairs = shapes[_stage(1, "residual_group1.blocks.0.attn.relative_position_bias_table")][0]
-    side = round((pairs / 3) ** 0.5)
+    """From the tables of mutual attention (2 frames) and the largest one; without the former, of rows of 8 if any."""
     whole = max(offsets for offsets, _ in _tables(shapes))
-    if 3 * side**2 != pairs or whole % side**2:
-        raise ValueError("no square window")
-    return ((whole // side**2 + 1) // 2, (side + 1) // 2, (side + 1) // 2)
+    pairs = shapes.get(_stage(1, "residual_group1.blocks.0.attn.relative_position_bias_table"), (0,))[0]
+    sides = [round((pairs / 3) ** 0.5)] if pairs else sorted(range(1, whole, 2), key=lambda side: abs(side - 15))
+    for side in sides:
+        if whole % side**2 == 0 and whole // side**2 % 2 and (not pairs or 3 * side**2 == pairs):
+            return ((whole // side**2 + 1) // 2, (side + 1) // 2, (side + 1) // 2)
+    raise ValueError("no square window")
 
 
 def _independent(shapes: Shapes) -> tuple[int, ...]:
@@ -219,7 +244,8 @@ def _mutual_ratio(shapes: Shapes) -> float:
 
 
 def _mlp_ratio(shapes: Shapes) -> float:
-    hidden, features = shapes[_stage(1, "residual_group1.blocks.0.mlp.fc11.weight")]
+    keys = [_stage(1, f"residual_group{group}.blocks.0.mlp.fc11.weight") for group in (1, 2)]
+    hidden, features = next(shapes[key] for key in keys if key in shapes)
     return hidden / features
 
 

@@ -17,6 +17,7 @@ import math
 import os
 import re
 import sys
+import tempfile
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn
@@ -76,6 +77,8 @@ def _exit_code(main: Callable[[Sequence[str]], None], arguments: Sequence[str]) 
         print("spikejax: error:", one_line(error), file=sys.stderr)
         for detail in error.details:
             print(" ", detail, file=sys.stderr)
+        if more := len(error.every_detail) - len(error.details):
+            print(f"  and {more} more: {_list_in_file(error)}", file=sys.stderr)
         return EXIT_INPUT_ERROR
     except DamagedInput as damage:
         print("spikejax: damaged input:", one_line(damage), file=sys.stderr)
@@ -88,6 +91,16 @@ def _exit_code(main: Callable[[Sequence[str]], None], arguments: Sequence[str]) 
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_BROKEN_PIPE
     return 0
+
+
+def _list_in_file(error: InputError) -> str:
+    """The name of a new file of all that an error has to list; "..." where none can be written."""
+    try:
+        with tempfile.NamedTemporaryFile("w", prefix="spikejax_", suffix=".txt", delete=False) as file:
+            file.write("".join(f"{line}\n" for line in (one_line(error), *error.every_detail)))
+        return file.name
+    except OSError:
+        return "..."
 
 
 # ---- How arguments are read ----

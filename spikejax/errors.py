@@ -9,9 +9,11 @@ class InputError(ValueError):
 
     Attributes:
         details: further lines, for what takes a list to say.
+        every_detail: all lines of a list of which `details` are some; a file gets them. () = there are no more.
     """
 
     details: tuple[str, ...] = ()
+    every_detail: tuple[str, ...] = ()
 
 
 class DamagedInput(Exception):

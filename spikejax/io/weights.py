@@ -12,7 +12,7 @@ import difflib
 import heapq
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -117,7 +117,7 @@ class Problem:
 
 
 class MismatchError(InputError):
-    """Parameters that do not fit a network; `details` lists them.
+    """Parameters that do not fit a network; `details` lists the first of each kind.
 
     Attributes:
         problems: all of them.
@@ -135,11 +135,29 @@ class MismatchError(InputError):
         counts = Counter(_KIND_NAMES.get(problem.kind, problem.kind) for problem in self.problems)
         listed = ", ".join(f"{count} {name}" for name, count in counts.items())
         super().__init__(f"expected {expected}, found {listed}" + (f": {path}" if path is not None else ""))
-        hidden = len(self.problems) - _LISTED_PROBLEMS
-        more = (f"and {hidden} more",) if hidden > 0 else ()
-        self.details = (*map(str, self.problems[:_LISTED_PROBLEMS]), *more)
+        self.every_detail = tuple(map(str, self.problems))
+        self.details = tuple(map(str, _first_of_each_kind(self.problems)))
         for detail in self.details:
             self.add_note(f"  {detail}")
+        if hidden := len(self.problems) - len(self.details):
+            self.add_note(f"  and {hidden} more")
+
+
+def _first_of_each_kind(problems: Sequence[Problem]) -> list[Problem]:
+    """As many as are listed, in their order: of each kind the first, and as many of all kinds as there is room for."""
+    remaining = Counter(problem.kind for problem in problems)
+    shares: Counter[str] = Counter()
+    room = min(_LISTED_PROBLEMS, len(problems))
+    while room:
+        for kind in [kind for kind in remaining if shares[kind] < remaining[kind]][:room]:
+            shares[kind] += 1
+            room -= 1
+    listed = []
+    for problem in problems:
+        if shares[problem.kind]:
+            shares[problem.kind] -= 1
+            listed.append(problem)
+    return listed
 
 
 def compare_params(given: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[Problem]:
@@ -169,7 +187,7 @@ def compare_params(given: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[
     ]
 
 
-_LISTED_PROBLEMS = 20
+_LISTED_PROBLEMS = 18  # with the line before them and the one behind them 20
 _KIND_NAMES = {"shape": "of another shape", "dtype": "of another dtype"}
 _SHORTLIST = 10  # names that are compared letter by letter
 

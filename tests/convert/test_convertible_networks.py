@@ -30,7 +30,7 @@ TINY = ("tiny_interp", "tiny_sr_pa6", "tiny_spike")
 def test_round_trips_are_bitwise(tmp_path: Path, name: str) -> None:
     """Catches a layout that is not undone, an order of layers, a dtype, and weights that a file changes."""
     arrays = golden_weights().make_state_dict(read_manifest(name)["shapes"])
-    network, _ = recognize(arrays, any_architecture=True)
+    network, _ = recognize(arrays)
     write_weights(tmp_path / "weights.safetensors", network.from_torch(arrays))
     weights = read_weights(tmp_path / "weights.safetensors")
     # With its buffers, as the original's own state dict has them, too.
@@ -82,7 +82,7 @@ def test_converted_weights_build_the_network() -> None:
     """Catches a tree of parameters that nnx.merge does not take, and float64 that stays."""
     arrays = golden_weights().make_state_dict(read_manifest("tiny_interp")["shapes"])
     arrays["conv_last.bias"] = arrays["conv_last.bias"].astype(np.float64)
-    network, _ = recognize(arrays, any_architecture=True)
+    network, _ = recognize(arrays)
     weights = network.from_torch(arrays)
     model = json.loads(json.dumps(weights.model))
     graphdef, state = nnx.split(nnx.eval_shape(lambda: build_restorer(model, rngs=nnx.Rngs(0))))

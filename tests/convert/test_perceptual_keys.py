@@ -39,7 +39,7 @@ def test_perceptual_networks(kind: str) -> None:
     network = get_network(kind)
     arrays = numbered(network)
     whole_file = arrays | {"classifier.1.weight": np.zeros((4096, 32), np.float32)}
-    recognized, told = recognize(whole_file, any_architecture=False)
+    recognized, told = recognize(whole_file)
     assert told == kind
     weights = recognized.from_torch(whole_file)
     parameters, _ = split_buffers(network, network.to_torch(weights, dtype=FLOAT32))
@@ -78,7 +78,7 @@ def test_spellings_of_lpips(kind: str, name: str) -> None:
         jax_keys[f"NetLinLayer_{index}.Conv_0.kernel"] = arrays[f"lin{index}.model.1.weight"].reshape(1, 1, -1, 1)
     jax_arrays = {key: stored(array) for key, array in jax_keys.items()}
     for spelling in (split, whole, jax_arrays):
-        recognized, told = recognize(spelling, any_architecture=False)
+        recognized, told = recognize(spelling)
         assert told == kind
         jax.tree.map(np.testing.assert_array_equal, recognized.from_torch(spelling).params, expected.params)
 

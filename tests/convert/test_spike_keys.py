@@ -24,7 +24,7 @@ def test_spike_network_of_seven_stages() -> None:
     shapes = {key: list(own.shape) for key, own in network.counterparts.items()}
     assert shapes["cross_attn_fuse.fuse_blocks.6.attn.attn.in_proj_weight"] == [288, 96]
     assert "spike_temporal_sa.blocks.6.mlp.2.bias" in shapes
-    _, told = recognize(broadcast_zeros(shapes), any_architecture=False)
+    _, told = recognize(broadcast_zeros(shapes))
     assert told == "spike:stages_1_to_7"
 
 
@@ -33,7 +33,7 @@ def test_spike_branch_onto_a_vrt() -> None:
     """Catches a VRT that was trained alone and cannot be joined with a spike branch."""
     arrays = golden_weights().make_state_dict(read_manifest("tiny_spike")["shapes"])
     joined = {key.removeprefix("vrt."): array for key, array in arrays.items()}
-    network, _ = recognize(joined, any_architecture=True)
+    network, _ = recognize(joined)
     ours, theirs = network.from_torch(joined), network.from_torch(arrays)
     jax.tree.map(np.testing.assert_array_equal, ours.params, theirs.params)
 

@@ -16,7 +16,7 @@ from tests.models.conftest import read_manifest
 def test_buffers_of_the_original() -> None:
     """Catches a buffer that the original's strict loading would miss, or of another shape, dtype or content."""
     arrays = broadcast_zeros(read_manifest("tiny_spike")["shapes"])
-    network, _ = recognize(arrays, any_architecture=True)
+    network, _ = recognize(arrays)
     buffers = network.buffers
     attentions = [key for key in arrays if key.endswith(".relative_position_bias_table")]
     mutual = [key for key in arrays if key.endswith(".qkv_mut.weight")]
@@ -45,7 +45,7 @@ BUFFERS: dict[str, list[dict[str, Any]]] = read_manifest("buffers")
 @pytest.mark.parametrize("name", BUFFERS)
 def test_all_buffers_of_the_published_networks(name: str) -> None:
     """Catches a file that the original does not load strictly: a buffer too many, too few, or of another content."""
-    network, _ = recognize(broadcast_zeros(read_manifest(name)["shapes"]), any_architecture=True)
+    network, _ = recognize(broadcast_zeros(read_manifest(name)["shapes"]))
     expected = {key: entry for entry in BUFFERS[name] for key in entry["keys"]}
     assert network.buffers.keys() == expected.keys()
     for entry in BUFFERS[name]:

@@ -223,7 +223,22 @@ def test_all_that_does_not_fit_is_listed() -> None:
 def test_a_long_list_is_cut() -> None:
     """Catches a screen full of names, and a list that is cut without a word."""
     wanted = {f"layers.{index}": np.zeros(1) for index in range(33)}
-    details = MismatchError("x", compare_params({}, wanted)).details
+    error = MismatchError("x", compare_params({}, wanted))
+    details = error.details
     assert details[0] == "layers.0: expected (1,), found none"
-    assert (len(details), details[-1]) == (21, "and 13 more")
-    assert len(MismatchError("x", compare_params(dict(list(wanted.items())[:13]), wanted)).details) == 20
+    assert (len(details), len(error.every_detail), error.__notes__[-1]) == (18, 33, "  and 15 more")
+    assert len(MismatchError("x", compare_params(dict(list(wanted.items())[:15]), wanted)).details) == 18
+
+
+SHAPE = jax.ShapeDtypeStruct((1,), np.float32)
+
+
+def test_the_first_of_each_kind_are_listed() -> None:
+    """Catches a hundred keys of one kind that hide the only one of another, which tells what is wrong."""
+    given = {f"a.{number}": SHAPE for number in range(50)} | {"c": jax.ShapeDtypeStruct((2,), np.float32)}
+    wanted = {f"b.{number}": SHAPE for number in range(3)} | {"c": SHAPE}
+    error = MismatchError("x", compare_params(given, wanted))
+    assert [line.partition(":")[0] for line in error.details] == [
+        *(f"a.{number}" for number in range(14)), "b.0", "b.1", "b.2", "c",
+    ]  # fmt: skip
+    assert len(error.every_detail) == 54
