@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import jax
 from flax import nnx
@@ -16,12 +14,11 @@ from spikejax.errors import InputError
 from spikejax.inference.tiling import Extent
 from spikejax.inference.video_restorer import VideoRestorer
 from spikejax.io.paths import AnyPath, UserPath, scheme_of, user_path
-from spikejax.io.weights import MismatchError, compare_params, flatten_params
+from spikejax.io.weights import Weights
 from spikejax.models.restorer import Restorer, build_restorer
 from spikejax.models.traits import NetworkTraits, traits_of
 from spikejax.training.step import describe_network
-from spikejax.training.trained_params import load_for_inference, read_restorer_weights
-from spikejax.training.workdir import is_workdir
+from spikejax.training.trained_params import read_network
 
 
 def load(path: AnyPath, *, dtype: str | None = None, trust_code: bool = False) -> VideoRestorer:
@@ -40,12 +37,7 @@ def load(path: AnyPath, *, dtype: str | None = None, trust_code: bool = False) -
     path = user_path(path) if scheme_of(path) else Path(path)
     if not (os.path.lexists(path) if isinstance(path, Path) else path.exists()):
         raise InputError(f"expected a folder of training, or weights of spikejax convert, found no {path}{_hint(path)}")
-    if is_workdir(path):
-        config, params, statistics = load_for_inference(path, trust_code=trust_code)
-        return _restorer(path, config.model.to_dict(), params, statistics, dtype, config.restore.to_dict())
-    weights = read_restorer_weights(path, trust_code=trust_code)
-    assert weights.model is not None, path
-    return _restorer(path, weights.model, weights.params, weights.statistics, dtype, weights.restore or {})
+    return _restorer(path, read_network(path, build=build_restorer, trust_code=trust_code), dtype)
 
 
 def _hint(path: UserPath) -> str:
@@ -56,24 +48,18 @@ def _hint(path: UserPath) -> str:
     return f" (spikejax convert to-jax --network {name} makes it of published weights, see docs/weights.md)"
 
 
-def _restorer(
-    path: UserPath,
-    model: Mapping[str, Any],
-    params: dict[str, Any],
-    statistics: Mapping[str, Any] | None,
-    dtype: str | None,
-    tiles: Mapping[str, Any],
-) -> VideoRestorer:
-    fields = {**model} if dtype is None else {**model, "compute_dtype": dtype}
-    network = describe_network(lambda: build_restorer(fields, rngs=nnx.Rngs(0)))
-    if problems := compare_params(flatten_params(params), flatten_params(network.shapes)):
-        raise MismatchError("the parameters that the network has", problems, path)
-    restorer: Restorer = nnx.merge(network.graph, jax.device_put(params))
+def _restorer(path: UserPath, weights: Weights, dtype: str | None) -> VideoRestorer:
+    assert weights.model is not None, path
+    model, tiles = {**weights.model}, weights.restore
+    if dtype is not None:
+        model["compute_dtype"] = dtype
+    network = describe_network(lambda: build_restorer(model, rngs=nnx.Rngs(0)))
+    restorer: Restorer = nnx.merge(network.graph, jax.device_put(weights.params))
     traits = traits_of(restorer)
     bins = traits.spike_bins
     known = None
-    if bins is not None and statistics is not None:
-        known = statistics_from(statistics, bins=bins, source=str(path))
+    if bins is not None and weights.statistics is not None:
+        known = statistics_from(weights.statistics, bins=bins, source=str(path))
     own = Tiles(tuple(tiles["tile"]), tuple(tiles["overlap"])) if tiles else _tiles_of(traits)
     return VideoRestorer(
         restorer,

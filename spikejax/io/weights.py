@@ -11,6 +11,7 @@ Readers of this module need neither PyTorch nor TensorFlow.
 import difflib
 import heapq
 import json
+import logging
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
+from spikejax import __version__
 from spikejax.errors import InputError
 from spikejax.io.atomic import atomic_directory, atomic_write
 from spikejax.io.paths import AnyPath, UserPath, as_local_file, local_only, user_path
@@ -31,7 +33,9 @@ NETWORK_KINDS = ("restorer", "spynet", "vgg16", "vgg19", "lpips_alex", "lpips_vg
 SUFFIX = ".safetensors"
 _DESCRIPTION, _PARAMS = "weights.json", "params"
 _PROGRAM = "spikejax"
-_DESCRIBED = ("kind", "model", "statistics", "restore")  # the fields of `Weights` that are no arrays
+_LOGGER = logging.getLogger(__name__)
+_DESCRIBED = ("kind", "model", "statistics", "restore", "training")  # the fields of `Weights` that are no arrays
+_REQUIRED = ("kind", "model")  # the others were not known to every version, or need not be
 # A folder of such a name would be taken for a file of that kind.
 _OTHER_SUFFIXES = {".pth", ".pt", ".ckpt", ".npz", ".npy", ".pkl", ".bin", ".json"}
 
@@ -48,6 +52,7 @@ class Weights:
             unknown.
         restore: the `restore` section of its configuration ({"tile", "overlap"}): what it sees at once when it
             restores, unless told otherwise; None = nobody has said.
+        training: in short, how it was trained and what it scored, for people; None = nobody has said.
     """
 
     kind: str
@@ -55,6 +60,7 @@ class Weights:
     params: dict[str, Any]
     statistics: dict[str, Any] | None = None
     restore: dict[str, Any] | None = None
+    training: dict[str, Any] | None = None
 
     def __post_init__(self) -> None:
         if self.kind not in NETWORK_KINDS:
@@ -297,7 +303,7 @@ def _read_file(path: UserPath) -> Weights:
                 )
             fields = _check_description(json.loads(description), path)
             named = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118, it is no mapping
-    except (SafetensorError, OSError, json.JSONDecodeError) as error:
+    except (SafetensorError, OSError, json.JSONDecodeError, RecursionError) as error:
         raise InputError(f"expected a whole {SUFFIX} file, found a damaged one ({error}): {path}") from error
     return Weights(params=nest_params(named), **fields)
 
@@ -321,30 +327,44 @@ def _read_folder(path: UserPath) -> Weights:
         params = read_orbax_params(path / _PARAMS)
     except InputError:
         raise
-    except (ValueError, OSError, KeyError) as error:
+    except (ValueError, OSError, KeyError, RecursionError) as error:
         raise InputError(f"expected a whole folder of weights, found a damaged one ({error}): {path}") from error
     # Orbax turns the numbers of a list's entries into strings.
     return Weights(params=nest_params(flatten_params(params)), **fields)
 
 
 def _describe(weights: Weights) -> dict[str, Any]:
-    return {"format": WEIGHTS_FORMAT} | {name: getattr(weights, name) for name in _DESCRIBED}
+    described = {name: getattr(weights, name) for name in _DESCRIBED}
+    return {"format": WEIGHTS_FORMAT, "version": __version__, **described}
 
 
 def _check_description(description: Any, path: UserPath) -> dict[str, Any]:
-    """The fields of `Weights` but `params`."""
-    if not isinstance(description, dict) or description.keys() != {"format", *_DESCRIBED}:
+    """The fields of `Weights` but `params`; what is missing has its default, and what nobody knows is said."""
+    if not isinstance(description, dict):
+        found = type(description).__name__
         raise InputError(
-            f"expected a description of weights (format, {', '.join(_DESCRIBED)}), found "
-            f"{json.dumps(description)[:200]}: {path}"
+            f"expected a description of weights, a dict with {', '.join(_REQUIRED)}, found {found}: {path}"
         )
-    if description["format"] != WEIGHTS_FORMAT:
-        raise InputError(f"expected weights of format {WEIGHTS_FORMAT}, found {description['format']}: {path}")
+    source = f"weights of spikejax {str(description.get('version', 'of an unknown version'))[:20]}: {path}"
+    if description.get("format", WEIGHTS_FORMAT) != WEIGHTS_FORMAT:
+        found = json.dumps(description["format"])[:20]
+        raise InputError(f"expected weights of format {WEIGHTS_FORMAT}, found format {found} in {source}")
+    for name in _REQUIRED:
+        if name not in description:
+            raise InputError(f"expected the key {name} of a description of weights, found none in {source}")
+    if unknown := description.keys() - {"format", "version", *_DESCRIBED}:
+        names = ", ".join(ascii(name)[1:-1] for name in sorted(unknown))
+        _LOGGER.warning("left out, not known to this version of spikejax: %s in %s", names, source)
     if description["kind"] not in NETWORK_KINDS:
-        raise InputError(f"expected weights of {', '.join(NETWORK_KINDS)}, found {description['kind']!r}: {path}")
-    if problem := _tiles_problem(description["restore"]):
+        found = json.dumps(description["kind"])[:80]
+        raise InputError(f"expected weights of {', '.join(NETWORK_KINDS)}, found {found} in {source}")
+    for name in ("model", "statistics", "training"):
+        section = description.get(name)
+        if section is not None and not isinstance(section, dict):
+            raise InputError(f"{name}: expected a section, found a {type(section).__name__} in {source}")
+    if problem := _tiles_problem(description.get("restore")):
         raise InputError(f"expected weights whose tile and overlap are three numbers each, found {problem}: {path}")
-    return {name: description[name] for name in _DESCRIBED}
+    return {name: description.get(name) for name in _DESCRIBED}
 
 
 def _tiles_problem(restore: Any) -> str:

@@ -13,6 +13,7 @@ from flax import nnx
 from ml_collections import ConfigDict
 
 from spikejax.config import defaults
+from spikejax.config.files import read_saved_config
 from spikejax.config.relations import fitting_degradations
 from spikejax.data.datasets.clip_dataset import ClipDataset, ClipSpec
 from spikejax.data.datasets.voxel_statistics import statistics_from
@@ -20,15 +21,14 @@ from spikejax.data.sources import open_dataset
 from spikejax.distributed import sharding
 from spikejax.errors import InputError
 from spikejax.io.paths import UserPath
-from spikejax.io.weights import MismatchError, compare_params, flatten_params
 from spikejax.models.restorer import build_restorer
 from spikejax.models.traits import NetworkTraits
 from spikejax.quality.metrics import STANDARD, Distance
 from spikejax.training.degradation_config import degradation_of
 from spikejax.training.step import describe_network, make_forward
-from spikejax.training.trained_params import checkpoint_for_inference, load_for_inference, read_restorer_weights
+from spikejax.training.trained_params import checkpoint_for_inference, read_network
 from spikejax.training.validation import BatchRestorer, Restore, validate
-from spikejax.training.workdir import is_workdir
+from spikejax.training.workdir import CONFIG_FILE, is_workdir
 
 
 @dataclass(frozen=True)
@@ -66,19 +66,14 @@ def load_on_all_devices(path: UserPath, *, which: str | None = None, trust_code:
         InputError: there is no such checkpoint, it is damaged, or the weights are of another network.
     """
     mesh = sharding.batch_mesh()
+    weights = read_network(path, which=which, build=build_restorer, trust_code=trust_code)
+    network = describe_network(lambda: build_restorer(weights.model, rngs=nnx.Rngs(0)))
     if is_workdir(path):
-        config, params, statistics = load_for_inference(path, which=which, build=build_restorer, trust_code=trust_code)
+        config = read_saved_config(path / CONFIG_FILE, trust_code=trust_code)
         checkpoint = checkpoint_for_inference(path, which=which)
-        network = describe_network(lambda: build_restorer(config.model.to_dict(), rngs=nnx.Rngs(0)))
     else:
-        if which is not None:
-            raise InputError(f"expected a workdir, which has the checkpoint {which}, found weights: {path}")
-        weights = read_restorer_weights(path, trust_code=trust_code)
-        params, statistics, checkpoint = weights.params, weights.statistics, path.name
-        network = describe_network(lambda: build_restorer(weights.model, rngs=nnx.Rngs(0)))
-        if problems := compare_params(flatten_params(params), flatten_params(network.shapes)):
-            raise MismatchError("the parameters that the network has", problems, path)
-        config = fitting_config(weights.model, network.traits)
+        config, checkpoint = fitting_config(weights.model, network.traits), path.name
+    params, statistics = weights.params, weights.statistics
     params = jax.device_put(params, sharding.replicated(mesh))
     forward = make_forward(network, mesh)
     batch_size = sharding.batch_parts(mesh)

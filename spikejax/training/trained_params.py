@@ -4,6 +4,7 @@ import dataclasses
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import jax
 import numpy as np
@@ -15,12 +16,12 @@ from spikejax.config.files import read_saved_config, read_saved_model
 from spikejax.errors import InputError
 from spikejax.io.json_files import read_json
 from spikejax.io.paths import AnyPath, UserPath, user_path
-from spikejax.io.weights import Weights, flatten_params, read_weights
+from spikejax.io.weights import MismatchError, Weights, compare_params, flatten_params, read_weights
 from spikejax.models.restorer import build_restorer
 from spikejax.training import checkpoint_integrity
 from spikejax.training.checkpoint_manager import STATE_ITEMS, check_arrays, open_manager, validated_item
 from spikejax.training.step import Build
-from spikejax.training.workdir import BEST, CHECKPOINTS, CONFIG_FILE, LAST, STATISTICS_FILE
+from spikejax.training.workdir import BEST, CHECKPOINTS, CONFIG_FILE, LAST, STATISTICS_FILE, is_workdir
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -48,6 +49,54 @@ def load_for_inference(
     with _newest(workdir, [which] if which else [BEST, LAST]) as (manager, step):
         params = _restore_params(manager, step, _abstract_params(build, config))
         return config, params, read_json(workdir / STATISTICS_FILE)
+
+
+def read_network(
+    path: AnyPath, *, which: str | None = None, build: Build = build_restorer, trust_code: bool = False
+) -> Weights:
+    """A trained network, whatever it lies in: the one reader of all that restore, measure, convert and export.
+
+    Args:
+        path: a workdir; or a .safetensors file or a folder of weights, see `spikejax.io.weights`.
+        which: "best_psnr" or "last", of a workdir; None = the best if there is one, else the last.
+        build: makes the network of a `model` section.
+        trust_code: whether the network's configuration may name code (FILE.py:NAME), which is run.
+
+    Returns:
+        Weights of the kind "restorer", whose parameters are those that the network has; the model has every key of
+        today.
+
+    Raises:
+        InputError: there is no network there, it is damaged, or its parameters are another network's, which are listed.
+    """
+    path = user_path(path)
+    if is_workdir(path):
+        config, params, statistics = load_for_inference(path, which=which, build=build, trust_code=trust_code)
+        weights = Weights("restorer", config.model.to_dict(), params, statistics, config.restore.to_dict())
+        return dataclasses.replace(weights, training=_training_summary(path, which, config))
+    if which is not None:
+        raise InputError(f"expected a workdir, which has the checkpoint {which}, found weights: {path}")
+    weights = read_restorer_weights(path, trust_code=trust_code)
+    model = nnx.eval_shape(lambda: build(weights.model, rngs=nnx.Rngs(0)))
+    wanted = flatten_params(nnx.to_pure_dict(nnx.state(model)))
+    if problems := compare_params(flatten_params(weights.params), wanted):
+        raise MismatchError("the parameters that the network has", problems, path)
+    return weights
+
+
+def _training_summary(workdir: UserPath, which: str | None, config: ConfigDict) -> dict[str, Any]:
+    """What people want to know of a training, and nothing of the machine that it was on."""
+    with _newest(workdir, [which] if which else [BEST, LAST]) as (manager, step):
+        metrics = manager.metrics(step) if manager.directory.name == BEST else None
+        checkpoint = f"{manager.directory.name}/{step}"
+    return {
+        "checkpoint": checkpoint,
+        "updates": step,
+        "validation": metrics and {name: float(value) for name, value in metrics.items()},
+        "data": {name: config.data[name] for name in ("source", "degradation", "frames", "crop", "batch_size", "seed")},
+        "loss": list(config.loss.terms),
+        "optimizer": {name: config.optimizer[name] for name in ("kind", "peak_learning_rate")},
+    }
 
 
 def read_restorer_weights(path: UserPath, *, trust_code: bool = False) -> Weights:

@@ -1,6 +1,7 @@
 """Files of arrays: every format, and files that are not what they should be."""
 
 import pickle
+import zipfile
 from pathlib import Path
 
 import ml_dtypes
@@ -11,6 +12,7 @@ from safetensors.numpy import save_file
 from convert.array_files import read_all, read_arrays, write_arrays
 from spikejax.errors import InputError
 from tests.convert.arrays import FILES, SMALL, assert_same
+from tests.io.test_weights import LIES
 
 
 @pytest.mark.parametrize("suffix", [".pth", ".pt", ".safetensors", ".npz"])
@@ -81,6 +83,38 @@ def test_files_that_are_no_weights(tmp_path: Path, content: bytes, told: str) ->
     with pytest.raises(InputError, match=told) as caught:
         read_arrays(path)
     assert str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize("name", [name for name in LIES if name != "a deep description"])
+def test_safetensors_that_lie(tmp_path: Path, name: str) -> None:
+    """Catches offsets that reach over each other or out of the file, here as where our own weights are read."""
+    path = tmp_path / "a.pth"
+    path.write_bytes(LIES[name])
+    with pytest.raises(InputError, match=f": {path}"):
+        for array in read_arrays(path).values():
+            np.asarray(array)
+
+
+def test_npz_of_objects(tmp_path: Path) -> None:
+    """Catches an archive of arrays that is unpickled, or read beyond what it claims."""
+    np.savez(tmp_path / "a.npz", a=np.array([{"a": print}], dtype=object), allow_pickle=True)
+    with pytest.raises(InputError, match=r"expected arrays of numbers, found a.npy of object: .*a.npz"):
+        read_arrays(tmp_path / "a.npz")
+    header = np.lib.format.magic(1, 0) + (70).to_bytes(2, "little")
+    header += b"{'descr': '<f4', 'fortran_order': False, 'shape': (10000000000,), }".ljust(70)
+    with zipfile.ZipFile(tmp_path / "b.npz", "w") as archive:
+        archive.writestr("b.npy", header + bytes(16))
+    with pytest.raises(InputError, match=r"b.npy has shape \(10000000000,\) in 96 bytes.*b.npz"):
+        read_arrays(tmp_path / "b.npz")
+
+
+def test_an_archive_with_a_file_twice(tmp_path: Path) -> None:
+    """Catches a file whose checker and whose reader see another one of two entries."""
+    with zipfile.ZipFile(tmp_path / "a.pth", "w") as archive, pytest.warns(UserWarning, match="Duplicate"):
+        for _ in range(2):
+            archive.writestr("archive/data.pkl", pickle.dumps({}))
+    with pytest.raises(InputError, match="expected every file once in the archive, found one twice: .*a.pth"):
+        read_arrays(tmp_path / "a.pth")
 
 
 def test_nothing_there(tmp_path: Path) -> None:

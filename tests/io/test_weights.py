@@ -168,9 +168,14 @@ def test_foreign_files(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        ({"format": 2}, "expected weights of format 1, found 2"),
-        ({"kind": "resnet"}, "expected weights of restorer, .*found 'resnet'"),
-        ({"more": 1}, "expected a description of weights"),
+        (
+            {"format": 2, "version": "0.9.0"},
+            "of format 1, found format 2 in weights of spikejax 0.9.0: ",
+        ),
+        ({"kind": "resnet"}, 'expected weights of restorer, .*found "resnet" in weights of spikejax 0.1.0: '),
+        ({"model": [1]}, "model: expected a section, found a list in weights of spikejax 0.1.0: "),
+        ({"statistics": 3}, "statistics: expected a section, found a int in weights of spikejax 0.1.0: "),
+        ({"model": None, "kind": ["spynet"]}, r'found \["spynet"\] in weights of'),
         (
             {"restore": {"tile": [12, 256, 256]}},
             "expected weights whose tile and overlap are three numbers each, found",
@@ -183,10 +188,69 @@ def test_foreign_files(tmp_path: Path) -> None:
 def test_description_of_another_version(tmp_path: Path, change: dict, told: str) -> None:
     """Catches a newer or foreign description that is half understood."""
     path = tmp_path / "weights.safetensors"
-    description = {"format": 1, "kind": "spynet", "model": None, "statistics": None, "restore": None, **change}
+    description = {"format": 1, "version": "0.1.0", "kind": "spynet", "model": None, "restore": None, **change}
     save_file({"scale": np.zeros(3, np.float32)}, path, metadata={"spikejax": json.dumps(description)})
     with pytest.raises(InputError, match=told):
         read_weights(path)
+
+
+def test_description_of_an_older_and_a_newer_version(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Catches a key that is missing and stops everything or nothing, and a section that is dropped without a word."""
+    path = tmp_path / "weights.safetensors"
+    for missing in ("kind", "model"):
+        description = {"format": 1, "version": "0.0.9", "kind": "spynet", "model": None}
+        del description[missing]
+        save_file({"scale": np.zeros(3, np.float32)}, path, metadata={"spikejax": json.dumps(description)})
+        told = f"the key {missing} of a description of weights, found none in weights of spikejax 0.0.9: {path}"
+        with pytest.raises(InputError, match=told):
+            read_weights(path)
+    description = {"version": "0.3.0", "kind": "spynet", "model": None, "quantised": {"bits": 4}, "licence": "MIT"}
+    save_file({"scale": np.zeros(3, np.float32)}, path, metadata={"spikejax": json.dumps(description)})
+    weights = read_weights(path)
+    assert (weights.statistics, weights.restore, weights.training) == (None, None, None)
+    told = "left out, not known to this version of spikejax: licence, quantised in weights of spikejax 0.3.0: "
+    assert [record.getMessage() for record in caplog.records] == [f"{told}{path}"]
+
+
+def deep(brackets: int = 100_000) -> str:
+    """JSON of lists in lists, which Python's parser would leave the stack for."""
+    return "[" * brackets + "]" * brackets
+
+
+def file_of(header: str, data: bytes = bytes(12)) -> bytes:
+    """A .safetensors file of this header, which need not be true."""
+    return len(header).to_bytes(8, "little") + header.encode() + data
+
+
+def entry(begin: int, end: int, *, shape: str = "[3]") -> str:
+    """What a header says of an array of float32."""
+    return f'{{"dtype":"F32","shape":{shape},"data_offsets":[{begin},{end}]}}'
+
+
+LIES = {
+    "beyond the end": file_of(f'{{"a":{entry(0, 2**40, shape="[274877906944]")}}}'),
+    "beyond all numbers": file_of(f'{{"a":{entry(0, 2**64 - 1)}}}'),
+    "backwards": file_of(f'{{"a":{entry(12, 0)}}}'),
+    "overlapping": file_of(f'{{"a":{entry(0, 12)},"b":{entry(4, 16)}}}', bytes(16)),
+    "the same twice": file_of(f'{{"a":{entry(0, 12)},"b":{entry(0, 12)}}}'),
+    "a hole": file_of(f'{{"a":{entry(4, 16)}}}', bytes(16)),
+    "another shape": file_of(f'{{"a":{entry(0, 12, shape="[4]")}}}'),
+    "a header of a terabyte": (2**40).to_bytes(8, "little") + b"{",
+    "a deep header": file_of(f'{{"a":{deep()}}}'),
+    "a deep description": file_of(
+        json.dumps({"__metadata__": {"spikejax": deep()}})[:-1] + f',"a":{entry(0, 12)}}}'
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", LIES)
+def test_files_that_lie(tmp_path: Path, name: str) -> None:
+    """Catches offsets that reach over each other or out of the file, and nesting that exhausts the stack."""
+    path = tmp_path / "weights.safetensors"
+    path.write_bytes(LIES[name])
+    with pytest.raises(InputError, match=f": {path}") as caught:
+        read_weights(path)
+    assert "\n" not in str(caught.value)
 
 
 def test_all_that_does_not_fit_is_listed() -> None:
