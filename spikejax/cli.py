@@ -1,10 +1,10 @@
 """What the commands share: how they end, and how their arguments are read.
 
 Exit codes. 0: done. 2: the user's input is wrong (one line on stderr, also for an option or an extra that is not
-installed, and what takes a list below it). 3: parts of the input were damaged, the rest is done (one line). 4: a
-loss or gradient is not finite (one line). 130:
-interrupted with Ctrl-C. 141: the reader of our standard output has gone away (`... | head`). With SPIKEJAX_TRACEBACK=1
-in the environment the traceback of an input error is printed too.
+installed and for a full disk, and what takes a list below it). 3: parts of the input were damaged, the rest is done
+(one line). 4: a loss or gradient is not finite (one line). 130: interrupted with Ctrl-C. 141: the reader of our
+standard output has gone away (`... | head`). With SPIKEJAX_TRACEBACK=1 in the environment the traceback of an input
+error is printed too.
 
 Arguments. One function reads each kind of value, in every command: `size` (two numbers), `extent` (three),
 `byte_count`, `whole_number_from`, `number_from`. Several numbers may come as 250x400, as 250,400 or as words, 250 400.
@@ -13,6 +13,9 @@ Arguments. One function reads each kind of value, in every command: `size` (two 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import errno
+import io
 import math
 import os
 import re
@@ -45,6 +48,7 @@ def run(main: Callable[[Sequence[str]], None]) -> NoReturn:
     Args:
         main: takes the arguments after the program's name.
     """
+    _open_standard_streams()
     try:
         code = _exit_code(main, sys.argv[1:])
     except Exception:
@@ -58,6 +62,32 @@ def run(main: Callable[[Sequence[str]], None]) -> NoReturn:
         sys.stderr.flush()
         os._exit(code)
     sys.exit(code)
+
+
+def _open_standard_streams() -> None:
+    """Makes of a stream that is closed one that leads nowhere, and has what its encoding lacks written as escapes.
+
+    A service, or `2>&-`, closes them: Python has None then, and the next file that is opened, a checkpoint say, would
+    get the number that libraries write their messages to. Names of files may hold what a terminal cannot show.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # gets the smallest number that is free
+    for name, number in (("stdout", 1), ("stderr", 2)):
+        stream = getattr(sys, name)
+        if stream is None:
+            stream = open(number, "w", encoding="utf-8", closefd=False)  # noqa: SIM115  # for as long as we run
+            setattr(sys, name, stream)
+        if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _say(text: str) -> None:
+    """Prints on stderr how a command ends, which its exit code says as well, should nothing take the text."""
+    with contextlib.suppress(OSError):
+        print(text, file=sys.stderr, flush=True)
 
 
 def _is_one_of_many() -> bool:
@@ -74,33 +104,45 @@ def _exit_code(main: Callable[[Sequence[str]], None], arguments: Sequence[str]) 
     except InputError as error:
         if os.environ.get("SPIKEJAX_TRACEBACK") == "1":
             traceback.print_exc()
-        print("spikejax: error:", one_line(error), file=sys.stderr)
+        _say(f"spikejax: error: {one_line(error)}")
         for detail in error.details:
-            print(" ", detail, file=sys.stderr)
+            _say(f"  {detail}")
         if more := len(error.every_detail) - len(error.details):
-            print(f"  and {more} more: {_list_in_file(error)}", file=sys.stderr)
+            _say(f"  and {more} more: {_list_in_file(error)}")
         return EXIT_INPUT_ERROR
     except DamagedInput as damage:
-        print("spikejax: damaged input:", one_line(damage), file=sys.stderr)
+        _say(f"spikejax: damaged input: {one_line(damage)}")
         return EXIT_DAMAGED_INPUT
     except KeyboardInterrupt:
-        print("spikejax: interrupted", file=sys.stderr)
+        _say("spikejax: interrupted")
         return EXIT_INTERRUPTED
     except BrokenPipeError:
-        # Python flushes stdout once more at exit; without a place to go that would print a second error.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
         return EXIT_BROKEN_PIPE
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        _say(f"spikejax: error: expected room on the disk, found none: {error.filename or 'the output, or a file'}")
+        _drop_output()
+        return EXIT_INPUT_ERROR
     return 0
 
 
 def _list_in_file(error: InputError) -> str:
     """The name of a new file of all that an error has to list; "..." where none can be written."""
     try:
-        with tempfile.NamedTemporaryFile("w", prefix="spikejax_", suffix=".txt", delete=False) as file:
+        with tempfile.NamedTemporaryFile(
+            "w", prefix="spikejax_", suffix=".txt", delete=False, encoding="utf-8", errors="backslashreplace"
+        ) as file:
             file.write("".join(f"{line}\n" for line in (one_line(error), *error.every_detail)))
         return file.name
     except OSError:
         return "..."
+
+
+def _drop_output() -> None:
+    """Lets stdout lead nowhere: Python flushes it once more at exit, which would print a second error."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 # ---- How arguments are read ----

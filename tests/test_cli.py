@@ -95,6 +95,71 @@ def test_a_closed_pipe_is_quiet() -> None:
     assert (ended.returncode, ended.stderr) == (141, b"")
 
 
+WRONG = """
+from spikejax.cli import run
+from spikejax.errors import InputError
+
+def main(_): raise InputError("wrong")
+run(main)
+"""
+PRINTS = "from spikejax.cli import run; run(lambda _: print('done'))"
+PROGRESS = (
+    "from spikejax import cli, progress; cli.run(lambda _: progress.Progress('work', total=1, unit='one').finish())"
+)
+FULL = pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+
+
+@pytest.mark.parametrize(
+    ("program", "redirected", "code"),
+    [
+        (PRINTS, ">&-", 0),
+        (PROGRESS, "2>&-", 0),
+        (PROGRESS, "<&- >&- 2>&-", 0),
+        (WRONG, "2>&-", 2),
+        pytest.param(PRINTS, ">/dev/full", 2, marks=FULL),
+        pytest.param(PRINTS, ">/dev/full 2>/dev/full", 2, marks=FULL),
+        pytest.param(PROGRESS, "2>/dev/full", 2, marks=FULL),
+        pytest.param(WRONG, "2>/dev/full", 2, marks=FULL),
+    ],
+)
+def test_streams_that_take_nothing(program: str, redirected: str, code: int) -> None:
+    """Catches a traceback, another exit code, and progress on stdout, where a stream is closed or its disk full."""
+    ended = subprocess.run(
+        ["sh", "-c", f'exec "$0" -c "$1" {redirected}', sys.executable, program],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (ended.returncode, ended.stdout) == (code, "")
+    room = "spikejax: error: expected room on the disk, found none: the output, or a file\n"
+    assert ended.stderr == (room if redirected == ">/dev/full" else "")
+
+
+def test_no_file_gets_the_number_of_a_closed_stream() -> None:
+    """Catches what libraries say on stderr written into a checkpoint, which was opened under its number."""
+    program = "from spikejax.cli import run; run(lambda _: print(open('setup.cfg').fileno()))"
+    ended = subprocess.run(
+        ["sh", "-c", 'exec "$0" -c "$1" <&- 2>&-', sys.executable, program],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert int(ended.stdout) > 2
+
+
+@pytest.mark.parametrize("encoding", ["ascii:strict", "cp1252:strict", "utf-8:strict"])
+def test_names_that_a_terminal_cannot_show(encoding: str) -> None:
+    """Catches a training of days that ends in a traceback as it prints the name of its workdir."""
+    program = "from spikejax.cli import run; run(lambda _: print('\\udce9 \\u0416 e'))"
+    environment = os.environ | {"PYTHONIOENCODING": encoding}
+    ended = subprocess.run([sys.executable, "-c", program], cwd=ROOT, env=environment, capture_output=True, check=False)
+    assert (ended.returncode, ended.stderr) == (0, b"")
+    other = "\u0416".encode() if encoding.startswith("utf-8") else b"\\u0416"
+    assert ended.stdout.split() == [b"\\udce9", other, b"e"]
+
+
 def main_of(command: str) -> Callable[[Sequence[str]], None]:
     """What a command, or a script by its path, calls with its arguments."""
     if command == "convert":
