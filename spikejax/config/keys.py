@@ -137,12 +137,13 @@ KEYS: dict[str, Key] = {
     ),
     # ---- The data ----
     "data.source": Key(
-        OneOf(("folder", "tfds", "moving_photographs"), code=True),
-        "kind of the data set; `tfds`: shards of a folder; `moving_photographs`: the embedded one, needs no download",
+        OneOf(("folder", "tfds", "moving_photographs", "moving_scenes"), code=True),
+        "kind of the data set; `tfds`: shards of a folder; `moving_photographs`: the embedded one, needs no download; "
+        "`moving_scenes`: the same with more variety in training",
     ),
     "data.root": Key(
         PathName("folder", folder=True),
-        "folder of the data set, or of its TFDS shards; empty: WORKDIR/data (moving_photographs only)",
+        "folder of the data set, or of its TFDS shards; empty: WORKDIR/data (embedded ones only)",
     ),
     "data.seed": Key(
         Whole(0, 2**32 - 1, also=(-1,)),

@@ -197,7 +197,7 @@ def _batch_size(config: ConfigDict) -> str | None:
 
 
 def _is_embedded(config: ConfigDict) -> bool:
-    return config.data.source == "moving_photographs"
+    return config.data.source in ("moving_photographs", "moving_scenes")
 
 
 def _scene_frames(config: ConfigDict) -> str | None:
@@ -228,10 +228,10 @@ def _scene_upscale(config: ConfigDict) -> str | None:
     if not _is_embedded(config) or config.model.vrt.upscale == 1:
         return None
     if _takes_spikes(config):
-        fusion = f"(data.source moving_photographs, model.spike.fusion {config.model.spike.fusion})"
-        return f"1 with spikes of the moving photographs, which are as large as the sharp pictures {fusion}"
+        fusion = f"(data.source {config.data.source}, model.spike.fusion {config.model.spike.fusion})"
+        return f"1 with spikes of the embedded data set, which are as large as the sharp pictures {fusion}"
     return (
-        "1, or another data.degradation, with data.source moving_photographs"
+        f"1, or another data.degradation, with data.source {config.data.source}"
         if config.data.degradation == "none"
         else None
     )
@@ -348,22 +348,22 @@ RELATIONS = (
     ),
     Relation(
         ("data.scenes.frames", "data.frames", "data.degradation"),
-        "At least data.frames, and twice as many less one to interpolate (moving_photographs).",
+        "At least data.frames, and twice as many less one to interpolate (embedded data sets).",
         _scene_frames,
     ),
     Relation(
         ("data.scenes.width", "data.scenes.height"),
-        "A multiple of 8 pixels altogether (moving_photographs).",
+        "A multiple of 8 pixels altogether (embedded data sets).",
         _scene_area,
     ),
     Relation(
         ("data.crop", "data.scenes.height", "data.scenes.width", "model.vrt.upscale"),
-        "Times upscale, at most the sides of the pictures (moving_photographs).",
+        "Times upscale, at most the sides of the pictures (embedded data sets).",
         _scene_crop,
     ),
     Relation(
         ("model.vrt.upscale", "data.source", "data.degradation", "model.spike.fusion"),
-        "1 for the moving photographs, unless degradation makes smaller pictures and fusion is none.",
+        "1 for the embedded data sets, unless degradation makes smaller pictures and fusion is none.",
         _scene_upscale,
     ),
     Relation(("optimizer.warmup_steps", "training.steps"), "Below steps.", _warmup_steps),

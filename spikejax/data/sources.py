@@ -30,10 +30,20 @@ class MovingPhotographs(FolderDataset):
         write_moving_photographs(root, seed=seed, bins=bins, **settings)
 
 
+class MovingScenes(MovingPhotographs):
+    """The embedded data set with more to train on, for runs of hours; validated on the same scenes."""
+
+    @classmethod
+    def make(cls, root: AnyPath, *, bins: int, seed: int, settings: Mapping[str, Any]) -> None:
+        """See `write_moving_photographs`."""
+        super().make(root, bins=bins, seed=seed, settings={**settings, "varied": True})
+
+
 DATASETS: Mapping[str, type[ClipDataset]] = {
     "folder": FolderDataset,
     "tfds": TfdsDataset,
     "moving_photographs": MovingPhotographs,
+    "moving_scenes": MovingScenes,
 }
 
 

@@ -205,7 +205,7 @@ BROKEN: list[tuple[str, dict[str, Any], str]] = [
     ("quickstart", {"data.frames": 9}, "data.scenes.frames: expected at least 9, what a clip of data.frames 9"),
     ("quickstart", {"data.scenes.height": 33, "data.scenes.width": 33}, "data.scenes.width: expected a number that"),
     ("quickstart", {"data.crop": 144}, "data.crop: expected at most 128, data.scenes 128x128, found 144"),
-    ("quickstart", {"model.vrt.upscale": 2}, "model.vrt.upscale: expected 1 with spikes of the moving photographs"),
+    ("quickstart", {"model.vrt.upscale": 2}, "model.vrt.upscale: expected 1 with spikes of the embedded data set"),
     ("quickstart", {"training.steps": 20}, "optimizer.warmup_steps: expected 0 to 19, below training.steps, found 20"),
     ("quickstart", {"optimizer.peak_learning_rate": 1e-6}, "expected at most optimizer.peak_learning_rate, 1e-06"),
     ("spike:baseline", {"optimizer.kind": "adam"}, 'optimizer.weight_decay: expected 0 with optimizer.kind "adam"'),

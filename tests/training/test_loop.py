@@ -134,7 +134,7 @@ def test_another_network_in_the_workdir(tmp_path: Path, run_config: ConfigDict, 
         (lambda config: setattr(config.data, "root", ""), r"data.root: expected the folder .* found none"),
         (
             lambda config: setattr(config.data, "source", "web"),
-            "data.source: expected folder, tfds, moving_photographs or FILE",
+            "data.source: expected folder, tfds, moving_photographs, moving_scenes or FILE",
         ),
         (
             lambda config: setattr(config.data, "batch_size", 0),

@@ -1,10 +1,13 @@
-"""Moving photographs: a data set for those without a download, made of scikit-image's photographs.
+"""Moving photographs, and moving scenes: data sets for those without a download, made of scikit-image's photographs.
 
 A camera moves over a photograph, with translation, rotation and zoom at sub-pixel steps, and pieces of other
 photographs move in front of it on paths of their own. Everything is rendered in linear light at every step of the spike
 camera: the blurry picture is the mean over the exposure, the sharp one its middle, and the spikes come from the
 simulated camera. Training and validation use different photographs, and everything is a function of the settings, the
 seed among them.
+
+Moving scenes train on more than the photographs: on fallen leaves (see `leaves`) as well, on a printed page, and all of
+them in other colours and contrasts in each sequence. Their validation split is that of the moving photographs.
 """
 
 from __future__ import annotations
@@ -24,6 +27,7 @@ from jaxtyping import Float32, Float64
 from spikejax.data.datasets.layout import (
     DESCRIPTION,
     SPLITS,
+    TRAINING_SPLIT,
     AlignedFrame,
     read_description,
     write_alignment,
@@ -32,8 +36,9 @@ from spikejax.data.datasets.layout import (
 )
 from spikejax.data.datasets.voxel_statistics import ensure_statistics
 from spikejax.data.simulation.camera_settings import CameraSettings
+from spikejax.data.simulation.leaves import fall_leaves
 from spikejax.data.simulation.motion import Motion, random_motion
-from spikejax.data.simulation.photographs import PHOTOGRAPHS, load_photograph, shrink_detail
+from spikejax.data.simulation.photographs import PAGES, PHOTOGRAPHS, load_photograph, shrink_detail
 from spikejax.data.simulation.rig import CameraRig, Exposure
 from spikejax.data.simulation.write_sequence import write_sequence
 from spikejax.errors import InputError
@@ -42,7 +47,8 @@ from spikejax.io.atomic import atomic_directory
 from spikejax.io.paths import AnyPath
 from spikejax.progress import Progress
 
-_RENDERED_FROM = "moving photographs (scikit-image)"
+# What dataset.json says, of the photographs alone and of the moving scenes.
+_RENDERED_FROM = {False: "moving photographs (scikit-image)", True: "moving scenes (scikit-image, leaves)"}
 # Fastest exposure of a sequence, as shares of the largest motion that the settings allow.
 _SLOWEST_SHARE = 0.5
 _MOST_PIECES = 3
@@ -50,6 +56,10 @@ _MOST_PIECES = 3
 _PHOTOGRAPH_SCALES = (1.2, 2.2)
 # The starting point is the most textured of a few: a plain wall or sky teaches nothing and hardly blurs.
 _STARTS_TRIED = 8
+# Of the moving scenes: the name of what is no photograph, and how far a texture's contrast is changed, the exponent of
+# its light. Light is relative to white, so that all exponents keep black and white.
+_LEAVES = "leaves"
+_CONTRASTS = (0.7, 1.4)
 
 
 @dataclass(frozen=True)
@@ -64,6 +74,7 @@ class SceneSettings:
         height: of the pictures, in pixels.
         width: likewise.
         max_motion: pixels that a point may move over the picture within one exposure.
+        varied: whether the training sequences are those of the moving scenes.
         camera: how light becomes pictures and spikes.
     """
 
@@ -74,6 +85,7 @@ class SceneSettings:
     height: int = 128
     width: int = 160
     max_motion: float = 20.0
+    varied: bool = False
     camera: CameraSettings = field(default_factory=CameraSettings)
 
     def __post_init__(self) -> None:
@@ -91,11 +103,29 @@ class SceneSettings:
         flat = asdict(self)
         camera = flat.pop("camera")
         return {
-            "source": _RENDERED_FROM,
+            "source": _RENDERED_FROM[flat.pop("varied")],
             **flat,
             **camera,
-            "photographs": {split: list(PHOTOGRAPHS[split]) for split in SPLITS},
+            "photographs": {split: self.textures(split) for split in SPLITS},
         }
+
+    def textures(self, split: str) -> list[str]:
+        """The names of all that scenes of a split are made of."""
+        if not self._is_varied(split):
+            return list(PHOTOGRAPHS[split])
+        # Every second one is of leaves, which are new in each sequence.
+        return [name for photograph in (*PHOTOGRAPHS[split], *PAGES) for name in (photograph, _LEAVES)]
+
+    def texture(self, name: str, split: str, rng: np.random.Generator) -> Float32[np.ndarray, "h w 3"]:
+        """The linear light of one of the textures."""
+        if not self._is_varied(split):
+            return _photograph(name)
+        photographs = [_photograph(other) for other in PHOTOGRAPHS[split]]
+        texture = fall_leaves(photographs, rng) if name == _LEAVES else _photograph(name)
+        return texture[..., rng.permutation(3)] ** np.float32(rng.uniform(*_CONTRASTS))
+
+    def _is_varied(self, split: str) -> bool:
+        return self.varied and split == TRAINING_SPLIT
 
 
 def write_moving_photographs(
@@ -270,11 +300,16 @@ def _draw_piece(
 def make_scene(settings: SceneSettings, split: str, number: int) -> Scene:
     """The scene of a sequence: a function of the seed, the split and the number alone."""
     rng = np.random.default_rng([settings.seed, SPLITS.index(split), number])
-    names = PHOTOGRAPHS[split]
+    names = settings.textures(split)
     name = names[number % len(names)]  # every photograph in turn
-    background = _background(name, settings, rng)
+
+    def texture(name: str) -> tuple[Float32[np.ndarray, "h w 3"], float]:
+        return _tinted(settings.texture(name, split, rng), rng)
+
+    background = _background(*texture(name), settings, rng)
     others = [other for other in names if other != name]
-    pieces = [_piece(str(rng.choice(others)), settings, rng) for _ in range(rng.integers(1, _MOST_PIECES + 1))]
+    count = rng.integers(1, _MOST_PIECES + 1)
+    pieces = [_piece(*texture(str(rng.choice(others))), settings, rng) for _ in range(count)]
     return Scene(name, background, pieces, settings, rng)
 
 
@@ -285,22 +320,26 @@ def _photograph(name: str) -> Float32[np.ndarray, "h w 3"]:
     return photograph
 
 
-def _texture(name: str, rng: np.random.Generator) -> tuple[Float32[np.ndarray, "h w 3"], float]:
-    """A photograph under random coloured light, and the number of its pixels that a frame pixel shall cover."""
+def _tinted(
+    texture: Float32[np.ndarray, "h w 3"], rng: np.random.Generator
+) -> tuple[Float32[np.ndarray, "h w 3"], float]:
+    """A texture under random coloured light, and the number of its pixels that a frame pixel shall cover."""
     scale = rng.uniform(*_PHOTOGRAPH_SCALES)
     tint = rng.uniform(0.75, 1.0, 3).astype(np.float32)
-    return shrink_detail(_photograph(name), scale) * tint, scale
+    return shrink_detail(texture, scale) * tint, scale
 
 
-def _background(name: str, settings: SceneSettings, rng: np.random.Generator) -> Layer:
-    texture, scale = _texture(name, rng)
+def _background(
+    texture: Float32[np.ndarray, "h w 3"], scale: float, settings: SceneSettings, rng: np.random.Generator
+) -> Layer:
     half = np.array([settings.width, settings.height]) / 2
     origin = _textured_point(texture, half * scale, rng)
     return Layer(texture, origin, scale, _motion(settings, rng, half_width=half[0], half_height=half[1]))
 
 
-def _piece(name: str, settings: SceneSettings, rng: np.random.Generator) -> Layer:
-    photograph, scale = _texture(name, rng)
+def _piece(
+    photograph: Float32[np.ndarray, "h w 3"], scale: float, settings: SceneSettings, rng: np.random.Generator
+) -> Layer:
     radius = rng.uniform(0.12, 0.28) * min(settings.height, settings.width) * scale
     side = 2 * math.ceil(1.5 * radius) + 1
     centre = _textured_point(photograph, np.array([side / 2, side / 2]), rng)

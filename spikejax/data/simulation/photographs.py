@@ -21,6 +21,9 @@ PHOTOGRAPHS: Mapping[str, tuple[str, ...]] = {
     "train": ("astronaut", "stereo_motorcycle", "immunohistochemistry", "rocket", "camera", "gravel", "brick", "grass"),
     "val": ("chelsea", "coffee", "coins"),
 }
+# What the moving scenes are trained on besides: print, whose edges are the hardest there are. The picture is small, and
+# mirrored at its edges where it is the background.
+PAGES = ("page",)
 
 
 def load_photograph(name: str) -> Float32[np.ndarray, "h w 3"]:

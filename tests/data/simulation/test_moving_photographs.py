@@ -16,6 +16,7 @@ from spikejax.data.simulation.motion import random_motion
 from spikejax.data.simulation.moving_photographs import SceneSettings, make_scene, write_moving_photographs
 from spikejax.data.simulation.photographs import PHOTOGRAPHS
 from spikejax.data.simulation.rig import CameraRig
+from spikejax.data.sources import find_dataset
 from spikejax.data.spikes.stream_files import read_config, read_dat
 from spikejax.data.spikes.voxels import voxelise
 from spikejax.errors import InputError
@@ -97,6 +98,32 @@ def test_failure_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 def test_splits_share_no_photograph() -> None:
     """Catches validation on textures that training has seen."""
     assert not set(PHOTOGRAPHS["train"]) & set(PHOTOGRAPHS["val"])
+
+
+def test_moving_scenes_are_validated_on_the_same(root: Path, tmp_path: Path) -> None:
+    """Catches validation that moves with what is trained on, and training that is still on the photographs alone."""
+    sizes = SMALL | dict(train_sequences=4)
+    write_moving_photographs(tmp_path / "data", camera=CAMERA, bins=8, progress=False, varied=True, **sizes)
+    files, plain = contents(tmp_path / "data"), contents(root)
+    validation = [name for name in plain if name.startswith("val/")]
+    assert validation and all(files[name] == plain[name] for name in validation)
+    assert sequence_names(tmp_path / "data" / "train") == [
+        "000_astronaut", "001_leaves", "002_stereo_motorcycle", "003_leaves"
+    ]  # fmt: skip
+    assert files["train/001_leaves/sharp/000000.png"] != files["train/003_leaves/sharp/000000.png"]
+    assert files["train/000_astronaut/sharp/000000.png"] != plain["train/000_astronaut/sharp/000000.png"]
+    with pytest.raises(InputError, match="source .moving photographs.*, found one with source .moving scenes"):
+        write_moving_photographs(tmp_path / "data", camera=CAMERA, bins=8, progress=False, **sizes)
+
+
+def test_the_source_decides_what_is_trained_on(tmp_path: Path) -> None:
+    """Catches a source of the configuration that makes the other data set."""
+    for source, varied in (("moving_photographs", False), ("moving_scenes", True)):
+        settings = SMALL | dict(camera=CAMERA)
+        find_dataset(source).make(tmp_path / source, bins=8, seed=0, settings=settings)
+        description = json.loads((tmp_path / source / "dataset.json").read_text())
+        assert ("leaves" in description["photographs"]["train"]) == varied
+        assert description["photographs"]["val"] == list(PHOTOGRAPHS["val"])
 
 
 def test_pictures_and_spikes_show_the_same_light() -> None:
