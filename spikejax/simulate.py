@@ -14,7 +14,11 @@ from spikejax.cli import add_overwrite, add_progress, add_words, make_parser, nu
 from spikejax.data.datasets.layout import SPLITS, TRAINING_SPLIT
 from spikejax.data.simulation.camera_settings import CameraSettings
 from spikejax.data.simulation.noise_arguments import add_noise_options, noise_of
+from spikejax.errors import InputError
 from spikejax.progress import show_progress_as
+
+# Of files of spikes, which are no videos.
+STREAM_SUFFIXES = (".dat", ".npy", ".npz")
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -26,6 +30,10 @@ def main(arguments: Sequence[str]) -> None:
     from spikejax.data.simulation.video_sequence import SimulateSettings, add_sequence
     from spikejax.io.frame_source import open_frames
 
+    name = options.sequence or Path(options.input).resolve().stem
+    if Path(options.input).suffix in STREAM_SUFFIXES:
+        print(_cut_stream(options, name))
+        return
     settings = SimulateSettings(
         exposure_frames=options.exposure_frames,
         size=options.size,
@@ -41,11 +49,34 @@ def main(arguments: Sequence[str]) -> None:
         ),
     )
     source = open_frames(options.input)
-    name = options.sequence or Path(options.input).resolve().stem
     folder = add_sequence(source, options.output, name, settings, split=options.split, overwrite=options.overwrite)
     if options.split == TRAINING_SPLIT:
         write_statistics(options.output, bins=options.bins)
     print(folder)
+
+
+def _cut_stream(options: argparse.Namespace, name: str) -> Path:
+    """The folder of the sequence that a real stream is cut into."""
+    from spikejax.data.simulation.stream_sequence import add_stream
+
+    camera = CameraSettings()
+    chosen = (options.shake, options.spike_scale, options.reset, noise_of(options), options.split)
+    if chosen != (0.0, 1, camera.reset, camera.noise, "val"):
+        raise InputError(
+            "expected --split val and no option of motion, noise, --reset or --spike-scale with a real stream, which "
+            f"has a camera of its own and no truth to train on, found one: {options.input}"
+        )
+    return add_stream(
+        Path(options.input),
+        options.output,
+        name,
+        steps=options.steps,
+        theta=options.theta,
+        size=options.size,
+        max_frames=options.max_frames,
+        split=options.split,
+        overwrite=options.overwrite,
+    )
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -64,7 +95,11 @@ def build_parser() -> argparse.ArgumentParser:
 
 def _add_files(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
-    add("--input", required=True, metavar="PATH", help="video, or folder of consecutive pictures")
+    add(
+        "--input", required=True, metavar="PATH",
+        help=f"video, or folder of consecutive pictures; or a real stream of spikes ({', '.join(STREAM_SUFFIXES)}), of "
+        "which validation is made: blurry pictures and, in place of sharp ones, what the spikes say of the middle",
+    )  # fmt: skip
     add("--output", required=True, metavar="ROOT", help="data set to add the sequence to; made if missing")
     add("--split", choices=SPLITS, default=TRAINING_SPLIT, help="split to add it to (default: %(default)s)")
     add("--sequence", metavar="NAME", help="name of the sequence (default: the input's)")
@@ -85,7 +120,8 @@ def _add_time_and_picture(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("picture")
     add_words(
         group, "--size", read=size, metavar="HEIGHTxWIDTH",
-        help="scale the video to cover this size and cut out the middle (default: the video's size)",
+        help="scale the video to cover this size and cut out the middle (default: the video's size); of a stream, its "
+        "size (default: config.yaml beside it)",
     )  # fmt: skip
     group.add_argument(
         "--shake", type=number_from(0), default=0.0, metavar="PIXELS",

@@ -7,32 +7,21 @@ simulated at every step.
 
 from __future__ import annotations
 
-import re
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
 from jaxtyping import Float32
 
-from spikejax.data.datasets.layout import (
-    DESCRIPTION,
-    read_alignment,
-    read_description,
-    write_alignment,
-    write_description,
-    write_dropped,
-)
 from spikejax.data.simulation.camera_settings import CameraSettings
 from spikejax.data.simulation.interpolated_light import EndOfFrames, Interpolator
 from spikejax.data.simulation.motion import Motion, random_motion
 from spikejax.data.simulation.rig import CameraRig, Exposure
-from spikejax.data.simulation.write_sequence import write_sequence
+from spikejax.data.simulation.write_sequence import add_to_data_set
 from spikejax.errors import InputError
-from spikejax.io.atomic import atomic_directory, refuse_existing
 from spikejax.io.frame_source import FrameSource
 from spikejax.progress import with_progress
 
@@ -82,41 +71,30 @@ def add_sequence(
     Raises:
         InputError: the video is too short, the sequence is there already, or the data set was made in another way.
     """
-    if not re.fullmatch(r"[\w][\w.@ -]*", name):
-        raise InputError(f"expected a sequence name of letters, digits and -_. that a folder can have, found {name!r}")
-    root = Path(root)
-    description = _description(root, settings.camera)
-    folder = root / split / name
-    refuse_existing(folder, replace=overwrite)  # before the work, not after it
     exposures = with_progress(
         _exposures(source, name, settings), "simulating", total=_expected_count(source, settings), unit="frame"
     )
-    with atomic_directory(folder, replace=overwrite) as temporary:
-        rows = write_sequence(temporary, name, exposures)
-        if not rows:
-            needed = settings.exposure_frames + 1 + settings.exposure_frames % 2
-            raise InputError(f"expected a video of at least {needed} frames, the length of one exposure: {source.path}")
-    others = [row for row in read_alignment(root / split) if row.sequence != name]
-    write_alignment(root / split, sorted([*others, *rows], key=lambda row: (row.sequence, row.frame)))
-    write_dropped(root / split, [])
     provenance = {key: value for key, value in asdict(settings).items() if key != "camera"}
-    description["sequences"][f"{split}/{name}"] = {"input": source.path.name, **provenance}
-    write_description(root, description)
-    return folder
+    return add_to_data_set(
+        root,
+        name,
+        _at_least_one(exposures, source, settings),
+        description={"source": _SIMULATED_BY, **asdict(settings.camera)},
+        provenance={"input": source.path.name, **provenance},
+        split=split,
+        overwrite=overwrite,
+    )
 
 
-def _description(root: Path, camera: CameraSettings) -> dict[str, Any]:
-    """What dataset.json says or will say; one camera films all sequences of a data set."""
-    wanted = {"source": _SIMULATED_BY, **asdict(camera)}
-    present = read_description(root)
-    if present is None:
-        return {**wanted, "sequences": {}}
-    for key, value in wanted.items():
-        if present.get(key) != value:
-            raise InputError(
-                f"expected a data set with {key} {value!r}, found {present.get(key)!r}: {root / DESCRIPTION}"
-            )
-    return present
+def _at_least_one(exposures: Iterable[Exposure], source: FrameSource, settings: SimulateSettings) -> Iterator[Exposure]:
+    """Yields the exposures; raises InputError if there are none."""
+    count = 0
+    for exposure in exposures:
+        count += 1
+        yield exposure
+    if not count:
+        needed = settings.exposure_frames + 1 + settings.exposure_frames % 2
+        raise InputError(f"expected a video of at least {needed} frames, the length of one exposure: {source.path}")
 
 
 def _expected_count(source: FrameSource, settings: SimulateSettings) -> int | None:
