@@ -1,6 +1,7 @@
 """Networks that are small enough for every test, with the interface of the real one, and tiny runs of them."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -11,6 +12,16 @@ from jax import lax
 from ml_collections import ConfigDict
 
 from spikejax.config import defaults
+from spikejax.data.datasets.voxel_statistics import SpikeStatistics
+from spikejax.inference.restored_stream import StreamSettings
+from spikejax.inference.tiling import Extent
+from spikejax.inference.video_restorer import VideoRestorer
+from spikejax.io.pixel_depth import to_float32
+from spikejax.models.traits import NetworkTraits
+from spikejax.training.measure_split import TrainedNetwork
+from spikejax.training.validation import SequenceRestorer
+
+PAIRS, NO_OVERLAP = Extent(2, 0, 0), Extent(0, 0, 0)
 
 
 class Layer(nnx.Module):
@@ -110,6 +121,38 @@ def tiny_batch() -> dict[str, np.ndarray]:
     return {"input": clip, "voxels": voxels, "sharp": clip + 0.1 * np.tanh(voxels[..., :3])}
 
 
+class KnownTiles:
+    """A network of tiles that is a function, for tests of what is around it."""
+
+    bytes = 0
+
+    def __init__(
+        self,
+        function: Callable[[np.ndarray, np.ndarray | None], np.ndarray],
+        traits: NetworkTraits | None = None,
+    ) -> None:
+        """Takes (frames in [0, 1], counts or None) -> restored frames."""
+        self.function, self.shapes = function, []
+        self.traits = traits or NetworkTraits(min_frames=1, min_side=8)
+
+    def compiled(self, shape: Any, sigma: float | None, devices: Any) -> tuple["KnownTiles", float]:
+        """See `spikejax.inference.restored_stream.TileNetwork`."""
+        self.shapes.append(shape.frames)
+        return self, 0.0
+
+    def forget(self, shape: Any, sigma: float | None, devices: Any) -> None:
+        """Likewise."""
+
+    def restore(self, tiles: Iterable[Any]) -> Iterator[np.ndarray]:
+        """See `spikejax.inference.restored_stream.TileProgram`."""
+        for frames, counts in tiles:
+            yield self.function(to_float32(frames), counts)
+
+    def restorer(self, tile: Extent = PAIRS, overlap: Extent = NO_OVERLAP) -> SequenceRestorer:
+        """What restores sequences with it."""
+        return SequenceRestorer(self, StreamSettings(tile, overlap))
+
+
 class Blur3D(nnx.Module):
     """A network that sees its neighbours in space and time, and changes with the place of a tile's edge."""
 
@@ -121,3 +164,15 @@ class Blur3D(nnx.Module):
         """Has the signature of `Restorer`."""
         dimensions = ("NDHWC", "DHWIO", "NDHWC")
         return jax.lax.conv_general_dilated(clip, self.kernel[...], (1, 1, 1), "SAME", dimension_numbers=dimensions)
+
+
+def trained_of(traits: NetworkTraits, path: Path, statistics: Mapping[str, Any] | None = None) -> TrainedNetwork:
+    """A trained network with such traits that does nothing."""
+    known = None
+    if traits.spike_bins is not None:
+        moments = statistics or {"mean": 0.0, "std": 1.0}
+        known = SpikeStatistics(traits.spike_bins, moments["mean"], moments["std"], windows=1)
+    restorer = VideoRestorer(
+        Blur3D(), traits, tile=Extent(2, 0, 0), overlap=Extent(0, 0, 0), statistics=known, name=str(path)
+    )
+    return TrainedNetwork(path, tiny_config(), "last/1", statistics, restorer)

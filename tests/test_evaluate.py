@@ -15,16 +15,17 @@ from spikejax.config.files import save_config
 from spikejax.data.datasets.clip_dataset import ClipSpec
 from spikejax.data.datasets.folder_dataset import FolderDataset
 from spikejax.data.simulation.moving_photographs import write_moving_photographs
+from spikejax.data.spikes.voxels import standardise
 from spikejax.distributed.sharding import batch_mesh
 from spikejax.errors import InputError
+from spikejax.inference.tiling import Extent
 from spikejax.io.weights import Weights, write_weights
 from spikejax.models.traits import NetworkTraits
 from spikejax.training.checkpoint import Checkpoints
-from spikejax.training.measure_split import TrainedNetwork
 from spikejax.training.optimizer import make_optimizer
 from spikejax.training.step import abstract_state, create_state, describe_network
-from spikejax.training.validation import BatchRestorer, validate
-from tests.stand_ins import build_stand_in, tiny_config
+from spikejax.training.validation import validate
+from tests.stand_ins import KnownTiles, build_stand_in, tiny_config, trained_of
 
 BINS = 4
 
@@ -58,26 +59,28 @@ def test_a_checkpoint_measures_as_in_training(
 
     evaluate.main(["--workdir", str(tmp_path / "run"), "--output", str(tmp_path / "out")])
 
-    def restore(blur: np.ndarray, voxels: np.ndarray | None) -> dict[int, np.ndarray]:
-        return dict(
-            enumerate(np.asarray(nnx.merge(network.graph, state.params)(jnp.asarray(blur), jnp.asarray(voxels))))
-        )
+    def restore(frames: np.ndarray, counts: np.ndarray | None) -> np.ndarray:
+        voxels = standardise(np, counts, mean=statistics["mean"], std=statistics["std"])
+        network_ = nnx.merge(network.graph, state.params)
+        return np.asarray(network_(jnp.asarray(frames[None]), jnp.asarray(voxels[None]), key=None))[0]
 
+    restorer = KnownTiles(restore).restorer(Extent(config.validation.frames, 0, 0))
     dataset = FolderDataset(root, "val", ClipSpec(2, BINS))
-    validation = validate(BatchRestorer(restore, config.validation.frames), dataset)
+    validation = validate(restorer, dataset)
     assert validation is not None
     expected = validation.scores
     scores = json.loads((tmp_path / "out" / "metrics.json").read_text())
-    assert scores["total"] == pytest.approx(expected, rel=1e-6)
+    assert {name: scores["total"][name] for name in expected} == pytest.approx(expected, rel=1e-6)
+    assert {"tof_recon", "warp_error_recon"} == {name for name in scores["total"].keys() - expected if "recon" in name}
     assert (scores["split"], scores["unused"], scores["checkpoint"]) == ("val", [], "best_psnr/1")
     assert f"{expected['psnr_blur']:.4f} ->" in capsys.readouterr().out
 
     evaluate.main(["--workdir", str(tmp_path / "run"), "--output", str(tmp_path / "high"), "--threshold-factor", "4"])
     high = json.loads((tmp_path / "high" / "metrics.json").read_text())
     dataset = FolderDataset(root, "val", ClipSpec(2, BINS, threshold_factor=4.0))
-    raised = validate(BatchRestorer(restore, config.validation.frames), dataset)
+    raised = validate(restorer, dataset)
     assert raised is not None and high["threshold_factor"] == 4
-    assert high["total"] == pytest.approx(raised.scores, rel=1e-6)
+    assert {name: high["total"][name] for name in expected} == pytest.approx(raised.scores, rel=1e-6)
     assert high["total"]["psnr_blur"] == scores["total"]["psnr_blur"]
     assert abs(high["total"]["psnr_recon"] - scores["total"]["psnr_recon"]) > 1e-3
 
@@ -131,8 +134,9 @@ def test_another_camera_for_a_network_without_spikes(
     root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Catches numbers that are stated for a threshold, and are those of pictures alone."""
-    without = TrainedNetwork(tmp_path, tiny_config(), "last/1", None, lambda *rest: {}, NetworkTraits(), batch_size=1)
-    monkeypatch.setattr("spikejax.training.measure_split.load_on_all_devices", lambda *rest, **options: without)
+    without = trained_of(NetworkTraits(), tmp_path)
+    save_config(tiny_config(), tmp_path / "config.json")
+    monkeypatch.setattr("spikejax.evaluation.run.load_trained", lambda *rest, **options: without)
     for arguments in (["--threshold-factor", "2", "--data", str(root)], ["--dark-rate", "0.1"]):
         with pytest.raises(InputError, match="^expected a network that takes spikes for .*, found none"):
             evaluate.main(["--workdir", str(tmp_path), "--output", str(tmp_path / "out"), *arguments])
@@ -153,7 +157,7 @@ def test_output_that_is_something_else(tmp_path: Path) -> None:
 def test_weights_of_something_else(tmp_path: Path) -> None:
     """Catches a traceback, or a message about a missing configuration, for a file that is no workdir."""
     arguments = ["--output", str(tmp_path / "out"), "--workdir"]
-    with pytest.raises(InputError, match=r"^expected --data with weights, .*, found none: .*nowhere\.safetensors$"):
+    with pytest.raises(InputError, match=r"^expected --data or --sharp with weights, .*: .*nowhere\.safetensors$"):
         evaluate.main([*arguments, str(tmp_path / "nowhere.safetensors")])
     arguments = ["--data", str(tmp_path), *arguments]
     with pytest.raises(InputError, match=r"found no(ne|thing).*nowhere\.safetensors"):

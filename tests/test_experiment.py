@@ -1,6 +1,7 @@
 """The experiment as a command: killed and shared it comes to the same, and what cannot be run is refused first."""
 
 import contextlib
+import dataclasses
 import json
 import os
 import shutil
@@ -15,7 +16,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from ml_collections import ConfigDict
 
 from spikejax import evaluate, experiment
 from spikejax.errors import InputError
@@ -24,6 +24,7 @@ from spikejax.models.traits import NetworkTraits
 from spikejax.training.measure_split import TrainedNetwork
 from spikejax.training.validation import Validation
 from tests.experiments.toy import SEEDS, STEPS, VARIANTS, write_toy
+from tests.stand_ins import trained_of
 
 ROOT = Path(__file__).parents[1]
 RUNS = [f"{variant}/seed_{seed}" for seed in SEEDS for variant in VARIANTS]
@@ -175,9 +176,7 @@ def test_a_variant_that_is_not_finite(
 
 def without_training(monkeypatch: pytest.MonkeyPatch, *, bins: int | None, measure: Callable[[str], None]) -> None:
     """Has every run trained at once, to a network that takes spikes in so many bins, and measured by `measure`."""
-    trained = TrainedNetwork(
-        Path(), ConfigDict(), f"last/{STEPS}", None, lambda *rest: {}, NetworkTraits(spike_bins=bins), batch_size=1
-    )
+    trained = dataclasses.replace(trained_of(NetworkTraits(spike_bins=bins), Path()), checkpoint=f"last/{STEPS}")
     scores = {f"{metric}_{when}": 1.0 for metric in ("psnr", "ssim") for when in ("blur", "recon")}
     validation = Validation(scores, {"scene": [scores]}, {"scene": np.zeros((8, 24, 3), np.uint8)})
 
@@ -187,7 +186,7 @@ def without_training(monkeypatch: pytest.MonkeyPatch, *, bins: int | None, measu
 
     running = "spikejax.experiments.running"
     monkeypatch.setattr(f"{running}.train", lambda *rest: SimpleNamespace(stopped_by=None))
-    monkeypatch.setattr(f"{running}.load_on_all_devices", lambda *rest, **options: trained)
+    monkeypatch.setattr(f"{running}.load_trained", lambda *rest, **options: trained)
     monkeypatch.setattr(f"{running}._validate", validate)
 
 

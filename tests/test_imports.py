@@ -47,6 +47,7 @@ ALLOWED = {
         "spikejax.data",
         "spikejax.distributed",
         "spikejax.hardware",
+        "spikejax.inference",  # validation restores as restoring does
         "spikejax.io",
         "spikejax.models",
         "spikejax.quality",
@@ -58,6 +59,17 @@ ALLOWED = {
         "spikejax.io",
         "spikejax.models",
         "spikejax.quality",
+    },
+    # Networks measured on data: the room behind `evaluate` and `compare`.
+    "spikejax.evaluation": {
+        "spikejax.config",
+        "spikejax.data",
+        "spikejax.distributed",
+        "spikejax.inference",
+        "spikejax.io",
+        "spikejax.models",
+        "spikejax.quality",
+        "spikejax.training",
     },
     "spikejax.planning": {
         "spikejax.distributed",

@@ -335,15 +335,5 @@ def put_batch(batch: Any, mesh: DeviceMesh, batch_size: int) -> Any:
     return jax.tree.map(put, batch)
 
 
-def own_clips(clips: jax.Array) -> dict[int, np.ndarray]:
-    """The clips [b, t, h, w, c] that this host answers for, by their row: over all hosts every row once."""
-    own: dict[int, np.ndarray] = {}
-    for shard in clips.addressable_shards:
-        if shard.replica_id == 0:
-            first = shard.index[0].indices(len(clips))[0]
-            own.update(enumerate(np.asarray(shard.data), start=first))
-    return own
-
-
 def _divisors(number: int) -> str:
     return ", ".join(str(size) for size in range(1, number + 1) if number % size == 0)

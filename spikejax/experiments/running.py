@@ -20,10 +20,10 @@ from spikejax.io.pictures import write_picture
 from spikejax.progress import Pace, shows_json
 from spikejax.quality.score_files import write_score_folder
 from spikejax.training.loop import train
-from spikejax.training.measure_split import TrainedNetwork, load_on_all_devices, open_split
+from spikejax.training.measure_split import TrainedNetwork, load_trained, open_split
 from spikejax.training.objective import make_metrics
 from spikejax.training.signals import StopRequest
-from spikejax.training.validation import BatchRestorer, Validation, validate
+from spikejax.training.validation import Validation, validate
 
 Note = Callable[[str], None]
 
@@ -108,7 +108,7 @@ def _measure(run: Run, experiment: Experiment, workdir: Path, *, stop: Callable[
     if not missing:
         return
     # The code that it may name is that of the user's own configuration, which training has just held it to.
-    trained = load_on_all_devices(run.workdir, which="last", trust_code=True)
+    trained = load_trained(run.workdir, which="last", trust_code=True)
     if trained.checkpoint != f"last/{run.updates}":
         raise InputError(
             f"expected the checkpoint of update {run.updates}, found that it is damaged, and {trained.checkpoint}: "
@@ -140,9 +140,8 @@ def _validate(
     config = run.config.validation
     source, root = evaluation_data(run, evaluation, workdir)
     dataset = open_split(trained, root, "val", source=source, threshold_factor=evaluation.threshold_factor)
-    frames = dataset.restored_frames(evaluation.frames or config.frames)
     return validate(
-        BatchRestorer(trained.restore, frames, trained.batch_size),
+        trained.validator(dataset, frames=evaluation.frames),
         dataset,
         limit=config.sequences,
         pictures=pictures,

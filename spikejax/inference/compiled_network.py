@@ -122,15 +122,10 @@ class CompiledNetwork:
         self._extra = (np.array(statistics, np.float32), level)
 
         def forward(params: Any, frames: Array, counts: Array | None, moments: Array, level: Array) -> Array:
-            clip = _to_float(frames)
             if self._devices.space:
-                clip = jax.lax.with_sharding_constraint(clip, sharding.batch_sharding(mesh))
-            noise = jnp.broadcast_to(level, (*clip.shape[:-1], *level.shape))
-            voxels = None
-            if counts is not None:
-                voxels = standardise(jnp, counts, mean=moments[0], std=moments[1], by=normalise)
-            recon = nnx.merge(graphdef, params)(jnp.concatenate([clip, noise], axis=-1), voxels, key=None)
-            return recon.astype(jnp.float32)
+                frames = jax.lax.with_sharding_constraint(frames, sharding.batch_sharding(mesh))
+            network = nnx.merge(graphdef, params)
+            return restore_tiles(network, frames, counts, moments, level, normalise=normalise)
 
         started = time.perf_counter()
         self._forward = self._spread(forward).lower(self._params, *self._abstract(), *self._extra).compile()
@@ -214,6 +209,33 @@ class CompiledNetwork:
             return jax.make_array_from_callback(array.shape, everywhere, array.__getitem__)
 
         return jax.tree.map(replicate, state)
+
+
+def restore_tiles(
+    network: Any,
+    frames: Num[Array, "b t h w 3"],
+    counts: Num[Array, "b t h3 w3 k"] | None,
+    moments: Float[Array, " 2"],
+    level: Float[Array, " n"],
+    *,
+    normalise: str,
+) -> Float32[Array, "b t2 h2 w2 3"]:
+    """The restored tiles, about [0, 1], of tiles as they are stored.
+
+    Args:
+        network: called as network(clip, voxels, key=None).
+        frames: uint8 or uint16, or floats in [0, 1].
+        counts: whole numbers, if the network takes spikes.
+        moments: mean and standard deviation that counts are standardised with.
+        level: the standard deviation of the noise (of 1) for a network that takes it, else nothing.
+        normalise: how the network wants counts normalised.
+    """
+    clip = _to_float(frames)
+    noise = jnp.broadcast_to(level, (*clip.shape[:-1], *level.shape))
+    voxels = None
+    if counts is not None:
+        voxels = standardise(jnp, counts, mean=moments[0], std=moments[1], by=normalise)
+    return network(jnp.concatenate([clip, noise], axis=-1), voxels, key=None).astype(jnp.float32)
 
 
 def _to_float(frames: Num[Array, "b t h w 3"]) -> Float[Array, "b t h w 3"]:

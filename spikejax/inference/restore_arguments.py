@@ -26,7 +26,7 @@ from spikejax.errors import InputError
 from spikejax.inference.restore_options import RestoreOptions
 from spikejax.inference.tiling import PROTOCOLS, AutoTile, Extent
 from spikejax.io.video_codecs import CODECS, DEFAULT_CODEC
-from spikejax.quality.metrics import METRICS
+from spikejax.quality.metrics import OF_FRAMES
 from spikejax.quality.score_files import SCORES_FILE
 
 
@@ -59,7 +59,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_measuring(parser.add_argument_group("measuring"))
     _add_restoring(parser.add_argument_group("restoring"))
     _add_video(parser.add_argument_group("video"))
-    _add_devices(parser)
+    add_devices(parser)
     add_progress(parser)
     add_compile_cache(parser)
     add_hosts(parser)
@@ -105,7 +105,7 @@ def _add_measuring(group: argparse._ArgumentGroup) -> None:
     add("--sharp", metavar="PATH", help="the true frames to measure against, like --input")
     add(
         "--metrics", nargs="+", metavar="NAME",
-        help=f"what to measure with --sharp: any of {', '.join(METRICS)}, or FILE.py:NAME (default: all)",
+        help=f"what to measure with --sharp: any of {', '.join(OF_FRAMES)}, or FILE.py:NAME (default: all)",
     )  # fmt: skip
     add(
         "--lpips",
@@ -159,7 +159,8 @@ def _add_video(group: argparse._ArgumentGroup) -> None:
     add("--pixel-format", metavar="NAME", help="such as yuv444p10le (default: by the depth of the input)")
 
 
-def _add_devices(parser: argparse.ArgumentParser) -> None:
+def add_devices(parser: argparse.ArgumentParser) -> None:
+    """Adds --devices and --space: which devices restore."""
     add = parser.add_argument_group("devices").add_mutually_exclusive_group().add_argument
     add("--devices", type=int, metavar="N", help="devices that each restore tiles of their own (default: all)")
     add(

@@ -15,7 +15,7 @@ from typing import TextIO
 import numpy as np
 from jaxtyping import Num
 
-from spikejax.data.datasets.degradation import enlarge
+from spikejax.data.datasets.degradation import without_network
 from spikejax.errors import InputError
 from spikejax.hardware.host import peak_host_bytes
 from spikejax.inference.background_io import ReadAhead, WriteBehind
@@ -215,5 +215,5 @@ class _JobWriter:
             return {f"{name}_{metrics.AFTER}": value for name, value in after.items()}
         blur = to_uint8(before)
         if blur.shape != sharp.shape:
-            blur = enlarge(blur, *sharp.shape[:2])
+            blur = without_network(blur[np.newaxis], *sharp.shape[:2])
         return metrics.scores_of_frame(blur, recon, sharp, self._measures)

@@ -13,7 +13,7 @@ from spikejax.inference.output_target import OutputTarget
 from spikejax.inference.tiling import PROTOCOLS, UNLIMITED, AutoTile, Extent
 from spikejax.io.paths import check_scheme, is_remote, local_only
 from spikejax.io.video_codecs import DEFAULT_CODEC, VideoSettings
-from spikejax.quality.metrics import METRICS
+from spikejax.quality.metrics import OF_FRAMES
 
 # What may change when a run resumes: the same frames come out. (Another network shows by its parameters' checksum.)
 _FREE = frozenset({"network", "output", "overwrite", "resume", "memory", "devices", "compile_cache", "trust_code"})
@@ -120,7 +120,7 @@ class RestoreOptions:
     @property
     def measured(self) -> tuple[str, ...]:
         """The names of all that is measured against sharp frames."""
-        return tuple(METRICS) if self.metrics is None else self.metrics
+        return OF_FRAMES if self.metrics is None else self.metrics
 
     @property
     def target(self) -> OutputTarget:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import chain, groupby, islice
+from typing import Protocol, runtime_checkable
 
 import jax
 import numpy as np
@@ -24,7 +25,7 @@ from spikejax.inference.clip_blending import (
     interpolate_stream,
     restore_stream,
 )
-from spikejax.inference.compiled_network import ClipShape, CompiledNetwork, Devices, use_devices
+from spikejax.inference.compiled_network import ClipShape, CompiledNetwork, Devices, TileArrays, use_devices
 from spikejax.inference.ensemble import choose_variants
 from spikejax.inference.mirrored_edges import MirroredEdges, mirrored_edges
 from spikejax.inference.tile_search import available_bytes, largest_tile
@@ -73,6 +74,33 @@ class StreamSettings:
         return self.protocol == "published"
 
 
+@runtime_checkable
+class TileProgram(Protocol):
+    """A network compiled for tiles of one shape."""
+
+    @property
+    def bytes(self) -> int:
+        """What a device needs to run it, as its compiler says."""
+
+    def restore(self, tiles: Iterable[TileArrays]) -> Iterator[Float32[np.ndarray, "t h w 3"]]:
+        """Yields the restored tiles, in order."""
+
+
+@runtime_checkable
+class TileNetwork(Protocol):
+    """A network that restores tiles: one of `ClipNetwork`, or one that is being trained."""
+
+    @property
+    def traits(self) -> NetworkTraits:
+        """What it does to a clip."""
+
+    def compiled(self, shape: ClipShape, sigma: float | None, devices: Devices) -> tuple[TileProgram, float]:
+        """The program for tiles of that shape and the seconds its compilation took, 0 if it was there already."""
+
+    def forget(self, shape: ClipShape, sigma: float | None, devices: Devices) -> None:
+        """Lets go of a program that was compiled in vain."""
+
+
 class ClipNetwork:
     """A network, and the programs compiled of it so far."""
 
@@ -112,7 +140,7 @@ class RestoredStream:
 
     def __init__(
         self,
-        network: ClipNetwork,
+        network: TileNetwork,
         frames_from: FramesFrom,
         settings: StreamSettings,
         *,
@@ -284,7 +312,7 @@ class RestoredStream:
         spikes = (frames, rows // self._ratio, columns // self._ratio, counts.shape[2])
         return ClipShape((frames, rows, columns), str(self._first.frame.dtype), spikes, str(counts.dtype))
 
-    def _program(self, shape: ClipShape) -> CompiledNetwork:
+    def _program(self, shape: ClipShape) -> TileProgram:
         program, seconds = self._network.compiled(shape, self._settings.sigma, self._devices)
         self.compile_seconds += seconds
         return program

@@ -82,6 +82,7 @@ class VideoRestorer:
     """A trained network that restores clips of any size and length.
 
     Attributes:
+        network: the network itself, with the programs that are compiled of it.
         traits: what it does.
         name: where it came from.
         tile: frames, rows and columns it sees at once unless another tile is given; 0 = all there are.
@@ -111,7 +112,7 @@ class VideoRestorer:
         Raises:
             InputError: it takes spikes and there are no statistics.
         """
-        self._network = ClipNetwork(model, traits, statistics)
+        self.network = ClipNetwork(model, traits, statistics)
         self.traits = traits
         self.name = name
         self.tile = tile
@@ -199,7 +200,7 @@ class VideoRestorer:
         self, frames_from: FramesFrom, settings: StreamSettings, *, done: int = 0, name: str = "the clip"
     ) -> RestoredStream:
         """Restores frames one by one, see `RestoredStream`."""
-        return RestoredStream(self._network, frames_from, settings, done=done, name=name)
+        return RestoredStream(self.network, frames_from, settings, done=done, name=name)
 
     def overlap_of(self, tile: Extent) -> Extent:
         """The overlap of tiles that somebody asks for: the network's own, or half the tile where that is smaller."""
@@ -226,7 +227,7 @@ class VideoRestorer:
     @property
     def params(self) -> dict[str, Any]:
         """The network's parameters, a nested dict of arrays."""
-        return nnx.to_pure_dict(nnx.state(self._network.model))
+        return nnx.to_pure_dict(nnx.state(self.network.model))
 
     def fingerprint(self) -> str:
         """A checksum of the parameters and of how they are used: other networks have, almost surely, another."""

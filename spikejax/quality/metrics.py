@@ -15,7 +15,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Literal
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float64, UInt8
@@ -23,10 +23,22 @@ from jaxtyping import Float64, UInt8
 from spikejax.errors import InputError
 from spikejax.extensions import find_entries
 from spikejax.io.pixel_depth import to_uint8 as to_uint8
+from spikejax.quality.flow_metrics import FlowDifference, WarpingError
 
 Picture = UInt8[np.ndarray, "h w 3"]
 # (a picture, the true one) -> how near they are
 Distance = Callable[[Picture, Picture], float]
+
+
+@runtime_checkable
+class OverTime(Protocol):
+    """How near the change from one picture to the next is to that of the true ones: frames that flicker show in it."""
+
+    def compare(self, earlier: Picture, later: Picture, true_earlier: Picture, true_later: Picture) -> float:
+        """The distance of two pictures that follow each other, and the true ones."""
+
+
+Measure = Distance | OverTime
 
 # How the name of a score ends in every file: the metric of the frame before restoring ("psnr_blur"), and after.
 BEFORE, AFTER = "blur", "recon"
@@ -81,6 +93,7 @@ class Metric:
         headline: whether summaries of one line and charts show it.
         distance: computes it.
         load: for a metric with weights, in place of `distance`: the path of their file -> what computes it.
+        over_time: for a metric of neighbouring frames, in place of `distance`; evaluating alone measures those.
     """
 
     title: str
@@ -90,6 +103,7 @@ class Metric:
     headline: bool = True
     distance: Distance | None = None
     load: Callable[[str], Distance] | None = None
+    over_time: OverTime | None = None
 
     def text(self, value: float | None) -> str:
         """A value as it is stated, without its unit; None, in files, is an infinite one."""
@@ -114,7 +128,11 @@ METRICS: dict[str, Metric] = {
     "ssim": Metric("SSIM", distance=ssim),
     "ssim_y": Metric("SSIM Y", headline=False, distance=ssim_y),
     "lpips": Metric("LPIPS", better="lower", load=_load_lpips),
+    "tof": Metric("tOF", better="lower", unit="px", headline=False, over_time=FlowDifference()),
+    "warp_error": Metric("warping error", better="lower", digits=3, headline=False, over_time=WarpingError()),
 }
+# Those of single frames, which restoring and validation in training measure.
+OF_FRAMES = tuple(name for name, entry in METRICS.items() if entry.over_time is None)
 # What is measured where nobody says otherwise: all that takes no weights.
 STANDARD: dict[str, Distance] = {name: entry.distance for name, entry in METRICS.items() if entry.distance}
 
@@ -139,6 +157,11 @@ def open_metrics(
     """
     opened: dict[str, Distance] = {}
     for name, metric in find_entries(METRICS, names, key=key, kind=Metric).items():
+        if metric.over_time is not None:
+            raise InputError(
+                f"{key}: expected metrics of single frames, found {name}, which compares neighbouring frames and is "
+                "measured by spikejax.evaluate alone"
+            )
         if metric.distance is not None:
             opened[name] = metric.distance
         elif metric.load is None:
@@ -148,6 +171,14 @@ def open_metrics(
         else:
             without_weights(metric.title)
     return opened
+
+
+def open_all_metrics(names: Iterable[str], *, key: str, weights: Mapping[str, str] | None = None) -> dict[str, Measure]:
+    """What computes each metric, those of neighbouring frames too; see `open_metrics`."""
+    entries = find_entries(METRICS, names, key=key, kind=Metric)
+    over_time: dict[str, Measure] = {name: entry.over_time for name, entry in entries.items() if entry.over_time}
+    single = [name for name in names if name not in over_time]
+    return open_metrics(single, key=key, weights=weights) | over_time
 
 
 def metric_named(name: str) -> Metric:
@@ -180,6 +211,30 @@ def scores_of_frame(
         for when, picture in ((BEFORE, before), (AFTER, restored))
         for name, value in measure(picture, sharp, metrics).items()
     }
+
+
+class FrameScores:
+    """The scores of frames that come one after the other; those over time compare a frame with the one before."""
+
+    def __init__(self, measures: Mapping[str, Measure]) -> None:
+        """Takes what is measured, by name."""
+        self._distances = {name: item for name, item in measures.items() if not isinstance(item, OverTime)}
+        self._over_time = {name: item for name, item in measures.items() if isinstance(item, OverTime)}
+        self._earlier: tuple[Picture, Picture, Picture] | None = None
+
+    def add(self, before: Picture, restored: Picture, sharp: Picture, *, measured: bool = True) -> dict[str, float]:
+        """The scores of the next frame, see `scores_of_frame`; none unless it is `measured`."""
+        scores: dict[str, float] = {}
+        if measured:
+            scores = scores_of_frame(before, restored, sharp, self._distances)
+            if self._earlier is not None:
+                *pictures, true = self._earlier
+                for name, metric in self._over_time.items():
+                    for when, earlier, later in zip((BEFORE, AFTER), pictures, (before, restored), strict=True):
+                        scores[f"{name}_{when}"] = metric.compare(earlier, later, true, sharp)
+        if self._over_time:
+            self._earlier = (before, restored, sharp)
+        return scores
 
 
 def _check_same_shape(a: np.ndarray, b: np.ndarray) -> None:

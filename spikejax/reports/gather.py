@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from jaxtyping import Float64
 
-from spikejax.data.datasets.degradation import enlarge
+from spikejax.data.datasets.degradation import without_network
 from spikejax.io.frame_source import FrameSource
 from spikejax.io.pixel_depth import to_uint8
 from spikejax.quality.metrics import Picture
@@ -91,7 +91,7 @@ def gather(
     for number in numbers:
         height, width = after[number].shape[:2]
         small = before[number // factor]
-        enlarged = small if small.shape == after[number].shape else enlarge(small, height, width)
+        enlarged = small if small.shape == after[number].shape else without_network(small[np.newaxis], height, width)
         name = None if restored.names is None else restored.names[number]
         shown.append(ShownFrame(number, name, enlarged, after[number], true.get(number)))
     return shown

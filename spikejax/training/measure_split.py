@@ -8,26 +8,26 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import numpy as np
 from flax import nnx
 from ml_collections import ConfigDict
 
 from spikejax.config import defaults
 from spikejax.config.files import read_saved_config
+from spikejax.config.networks import Tiles, tiles_of_unpublished
 from spikejax.config.relations import fitting_degradations
 from spikejax.data.datasets.clip_dataset import ClipDataset, ClipSpec
 from spikejax.data.datasets.voxel_statistics import statistics_from
 from spikejax.data.sources import open_dataset
-from spikejax.distributed import sharding
 from spikejax.errors import InputError
+from spikejax.inference.tiling import Extent
+from spikejax.inference.video_restorer import RestoreSettings, VideoRestorer
 from spikejax.io.paths import UserPath
 from spikejax.models.restorer import build_restorer
 from spikejax.models.traits import NetworkTraits
-from spikejax.quality.metrics import STANDARD, Distance
 from spikejax.training.degradation_config import degradation_of
-from spikejax.training.step import describe_network, make_forward
-from spikejax.training.trained_params import checkpoint_for_inference, read_network
-from spikejax.training.validation import BatchRestorer, Restore, validate
+from spikejax.training.step import describe_network
+from spikejax.training.trained_params import read_network
+from spikejax.training.validation import SequenceRestorer, validation_tiles
 from spikejax.training.workdir import CONFIG_FILE, is_workdir
 
 
@@ -36,52 +36,90 @@ class TrainedNetwork:
     """A trained network and what it was trained with.
 
     Attributes:
-        workdir: where it was trained, or the weights that it was read from.
+        path: where it was trained, or the weights that it was read from.
         config: of its training; of weights, which name a model alone, the defaults that fit it.
         checkpoint: which one it is, such as "best_psnr/250"; the name of weights.
         statistics: of the voxels it was trained with, if there were any.
-        restore: runs it on all devices.
-        traits: what it does to a clip.
-        batch_size: clips it takes at once.
+        restorer: the network.
     """
 
-    workdir: UserPath
+    path: UserPath
     config: ConfigDict
     checkpoint: str
     statistics: Mapping[str, Any] | None
-    restore: Restore
-    traits: NetworkTraits
-    batch_size: int
+    restorer: VideoRestorer
+
+    @property
+    def traits(self) -> NetworkTraits:
+        """What the network does to a clip."""
+        return self.restorer.traits
+
+    def validator(self, dataset: ClipDataset, *, frames: int | None = None) -> SequenceRestorer:
+        """What restores the sequences of a data set as a validation of the training does.
+
+        Args:
+            dataset: a split.
+            frames: that the network sees at once; None = as the configuration says.
+        """
+        tile, overlap = validation_tiles(self.config, frames=frames)
+        sigma = dataset.degradation.sigma[0] if self.traits.noise_level else None
+        return SequenceRestorer(
+            self.restorer.network, self.restorer.settings(RestoreSettings(tile=tile, overlap=overlap, sigma=sigma))
+        )
 
 
-def load_on_all_devices(path: UserPath, *, which: str | None = None, trust_code: bool = False) -> TrainedNetwork:
-    """The trained network of a workdir, or of weights, with a copy of its parameters on every device.
+def load_trained(
+    path: UserPath, *, which: str | None = None, dtype: str | None = None, trust_code: bool = False
+) -> TrainedNetwork:
+    """The trained network of a workdir, or of weights.
 
     Args:
         path: where it was trained; or a .safetensors file or a folder of weights, see `spikejax.io.weights`.
         which: "best_psnr" or "last", of a workdir; None = the best if there is one, else the last.
+        dtype: "float32" or "bfloat16", what features are computed in; None = as it was trained.
         trust_code: whether code that the network's configuration names (FILE.py:NAME) may be run.
 
     Raises:
         InputError: there is no such checkpoint, it is damaged, or the weights are of another network.
     """
-    mesh = sharding.batch_mesh()
     weights = read_network(path, which=which, build=build_restorer, trust_code=trust_code)
-    network = describe_network(lambda: build_restorer(weights.model, rngs=nnx.Rngs(0)))
+    assert weights.model is not None, path
+    model = {**weights.model} if dtype is None else {**weights.model, "compute_dtype": dtype}
+    network = describe_network(lambda: build_restorer(model, rngs=nnx.Rngs(0)))
+    traits, bins = network.traits, network.traits.spike_bins
+    known = None
+    if bins is not None and weights.statistics is not None:
+        known = statistics_from(weights.statistics, bins=bins, source=str(path))
+    own = _tiles_of(traits)
+    if weights.restore:
+        own = Tiles(tuple(weights.restore["tile"]), tuple(weights.restore["overlap"]))
+    restorer = VideoRestorer(
+        nnx.merge(network.graph, jax.device_put(weights.params)),
+        traits,
+        statistics=known,
+        tile=Extent(*own.tile),
+        overlap=Extent(*own.overlap),
+        name=str(path),
+    )
     if is_workdir(path):
+        assert weights.training is not None, path
         config = read_saved_config(path / CONFIG_FILE, trust_code=trust_code)
-        checkpoint = checkpoint_for_inference(path, which=which)
-    else:
-        config, checkpoint = fitting_config(weights.model, network.traits), path.name
-    params, statistics = weights.params, weights.statistics
-    params = jax.device_put(params, sharding.replicated(mesh))
-    forward = make_forward(network, mesh)
-    batch_size = sharding.batch_parts(mesh)
+        return TrainedNetwork(path, config, weights.training["checkpoint"], weights.statistics, restorer)
+    config = fitting_config(weights.model, traits)
+    with config.unlocked():
+        config.restore.tile, config.restore.overlap = own.tile, own.overlap
+    return TrainedNetwork(path, config, path.name, weights.statistics, restorer)
 
-    def restore(clips: np.ndarray, voxels: np.ndarray | None) -> Mapping[int, np.ndarray]:
-        return sharding.own_clips(forward(params, *sharding.put_batch((clips, voxels), mesh, batch_size)))
 
-    return TrainedNetwork(path, config, checkpoint, statistics, restore, network.traits, batch_size)
+def _tiles_of(traits: NetworkTraits) -> Tiles:
+    """The tiles of weights that say nothing about them."""
+    return tiles_of_unpublished(
+        upscale=traits.upscale,
+        interpolates=traits.interpolates,
+        noise_level=traits.noise_level,
+        window=traits.window,
+        spikes=traits.spike_bins is not None,
+    )
 
 
 def fitting_config(model: Any, traits: NetworkTraits) -> ConfigDict:
@@ -117,8 +155,8 @@ def open_split(
     statistics, bins = None, trained.traits.spike_bins
     if bins is not None:
         if trained.statistics is None:
-            raise InputError(f"expected the training statistics of the spikes, found none in {trained.workdir}")
-        statistics = statistics_from(trained.statistics, bins=bins, source=str(trained.workdir))
+            raise InputError(f"expected the training statistics of the spikes, found none in {trained.path}")
+        statistics = statistics_from(trained.statistics, bins=bins, source=str(trained.path))
     degradation = degradation_of(trained.config, trained.traits, validation=True)
     # A network that interpolates takes as many frames as it was made for; another one any number.
     frames = trained.config.validation.frames if degradation.kind == "interpolation" else 2
@@ -131,28 +169,3 @@ def open_split(
         threshold_factor=threshold_factor,
     )
     return open_dataset(source, root, split, spec)
-
-
-def measure_split(
-    restore: Restore,
-    dataset: ClipDataset,
-    *,
-    frames: int,
-    batch_size: int = 1,
-    limit: int = 0,
-    metrics: Mapping[str, Distance] = STANDARD,
-) -> dict[str, list[dict[str, float]]]:
-    """The scores of every frame, by sequence.
-
-    Args:
-        restore: the network.
-        dataset: the split.
-        frames: frames the network sees at once.
-        batch_size: clips at once.
-        limit: how many sequences are used, from the first; 0 = all.
-        metrics: what is measured, by name.
-    """
-    restorer = BatchRestorer(restore, frames, batch_size)
-    validation = validate(restorer, dataset, limit=limit, measures=metrics, task="evaluating")
-    assert validation is not None  # nobody asked it to stop
-    return validation.frames

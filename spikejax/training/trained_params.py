@@ -4,7 +4,7 @@ import dataclasses
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -26,20 +26,34 @@ from spikejax.training.workdir import BEST, CHECKPOINTS, CONFIG_FILE, LAST, STAT
 _LOGGER = logging.getLogger(__name__)
 
 
+class TrainedParams(NamedTuple):
+    """What a run has left.
+
+    Attributes:
+        config: locked.
+        params: nested dict, as `nnx.merge` takes it, on one device.
+        statistics: of the voxels, {"mean", "std", "bins", ...}; None if the network takes no spikes.
+        checkpoint: which one it is, as "best_psnr/STEP" or "last/STEP".
+        validation: what its validation measured, if it is the best.
+    """
+
+    config: ConfigDict
+    params: dict
+    statistics: dict | None
+    checkpoint: str
+    validation: dict[str, float] | None
+
+
 def load_for_inference(
     workdir: AnyPath, *, which: str | None = None, build: Build = build_restorer, trust_code: bool = False
-) -> tuple[ConfigDict, dict, dict | None]:
-    """(Configuration, parameters, statistics of the voxels) of a trained network.
+) -> TrainedParams:
+    """A trained network's parameters and what belongs to them.
 
     Args:
         workdir: the folder that training wrote to.
         which: "best_psnr" or "last"; None = the best if there is one, else the last.
         build: makes the network of `config.model`, to know what the checkpoint should hold.
         trust_code: whether the configuration may name code (FILE.py:NAME), which is run; a workdir may be anybody's.
-
-    Returns:
-        The locked configuration; the parameters as the nested dict that `nnx.merge` takes, on one device; and
-        {"mean", "std", "bins", ...}, or None if the network takes no spikes.
 
     Raises:
         InputError: no run or no checkpoint there, or a checkpoint of another network than config.json says.
@@ -48,7 +62,11 @@ def load_for_inference(
     config = read_saved_config(workdir / CONFIG_FILE, trust_code=trust_code)
     with _newest(workdir, [which] if which else [BEST, LAST]) as (manager, step):
         params = _restore_params(manager, step, _abstract_params(build, config))
-        return config, params, read_json(workdir / STATISTICS_FILE)
+        # Read with the parameters: a run that still trains may have another best a moment later.
+        checkpoint = f"{manager.directory.name}/{step}"
+        measured = manager.metrics(step) if manager.directory.name == BEST else None
+        validation = measured and {name: float(value) for name, value in measured.items()}
+        return TrainedParams(config, params, read_json(workdir / STATISTICS_FILE), checkpoint, validation)
 
 
 def read_network(
@@ -71,9 +89,12 @@ def read_network(
     """
     path = user_path(path)
     if is_workdir(path):
-        config, params, statistics = load_for_inference(path, which=which, build=build, trust_code=trust_code)
-        weights = Weights("restorer", config.model.to_dict(), params, statistics, config.restore.to_dict())
-        return dataclasses.replace(weights, training=_training_summary(path, which, config))
+        trained = load_for_inference(path, which=which, build=build, trust_code=trust_code)
+        config = trained.config
+        weights = Weights(
+            "restorer", config.model.to_dict(), trained.params, trained.statistics, config.restore.to_dict()
+        )
+        return dataclasses.replace(weights, training=_training_summary(trained))
     if which is not None:
         raise InputError(f"expected a workdir, which has the checkpoint {which}, found weights: {path}")
     weights = read_restorer_weights(path, trust_code=trust_code)
@@ -84,15 +105,13 @@ def read_network(
     return weights
 
 
-def _training_summary(workdir: UserPath, which: str | None, config: ConfigDict) -> dict[str, Any]:
+def _training_summary(trained: TrainedParams) -> dict[str, Any]:
     """What people want to know of a training, and nothing of the machine that it was on."""
-    with _newest(workdir, [which] if which else [BEST, LAST]) as (manager, step):
-        metrics = manager.metrics(step) if manager.directory.name == BEST else None
-        checkpoint = f"{manager.directory.name}/{step}"
+    config = trained.config
     return {
-        "checkpoint": checkpoint,
-        "updates": step,
-        "validation": metrics and {name: float(value) for name, value in metrics.items()},
+        "checkpoint": trained.checkpoint,
+        "updates": int(trained.checkpoint.partition("/")[2]),
+        "validation": trained.validation,
         "data": {name: config.data[name] for name in ("source", "degradation", "frames", "crop", "batch_size", "seed")},
         "loss": list(config.loss.terms),
         "optimizer": {name: config.optimizer[name] for name in ("kind", "peak_learning_rate")},
@@ -114,16 +133,6 @@ def read_restorer_weights(path: UserPath, *, trust_code: bool = False) -> Weight
         raise InputError(f"expected a network that restores pictures, found weights of {weights.kind}: {path}")
     model = read_saved_model(weights.model, source=path, trust_code=trust_code)
     return dataclasses.replace(weights, model=model)
-
-
-def checkpoint_for_inference(workdir: AnyPath, *, which: str | None = None) -> str:
-    """Which checkpoint `load_for_inference` reads, as "best_psnr/STEP" or "last/STEP".
-
-    Raises:
-        InputError: there is none.
-    """
-    with _newest(user_path(workdir), [which] if which else [BEST, LAST]) as (manager, step):
-        return f"{manager.directory.name}/{step}"
 
 
 def read_params(workdir: AnyPath) -> dict[str, np.ndarray]:

@@ -3,10 +3,10 @@
 from collections.abc import Callable, Mapping
 
 import jax
-import numpy as np
 from ml_collections import ConfigDict
 
 from spikejax.distributed import hosts, sharding
+from spikejax.inference.restored_stream import StreamSettings
 from spikejax.progress import duration
 from spikejax.quality.losses import Loss
 from spikejax.quality.metrics import Distance
@@ -19,7 +19,8 @@ from spikejax.training.monitoring.run_writer import RunWriter
 from spikejax.training.monitoring.timing import TimeSplit, Utilisation
 from spikejax.training.program import Program
 from spikejax.training.step import TrainState, batch_shapes
-from spikejax.training.validation import BatchRestorer, Validation, validate
+from spikejax.training.tile_network import TrainingTileNetwork
+from spikejax.training.validation import HostShare, SequenceRestorer, Validation, validate, validation_tiles
 
 
 class Trainer:
@@ -67,6 +68,12 @@ class Trainer:
         shapes = batch_shapes(config.data, program.network.traits, spike_ratio=inputs.spike_ratio)
         self._utilisation = Utilisation(self._forward, program.abstract.params, shapes, program.mesh.devices)
         self._pending = PendingMetrics()
+        statistics = inputs.statistics
+        moments = (0.0, 1.0) if statistics is None else (statistics["mean"], statistics["std"])
+        self._tiles = TrainingTileNetwork(program.network, program.mesh, moments)
+        tile, overlap = validation_tiles(config)
+        sigma = config.validation.noise_sigma if program.network.traits.noise_level else None
+        self._validator = SequenceRestorer(self._tiles, StreamSettings(tile, overlap, sigma=sigma))
 
     def update(self) -> None:
         """Starts the next update on the devices; waits for the first one of this process, which is compiled."""
@@ -140,22 +147,14 @@ class Trainer:
         self._checkpoints.close()
 
     def _measure(self, pictures: int, stop: Callable[[], bool]) -> Validation | None:
-        mesh = self._program.mesh
-        parts = sharding.batch_parts(mesh)
-
-        def restore(clips: np.ndarray, voxels: np.ndarray | None) -> Mapping[int, np.ndarray]:
-            batch = sharding.put_batch((clips, voxels), mesh, parts)
-            return sharding.own_clips(self._forward(self.state.best_params, *batch))
-
-        val_set = self._inputs.val_set
-        frames = val_set.restored_frames(self._validation.frames)
+        self._tiles.params = self.state.best_params
         return validate(
-            BatchRestorer(restore, frames, parts, rows=sharding.host_rows(mesh, parts)),
-            val_set,
+            self._validator,
+            self._inputs.val_set,
             limit=self._validation.sequences,
             pictures=pictures,
             measures=self._metrics,
-            sum_over_hosts=hosts.sum_over_hosts,
+            share=HostShare(jax.process_index(), jax.process_count(), hosts.sum_over_hosts),
             stop=stop,
             task="validating" if hosts.is_first() else "",
         )

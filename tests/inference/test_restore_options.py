@@ -9,7 +9,7 @@ import pytest
 from spikejax.errors import InputError
 from spikejax.inference.restore_options import RestoreOptions
 from spikejax.inference.tiling import AutoTile, Extent
-from spikejax.quality.metrics import METRICS
+from spikejax.quality.metrics import OF_FRAMES
 
 PLAIN = RestoreOptions(network="n", input="in", output="out")
 # What some options have to have beside them.
@@ -44,6 +44,7 @@ OTHER: dict[str, tuple[Any, bool]] = {
     "rate": (2, False),
     "ensemble": ("flips", False),
     "dtype": ("bfloat16", False),
+    "protocol": ("published", False),
     "codec": ("ffv1", False),
     "quality": (3, False),
     "pixel_format": ("yuv444p", False),
@@ -64,7 +65,7 @@ def test_what_a_resumed_run_must_share() -> None:
     two, four = (dataclasses.replace(PLAIN, space=count) for count in (2, 4))
     assert two.decisive == four.decisive
     usual = dataclasses.replace(PLAIN, video="a.mkv", sharp="sharp")
-    assert dataclasses.replace(usual, codec="h264", metrics=tuple(METRICS)).decisive == usual.decisive
+    assert dataclasses.replace(usual, codec="h264", metrics=OF_FRAMES).decisive == usual.decisive
 
 
 @pytest.mark.parametrize("name", OTHER)

@@ -66,7 +66,7 @@ def test_what_decides_a_run(inputs: Path) -> None:
     assert description["size"] == f"{HEIGHT}x{WIDTH}, {FRAMES} frames"
     assert description["input"] == options.input
     other = restorer_of(Brighten(None))
-    other._network.model.factor[...] *= 2  # type: ignore[attr-defined]
+    other.network.model.factor[...] *= 2  # type: ignore[attr-defined]
     assert json.loads(describe_run(options, other, frames_of(inputs)))["network"] != description["network"]
 
 

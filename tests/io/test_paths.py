@@ -19,7 +19,7 @@ from spikejax.io.frame_source import open_frames
 from spikejax.io.paths import local_only, scheme_of
 from spikejax.io.weights import Weights, read_weights, write_weights
 from spikejax.training.loop import train
-from spikejax.training.trained_params import checkpoint_for_inference, load_for_inference, read_params
+from spikejax.training.trained_params import load_for_inference, read_params
 
 BUCKET, OTHER_BUCKET = "gs://bucket/run", "s3://bucket/run"
 
@@ -57,7 +57,6 @@ def test_schemes(path: Any, scheme: str | None) -> None:
     [
         spikejax.load,
         load_for_inference,
-        checkpoint_for_inference,
         read_params,
         read_weights,
         lambda path: train(defaults.get_config(), path),

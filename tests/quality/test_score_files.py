@@ -40,12 +40,15 @@ def test_every_frame_and_sequence_has_its_line(tmp_path: Path) -> None:
         ("a", "3", 31.0),
     ]
     assert total["psnr_blur"] == 25.5
-    (line,) = read_csv(tmp_path / "out" / "total.csv")
+    line, over_frames = read_csv(tmp_path / "out" / "total.csv")
+    assert (line.pop("total"), over_frames["total"]) == ("mean over sequences", "mean over frames")
+    assert float(over_frames["psnr_blur"]) == (20 + 30 + 31 + 32) / 4
     assert line == {"sequences": "2", "frames": "4", "psnr_blur": "25.5", "psnr_recon": "inf"}
     text = (tmp_path / "out" / "metrics.json").read_text()
     content = json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
     assert content["split"] == "val"
     assert content["total"] == {"psnr_blur": 25.5, "psnr_recon": None}
+    assert content["mean_over_frames"] == {"psnr_blur": 28.25, "psnr_recon": None}
     assert content["clips"]["a"] == {"frames": 3, "psnr_blur": 31.0, "psnr_recon": 32.0}
     assert content["frames"]["a"][2]["psnr_blur"] == 32.0
 

@@ -69,11 +69,11 @@ def test_best_is_the_best_and_last_is_the_newest(
         checkpoints.save_best(step, scaled(state.params, step), {"psnr_recon": psnr})
     checkpoints.save_last(3, dataclasses.replace(state, params=scaled(state.params, 3)), {})
     checkpoints.close()
-    saved_config, params, statistics = load_for_inference(tmp_path, build=build)
+    saved_config, params, statistics, checkpoint, _ = load_for_inference(tmp_path, build=build)
     jax.tree.map(np.testing.assert_array_equal, params, scaled(state.params, 2))
     assert saved_config.model.to_dict() == config.model.to_dict()
-    assert statistics == STATISTICS
-    _, params, _ = load_for_inference(tmp_path, which="last", build=build)
+    assert (statistics, checkpoint) == (STATISTICS, "best_psnr/2")
+    params = load_for_inference(tmp_path, which="last", build=build).params
     jax.tree.map(np.testing.assert_array_equal, params, scaled(state.params, 3))
 
 
@@ -153,7 +153,7 @@ def test_inference_without_validation_reads_last(
     checkpoints = Checkpoints(tmp_path, config, statistics=None)
     checkpoints.save_last(2, state, {})
     checkpoints.close()
-    _, params, statistics = load_for_inference(tmp_path, build=build)
+    _, params, statistics, *_ = load_for_inference(tmp_path, build=build)
     jax.tree.map(np.testing.assert_array_equal, params, state.params)
     assert statistics is None
 

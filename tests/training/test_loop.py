@@ -82,7 +82,7 @@ def test_a_run_leaves_what_it_promises(
     assert list((tmp_path / "profile").rglob("*.xplane.pb"))
     assert json.loads((tmp_path / "versions.json").read_text())["jax"] == jax.__version__
     assert "neighbours/kernel" in (tmp_path / "parameters.txt").read_text()
-    _, _, statistics = load_for_inference(tmp_path, build=build)
+    statistics = load_for_inference(tmp_path, build=build).statistics
     assert statistics is not None and statistics["bins"] == 4
 
 

@@ -14,8 +14,9 @@ from spikejax.data.simulation.moving_photographs import write_moving_photographs
 from spikejax.models.traits import NetworkTraits
 from spikejax.quality import metrics
 from spikejax.training.degradation_config import degradation_of
-from spikejax.training.measure_split import TrainedNetwork, fitting_config, measure_split, open_split
-from tests.stand_ins import tiny_config
+from spikejax.training.measure_split import fitting_config, open_split
+from spikejax.training.validation import validate
+from tests.stand_ins import KnownTiles, trained_of
 
 
 @pytest.fixture(scope="module")
@@ -29,34 +30,14 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_every_frame_has_scores(root: Path) -> None:
     """Catches frames that are left out or counted twice where clips overlap, and those of another sequence."""
-
-    def keep(clips: np.ndarray, voxels: np.ndarray | None) -> dict[int, np.ndarray]:
-        return dict(enumerate(clips))
-
     dataset = FolderDataset(root, "val", ClipSpec(2))
-    scores = measure_split(keep, dataset, frames=2)
-    assert list(scores) == [name for name, _ in dataset.sequences()]
-    for name, frames in scores.items():
+    validation = validate(KnownTiles(lambda frames, counts: frames).restorer(), dataset)
+    assert validation is not None
+    assert list(validation.frames) == [name for name, _ in dataset.sequences()]
+    for name, frames in validation.frames.items():
         clip = dataset.read_sequence(name)
         pairs = zip(metrics.to_uint8(clip["input"]), metrics.to_uint8(clip["sharp"]), strict=True)
         assert [frame["psnr_recon"] for frame in frames] == pytest.approx([metrics.psnr(*pair) for pair in pairs])
-
-
-def test_a_metric_has_columns_of_its_own(root: Path) -> None:
-    """Catches a metric that compares the wrong pictures, or a frame with another's value."""
-
-    def brightness(picture: np.ndarray, sharp: np.ndarray) -> float:
-        return float(picture.mean() - sharp.mean())
-
-    def darken(blur: np.ndarray, voxels: np.ndarray | None) -> dict[int, np.ndarray]:
-        return dict(enumerate(0 * blur))
-
-    dataset = FolderDataset(root, "val", ClipSpec(2))
-    scores = measure_split(darken, dataset, frames=3, limit=1, metrics={"brightness": brightness})
-    ((name, frames),) = scores.items()
-    sharp = metrics.to_uint8(dataset.read_sequence(name)["sharp"])
-    assert [frame["brightness_recon"] for frame in frames] == pytest.approx(-sharp.mean(axis=(1, 2, 3)))
-    assert frames[0]["brightness_blur"] != frames[0]["brightness_recon"]
 
 
 def test_counts_are_normalised_as_the_network_wants(root: Path) -> None:
@@ -64,7 +45,7 @@ def test_counts_are_normalised_as_the_network_wants(root: Path) -> None:
     statistics = {"bins": 4, "mean": 0.4, "std": 0.5}
     for way in ("statistics", "clip"):
         traits = NetworkTraits(spike_bins=4, spike_normalise=way)
-        trained = TrainedNetwork(root, tiny_config(), "last/1", statistics, lambda *rest: {}, traits, batch_size=1)
+        trained = trained_of(traits, root, statistics)
         dataset = open_split(trained, root, "val", threshold_factor=2.0)
         (name, _), *_ = dataset.sequences()
         counts = np.expm1(dataset.read_sequence(name)["voxels"].astype(np.float64) * 0.5 + 0.4)

@@ -247,14 +247,17 @@ class ClipDataset(abc.ABC, Generic[RunT]):
         """Name and number of frames to restore of every usable sequence: all, or those between every second one."""
         return [(run.name, self._count(run)) for run in self._runs.values()]
 
-    def restored_frames(self, frames: int) -> int:
-        """How many frames of a sequence a clip of `frames` shows a network restored: as many, or the one left out."""
-        return 1 if self._interpolates else frames
-
     def read_sequence(self, name: str, start: int = 0, stop: int | None = None) -> dict[str, Any]:
         """What restores the frames `start` to `stop` of a sequence, by default all, at full size, as `read` returns it.
 
-        For interpolation these are numbered as `sequences` counts them, and there may be one.
+        See `read_stored_sequence`.
+        """
+        return {**self.normalise(self.read_stored_sequence(name, start, stop)), "name": name}
+
+    def read_stored_sequence(self, name: str, start: int = 0, stop: int | None = None) -> dict[str, np.ndarray]:
+        """The same as stored: "input" and "sharp" of 0 to 255, "voxels" whole counts; without a name.
+
+        For interpolation the frames are numbered as `sequences` counts them, and there may be one.
         """
         run = self._runs[name]
         first, last, _ = slice(start, stop).indices(self._count(run))
@@ -264,7 +267,7 @@ class ClipDataset(abc.ABC, Generic[RunT]):
         stored = self._read_clip(run, first, last, self._whole(run), None)
         if self.spec.threshold_factor > 1 and "voxels" in stored:
             stored["voxels"] = self._raise_threshold(run, first, stored["voxels"])
-        return {**self.normalise(stored), "name": name}
+        return stored
 
     def _raise_threshold(
         self, run: RunT, start: int, counts: Integer[np.ndarray, "t h w k"]

@@ -21,7 +21,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Float32, Float64, Int, Num, UInt8
+from jaxtyping import Float32, Float64, Int, Num, UInt8
 
 from spikejax.io.box import Box
 
@@ -131,26 +131,24 @@ def add_noise(
 
 
 def without_network(
-    blur: Float[np.ndarray, "t h w c"], sharp: Float[np.ndarray, "t2 h2 w2 3"]
-) -> Float[np.ndarray, "t2 h2 w2 3"]:
-    """What the input looks like where the sharp clip is, to compare the network with.
+    pictures: Num[np.ndarray, "t h w c"], height: int, width: int
+) -> UInt8[np.ndarray, "{height} {width} 3"]:
+    """The picture that one sees without a network where a restored one is, to compare the network with.
 
-    Small pictures enlarged (bicubic), noisy ones without the noise level, of the frames about a missing one the mean.
+    Small pictures enlarged (bicubic, as MATLAB's imresize), noisy ones without the noise level, of the frames about a
+    missing one the mean.
+
+    Args:
+        pictures: the input of the restored picture, of 0 to 255: one, or an even number of them around the missing one.
+        height: of the restored picture.
+        width: of the restored picture.
     """
-    picture = blur[..., :3]
-    if len(picture) != len(sharp):
-        later = len(picture) // 2
-        picture = picture[later - 1 : later + 1].mean(axis=0, keepdims=True)
-    if picture.shape[1] != sharp.shape[1]:
-        scale = sharp.shape[1] // picture.shape[1]
-        picture = _along_both(picture, lambda size: _bicubic(size, size * scale)).astype(picture.dtype)
-    return picture
-
-
-def enlarge(picture: UInt8[np.ndarray, "h w c"], height: int, width: int) -> UInt8[np.ndarray, "h2 w2 c"]:
-    """The picture at another size (bicubic, as MATLAB's imresize), to compare a restored one of that size with."""
-    rows, columns = _bicubic(picture.shape[0], height), _bicubic(picture.shape[1], width)
-    return _to_uint8(_weighted(picture[None], rows, columns)[0])
+    middle = len(pictures) // 2
+    picture = pictures[max(0, middle - 1) : middle + 1, ..., :3].astype(np.float64).mean(axis=0)
+    if picture.shape[:2] != (height, width):
+        rows, columns = _bicubic(picture.shape[0], height), _bicubic(picture.shape[1], width)
+        picture = _weighted(picture[None], rows, columns)[0]
+    return _to_uint8(picture)
 
 
 def _along_both(

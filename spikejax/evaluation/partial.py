@@ -1,0 +1,80 @@
+"""What an evaluation has measured before it is whole: a file for each sequence, so that a later start goes on."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from spikejax.distributed import hosts
+from spikejax.io.pictures import write_picture
+from spikejax.training.validation import ShownFrame
+
+FRAMES = "frames"
+Scores = dict[str, float]
+
+
+class PartialEvaluation:
+    """The folder beside the output that holds the sequences that are done, until all are."""
+
+    def __init__(self, output: Path, description: Mapping[str, str]) -> None:
+        """Nothing is read or written yet.
+
+        Args:
+            output: what it becomes.
+            description: of all that decides the scores.
+        """
+        self.folder = output.with_name(f".{output.name}.partial")
+        self.description = dict(description)
+
+    def done(self, sequences: Sequence[tuple[str, int]]) -> dict[str, list[Scores]]:
+        """The scores of the sequences that an earlier start has measured in the same way; others are removed."""
+        described = self.folder / "evaluation.json"
+        found: dict[str, list[Scores]] = {}
+        if hosts.is_first():
+            content = _read_json(described)
+            if content != self.description:
+                self.remove()
+                self.folder.mkdir(parents=True)
+                described.write_text(json.dumps(self.description))
+        hosts.wait_for_all("what an earlier evaluation has left")
+        for name, _ in sequences:
+            scores = _read_json(self._file(name))
+            if isinstance(scores, list):
+                found[name] = scores
+        hosts.wait_for_all("what an earlier evaluation has left")
+        if found and hosts.is_first():
+            print(f"going on with {len(found)} of {len(sequences)} sequences measured: {self.folder}")
+        return found
+
+    def keep(self, name: str, scores: list[Scores]) -> None:
+        """Writes the scores of a sequence."""
+        file = self._file(name)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        part = file.with_suffix(".part")
+        part.write_text(json.dumps(scores))
+        part.replace(file)
+
+    def save_frame(self, name: str, index: int, shown: ShownFrame) -> None:
+        """Writes a frame's three pictures."""
+        for kind, picture in (("before", shown.before), ("restored", shown.restored), ("sharp", shown.sharp)):
+            folder = self.folder / FRAMES / name / kind
+            folder.mkdir(parents=True, exist_ok=True)
+            write_picture(folder / f"{index:06d}.png", picture)
+
+    def remove(self) -> None:
+        """Removes the folder, if there is one."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _file(self, name: str) -> Path:
+        return self.folder / "scores" / f"{name}.json"
+
+
+def _read_json(path: Path) -> Any:
+    """What a file holds; None if there is none, or half of one."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None

@@ -1,0 +1,88 @@
+"""The network that is being trained as one that restores tiles, on the training's mesh."""
+
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from typing import Any
+
+import jax
+import numpy as np
+from flax import nnx
+from jaxtyping import Array, Float32
+
+from spikejax.distributed import sharding
+from spikejax.distributed.sharding import DeviceMesh
+from spikejax.inference.compiled_network import ClipShape, Devices, TileArrays, restore_tiles
+from spikejax.models.traits import NetworkTraits
+from spikejax.training.step import NetworkDescription
+
+
+class TrainingTileNetwork:
+    """Restores tiles with parameters that change from validation to validation; compiled once for each shape.
+
+    Attributes:
+        traits: what the network does.
+        params: of the network, on the mesh; to be set before it is used.
+    """
+
+    def __init__(self, network: NetworkDescription, mesh: DeviceMesh, statistics: tuple[float, float]) -> None:
+        """Compiles nothing yet.
+
+        Args:
+            network: what is trained.
+            mesh: where.
+            statistics: mean and standard deviation of log1p of the counts.
+        """
+        self.traits: NetworkTraits = network.traits
+        self.params: Any = None
+        self._mesh, self._moments = mesh, np.array(statistics, np.float32)
+        graph, normalise = network.graph, network.traits.spike_normalise
+
+        def forward(params: Any, frames: Array, counts: Array | None, moments: Array, level: Array) -> Array:
+            # Rows are split over `space` whether it divides them or not.
+            frames, counts = jax.lax.with_sharding_constraint((frames, counts), sharding.batch_sharding(mesh))
+            return restore_tiles(nnx.merge(graph, params), frames, counts, moments, level, normalise=normalise)
+
+        # Every host blends all tiles: of many hosts, each gets them all.
+        many = mesh.mesh.is_multi_process
+        self.forward = jax.jit(
+            forward, out_shardings=sharding.replicated(mesh) if many else sharding.clip_sharding(mesh)
+        )
+
+    def compiled(self, shape: ClipShape, sigma: float | None, devices: Devices) -> tuple["TrainingTiles", float]:
+        """What restores tiles, see `spikejax.inference.restored_stream.TileNetwork`; JAX compiles it when it runs."""
+        return TrainingTiles(self, sigma), 0.0
+
+    def forget(self, shape: ClipShape, sigma: float | None, devices: Devices) -> None:
+        """Does nothing."""
+
+    def run(self, tiles: list[TileArrays], level: Float32[np.ndarray, " n"]) -> Float32[np.ndarray, "b t h w 3"]:
+        """The restored tiles of a batch with one for each part of the mesh; all hosts give the same tiles."""
+        parts = sharding.batch_parts(self._mesh)
+        own = [tiles[row] for row in sharding.host_rows(self._mesh, parts)]
+        frames = np.stack([frames for frames, _ in own])
+        windows = [counts for _, counts in own if counts is not None]
+        batch = sharding.put_batch((frames, np.stack(windows) if windows else None), self._mesh, parts)
+        return np.asarray(self.forward(self.params, *batch, self._moments, level))
+
+    @property
+    def batch(self) -> int:
+        """Tiles that are restored at once."""
+        return sharding.batch_parts(self._mesh)
+
+
+class TrainingTiles:
+    """The tiles' program, see `spikejax.inference.restored_stream.TileProgram`."""
+
+    bytes = 0  # what the compiler says is asked for by `spikejax.train --check`
+
+    def __init__(self, network: TrainingTileNetwork, sigma: float | None) -> None:
+        self._network = network
+        self._level = np.zeros(0, np.float32) if sigma is None else np.array([sigma / 255], np.float32)
+
+    def restore(self, tiles: Iterable[TileArrays]) -> Iterator[Float32[np.ndarray, "t h w 3"]]:
+        """Yields the restored tiles, in order."""
+        stream, batch = iter(tiles), self._network.batch
+        while group := list(islice(stream, batch)):
+            # A last group that is too small is filled up with repetitions: the program has one shape.
+            filled = [*group, *[group[-1]] * (batch - len(group))]
+            yield from self._network.run(filled, self._level)[: len(group)]
