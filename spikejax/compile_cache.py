@@ -22,16 +22,12 @@ from pathlib import Path
 
 from spikejax.cli import byte_count
 from spikejax.errors import InputError
-from spikejax.io.paths import AnyPath, is_remote
+from spikejax.io.paths import AnyPath, has_owners_and_modes, is_remote, user_cache
 
 _OWN_MODE = 0o700
 # Room for hundreds: those of the tests' small networks have up to 13 MB each on a CPU.
 SIZE_VARIABLE, _SIZE = "SPIKEJAX_COMPILE_CACHE_SIZE", "10G"
 _OTHERS_MAY_WRITE = stat.S_IWGRP | stat.S_IWOTH
-
-
-def _has_owners_and_modes() -> bool:
-    return hasattr(os, "geteuid")
 
 
 def add_compile_cache(parser: argparse.ArgumentParser) -> None:
@@ -81,22 +77,17 @@ def use_compile_cache(folder: str | None, *, apart_from: Iterable[AnyPath | None
 
 
 def make_own_folder() -> Path:
-    """The folder in the user's cache folder, made with mode 700 if there is none.
-
-    That is $XDG_CACHE_HOME, else ~/.cache, on Windows %LOCALAPPDATA%.
+    """The folder in the user's cache folder (see `user_cache`), made with mode 700 if there is none.
 
     Raises:
         InputError: the folder, or the one it lies in, is another user's, or others may write to it.
         OSError: it cannot be made.
         RuntimeError: there is no home folder.
     """
-    named = Path(os.environ.get("XDG_CACHE_HOME", ""))
-    # A relative path is to be ignored, says the XDG base directory specification.
-    default = Path.home() / ".cache" if _has_owners_and_modes() else Path(os.environ.get("LOCALAPPDATA", Path.home()))
-    base = named if named.is_absolute() else default
+    base = user_cache()
     base.mkdir(mode=_OWN_MODE, parents=True, exist_ok=True)
     for parent in (base.resolve(), *base.resolve().parents):
-        mode = parent.stat().st_mode if _has_owners_and_modes() else 0
+        mode = parent.stat().st_mode if has_owners_and_modes() else 0
         # Whoever may write to a folder may put another in the place of one below it, unless the folder is sticky.
         if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
             raise InputError(f"expected a cache folder below folders that not everybody writes to, found {parent}")
@@ -169,7 +160,7 @@ def _holds_home(folder: Path) -> bool:
 
 
 def _check_only_the_user_writes(folder: Path) -> None:
-    if not _has_owners_and_modes():
+    if not has_owners_and_modes():
         return
     # Of a link, both: who made it decides where it leads.
     status = folder.stat()

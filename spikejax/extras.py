@@ -7,7 +7,7 @@ needed, not when the package is; a command that needs one that is not there says
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from spikejax.errors import InputError
@@ -19,6 +19,7 @@ EXTRAS: Mapping[str, tuple[str, ...]] = {
     "data": ("skimage",),
     "tfds": ("tensorflow_datasets",),
     "gcs": ("gcsfs", "fsspec"),
+    "s3": ("s3fs", "fsspec"),
     "wandb": ("wandb",),
     "mlflow": ("mlflow",),
     "plan-tpu": ("libtpu",),
@@ -34,18 +35,20 @@ def missing_module(extra: str) -> str | None:
     return next((module for module in EXTRAS[extra] if not _is_there(module)), None)
 
 
-def require(extra: str, what: str) -> None:
+def require(extra: str, what: str, *, modules: Sequence[str] = ()) -> None:
     """Refuses to begin what an extra is needed for and would fail only after long work.
 
     Args:
         extra: a name of `EXTRAS`.
         what: needs it, such as "--tfds", for the message.
+        modules: those of the extra that it cannot do without; default all.
 
     Raises:
         InputError: a module of the extra is not installed.
     """
-    if module := missing_module(extra):
-        raise InputError(_line(module, extra, what))
+    missing = next((name for name in modules or EXTRAS[extra] if not _is_there(name)), None)
+    if missing:
+        raise InputError(_line(missing, extra, what))
 
 
 @contextmanager

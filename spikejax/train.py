@@ -58,7 +58,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--config", required=True, metavar="FILE[:NAME]", help=CONFIG_HELP)
     parser.add_argument(
         "--workdir", required=True, type=path_or_bucket, metavar="DIR",
-        help="where checkpoints, logs and pictures go; may be gs://BUCKET/FOLDER",
+        help="where checkpoints, logs and pictures go; may be gs://BUCKET/FOLDER or s3://BUCKET/FOLDER",
     )  # fmt: skip
     parser.add_argument(
         "--allow-config-changes",

@@ -25,6 +25,7 @@ install_import_hook(["spikejax", "convert"], "beartype.beartype(conf=beartype.Be
 import pytest  # noqa: E402
 
 from spikejax.extras import EXTRAS, missing_module  # noqa: E402
+from tests.fake_bucket import bucket  # noqa: E402, F401
 
 _REQUIRED = {name for name in os.environ.get("SPIKEJAX_REQUIRE", "").split(",") if name}
 

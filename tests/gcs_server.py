@@ -1,7 +1,8 @@
 """A server of Google Cloud Storage's API on this machine: python tests/gcs_server.py prints its address, and serves.
 
-The package gcp-storage-emulator keeps the objects. Two things that it leaves out are added, since tensorstore's
-database of a checkpoint needs them: the generation of what is read, and requests on condition of one.
+The package gcp-storage-emulator keeps the objects. Three things that it leaves out are added, since tensorstore needs
+them: the generation of what is read and requests on condition of one, for the database of a checkpoint, and ranges that
+count from the end, for arrays in tiles.
 """
 
 from __future__ import annotations
@@ -42,7 +43,11 @@ class _Handler(server.RequestHandler):
     def _answer(self, answer: Any) -> None:
         url = urlparse(self.path)
         query = parse_qs(url.query)
-        generation = self._generation(url.path, query)
+        generation = self._field("generation", url.path, query)
+        if self.headers.get("Range", "").startswith("bytes=-"):
+            size = int(self._field("size", url.path, query))
+            start = max(0, size - int(self.headers["Range"].removeprefix("bytes=-")))
+            self.headers.replace_header("Range", f"bytes={start}-{size - 1}")
         if "ifGenerationMatch" in query and query["ifGenerationMatch"] != [generation]:
             self._refuse(412)
         elif "ifGenerationNotMatch" in query and query["ifGenerationNotMatch"] == [generation]:
@@ -50,12 +55,12 @@ class _Handler(server.RequestHandler):
         else:
             answer()
 
-    def _generation(self, path: str, query: dict[str, list[str]]) -> str:
-        """That of the object, "0" if there is none."""
+    def _field(self, name: str, path: str, query: dict[str, list[str]]) -> str:
+        """What is known of the object, "0" if there is none."""
         _, _, rest = path.partition("/b/")
-        bucket, _, name = rest.partition("/o")
+        bucket, _, key = rest.partition("/o")
         try:
-            return str(self.storage.get_file_obj(bucket, unquote(name[1:]) or query["name"][0])["generation"])
+            return str(self.storage.get_file_obj(bucket, unquote(key[1:]) or query["name"][0])[name])
         except (NotFound, KeyError):
             return "0"
 

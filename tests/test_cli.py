@@ -27,14 +27,22 @@ SIZES = {
     ("simulate", "--size"),
     ("view", "--spike-size"),
 }
-EXTENTS = {("restore", "--overlap"), ("restore", "--tile"), (SHAPES, "--size")}
+EXTENTS = {
+    *((command, option) for command in ("restore", "evaluate") for option in ("--overlap", "--tile")),
+    (SHAPES, "--size"),
+}
 BYTES = {("restore", "--memory")}
 MAY_BE_IN_A_BUCKET = {
     ("train", "--workdir"),
+    ("evaluate", "--network"),
     ("evaluate", "--workdir"),
+    ("evaluate", "--data"),
     ("evaluate", "--lpips"),
     ("restore", "--network"),
+    ("restore", "--input"),
+    ("restore", "--sharp"),
     ("restore", "--lpips"),
+    ("report", "--network"),
 }
 
 
@@ -320,7 +328,7 @@ def parsers_within(parser: argparse.ArgumentParser) -> Iterator[argparse.Argumen
 def test_a_bucket_is_refused_by_every_option_but_a_few(
     parser_of: Callable[[str], argparse.ArgumentParser], command: str
 ) -> None:
-    """Catches an option that makes the folder ./s3:/bucket/x of s3://bucket/x, and begins to work on it."""
+    """Catches an option that makes the folder ./hf:/bucket/x of hf://bucket/x, and begins to work on it."""
     count = 0
     for parser in parsers_within(parser_of(command)):
         taking = [action for action in parser._actions if action.nargs != 0]
@@ -328,9 +336,9 @@ def test_a_bucket_is_refused_by_every_option_but_a_few(
             action.required = False
         for action in taking:
             for name in action.option_strings[:1] or [None]:
-                words = ["s3://bucket/x"] if name is None else [name, "s3://bucket/x"]
+                words = ["hf://bucket/x"] if name is None else [name, "hf://bucket/x"]
                 with pytest.raises(
-                    InputError, match=r"expected a path on this machine's disks.*s3://bucket/x"
+                    InputError, match=r"expected a path on this machine's disks.*hf://bucket/x"
                 ) as caught:
                     parser.parse_args(words)
                 assert str(caught.value).startswith(name or str(action.metavar))
@@ -339,5 +347,5 @@ def test_a_bucket_is_refused_by_every_option_but_a_few(
                     assert (command, name) in MAY_BE_IN_A_BUCKET
                     continue
                 with pytest.raises(InputError, match=r"expected a path on this machine's disks \("):
-                    parser.parse_args([word.replace("s3", "gs") for word in words])
+                    parser.parse_args([word.replace("hf", "gs") for word in words])
     assert count >= 3, command

@@ -10,12 +10,14 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+from etils import epath
 from flax import nnx
 from PIL import Image
 
 from spikejax.compile_cache import SIZE_VARIABLE, make_own_folder, use_compile_cache
 from spikejax.config.files import load_config
 from spikejax.errors import InputError
+from spikejax.io.bucket_mirror import disk_folder
 from spikejax.io.weights import Weights, write_weights
 from spikejax.models.restorer import build_restorer
 from tests.small_run import overrides
@@ -106,6 +108,7 @@ def test_windows_has_neither_owners_nor_modes(tmp_path: Path, monkeypatch: pytes
     monkeypatch.delattr(os, "geteuid")
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
     monkeypatch.setenv("LOCALAPPDATA", str(tmp_path))
+    assert disk_folder(epath.Path("gs://bucket/run")).is_relative_to(tmp_path / "spikejax" / "buckets")
     tmp_path.chmod(0o777)  # what Windows says of every folder
     assert make_own_folder() == tmp_path / "spikejax" / "compiled"
     for folder in (tmp_path / "spikejax", tmp_path / "spikejax" / "compiled"):

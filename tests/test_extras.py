@@ -31,6 +31,7 @@ CALLS = {
     "data": ("train", ["--config", "quickstart", "--workdir", "run"]),
     "tfds": ("prepare", ["--output", "data", "--tfds", "shards"]),
     "gcs": ("train", ["--config", "quickstart", "--workdir", "gs://bucket/run"]),
+    "s3": ("train", ["--config", "quickstart", "--workdir", "s3://bucket/run"]),
     "wandb": ("train", ["--config", "quickstart", "--workdir", "run", "--config.training.loggers=wandb"]),
     "mlflow": ("train", ["--config", "quickstart", "--workdir", "run", "--config.training.loggers=mlflow"]),
     "plan-tpu": ("plan", ["--config", "quickstart", "--topology", "v5e:1x1"]),
@@ -68,6 +69,8 @@ def test_a_command_names_the_extra_that_it_needs(extra: str, tmp_path: Path) -> 
     assert line.startswith("spikejax: error: ")
     assert f"expected the extra {extra} (pip install 'spikejax[{extra}]'), found no module " in line
     assert line.rpartition(" ")[2].startswith(EXTRAS[extra])
+    if extra == "train":
+        assert said.stdout == "", "said before: what the run is, or that it has no TensorBoard"
 
 
 @pytest.mark.parametrize(("extra", "module"), [(extra, name) for extra, names in EXTRAS.items() for name in names])

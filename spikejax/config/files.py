@@ -29,6 +29,8 @@ _FOR_TRAINING_ALONE = frozenset({"loss.terms"})
 OVERRIDE_PREFIX = "--config."
 _NEGATION_PREFIX = "--noconfig."
 CONFIG_HELP = "configuration: quickstart, vrt:006, spike:baseline, or a Python file, mine.py or mine.py:NAME"
+# The last object that is written of a checkpoint in a bucket.
+COMMITTED = "commit_success.txt"
 _LOGGER = logging.getLogger(__name__)
 
 Choice = TypeVar("Choice")
@@ -135,9 +137,21 @@ def choose(choices: Mapping[str, Choice], name: str) -> Choice:
 # ---- The JSON beside checkpoints and weights ----
 
 
+def whole_steps(folder: UserPath) -> list[int]:
+    """The numbers of the checkpoints in a folder that were saved to the end, sorted; none if there is no folder.
+
+    On a disk a checkpoint gets its name, a number, when it is whole. A folder in a bucket is there with the first
+    object below it, so that a name says nothing.
+    """
+    if not folder.is_dir():
+        return []
+    numbered = [path for path in folder.iterdir() if path.name.isdecimal()]
+    return sorted(int(path.name) for path in numbered if isinstance(path, Path) or (path / COMMITTED).exists())
+
+
 def holds_checkpoint(workdir: AnyPath) -> bool:
     """Whether a run that is started in `workdir` continues one."""
-    return any(user_path(workdir).glob("checkpoints/last/[0-9]*"))
+    return bool(whole_steps(user_path(workdir) / "checkpoints" / "last"))
 
 
 def save_config(config: ConfigDict, path: UserPath) -> None:

@@ -51,6 +51,8 @@ class Key:
     harmless: bool = False
 
 
+# Kinds of data set (`spikejax.data.sources`) that cannot be in a bucket; a kind of somebody's own says so itself.
+_ON_DISKS = ("tfds", "moving_photographs")
 _LONGEST_SHOWN = 100  # characters of a value in a message
 _FRAMES_ROWS_COLUMNS = ("frames", "rows", "columns")
 _PATTERN = "regular expression, searched for in the dotted names of the parameters; empty: none"
@@ -408,11 +410,12 @@ def _path_errors(values: Mapping[str, Any], *, continued: bool) -> Iterator[str]
     for key, value in values.items():
         rule = KEYS[key].rule
         if isinstance(rule, PathName) and value and not (continued and key == "training.start_from"):
-            if rule.folder and is_remote(value):
+            if is_remote(value) and values["data.source"] in _ON_DISKS and key == "data.root":
                 yield f"{key}: expected a {rule.kind} on this machine's disks, found {value}"
                 continue
             try:
-                there = Path(value).is_dir() if rule.folder else user_path(value, what=key).exists()
+                path = user_path(value, what=key)
+                there = path.is_dir() if rule.folder else path.exists()
             except OSError:  # a name that is too long for any file
                 there = False
             if not there:

@@ -14,13 +14,14 @@ from spikejax.data.datasets.folder_dataset import FolderDataset
 from spikejax.data.datasets.tfds_dataset import TfdsDataset
 from spikejax.errors import InputError
 from spikejax.extensions import find_entry
-from spikejax.io.paths import AnyPath, local_only
+from spikejax.io.paths import AnyPath, check_scheme, local_only
 
 
 class MovingPhotographs(FolderDataset):
     """The embedded data set, for those without a download: rendered to a folder when it is first asked for."""
 
     needs_root: ClassVar[bool] = False
+    reads_buckets: ClassVar[bool] = False
 
     @classmethod
     def make(cls, root: AnyPath, *, bins: int, seed: int, settings: Mapping[str, Any]) -> None:
@@ -66,4 +67,8 @@ def open_dataset(source: str | type[ClipDataset], root: AnyPath, split: str, spe
         InputError: there is no such kind, or nothing there that the spec can be met with.
     """
     kind: Any = find_dataset(source) if isinstance(source, str) else source
-    return kind(local_only(root), split, spec)
+    if kind.reads_buckets:
+        check_scheme(root)
+    else:
+        local_only(root)
+    return kind(root, split, spec)

@@ -76,7 +76,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def _add_data(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
-    add("--data", metavar="ROOT", help="the data set (default: the one it was trained on)")
+    add("--data", type=path_or_bucket, metavar="ROOT", help="the data set (default: the one it was trained on)")
     add("--split", choices=SPLITS, default="val", help="which part of it (default: %(default)s)")
     add("--input", metavar="ROOT", help="instead: a folder of sequences of pictures, to be restored")
     add(

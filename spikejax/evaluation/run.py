@@ -22,7 +22,7 @@ from spikejax.inference.restored_stream import StreamSettings
 from spikejax.inference.tiling import Extent
 from spikejax.inference.video_restorer import RestoreSettings
 from spikejax.io.bucket_mirror import disk_folder
-from spikejax.io.paths import user_path
+from spikejax.io.paths import as_path, user_path
 from spikejax.models.traits import NetworkTraits
 from spikejax.progress import Progress
 from spikejax.quality.metrics import AFTER, METRICS, Measure, open_all_metrics
@@ -157,7 +157,7 @@ def _open_data(options: EvaluationOptions, trained: TrainedNetwork) -> tuple[Any
     if options.filmed_again:
         root = embedded_data(config, disk_folder(trained.path) / "noisy_data", options.noise)
     else:
-        root = Path(options.data) if options.data else data_root(config, disk_folder(trained.path))
+        root = as_path(options.data) if options.data else data_root(config, disk_folder(trained.path))
     split = open_split(trained, root, options.split, source=source, threshold_factor=options.threshold_factor)
     return split, {"data": str(root), "split": options.split}
 

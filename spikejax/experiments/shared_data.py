@@ -12,6 +12,7 @@ from ml_collections import ConfigDict
 from spikejax.data.sources import MovingPhotographs, find_dataset
 from spikejax.experiments.plan import DATA, Run
 from spikejax.experiments.spec import Evaluation
+from spikejax.io.paths import UserPath
 from spikejax.training.inputs import data_root, embedded_data
 
 
@@ -28,7 +29,7 @@ def prepare_data(runs: Sequence[Run], evaluations: Mapping[str, Evaluation], wor
             evaluation_data(run, evaluation, workdir)
 
 
-def evaluation_data(run: Run, evaluation: Evaluation, workdir: Path) -> tuple[str, Path]:
+def evaluation_data(run: Run, evaluation: Evaluation, workdir: Path) -> tuple[str, UserPath]:
     """The kind and the folder of the data set that a run is measured on."""
     if evaluation.data:
         return "folder", Path(evaluation.data)

@@ -47,7 +47,7 @@ class OutputTarget:
     def is_restored_from(self, source: str) -> bool:
         """Whether the output is there, and whole, and was restored from this input."""
         metrics = None if self.work.exists() else read_json(self.metrics)
-        return metrics is not None and metrics.get("input") == os.path.abspath(source)
+        return metrics is not None and metrics.get("input") in (source, os.path.abspath(source))
 
     def check(self) -> None:
         """Raises InputError if writing would destroy something, or cannot work."""

@@ -73,7 +73,7 @@ def _add_files(group: argparse._ArgumentGroup) -> None:
         help="where spikejax.train left the network, or a .safetensors file or folder of spikejax convert",
     )  # fmt: skip
     add(
-        "--input", required=True, metavar="PATH",
+        "--input", required=True, type=path_or_bucket, metavar="PATH",
         help="frames: a folder of pictures, a pattern such as 'a/*.tif', or a video",
     )  # fmt: skip
     add("--output", required=True, metavar="PATH", help="a folder for PNG files, or a video (.mkv, .mov, .mp4)")
@@ -102,7 +102,9 @@ def _add_spikes(group: argparse._ArgumentGroup) -> None:
 
 def _add_measuring(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
-    add("--sharp", metavar="PATH", help="the true frames to measure against, like --input")
+    add(
+        "--sharp", type=path_or_bucket, metavar="PATH", help="the true frames to measure against, like --input",
+    )  # fmt: skip
     add(
         "--metrics", nargs="+", metavar="NAME",
         help=f"what to measure with --sharp: any of {', '.join(OF_FRAMES)}, or FILE.py:NAME (default: all)",

@@ -19,7 +19,7 @@ from spikejax.quality.metrics import OF_FRAMES
 _FREE = frozenset({"network", "output", "overwrite", "resume", "memory", "devices", "compile_cache", "trust_code"})
 
 _PATHS = ("network", "input", "output", "video", "spikes", "spike_windows", "sharp", "lpips", "compile_cache")
-_MAYBE_IN_BUCKET = ("network", "lpips")
+_MAYBE_IN_BUCKET = ("network", "input", "sharp", "lpips")
 
 
 @dataclass(frozen=True)

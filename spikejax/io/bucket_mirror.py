@@ -12,18 +12,17 @@ import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
-from spikejax.io.paths import UserPath, copy_file
+from spikejax.io.paths import UserPath, copy_file, user_cache
 
 
 def disk_folder(folder: UserPath) -> Path:
     """The folder in the user's cache for what belongs to a folder in a bucket; a folder on a disk is its own.
 
-    That is spikejax/buckets in $XDG_CACHE_HOME, else in ~/.cache; only the user may read it.
+    That is below spikejax/buckets there (see `user_cache`); only the user may read it.
     """
     if isinstance(folder, Path):
         return folder
-    named = Path(os.environ.get("XDG_CACHE_HOME", ""))
-    base = named if named.is_absolute() else Path.home() / ".cache"
+    base = user_cache()
     own = base / "spikejax" / "buckets" / hashlib.sha256(os.fspath(folder).encode()).hexdigest()[:16]
     for path in (base / "spikejax", own.parent, own):
         path.mkdir(mode=0o700, parents=True, exist_ok=True)

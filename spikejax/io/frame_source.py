@@ -1,5 +1,7 @@
 """Frames in: a folder of pictures, a glob of them or a video file, one frame at a time, all alike to the caller.
 
+A folder of pictures may be in a bucket; a pattern and a video, which a decoder seeks in, are on a disk.
+
 Reading streams, so memory does not grow with the length of a video. A frame is uint8 RGB [h,w,3]; asked for its own
 depth, a source with more than 8 bits a channel gives uint16.
 """
@@ -23,7 +25,7 @@ import av
 import numpy as np
 
 from spikejax.errors import InputError
-from spikejax.io.paths import local_only
+from spikejax.io.bucket_listing import DataPath, ListedPath, listed
 from spikejax.io.pictures import PICTURE_SUFFIXES, Frame, is_deep, picture_size, read_frame, read_picture
 
 # Positions of damage that are kept; a video may consist of little else.
@@ -76,7 +78,7 @@ class FrameSource(abc.ABC):
         damage: what did not decode when the source was last read.
     """
 
-    path: Path
+    path: DataPath
     height: int
     width: int
     rate: Fraction | None = None
@@ -112,7 +114,7 @@ def open_frames(path: str | os.PathLike[str], *, own_depth: bool = False) -> Fra
         InputError: there is no such path, no picture in the folder, pictures of different sizes (two are named), or
             nothing that decodes as a video.
     """
-    path = local_only(path)
+    path = listed(path)
     if path.is_dir():
         files = [
             file for file in path.iterdir() if file.suffix.lower() in PICTURE_SUFFIXES and not file.name.startswith(".")
@@ -120,6 +122,8 @@ def open_frames(path: str | os.PathLike[str], *, own_depth: bool = False) -> Fra
         if not files:
             raise InputError(f"expected pictures ({', '.join(sorted(PICTURE_SUFFIXES))}), found none in folder {path}")
         return _Pictures(path, files, own_depth=own_depth)
+    if isinstance(path, ListedPath):
+        raise InputError(f"expected a folder of pictures, or a video on this machine's disks, found {path}")
     if path.is_file():
         return _Video(path, own_depth=own_depth)
     if glob.has_magic(os.fspath(path)):
@@ -136,12 +140,12 @@ def natural_key(name: str) -> tuple[tuple[int, int | str], ...]:
     return tuple((0, int(part)) if part.isdecimal() else (1, part) for part in parts)
 
 
-def _stem(file: Path) -> str:
+def _stem(file: DataPath) -> str:
     return file.stem
 
 
 class _Pictures(FrameSource):
-    def __init__(self, path: Path, files: Sequence[Path], *, own_depth: bool) -> None:
+    def __init__(self, path: DataPath, files: Sequence[DataPath], *, own_depth: bool) -> None:
         self.path = path
         self.damage = Damage()
         self._files = sorted(files, key=lambda file: natural_key(file.name))
@@ -159,19 +163,24 @@ class _Pictures(FrameSource):
         """(height, width) of all pictures, by their headers alone: before any work is done on the first."""
         first = self._files[0]
         height, width = picture_size(first)
-        for file in self._files[1:]:
+        # In a bucket every header is a request: there each picture shows its size when it is read.
+        for file in self._files[1:] if isinstance(first, Path) else ():
             size = picture_size(file)
-            if size != (height, width):
-                raise InputError(
-                    f"expected frames of one size, {first.name} is {width}x{height} but "
-                    f"{file.name} is {size[1]}x{size[0]} (width x height) in {self.path}"
-                )
+            self._check_size(file, size, (height, width))
         return height, width
+
+    def _check_size(self, file: DataPath, size: tuple[int, ...], common: tuple[int, int]) -> None:
+        if size != common:
+            raise InputError(
+                f"expected frames of one size, {self._files[0].name} is {common[1]}x{common[0]} but "
+                f"{file.name} is {size[1]}x{size[0]} (width x height) in {self.path}"
+            )
 
     def read(self, start: int = 0) -> Iterator[tuple[Frame, Fraction | None]]:
         """See `FrameSource.read`; a picture that does not decode is an `InputError`."""
         for file in self._files[start:]:
             frame = read_frame(file) if self._own_depth else read_picture(file)
+            self._check_size(file, frame.shape[:2], (self.height, self.width))
             if (frame.dtype == np.uint16) != (self.bits > 8):
                 raise InputError(f"expected frames of one depth, {self._files[0].name} and {file.name} differ in it")
             yield frame, None

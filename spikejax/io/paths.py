@@ -1,4 +1,4 @@
-"""What a user's path leads to: this machine's disks, or a bucket of Google Cloud Storage, gs://BUCKET/FOLDER.
+"""What a user's path leads to: this machine's disks, or a bucket, gs://BUCKET/FOLDER or s3://BUCKET/FOLDER.
 
 A path with a scheme is no local path, though `Path` would make the folder ./gs:/BUCKET/FOLDER of it, without a word.
 Whoever takes a path from a user asks here. What reads whole files, and what orbax stores, may lie in a bucket; what
@@ -7,8 +7,6 @@ needs a lock, a file that grows, a mapped file or a decoder that seeks lies on a
 
 from __future__ import annotations
 
-import functools
-import logging
 import os
 import re
 import shutil
@@ -20,8 +18,8 @@ from typing import TypeAlias
 
 from etils import epath
 
-from spikejax.errors import InputError, one_line
-from spikejax.extras import require
+from spikejax.errors import InputError
+from spikejax.io.buckets import KINDS, reach_bucket
 
 AnyPath = str | os.PathLike[str]
 # A path of a bucket has the methods of `Path`; objects in it appear whole, or not at all.
@@ -29,7 +27,6 @@ UserPath: TypeAlias = Path | epath.Path
 
 # Of two letters at least: C:/ is a drive. One slash is enough, as `Path` makes one of two.
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/+")
-_EXTRAS = {"gs": "gcs"}
 
 
 def scheme_of(path: AnyPath) -> str | None:
@@ -56,9 +53,10 @@ def local_only(path: AnyPath, *, what: str = "") -> Path:
 
 def check_scheme(path: AnyPath, *, what: str = "") -> None:
     """Raises InputError for a path that is neither on a disk nor in a bucket of a kind that can be read."""
-    if scheme_of(path) not in (None, *_EXTRAS):
+    if scheme_of(path) not in (None, *KINDS):
         owner = f"{what}: " if what else ""
-        raise InputError(f"{owner}expected a path on this machine's disks, or gs://BUCKET/..., found {path}")
+        buckets = " or ".join(f"{scheme}://BUCKET/..." for scheme in KINDS)
+        raise InputError(f"{owner}expected a path on this machine's disks, or {buckets}, found {path}")
 
 
 def user_path(path: AnyPath, *, what: str = "") -> UserPath:
@@ -76,13 +74,41 @@ def user_path(path: AnyPath, *, what: str = "") -> UserPath:
     if scheme is None:
         return Path(path).absolute()
     url = _SCHEME.sub(f"{scheme}://", os.fspath(path), count=1)
-    _reach_bucket(scheme, url.split("/")[2])
+    reach_bucket(scheme, url.split("/")[2])
     return epath.Path(url)
+
+
+def as_path(path: AnyPath) -> UserPath:
+    """A path on this machine's disks as it was given, or one in a bucket, see `user_path`."""
+    return Path(path) if scheme_of(path) is None else user_path(path)
 
 
 def is_remote(path: AnyPath) -> bool:
     """Whether a path leads to a bucket."""
     return scheme_of(path) is not None
+
+
+def has_owners_and_modes() -> bool:
+    """Whether the system says by owners and modes who may write to a folder: Linux and macOS do, Windows does not."""
+    return hasattr(os, "geteuid")
+
+
+def user_cache() -> Path:
+    """The user's own cache folder, of this and all other programs: $XDG_CACHE_HOME, else ~/.cache or %LOCALAPPDATA%.
+
+    Raises:
+        RuntimeError: there is no home folder.
+    """
+    named = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    if named.is_absolute():  # a relative path is to be ignored, says the XDG base directory specification
+        return named
+    return Path.home() / ".cache" if has_owners_and_modes() else Path(os.environ.get("LOCALAPPDATA", Path.home()))
+
+
+def orbax_stores_at(path: UserPath) -> bool:
+    """Whether orbax writes and reads there by itself."""
+    scheme = scheme_of(path)
+    return scheme is None or KINDS[scheme].orbax
 
 
 @contextmanager
@@ -101,36 +127,3 @@ def copy_file(source: UserPath, target: UserPath) -> None:
     """Copies a file into a bucket, where it appears whole in place of the one that is there, or out of one."""
     with source.open("rb") as reader, target.open("wb") as writer:
         shutil.copyfileobj(reader, writer, 2**24)
-
-
-@contextmanager
-def _without_tracebacks(package: str) -> Iterator[None]:
-    """Within it a package does not log the errors that it raises as well."""
-    logger = logging.getLogger(package)
-    level = logger.level
-    logger.setLevel(logging.CRITICAL)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
-
-
-@functools.cache
-def _reach_bucket(scheme: str, bucket: str) -> None:
-    require(_EXTRAS[scheme], f"{scheme}://{bucket}")
-    # Where TensorFlow is installed etils would read buckets with it, and import it for that.
-    os.environ.setdefault("EPATH_USE_TF", "false")
-    import fsspec.config
-    import gcsfs
-
-    # What orbax stores it stores past fsspec, which would go on listing what it has seen.
-    fsspec.config.conf.setdefault(scheme, {}).setdefault("use_listings_cache", False)
-    try:
-        with _without_tracebacks(gcsfs.__name__):
-            there = bool(bucket) and epath.Path(f"{scheme}://{bucket}").exists()
-    except Exception as error:  # no network, no credentials, no permission: each layer below has classes of its own
-        raise InputError(
-            f"expected a bucket that can be read, found {type(error).__name__} ({one_line(error)}): {scheme}://{bucket}"
-        ) from error
-    if not there:
-        raise InputError(f"expected a bucket that can be read, found none: {scheme}://{bucket}")

@@ -6,6 +6,7 @@ the file holds more than 8 bits a channel; both span their whole range.
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ from jaxtyping import UInt8, UInt16
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from spikejax.errors import InputError
+from spikejax.io.bucket_listing import ListedPath
 from spikejax.io.paths import AnyPath
 
 PICTURE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
@@ -36,7 +38,7 @@ def read_picture(path: AnyPath) -> UInt8[np.ndarray, "h w 3"]:
     Raises:
         InputError: the file is no picture, is damaged, or holds more than 8 bits a channel.
     """
-    with _open_picture(Path(path)) as picture:
+    with _open_picture(path) as picture:
         if _is_deep(picture):
             raise InputError(f"expected a picture with 8 bits a channel, found mode {picture.mode!r}: {path}")
         return np.array(picture.convert("RGB"))
@@ -48,11 +50,15 @@ def read_frame(path: AnyPath) -> Frame:
     Raises:
         InputError: the file is no picture, is damaged, or holds something else than whole numbers of 8 or 16 bits.
     """
-    with _open_picture(Path(path)) as picture:
+    with _open_picture(path) as picture:
         if not _is_deep(picture):
             return np.array(ImageOps.exif_transpose(picture).convert("RGB"))
         picture.load()  # OpenCV gives the upper part of a file that was cut, without a word
-    pixels = cv2.imread(os.fspath(path), cv2.IMREAD_ANYDEPTH | cv2.IMREAD_COLOR)
+    flags = cv2.IMREAD_ANYDEPTH | cv2.IMREAD_COLOR
+    if isinstance(path, ListedPath):
+        pixels = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), flags)
+    else:
+        pixels = cv2.imread(os.fspath(path), flags)
     if pixels is None or pixels.dtype not in (np.uint8, np.uint16):
         content = "one that does not decode" if pixels is None else str(pixels.dtype)
         raise InputError(f"expected a picture with 8 or 16 bits a channel, found {content}: {path}")
@@ -76,7 +82,7 @@ def write_picture(path: AnyPath, picture: Frame) -> None:
 
 def picture_size(path: AnyPath) -> tuple[int, int]:
     """(height, width) of a picture that stands upright, from its header alone; raises `InputError` if it has none."""
-    with _open_picture(Path(path)) as picture:
+    with _open_picture(path) as picture:
         width, height = picture.size
         # Pillow gives the upright size of a TIFF, and that of all others as they are stored.
         on_its_side = picture.format != "TIFF" and picture.getexif().get(_ORIENTATION) in _QUARTER_TURNS
@@ -91,13 +97,13 @@ def picture_header(path: AnyPath) -> tuple[str, tuple[int, int]]:
     Raises:
         InputError: it is no picture.
     """
-    with _open_picture(Path(path)) as picture:
+    with _open_picture(path) as picture:
         return _mode(picture), (picture.height, picture.width)
 
 
 def is_deep(path: AnyPath) -> bool:
     """Whether a picture holds more than 8 bits a channel, from its header alone."""
-    with _open_picture(Path(path)) as picture:
+    with _open_picture(path) as picture:
         return _is_deep(picture)
 
 
@@ -117,9 +123,11 @@ def _mode(picture: Image.Image) -> str:
 
 
 @contextmanager
-def _open_picture(path: Path) -> Iterator[Image.Image]:
+def _open_picture(path: AnyPath) -> Iterator[Image.Image]:
+    # Read outside the block: a bucket that cannot be reached says nothing of the picture.
+    file = io.BytesIO(path.read_bytes()) if isinstance(path, ListedPath) else path
     try:
-        with Image.open(path) as picture:
+        with Image.open(file) as picture:
             yield picture
     except (OSError, UnidentifiedImageError, SyntaxError) as error:  # SyntaxError: Pillow's answer to some broken PNGs
         raise InputError(f"expected a picture, cannot decode {path}: {error}") from error

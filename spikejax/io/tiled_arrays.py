@@ -7,6 +7,7 @@ read by tensorstore, which works outside the interpreter's lock; any other zarr 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,8 @@ from jaxtyping import Shaped
 
 from spikejax.errors import InputError
 from spikejax.io.box import Box
-from spikejax.io.paths import AnyPath
+from spikejax.io.buckets import array_store
+from spikejax.io.paths import AnyPath, is_remote
 
 # A random crop of 256x256 reads 20 to 25 tiles, 1.6 times its own pixels at most.
 _TILE = 64
@@ -38,7 +40,7 @@ _DTYPES = ("uint8", "uint16")
 class FrameArray:
     """An array [t, h, w, c] of whole numbers on disk; safe to use from several threads and processes."""
 
-    def __init__(self, store: tensorstore.TensorStore, path: Path):
+    def __init__(self, store: tensorstore.TensorStore, path: AnyPath):
         """Takes an open store; see `create_frames` and `open_frames_array`."""
         self._store = store
         self._path = path
@@ -90,7 +92,6 @@ def create_frames(path: AnyPath, shape: tuple[int, int, int, int], *, largest: i
 
 def open_frames_array(path: AnyPath) -> FrameArray:
     """The array that `create_frames` made; raises `InputError` if there is none or it is something else."""
-    path = Path(path)
     spec = {"driver": "zarr3", "kvstore": _files(path), "fill_missing_data_reads": False}
     try:
         array = FrameArray(tensorstore.open(spec, open=True).result(), path)
@@ -114,8 +115,8 @@ def compressed_size(frame: Shaped[np.ndarray, "h w c"]) -> int:
     return len(store.kvstore["0.0.0.0"])
 
 
-def _files(path: Path) -> dict[str, Any]:
-    return {"driver": "file", "path": str(path)}
+def _files(path: AnyPath) -> dict[str, Any]:
+    return array_store(os.fspath(path)) if is_remote(path) else {"driver": "file", "path": os.fspath(path)}
 
 
 def _spec(kvstore: Mapping[str, Any], shape: tuple[int, ...], dtype: str) -> dict[str, Any]:

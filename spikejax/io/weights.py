@@ -320,11 +320,13 @@ def _read_folder(path: UserPath) -> Weights:
     description = path / _DESCRIPTION
     if not description.is_file():
         raise InputError(f"expected a folder of weights, found no {_DESCRIPTION}: {path}")
+    from spikejax.io.bucket_listing import as_orbax_reads
     from spikejax.io.orbax_params import read_orbax_params
 
     try:
         fields = _check_description(json.loads(description.read_text()), path)
-        params = read_orbax_params(path / _PARAMS)
+        with as_orbax_reads(path / _PARAMS) as folder:
+            params = read_orbax_params(folder)
     except InputError:
         raise
     except (ValueError, OSError, KeyError, RecursionError) as error:

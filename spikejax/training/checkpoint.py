@@ -23,7 +23,7 @@ from spikejax.io.json_files import write_json
 from spikejax.io.paths import AnyPath, UserPath, user_path
 from spikejax.quality.metrics import AFTER
 from spikejax.training import checkpoint_integrity
-from spikejax.training.checkpoint_manager import STATE_ITEMS, check_arrays, open_manager
+from spikejax.training.checkpoint_manager import STATE_ITEMS, check_arrays, folder_of, open_manager
 from spikejax.training.monitoring.pending_metrics import NotFinite
 from spikejax.training.step import TrainState
 from spikejax.training.workdir import BEST, BEST_BY, CHECKPOINTS, CONFIG_FILE, LAST, NOT_FINITE, STATISTICS_FILE
@@ -66,7 +66,7 @@ class Checkpoints:
         one, best = _bytes(abstract), _bytes(abstract.params)
         # While one is written, those that are kept are still there.
         missing = max(_KEPT + 1 - len(self._last.all_steps()), 1), 2 - len(self._best.all_steps())
-        checkpoint_integrity.check_space(self.folder, missing[0] * one + missing[1] * best)
+        checkpoint_integrity.check_space(folder_of(self._last), missing[0] * one + missing[1] * best)
 
     def save_last(self, step: int, state: TrainState, data_state: dict | bytes) -> None:
         """Starts saving all that continuing needs; returns when `state` may be donated.
@@ -172,7 +172,7 @@ class Checkpoints:
         Raises:
             InputError: there are checkpoints, and all are damaged.
         """
-        folder = self.folder / LAST
+        folder = folder_of(self._last)
         steps = sorted(self._last.all_steps(), reverse=True)
         chosen = _set_damaged_aside(folder, steps) if hosts.is_first() else None
         if jax.process_count() > 1:
@@ -180,7 +180,7 @@ class Checkpoints:
             chosen = None if agreed < 0 else int(agreed)
         self._last.reload()
         if steps and chosen is None:
-            raise InputError(f"expected a checkpoint to continue from, found only damaged ones: {folder}")
+            raise InputError(f"expected a checkpoint to continue from, found only damaged ones: {self.folder / LAST}")
         return chosen
 
 

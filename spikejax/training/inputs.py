@@ -14,6 +14,7 @@ from spikejax.data.simulation.camera_settings import CameraSettings, SensorNoise
 from spikejax.data.sources import MovingPhotographs, find_dataset, open_dataset
 from spikejax.distributed import hosts, sharding
 from spikejax.errors import InputError
+from spikejax.io.paths import UserPath, as_path, local_only
 from spikejax.models.traits import NetworkTraits
 from spikejax.training.degradation_config import degradation_of
 
@@ -54,16 +55,18 @@ class Inputs:
         return f"{len(self.train_set)} training clips, {len(self.val_set.sequences())} validation sequences"
 
 
-def data_root(config: ConfigDict, workdir: Path) -> Path:
+def data_root(config: ConfigDict, workdir: Path) -> UserPath:
     """The folder of the run's data set; the embedded one goes to WORKDIR/data if `data.root` is empty.
 
     Raises:
-        InputError: the source does not exist, or needs a folder that is not named.
+        InputError: the source does not exist, or needs a folder that is not named, or one on a disk.
     """
-    root = config.data.root
-    if find_dataset(config.data.source).needs_root and not root:
+    root, kind = config.data.root, find_dataset(config.data.source)
+    if kind.needs_root and not root:
         raise InputError("data.root: expected the folder of the data set (--config.data.root=DIR), found none")
-    return Path(root) if root else workdir / "data"
+    if not root:
+        return workdir / "data"
+    return as_path(root) if kind.reads_buckets else local_only(root, what="data.root")
 
 
 def data_seed(config: ConfigDict) -> int:
@@ -102,7 +105,7 @@ def embedded_data(config: ConfigDict, folder: Path, noise: SensorNoise | None = 
 
 
 def open_inputs(
-    config: ConfigDict, root: Path, *, traits: NetworkTraits, mesh: sharding.DeviceMesh | None = None
+    config: ConfigDict, root: UserPath, *, traits: NetworkTraits, mesh: sharding.DeviceMesh | None = None
 ) -> Inputs:
     """The data of a run, of which each host reads its part; the embedded data set is written if need be.
 

@@ -11,6 +11,7 @@ from ml_collections import ConfigDict
 from spikejax.config.files import holds_checkpoint
 from spikejax.config.keys import check_config
 from spikejax.distributed import hosts, sharding
+from spikejax.extras import require
 from spikejax.io.bucket_mirror import disk_folder
 from spikejax.io.paths import AnyPath, user_path
 from spikejax.models.restorer import build_restorer
@@ -61,6 +62,7 @@ def train(
         InputError: the configuration, the data set or the workdir's checkpoints do not fit, or the disk is full.
         FloatingPointError: more losses or gradients than allowed were not finite.
     """
+    require("train", "training", modules=["grain"])  # the others a run can do without
     workdir = user_path(workdir)
     check_config(config, continued=holds_checkpoint(workdir))
     check_writable(workdir)

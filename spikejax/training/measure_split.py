@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -138,7 +137,7 @@ def fitting_config(model: Any, traits: NetworkTraits) -> ConfigDict:
 
 
 def open_split(
-    trained: TrainedNetwork, root: Path, split: str, *, source: str = "folder", threshold_factor: float = 1.0
+    trained: TrainedNetwork, root: UserPath, split: str, *, source: str = "folder", threshold_factor: float = 1.0
 ) -> ClipDataset:
     """A split of a data set, its voxels standardised as those that the network was trained with.
 

@@ -19,7 +19,7 @@ from spikejax.io.paths import AnyPath, UserPath, user_path
 from spikejax.io.weights import MismatchError, Weights, compare_params, flatten_params, read_weights
 from spikejax.models.restorer import build_restorer
 from spikejax.training import checkpoint_integrity
-from spikejax.training.checkpoint_manager import STATE_ITEMS, check_arrays, open_manager, validated_item
+from spikejax.training.checkpoint_manager import STATE_ITEMS, check_arrays, folder_of, open_manager, validated_item
 from spikejax.training.step import Build
 from spikejax.training.workdir import BEST, CHECKPOINTS, CONFIG_FILE, LAST, STATISTICS_FILE, is_workdir
 
@@ -158,7 +158,7 @@ def _newest(workdir: UserPath, names: Sequence[str]) -> Iterator[tuple[ocp.Check
             continue
         with open_manager(folder, *STATE_ITEMS, create=False) as manager:
             for step in sorted(manager.all_steps(), reverse=True):
-                wrong = checkpoint_integrity.damage(folder / str(step))
+                wrong = checkpoint_integrity.damage(folder_of(manager) / str(step))
                 if wrong is None:
                     yield manager, step
                     return

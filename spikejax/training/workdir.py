@@ -14,7 +14,7 @@ from pathlib import Path
 
 from ml_collections import ConfigDict
 
-from spikejax.config.files import differences, read_saved_config
+from spikejax.config.files import differences, read_saved_config, whole_steps
 from spikejax.config.keys import KEYS
 from spikejax.errors import InputError, one_line
 from spikejax.io.paths import AnyPath, UserPath, user_path
@@ -71,7 +71,7 @@ def check_workdir(workdir: AnyPath, config: ConfigDict, *, allow_changes: bool =
         InputError: it may not and does; the message says in what.
     """
     workdir = user_path(workdir)
-    if not any(workdir.glob(f"{CHECKPOINTS}/*/[0-9]*")):
+    if not any(whole_steps(workdir / CHECKPOINTS / kind) for kind in (LAST, BEST)):
         return []  # nothing to continue from, whatever a run that came to nothing has left
     changed = [
         change

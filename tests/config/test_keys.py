@@ -22,7 +22,7 @@ from spikejax.models.flows import FLOWS
 from spikejax.models.fusion import FUSIONS
 from spikejax.models.restorer import BACKBONES
 from spikejax.quality.losses import LOSS_TERMS
-from spikejax.quality.metrics import METRICS
+from spikejax.quality.metrics import OF_FRAMES
 from spikejax.training.monitoring.loggers import LOGGERS
 
 DEFAULTS = dict(leaves(defaults.get_config()))
@@ -53,7 +53,7 @@ def test_the_defaults_keep_to_the_table() -> None:
         ("model.backbone", BACKBONES),
         ("model.spike.fusion", FUSIONS),
         ("model.vrt.flow", FLOWS),
-        ("validation.metrics", METRICS),
+        ("validation.metrics", OF_FRAMES),
     ],
 )
 def test_choices_are_those_of_the_packages(key: str, names: Any) -> None:

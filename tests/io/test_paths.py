@@ -5,23 +5,36 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from etils import epath
 
 import spikejax
 from spikejax.config import defaults
 from spikejax.config.keys import KEYS, check_config
 from spikejax.config.value_rules import PathName
-from spikejax.data.datasets.clip_dataset import ClipSpec
+from spikejax.data.datasets.clip_dataset import ClipDataset, ClipSpec
 from spikejax.data.sources import open_dataset
 from spikejax.errors import InputError
 from spikejax.inference.restore_options import RestoreOptions
+from spikejax.io.box import Box
 from spikejax.io.frame_source import open_frames
 from spikejax.io.paths import local_only, scheme_of
 from spikejax.io.weights import Weights, read_weights, write_weights
+from spikejax.training.inputs import data_root
 from spikejax.training.loop import train
 from spikejax.training.trained_params import load_for_inference, read_params
+from tests.fake_bucket import FakeBucket
 
-BUCKET, OTHER_BUCKET = "gs://bucket/run", "s3://bucket/run"
+BUCKET, OTHER_BUCKET = "gs://bucket/run", "hf://bucket/run"
+
+
+class OwnDataset(ClipDataset):
+    """A kind of somebody's own, which says nothing of buckets."""
+
+    def read_frames(self, run: Any, start: int, stop: int, box: Box) -> dict[str, np.ndarray]:
+        """Not called."""
+        raise AssertionError
 
 
 @pytest.mark.parametrize(
@@ -60,6 +73,8 @@ def test_schemes(path: Any, scheme: str | None) -> None:
         read_params,
         read_weights,
         lambda path: train(defaults.get_config(), path),
+        open_frames,
+        lambda path: open_dataset("folder", path, "val", ClipSpec(2, None)),
         lambda path: RestoreOptions(network=path, input="in", output="out"),
     ],
 )
@@ -68,7 +83,7 @@ def test_a_bucket_that_cannot_be_read_is_refused(
 ) -> None:
     """Catches a kind of bucket that is taken for one of ours, or for a folder s3: in the working directory."""
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(InputError, match=f"expected a path on this machine's disks, or gs://.*, found {OTHER_BUCKET}"):
+    with pytest.raises(InputError, match=f"expected a path on .* disks, or gs://.* or s3://.*, found {OTHER_BUCKET}"):
         use(OTHER_BUCKET)
     assert os.listdir(tmp_path) == []
 
@@ -76,9 +91,10 @@ def test_a_bucket_that_cannot_be_read_is_refused(
 @pytest.mark.parametrize(
     "use",
     [
-        open_frames,
         lambda path: write_weights(path, Weights("spynet", None, {})),
-        lambda path: open_dataset("folder", path, "val", ClipSpec(2, None)),
+        lambda path: open_dataset("moving_photographs", path, "val", ClipSpec(2, None)),
+        lambda path: open_dataset("tfds", path, "val", ClipSpec(2, None)),
+        lambda path: open_dataset(OwnDataset, path, "val", ClipSpec(2, None)),
         lambda path: RestoreOptions(network="net", input="in", output=path),
         lambda path: RestoreOptions(network="net", input="in", output="out", spikes=path),
     ],
@@ -106,3 +122,20 @@ def test_a_bucket_in_a_configuration_is_refused(tmp_path: Path, key: str) -> Non
     with pytest.raises(InputError, match=f"^{key}: expected a .* on this machine's disks.*, found {OTHER_BUCKET}$"):
         check_config(config)
     check_config(config, paths=False)  # planning reads nothing there
+
+
+def test_which_data_sets_of_a_configuration_may_be_in_a_bucket(tmp_path: Path, bucket: FakeBucket) -> None:
+    """Catches a folder in a bucket that is refused, or taken for one of a kind that cannot be read there."""
+    config = defaults.get_config()
+    config.data.source, config.data.root, config.data.crop = "folder", "gs://bucket/data", 64
+    with pytest.raises(InputError, match="^data.root: expected a folder, found none: gs://bucket/data"):
+        check_config(config)
+    (bucket.folder / "data").mkdir()
+    check_config(config)
+    assert data_root(config, tmp_path) == epath.Path("gs://bucket/data")
+    for source in ("tfds", "moving_photographs"):
+        config.data.source = source
+        with pytest.raises(InputError, match="^data.root: expected a folder on this machine's disks, found gs:"):
+            check_config(config)
+        with pytest.raises(InputError, match="^data.root: expected a path on this machine's disks"):
+            data_root(config, tmp_path)

@@ -22,6 +22,7 @@ from spikejax.io.weights import (
     write_weights,
 )
 from spikejax.models.restorer import build_restorer
+from tests.fake_bucket import FakeBucket
 
 # Where a part of a damaged folder cannot be read, orbax does not wait for the other parts; their errors come too late.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
@@ -69,6 +70,18 @@ def test_round_trip(target: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("name", ["weights", "weights.safetensors"])
+def test_weights_in_a_bucket(bucket: FakeBucket, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str) -> None:
+    """Catches weights that orbax is asked for where it cannot read, and copies of them that stay behind."""
+    write_weights(bucket.folder / name, WEIGHTS)
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
+    read = read_weights(f"s3://bucket/{name}")
+    assert (read.kind, read.model, read.statistics) == (WEIGHTS.kind, WEIGHTS.model, WEIGHTS.statistics)
+    jax.tree.map(np.testing.assert_array_equal, read.params, PARAMS)
+    assert list((tmp_path / "temporary").iterdir()) == []
+
+
 def test_a_network_is_built_from_what_was_read(target: Path, tiny_model_section: dict) -> None:
     """Catches keys or a model section that nnx.merge or build_restorer do not take."""
 

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
-from spikejax.config.files import save_config
+from spikejax.config.files import holds_checkpoint, save_config
 from spikejax.errors import InputError
 from spikejax.io.weights import Weights, write_weights
-from spikejax.training.workdir import CHECKPOINTS, CONFIG_FILE, LAST, check_workdir, check_writable, is_workdir
+from spikejax.training.workdir import BEST, CHECKPOINTS, CONFIG_FILE, LAST, check_workdir, check_writable, is_workdir
+from tests.fake_bucket import FakeBucket
 
 
 def test_workdirs_and_weights(tmp_path: Path, config: ConfigDict) -> None:
@@ -45,3 +46,27 @@ def test_a_run_goes_on_with_its_own_configuration(tmp_path: Path, config: Config
     assert check_workdir(tmp_path, config, allow_changes=True) == ["optimizer.clip_norm: 1.0 -> 0.5"]
     config.optimizer.clip_norm = 1.0
     assert check_workdir(tmp_path, config) == []
+
+
+@pytest.mark.parametrize("folder", [LAST, BEST])
+@pytest.mark.parametrize("where", ["disk", "bucket"])
+def test_a_first_save_that_was_cut_off_is_no_run(
+    tmp_path: Path, bucket: FakeBucket, config: ConfigDict, folder: str, where: str
+) -> None:
+    """Catches half a checkpoint that binds a run to its configuration, and a path that nobody needs any more."""
+    local = bucket.folder / "run" if where == "bucket" else tmp_path / "run"
+    workdir = "gs://bucket/run" if where == "bucket" else str(local)
+    save_config(config, local / CONFIG_FILE)
+    config.optimizer.clip_norm = 0.5
+    saved = local / CHECKPOINTS / folder
+    names = {"disk": ["4.orbax-checkpoint-tmp", "4.damaged"], "bucket": ["4"]}[where]
+    for name in names:
+        (saved / name).mkdir(parents=True)
+        (saved / name / "_CHECKPOINT_METADATA").write_text("{}")
+    assert check_workdir(workdir, config) == [] and not holds_checkpoint(workdir)
+    (saved / "4").mkdir(exist_ok=True)
+    if where == "bucket":
+        (saved / "4" / "commit_success.txt").write_text("")
+    assert holds_checkpoint(workdir) == (folder == LAST)
+    with pytest.raises(InputError, match="holds a run of another configuration"):
+        check_workdir(workdir, config)

@@ -115,6 +115,7 @@ class ClipDataset(abc.ABC, Generic[RunT]):
 
     Attributes:
         needs_root: whether somebody has to name the folder of the data set.
+        reads_buckets: whether the folder may be in a bucket (see `spikejax.io.bucket_listing`), or else is on a disk.
         spec: what was asked of the clips.
         statistics: what standardises the voxels; None if the data set is read without spikes.
         degradation: how the input is made, or that it is read.
@@ -122,6 +123,7 @@ class ClipDataset(abc.ABC, Generic[RunT]):
     """
 
     needs_root: ClassVar[bool] = True
+    reads_buckets: ClassVar[bool] = False
     dropped: tuple[DroppedFrame, ...] = ()
 
     def __init__(self, runs: Sequence[RunT], spec: ClipSpec):

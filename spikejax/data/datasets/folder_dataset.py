@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import threading
 from collections import OrderedDict
 from dataclasses import replace
-from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 from jaxtyping import Integer, UInt8
@@ -16,7 +17,8 @@ from spikejax.data.datasets.usable_frames import FrameFiles, FrameRun, Scan
 from spikejax.data.datasets.voxel_statistics import SpikeStatistics, ensure_statistics, read_statistics
 from spikejax.errors import InputError
 from spikejax.io.box import Box
-from spikejax.io.paths import AnyPath
+from spikejax.io.bucket_listing import DataPath
+from spikejax.io.paths import AnyPath, as_path
 from spikejax.io.pictures import read_picture
 from spikejax.io.tiled_arrays import open_frames_array
 
@@ -24,10 +26,14 @@ _LOGGER = logging.getLogger(__name__)
 # Decoded pictures kept in memory: all of a small data set, of a large one at least those that neighbouring windows
 # share.
 _CACHE_BYTES = 256 * 2**20
+# Arrays that are kept open: opening one reads its description, which in a bucket is a request for every clip.
+_OPEN_ARRAYS = 1024
 
 
 class FolderDataset(ClipDataset[FrameRun]):
     """The windows of consecutive frames of one split, in a fixed order."""
+
+    reads_buckets: ClassVar[bool] = True
 
     def __init__(self, root: AnyPath, split: str, spec: ClipSpec):
         """Scans the folder; says in the log what cannot be used (see `dropped`).
@@ -54,14 +60,15 @@ class FolderDataset(ClipDataset[FrameRun]):
             spec = replace(spec, statistics=read_statistics(root, bins=spec.bins))
         super().__init__(scan.runs, spec)
         self._pictures = _PictureCache(_CACHE_BYTES)
-        self._report(Path(root) / split)
+        self._open_array = functools.lru_cache(maxsize=_OPEN_ARRAYS)(open_frames_array)
+        self._report(as_path(root) / split)
 
     @classmethod
     def training_statistics(cls, root: AnyPath, *, bins: int) -> SpikeStatistics:
         """The statistics in ROOT/statistics.json; measured and written if they are not there for so many bins."""
         return ensure_statistics(root, bins=bins)
 
-    def _report(self, folder: Path) -> None:
+    def _report(self, folder: AnyPath) -> None:
         if self.dropped:
             first = self.dropped[0]
             _LOGGER.warning(
@@ -96,10 +103,15 @@ class FolderDataset(ClipDataset[FrameRun]):
         return clip
 
     def _read_pictures(
-        self, paths: list[Path], array: Path | None, frames: tuple[FrameFiles, ...], size: tuple[int, int], box: Box
+        self,
+        paths: list[DataPath],
+        array: DataPath | None,
+        frames: tuple[FrameFiles, ...],
+        size: tuple[int, int],
+        box: Box,
     ) -> UInt8[np.ndarray, "t h w 3"]:
         if array is not None:
-            return open_frames_array(array).read(frames[0].number, frames[-1].number + 1, box)
+            return self._open_array(array).read(frames[0].number, frames[-1].number + 1, box)
         pictures = []
         for path in paths:
             picture = self._pictures.read(path)
@@ -112,7 +124,7 @@ class FolderDataset(ClipDataset[FrameRun]):
         self, frames: tuple[FrameFiles, ...], run: FrameRun, bins: int, box: Box
     ) -> Integer[np.ndarray, "t h w k"]:
         if run.arrays.voxels is not None:
-            array = open_frames_array(run.arrays.voxels)
+            array = self._open_array(run.arrays.voxels)
             if array.shape[-1] == bins:
                 return array.read(frames[0].number, frames[-1].number + 1, box)
         spikes = [frame.spikes for frame in frames if frame.spikes is not None]
@@ -125,10 +137,10 @@ class _PictureCache:
     def __init__(self, most_bytes: int):
         self._most_bytes = most_bytes
         self._bytes = 0
-        self._pictures: OrderedDict[Path, UInt8[np.ndarray, "h w 3"]] = OrderedDict()
+        self._pictures: OrderedDict[DataPath, UInt8[np.ndarray, "h w 3"]] = OrderedDict()
         self._lock = threading.Lock()
 
-    def read(self, path: Path) -> UInt8[np.ndarray, "h w 3"]:
+    def read(self, path: DataPath) -> UInt8[np.ndarray, "h w 3"]:
         """The picture in a file, not to be written to."""
         with self._lock:
             if path in self._pictures:

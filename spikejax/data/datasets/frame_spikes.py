@@ -13,6 +13,7 @@ from spikejax.data.spikes.stream_files import PackedSpikes, StreamConfig, count_
 from spikejax.data.spikes.voxels import Counts, voxelise_packed, whole_counts
 from spikejax.errors import InputError
 from spikejax.io.box import Box
+from spikejax.io.bucket_listing import DataPath
 
 
 @dataclass(frozen=True)
@@ -27,11 +28,11 @@ class FrameSpikes:
         cache: a file of its counts, (K, H, W); None if there is none.
     """
 
-    path: Path
+    path: DataPath
     window: tuple[int, int]
     height: int
     width: int
-    cache: Path | None = None
+    cache: DataPath | None = None
 
     @property
     def steps(self) -> int:
@@ -53,8 +54,11 @@ class FrameSpikes:
         if self.cache is None:
             return None
         try:
-            # Mapped, so that only the pages of the box are read from disk.
-            counts = np.load(self.cache, mmap_mode="r", allow_pickle=False)
+            if isinstance(self.cache, Path):
+                # Mapped, so that only the pages of the box are read from disk.
+                counts = np.load(self.cache, mmap_mode="r", allow_pickle=False)
+            else:
+                counts = np.load(self.cache.open("rb"), allow_pickle=False)
         except (OSError, ValueError) as error:
             raise InputError(f"expected an array of voxels, found a damaged file: {self.cache}") from error
         if counts.dtype != np.float32 or counts.ndim != 3 or counts.shape[1:] != (self.height, self.width):
@@ -65,7 +69,7 @@ class FrameSpikes:
         return np.ascontiguousarray(np.moveaxis(whole_counts(counts[:, *box.slices], source=self.cache), 0, -1))
 
 
-def find_spike_size(sequence: Path, height: int, width: int) -> StreamConfig:
+def find_spike_size(sequence: DataPath, height: int, width: int) -> StreamConfig:
     """The size of a sequence's spikes: that of its pictures, `height` x `width`, divided by a whole number.
 
     Raises:
@@ -80,7 +84,7 @@ def find_spike_size(sequence: Path, height: int, width: int) -> StreamConfig:
 
 
 def find_frame_spikes(
-    sequence: Path, stem: str, size: StreamConfig, logged: tuple[int, int] | None
+    sequence: DataPath, stem: str, size: StreamConfig, logged: tuple[int, int] | None
 ) -> FrameSpikes | None:
     """A frame's spikes: a file of its own, or its window of the sequence's only stream; None if there are neither.
 
@@ -93,7 +97,7 @@ def find_frame_spikes(
     Raises:
         InputError: a file is damaged, or its length is not what the log says.
     """
-    cache: Path | None = sequence / SPIKE_VOXELS / f"{stem}.npy"
+    cache: DataPath | None = sequence / SPIKE_VOXELS / f"{stem}.npy"
     cache = cache if cache is not None and cache.exists() else None
     own = sequence / SPIKE / f"{stem}.dat"
     if own.exists():

@@ -26,6 +26,7 @@ from typing import Any, TypeVar
 
 from spikejax.errors import InputError
 from spikejax.io.atomic import atomic_write
+from spikejax.io.bucket_listing import listed
 from spikejax.io.json_files import read_json, write_json
 from spikejax.io.paths import AnyPath
 
@@ -104,7 +105,7 @@ def read_alignment(split_folder: AnyPath) -> list[AlignedFrame]:
     Raises:
         InputError: the file has other columns, or something else than numbers in them.
     """
-    path = Path(split_folder) / ALIGNMENT
+    path = listed(split_folder) / ALIGNMENT
     if not path.exists():
         return []
     with path.open(newline="", encoding="utf-8") as file:
@@ -166,4 +167,9 @@ def _write_rows(path: Path, kind: type[_Row], rows: Iterable[_Row]) -> None:
 
 def sequence_names(split_folder: AnyPath, *, part: str = BLUR) -> Sequence[str]:
     """The sequences of a split, sorted: the folders in it that hold a folder called `part`, of blurry pictures."""
-    return sorted(folder.parent.name for folder in Path(split_folder).glob(f"[!.]*/{part}") if folder.is_dir())
+    split = listed(split_folder)
+    if not split.is_dir():
+        return []
+    return sorted(
+        folder.name for folder in split.iterdir() if not folder.name.startswith(".") and (folder / part).is_dir()
+    )

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import PurePath
 from typing import TypeVar
 
 from spikejax.data.datasets.frame_spikes import FrameSpikes, find_frame_spikes, find_spike_size
@@ -28,8 +28,9 @@ from spikejax.data.datasets.layout import (
 )
 from spikejax.data.spikes.stream_files import StreamConfig
 from spikejax.errors import InputError
+from spikejax.io.bucket_listing import DataPath, listed
 from spikejax.io.frame_source import open_frames
-from spikejax.io.paths import AnyPath
+from spikejax.io.paths import AnyPath, as_path
 
 Numbered = TypeVar("Numbered")
 
@@ -48,8 +49,8 @@ class FrameFiles:
 
     number: int
     stem: str
-    blur: Path
-    sharp: Path
+    blur: DataPath
+    sharp: DataPath
     spikes: FrameSpikes | None
 
 
@@ -63,9 +64,9 @@ class Arrays:
         voxels: likewise of the counts.
     """
 
-    blur: Path | None
-    sharp: Path | None
-    voxels: Path | None
+    blur: DataPath | None
+    sharp: DataPath | None
+    voxels: DataPath | None
 
 
 @dataclass(frozen=True)
@@ -113,7 +114,7 @@ class Scan:
         blurry: bool = True,
         scale: int = 1,
     ):
-        """Looks at every file's size but at no content.
+        """Looks at every file's size, at no content but pictures' headers (in a bucket of the first of each folder).
 
         Args:
             root: the data set.
@@ -127,13 +128,13 @@ class Scan:
         Raises:
             InputError: there is no such split, nothing in it can be used, or a file is damaged or contradicts the rest.
         """
-        if (Path(root) / UNFINISHED).exists():
+        if (as_path(root) / UNFINISHED).exists():
             raise InputError(
                 f"expected a whole data set, found one whose preparation was interrupted (start it again): {root}"
             )
         self.runs: list[FrameRun] = []
         self.dropped: list[DroppedFrame] = []
-        self._folder = Path(root) / split
+        self._folder = listed(as_path(root) / split)
         self._frames = frames
         self._spikes = spikes
         self._smallest_side = smallest_side
@@ -183,14 +184,14 @@ class Scan:
                 reason = f"expected a sharp picture of the same name, found none: {folder / SHARP / file}"
             elif (
                 spike_size is not None
-                and (spikes := find_frame_spikes(folder, Path(file).stem, spike_size, windows.get(number))) is None
+                and (spikes := find_frame_spikes(folder, PurePath(file).stem, spike_size, windows.get(number))) is None
             ):
-                reason = f"expected spikes of the frame, found none: {folder / SPIKE / Path(file).stem}.dat"
+                reason = f"expected spikes of the frame, found none: {folder / SPIKE / PurePath(file).stem}.dat"
             else:
-                stem = Path(file).stem
+                stem = PurePath(file).stem
                 usable[number] = FrameFiles(number, stem, folder / BLUR / file, folder / SHARP / file, spikes)
                 continue
-            self._drop(name, Path(file).stem, reason)
+            self._drop(name, PurePath(file).stem, reason)
         self._add_runs(name, usable, len(first.names), size, spike_size)
 
     def _add_runs(

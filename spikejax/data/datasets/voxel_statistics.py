@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 import numpy as np
 from jaxtyping import Int
@@ -17,7 +16,7 @@ from spikejax.data.datasets.layout import STATISTICS, TRAINING_SPLIT
 from spikejax.data.datasets.usable_frames import Scan
 from spikejax.errors import InputError
 from spikejax.io.json_files import read_json, write_json
-from spikejax.io.paths import AnyPath
+from spikejax.io.paths import AnyPath, as_path
 
 # Below this nearly all counts are equal, and dividing by it would only amplify rounding.
 _SMALLEST_STD = 1e-6
@@ -91,7 +90,7 @@ def _moments(histogram: np.ndarray) -> tuple[float, float]:
 
 def ensure_statistics(root: AnyPath, *, bins: int) -> SpikeStatistics:
     """The statistics in ROOT/statistics.json; measured and written first unless they are there for `bins` bins."""
-    fields = read_json(Path(root) / STATISTICS)
+    fields = read_json(as_path(root) / STATISTICS)
     if fields is None or fields.get("bins") != bins:
         return write_statistics(root, bins=bins)
     return read_statistics(root, bins=bins)
@@ -100,7 +99,7 @@ def ensure_statistics(root: AnyPath, *, bins: int) -> SpikeStatistics:
 def write_statistics(root: AnyPath, *, bins: int) -> SpikeStatistics:
     """Measures the training split and writes ROOT/statistics.json."""
     statistics = measure_statistics(root, bins=bins)
-    write_json(Path(root) / STATISTICS, asdict(statistics))
+    write_json(as_path(root) / STATISTICS, asdict(statistics))
     return statistics
 
 
@@ -110,7 +109,7 @@ def read_statistics(root: AnyPath, *, bins: int) -> SpikeStatistics:
     Raises:
         InputError: it is missing, incomplete, for another number of bins or another split, or has an std near 0.
     """
-    path = Path(root) / STATISTICS
+    path = as_path(root) / STATISTICS
     fields = read_json(path)
     if fields is None:
         raise InputError(f"expected the training split's statistics, found none: {path}")

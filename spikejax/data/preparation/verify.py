@@ -21,6 +21,7 @@ from spikejax.data.datasets.voxel_statistics import add_histograms, read_statist
 from spikejax.data.preparation.workers import run_parallel
 from spikejax.data.spikes.voxels import voxelise_packed
 from spikejax.errors import InputError, one_line
+from spikejax.io.bucket_listing import DataPath
 from spikejax.io.json_files import read_json
 from spikejax.io.pictures import read_picture
 from spikejax.io.tiled_arrays import open_frames_array
@@ -175,7 +176,7 @@ def _check_spikes(check: FrameCheck, problems: list[str]) -> list[int]:
     return np.bincount(counts.ravel()).tolist()
 
 
-def _stored(array: Path, frame: FrameFiles) -> np.ndarray:
+def _stored(array: DataPath, frame: FrameFiles) -> np.ndarray:
     return open_frames_array(array).read(frame.number, frame.number + 1)[0]
 
 

@@ -7,7 +7,6 @@ byte p // 8, and row 0 of the file is the *bottom* row of the picture. Some came
 
 from __future__ import annotations
 
-import os
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from jaxtyping import Int64, UInt8
 from spikejax.errors import InputError
 from spikejax.io.atomic import atomic_write
 from spikejax.io.box import Box
+from spikejax.io.bucket_listing import DataPath, ListedPath, file_size, listed
 from spikejax.io.paths import AnyPath
 
 # Columns of the picture within the stored columns, by (picture width, stored width).
@@ -157,7 +157,11 @@ def read_packed(
     first, stop = (0, steps) if window is None else window
     if stop > steps:
         raise InputError(f"expected at least {stop} spike frames ({height}x{width}), found {steps}: {path}")
-    frames = np.fromfile(path, dtype=np.uint8, count=(stop - first) * frame_size, offset=first * frame_size)
+    count, offset = (stop - first) * frame_size, first * frame_size
+    if isinstance(path, ListedPath):
+        frames = np.frombuffer(bytearray(path.read_bytes(offset, offset + count)), np.uint8)
+    else:
+        frames = np.fromfile(path, dtype=np.uint8, count=count, offset=offset)
     return PackedSpikes(frames.reshape(-1, frame_size), height, width, columns)
 
 
@@ -247,7 +251,7 @@ def read_config(folder: AnyPath) -> StreamConfig:
     Raises:
         InputError: there is none, or it does not give spike_h and spike_w as positive whole numbers.
     """
-    path = Path(folder) / "config.yaml"
+    path = listed(folder) / "config.yaml"
     try:
         fields = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -270,7 +274,7 @@ def write_config(folder: AnyPath, config: StreamConfig) -> None:
         temporary.write_text(yaml.safe_dump(fields, sort_keys=False), encoding="utf-8")
 
 
-def _positive(fields: Mapping[str, Any], key: str, path: Path) -> int:
+def _positive(fields: Mapping[str, Any], key: str, path: DataPath) -> int:
     number = fields.get(key)
     if not isinstance(number, int) or isinstance(number, bool) or number < 1:
         raise InputError(f"expected {key} to be a positive whole number, found {number!r}: {path}")
@@ -299,7 +303,7 @@ def _load_array(path: Path) -> np.ndarray:
 
 def _file_size(path: AnyPath) -> int:
     try:
-        return os.stat(path).st_size
+        return file_size(path)
     except FileNotFoundError:
         raise InputError(f"expected a spike file, found none: {path}") from None
 

@@ -21,6 +21,8 @@ from spikejax.data.spikes.voxels import voxelise
 from spikejax.errors import InputError
 from spikejax.io.box import Box
 from spikejax.io.pictures import read_picture, write_picture
+from spikejax.io.tiled_arrays import create_frames
+from tests.fake_bucket import FakeBucket
 
 HEIGHT, WIDTH = 16, 24  # of what make_root writes
 MakeRoot = Callable[..., Path]
@@ -249,3 +251,66 @@ def test_fewer_steps_than_bins_is_said(make_root: MakeRoot, tmp_path: Path, capl
     with caplog.at_level(logging.WARNING):
         FolderDataset(root, "train", ClipSpec(frames=2, bins=12))
     assert "6 spike frames per window are fewer than 12 bins" in caplog.text
+
+
+@pytest.mark.parametrize("kept_in", ["files", "arrays", "voxel files"])
+def test_a_data_set_in_a_bucket_is_the_one_on_a_disk(
+    make_root: MakeRoot, bucket: FakeBucket, kept_in: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Catches files that are read wrong or from the disk, and requests for every file before the first clip."""
+    opened = {}
+    for length in (3, 6):
+        root = make_root(bucket.folder / f"data{length}", lengths=(length, 2))
+        (root / "train" / "s01" / "sharp" / "000001.png").unlink()
+        for sequence in (root / "train").glob("s*"):
+            keep_in(kept_in, sequence)
+        bucket.requests.clear()
+        spec = ClipSpec(frames=2, bins=3)
+        local = FolderDataset(root, "train", spec)
+        assert not bucket.requests
+        remote = FolderDataset(f"gs://bucket/data{length}", "train", spec)
+        opened[length] = list(bucket.requests)
+        assert len(remote) == len(local) == length - 1
+        assert remote.statistics == local.statistics
+        assert [drop.frame for drop in remote.dropped] == [drop.frame for drop in local.dropped] == ["000001", "000000"]
+        box = Box(8, 8, 8, 8)
+        for index in range(len(local)):
+            stored, expected = remote.read_stored(index, box), local.read_stored(index, box)
+            assert stored.keys() == expected.keys()
+            for key in expected:
+                np.testing.assert_array_equal(stored[key], expected[key])
+    assert len(opened[3]) == len(opened[6]) and [method for method, _ in opened[6]].count("find") == 1
+    assert sum(method == "array" for method, _ in bucket.requests) == (2 + 1 if kept_in == "arrays" else 0)
+
+
+def keep_in(kept_in: str, sequence: Path) -> None:
+    """Keeps a sequence's pictures and counts a second time, and spoils the first."""
+    blur = sorted((sequence / "blur").iterdir())
+    counts = [voxelise(read_dat(sequence / "spike" / f"{p.stem}.dat", height=HEIGHT, width=WIDTH), 3) for p in blur]
+    if kept_in == "voxel files":
+        for path, frame in zip(blur, counts, strict=True):
+            (sequence / "spike_vox").mkdir(exist_ok=True)
+            np.save(sequence / "spike_vox" / f"{path.stem}.npy", np.moveaxis(frame, -1, 0).astype(np.float32))
+    elif kept_in == "arrays":
+        array = create_frames(sequence / "spike_vox.zarr", (len(blur), HEIGHT, WIDTH, 3))
+        for part in ("blur", "sharp"):
+            pictures = create_frames(sequence / f"{part}.zarr", (len(blur), HEIGHT, WIDTH, 3))
+            for number, (path, frame) in enumerate(zip(blur, counts, strict=True)):
+                array.write(number, frame)
+                pictures.write(number, read_picture(path) // 2)
+
+
+def test_a_bucket_that_loses_a_picture(make_root: MakeRoot, bucket: FakeBucket) -> None:
+    """Catches statistics that are not written where they are missing, and pictures whose size nobody compares."""
+    root = make_root(bucket.folder / "data", lengths=(3,))
+    expected = read_statistics(root, bins=3)
+    (root / "statistics.json").unlink()
+    assert FolderDataset.training_statistics("gs://bucket/data", bins=3) == expected
+    assert read_statistics(root, bins=3) == expected
+    write_picture(root / "train" / "s00" / "blur" / "000002.png", np.zeros((HEIGHT, WIDTH + 2, 3), np.uint8))
+    dataset = FolderDataset("gs://bucket/data", "train", ClipSpec(frames=2, bins=3))
+    dataset.read_stored(0)
+    with pytest.raises(
+        InputError, match="expected a picture of 16x24, found .16, 26.: gs://bucket/data/train/s00/blur"
+    ):
+        dataset.read_stored(1)
