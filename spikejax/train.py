@@ -34,11 +34,16 @@ def main(arguments: Sequence[str]) -> None:
 
     # Only now: they take seconds to import (TensorFlow writes the logs), and a mistake above should show at once.
     from spikejax.distributed import hosts
+    from spikejax.training.dry_run import compile_only, try_run
     from spikejax.training.loop import train
 
     use_compile_cache(options.compile_cache, apart_from=[workdir, *named_files(config)])
     hosts.join_as(options)
     try:
+        if options.check == "compile":
+            return compile_only(config)
+        if options.check == "run":
+            return try_run(config, workdir)
         outcome = train(config, workdir, allow_config_changes=options.allow_config_changes)
     except FloatingPointError as error:
         print(f"spikejax: {error}", file=sys.stderr)
@@ -65,6 +70,11 @@ def build_parser() -> argparse.ArgumentParser:
         action="store_true",
         help="continue a run with another configuration; shows what changed",
     )
+    parser.add_argument(
+        "--check", nargs="?", const="run", choices=("run", "compile"),
+        help="try the run and stop: do one update and validate one clip; or, with --check=compile, compile the "
+        "training step and a tile of validation and print the memory that they need",
+    )  # fmt: skip
     add_progress(parser)
     add_compile_cache(parser)
     add_hosts(parser)

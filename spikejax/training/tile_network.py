@@ -1,6 +1,6 @@
 """The network that is being trained as one that restores tiles, on the training's mesh."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from typing import Any
 
@@ -8,12 +8,16 @@ import jax
 import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float32
+from ml_collections import ConfigDict
 
 from spikejax.distributed import sharding
 from spikejax.distributed.sharding import DeviceMesh
 from spikejax.inference.compiled_network import ClipShape, Devices, TileArrays, restore_tiles
+from spikejax.inference.restored_stream import StreamSettings
 from spikejax.models.traits import NetworkTraits
+from spikejax.training.program import Program
 from spikejax.training.step import NetworkDescription
+from spikejax.training.validation import SequenceRestorer, validation_tiles
 
 
 class TrainingTileNetwork:
@@ -86,3 +90,24 @@ class TrainingTiles:
             # A last group that is too small is filled up with repetitions: the program has one shape.
             filled = [*group, *[group[-1]] * (batch - len(group))]
             yield from self._network.run(filled, self._level)[: len(group)]
+
+
+class TrainingValidator(SequenceRestorer):
+    """What restores the sequences of a validation with the network that is being trained."""
+
+    network: TrainingTileNetwork
+
+
+def training_validator(config: ConfigDict, program: Program, statistics: Mapping[str, Any] | None) -> TrainingValidator:
+    """What validates a run, see `validation_tiles`; its network needs parameters before it is used.
+
+    Args:
+        config: of the run.
+        program: what it computes.
+        statistics: of the voxels it is trained with, if it takes spikes.
+    """
+    moments = (0.0, 1.0) if statistics is None else (statistics["mean"], statistics["std"])
+    tile, overlap = validation_tiles(config)
+    sigma = config.validation.noise_sigma if program.network.traits.noise_level else None
+    network = TrainingTileNetwork(program.network, program.mesh, moments)
+    return TrainingValidator(network, StreamSettings(tile, overlap, sigma=sigma))

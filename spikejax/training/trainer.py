@@ -6,7 +6,6 @@ import jax
 from ml_collections import ConfigDict
 
 from spikejax.distributed import hosts, sharding
-from spikejax.inference.restored_stream import StreamSettings
 from spikejax.progress import duration
 from spikejax.quality.losses import Loss
 from spikejax.quality.metrics import Distance
@@ -19,8 +18,8 @@ from spikejax.training.monitoring.run_writer import RunWriter
 from spikejax.training.monitoring.timing import TimeSplit, Utilisation
 from spikejax.training.program import Program
 from spikejax.training.step import TrainState, batch_shapes
-from spikejax.training.tile_network import TrainingTileNetwork
-from spikejax.training.validation import HostShare, SequenceRestorer, Validation, validate, validation_tiles
+from spikejax.training.tile_network import training_validator
+from spikejax.training.validation import HostShare, Validation, validate
 
 
 class Trainer:
@@ -68,12 +67,7 @@ class Trainer:
         shapes = batch_shapes(config.data, program.network.traits, spike_ratio=inputs.spike_ratio)
         self._utilisation = Utilisation(self._forward, program.abstract.params, shapes, program.mesh.devices)
         self._pending = PendingMetrics()
-        statistics = inputs.statistics
-        moments = (0.0, 1.0) if statistics is None else (statistics["mean"], statistics["std"])
-        self._tiles = TrainingTileNetwork(program.network, program.mesh, moments)
-        tile, overlap = validation_tiles(config)
-        sigma = config.validation.noise_sigma if program.network.traits.noise_level else None
-        self._validator = SequenceRestorer(self._tiles, StreamSettings(tile, overlap, sigma=sigma))
+        self._validator = training_validator(config, program, inputs.statistics)
 
     def update(self) -> None:
         """Starts the next update on the devices; waits for the first one of this process, which is compiled."""
@@ -147,7 +141,7 @@ class Trainer:
         self._checkpoints.close()
 
     def _measure(self, pictures: int, stop: Callable[[], bool]) -> Validation | None:
-        self._tiles.params = self.state.best_params
+        self._validator.network.params = self.state.best_params
         return validate(
             self._validator,
             self._inputs.val_set,
