@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from spikejax.version import __version__ as __version__
+
 if TYPE_CHECKING:
     from spikejax.inference.video_restorer import VideoRestorer
-
-__version__ = "0.1.0"
 
 
 def load(path: str | os.PathLike[str], *, dtype: str | None = None, trust_code: bool = False) -> VideoRestorer:

@@ -23,10 +23,10 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from spikejax import __version__
 from spikejax.errors import InputError
 from spikejax.io.atomic import atomic_directory, atomic_write
 from spikejax.io.paths import AnyPath, UserPath, as_local_file, local_only, user_path
+from spikejax.version import __version__
 
 WEIGHTS_FORMAT = 1
 NETWORK_KINDS = ("restorer", "spynet", "vgg16", "vgg19", "lpips_alex", "lpips_vgg")
