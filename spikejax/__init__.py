@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from spikejax.version import __version__ as __version__
 
@@ -17,3 +18,10 @@ def load(path: str | os.PathLike[str], *, dtype: str | None = None, trust_code: 
     from spikejax.loading import load as load_network
 
     return load_network(path, dtype=dtype, trust_code=trust_code)
+
+
+def __getattr__(name: str) -> Any:
+    """`spikejax.evaluate`, the command's module, which is called like a function: `spikejax.evaluate(network, ...)`."""
+    if name == "evaluate":
+        return importlib.import_module("spikejax.evaluate")
+    raise AttributeError(f"module 'spikejax' has no attribute {name!r}")

@@ -13,13 +13,20 @@ and after (`_recon`) restoring. OUT appears only when it is whole:
 
 from __future__ import annotations
 
+import dataclasses
+import os
+import sys
+import types
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from spikejax.cli import run
+from spikejax.errors import InputError
 from spikejax.evaluation.arguments import build_parser as build_parser
 from spikejax.evaluation.arguments import parse_options
+from spikejax.evaluation.options import EvaluationOptions
+from spikejax.inference.tiling import Extent
 from spikejax.progress import show_progress_as
 from spikejax.quality.metrics import AFTER, BEFORE, measured_metrics, metric_named
 from spikejax.quality.score_files import check_score_folder
@@ -54,6 +61,48 @@ def main(arguments: Sequence[str]) -> None:
     )
     for line in total_table(evaluation):
         print(line)
+
+
+def call(
+    network: str | os.PathLike[str],
+    *,
+    output: str | os.PathLike[str],
+    tile: tuple[int, int, int] | None = None,
+    overlap: tuple[int, int, int] | None = None,
+    **options: Any,
+) -> Evaluation:
+    """What an evaluation measured, which is also written: `spikejax.evaluate(network, output=...)` from Python.
+
+    Args:
+        network: a workdir, or weights.
+        output: folder for the scores.
+        tile: frames, rows and columns that the network sees at once; 0 = all there are.
+        overlap: of neighbouring tiles.
+        **options: the other fields of `spikejax.evaluation.options.EvaluationOptions`, as `sharp`, `input`, `data`,
+            `sigma`, `protocol`, `metrics`.
+
+    Raises:
+        InputError: the options, the network and the data do not fit together.
+    """
+    from spikejax.evaluation.run import evaluate
+
+    paths = {name: os.fspath(options[name]) for name in ("input", "sharp", "data", "lpips") if options.get(name)}
+    unknown = sorted(options.keys() - {field.name for field in dataclasses.fields(EvaluationOptions)})
+    if unknown:
+        raise InputError(f"expected options of spikejax.evaluate, found {', '.join(unknown)}")
+    extents = {name: Extent(*sides) for name, sides in (("tile", tile), ("overlap", overlap)) if sides is not None}
+    return evaluate(EvaluationOptions(os.fspath(network), os.fspath(output), **options | paths | extents))
+
+
+class _CallableModule(types.ModuleType):
+    """This module, which is a command, as a function of the package as well."""
+
+    def __call__(self, *arguments: Any, **options: Any) -> Evaluation:
+        """See `call`."""
+        return call(*arguments, **options)
+
+
+sys.modules[__name__].__class__ = _CallableModule
 
 
 def total_table(evaluation: Evaluation) -> list[str]:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
+import spikejax
 from spikejax import evaluate
 from spikejax.data.datasets.paired_folders import InputRule, PairedFolders
 from spikejax.errors import InputError
@@ -97,6 +98,22 @@ def test_sequences_are_measured_and_both_totals_stated(
     assert sorted(path.name for path in saved.iterdir()) == ["before", "restored", "sharp"]
     assert len(list((saved / "restored").iterdir())) == 5
     assert not (tmp_path / ".out.partial").exists()
+
+
+def test_from_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Catches a call that measures another way than the command, and a keyword that is ignored."""
+    write_tree(tmp_path / "lq", {"a": 3})
+    write_tree(tmp_path / "gt", {"a": 3}, seed=1)
+    use(monkeypatch, NetworkTraits())
+    how: dict[str, Any] = dict(input=tmp_path / "lq", sharp=tmp_path / "gt", metrics=("psnr", "ssim"))
+    found = spikejax.evaluate(
+        tmp_path / "w.safetensors", output=tmp_path / "api", tile=(2, 16, 16), overlap=(0, 8, 8), **how
+    )
+    content = run(tmp_path, "--tile", "2,16,16", "--overlap", "0,8,8")
+    assert found.mean_over_sequences == content["total"] and found.header["tile"] == [2, 16, 16]
+    assert json.loads((tmp_path / "api" / "metrics.json").read_text()) == content
+    with pytest.raises(InputError, match="expected options of spikejax.evaluate, found tiles"):
+        spikejax.evaluate(tmp_path / "w.safetensors", output=tmp_path / "api", tiles=3)
 
 
 def test_a_stopped_evaluation_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
