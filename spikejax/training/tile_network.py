@@ -59,7 +59,7 @@ class TrainingTileNetwork:
     def forget(self, shape: ClipShape, sigma: float | None, devices: Devices) -> None:
         """Does nothing."""
 
-    def run(self, tiles: list[TileArrays], level: Float32[np.ndarray, " n"]) -> Float32[np.ndarray, "b t h w 3"]:
+    def run(self, tiles: list[TileArrays], level: Float32[np.ndarray, " n"]) -> Float32[np.ndarray, "b t2 h2 w2 3"]:
         """The restored tiles of a batch with one for each part of the mesh; all hosts give the same tiles."""
         parts = sharding.batch_parts(self._mesh)
         own = [tiles[row] for row in sharding.host_rows(self._mesh, parts)]
