@@ -20,6 +20,7 @@ COMMANDS = {
     "view": "show what is in a spike file or a data set",
     "report": "make a page that compares restored videos",
     "plan": "say what a training step takes on a topology that need not be here",
+    "demo": "restore a clip that comes with the package, and show the result",
     "convert": "take over PyTorch weights, give them back, list a file's arrays",
 }
 

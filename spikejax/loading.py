@@ -9,6 +9,7 @@ from spikejax.config.networks import PUBLISHED
 from spikejax.errors import InputError
 from spikejax.inference.video_restorer import VideoRestorer
 from spikejax.io.paths import AnyPath, UserPath, scheme_of, user_path
+from spikejax.packaged import DEMO, resolve_network
 from spikejax.training.measure_split import load_trained
 
 
@@ -17,7 +18,7 @@ def load(path: AnyPath, *, dtype: str | None = None, trust_code: bool = False) -
 
     Args:
         path: the folder that training wrote to (its best parameters are taken), or a `.safetensors` file or a folder
-            that `spikejax convert` wrote.
+            that `spikejax convert` wrote; or "demo", the network that comes with the package.
         dtype: "float32" or "bfloat16", what features are computed in; None = as the network was trained.
         trust_code: whether code that the network's configuration names (FILE.py:NAME) is run; whoever made the folder
             or the file chose it.
@@ -25,6 +26,8 @@ def load(path: AnyPath, *, dtype: str | None = None, trust_code: bool = False) -
     Raises:
         InputError: there is no such network, it is damaged, or it does not restore pictures.
     """
+    if path == DEMO:
+        path = resolve_network(DEMO)
     path = user_path(path) if scheme_of(path) else Path(path)
     if not (os.path.lexists(path) if isinstance(path, Path) else path.exists()):
         raise InputError(f"expected a folder of training, or weights of spikejax convert, found no {path}{_hint(path)}")

@@ -8,6 +8,7 @@ On many hosts start the same command on each, as for training; all of them see t
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ from spikejax.errors import DamagedInput
 from spikejax.inference.restore_arguments import build_parser as build_parser
 from spikejax.inference.restore_arguments import parse_options
 from spikejax.inference.restore_options import RestoreOptions
+from spikejax.packaged import resolve_network
 from spikejax.progress import show_progress_as
 from spikejax.quality.metrics import Distance, open_metrics
 
@@ -35,6 +37,7 @@ def main(arguments: Sequence[str]) -> None:
     """
     options, other_options = parse_options(arguments)
     show_progress_as(other_options.progress)
+    options = dataclasses.replace(options, network=resolve_network(options.network))
     options.check_apart()
     target = options.target
     if options.resume and target.is_restored_from(options.input):

@@ -95,8 +95,10 @@ ALLOWED = {
         "spikejax.inference",
         "spikejax.io",
         "spikejax.models",
+        "spikejax.packaged",
         "spikejax.training",
     },
+    "spikejax.packaged": set(),
     "convert": {"spikejax.config", "spikejax.io", "spikejax.models"},
     "configs": {"spikejax.config"},
 }

@@ -180,9 +180,11 @@ def test_a_wheel_holds_one_top_level_module(wheel: Path) -> None:
     }
     assert {name for name in names if name.suffix == ".py"} == expected
     templates = {path.relative_to(ROOT) for path in (ROOT / "spikejax/reports/templates").iterdir()}
+    demo = {path.relative_to(ROOT) for path in (ROOT / "spikejax/packaged").glob("demo*")}
     assert templates and {name for name in names if name.suffix != ".py" and name.parts[0] == "spikejax"} == {
         Path("spikejax/py.typed"),
         *templates,
+        *demo,
     }
 
 

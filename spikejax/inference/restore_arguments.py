@@ -70,7 +70,8 @@ def _add_files(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
     add(
         "--network", required=True, type=path_or_bucket, metavar="PATH",
-        help="where spikejax.train left the network, or a .safetensors file or folder of spikejax convert",
+        help="where spikejax.train left the network, or a .safetensors file or folder of spikejax convert; demo: the "
+        "one that comes with the package",
     )  # fmt: skip
     add(
         "--input", required=True, type=path_or_bucket, metavar="PATH",

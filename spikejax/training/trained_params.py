@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
 from flax import nnx
@@ -98,11 +99,17 @@ def read_network(
     if which is not None:
         raise InputError(f"expected a workdir, which has the checkpoint {which}, found weights: {path}")
     weights = read_restorer_weights(path, trust_code=trust_code)
+    # Of weights that are kept in fewer bits; networks have float32.
+    weights = dataclasses.replace(weights, params=jax.tree.map(_as_float32, weights.params))
     model = nnx.eval_shape(lambda: build(weights.model, rngs=nnx.Rngs(0)))
     wanted = flatten_params(nnx.to_pure_dict(nnx.state(model)))
     if problems := compare_params(flatten_params(weights.params), wanted):
         raise MismatchError("the parameters that the network has", problems, path)
     return weights
+
+
+def _as_float32(leaf: np.ndarray) -> np.ndarray:
+    return leaf.astype(np.float32) if leaf.dtype in (np.float16, jnp.bfloat16) else leaf
 
 
 def _training_summary(trained: TrainedParams) -> dict[str, Any]:
