@@ -8,8 +8,8 @@ The second is the design at full size on a data set in a folder, such as GoPro w
 `--shard I/N` on each of N machines spreads it.
 
 Every variant but the backbone, which takes no spikes, is trained once more with thresholds up to four times as high
-(`+theta`). `baseline+time` learns a bias per time difference; `local` does, and attends two frames far alone. Evaluations:
-the camera trained with (theta1), thresholds twice and four times as high, and a noisy camera.
+(`+theta`). `baseline+time` learns a bias per time difference; `local` does, and attends two frames far alone.
+Evaluations: the camera trained with (theta1), thresholds twice and four times as high, and a noisy camera.
 """
 
 from ml_collections import ConfigDict
