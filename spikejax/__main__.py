@@ -21,6 +21,7 @@ COMMANDS = {
     "report": "make a page that compares restored videos",
     "plan": "say what a training step takes on a topology that need not be here",
     "demo": "restore a clip that comes with the package, and show the result",
+    "export": "write a trained network as a file for elsewhere",
     "convert": "take over PyTorch weights, give them back, list a file's arrays",
 }
 

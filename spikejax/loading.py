@@ -7,6 +7,8 @@ from pathlib import Path
 
 from spikejax.config.networks import PUBLISHED
 from spikejax.errors import InputError
+from spikejax.inference.exported_network import SUFFIX as EXPORTED
+from spikejax.inference.exported_network import load_exported
 from spikejax.inference.video_restorer import VideoRestorer
 from spikejax.io.paths import AnyPath, UserPath, scheme_of, user_path
 from spikejax.packaged import DEMO, resolve_network
@@ -31,6 +33,10 @@ def load(path: AnyPath, *, dtype: str | None = None, trust_code: bool = False) -
     path = user_path(path) if scheme_of(path) else Path(path)
     if not (os.path.lexists(path) if isinstance(path, Path) else path.exists()):
         raise InputError(f"expected a folder of training, or weights of spikejax convert, found no {path}{_hint(path)}")
+    if isinstance(path, Path) and path.suffix == EXPORTED:
+        if dtype is not None:
+            raise InputError(f"expected no dtype with an exported network, which has its own, found {dtype}: {path}")
+        return load_exported(path)
     return load_trained(path, dtype=dtype, trust_code=trust_code).restorer
 
 

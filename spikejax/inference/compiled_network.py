@@ -125,6 +125,8 @@ class CompiledNetwork:
             if self._devices.space:
                 frames = jax.lax.with_sharding_constraint(frames, sharding.batch_sharding(mesh))
             network = nnx.merge(graphdef, params)
+            if isinstance(network, StoredProgram):
+                return network.restore_stored(frames, counts, level)
             return restore_tiles(network, frames, counts, moments, level, normalise=normalise)
 
         started = time.perf_counter()
@@ -209,6 +211,14 @@ class CompiledNetwork:
             return jax.make_array_from_callback(array.shape, everywhere, array.__getitem__)
 
         return jax.tree.map(replicate, state)
+
+
+class StoredProgram(nnx.Module):
+    """A network that takes frames and counts as they are stored: all of `restore_tiles` is in its program."""
+
+    def restore_stored(self, frames: Array, counts: Array | None, level: Array) -> Array:
+        """The restored tiles; see `restore_tiles` for the arguments."""
+        raise NotImplementedError
 
 
 def restore_tiles(

@@ -107,7 +107,7 @@ class ClipNetwork:
     def __init__(self, model: nnx.Module, traits: NetworkTraits, statistics: SpikeStatistics | None) -> None:
         self.model = model
         self.traits = traits
-        self._moments = (0.0, 1.0) if statistics is None else (statistics.mean, statistics.std)
+        self.moments = (0.0, 1.0) if statistics is None else (statistics.mean, statistics.std)
         self._programs: dict[tuple[ClipShape, float | None, Devices], CompiledNetwork] = {}
 
     def compiled(self, shape: ClipShape, sigma: float | None, devices: Devices) -> tuple[CompiledNetwork, float]:
@@ -117,7 +117,7 @@ class ClipNetwork:
             return self._programs[key], 0.0
         normalise = self.traits.spike_normalise
         program = CompiledNetwork(
-            self.model, shape, statistics=self._moments, normalise=normalise, sigma=sigma, devices=devices
+            self.model, shape, statistics=self.moments, normalise=normalise, sigma=sigma, devices=devices
         )
         self._programs[key] = program
         return program, program.compile_seconds
