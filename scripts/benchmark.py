@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from spikejax.cli import make_parser, run
+from spikejax.hardware.allocator import keep_freed_memory
 
 if TYPE_CHECKING:
     from ml_collections import ConfigDict
@@ -138,6 +139,7 @@ def main(given: Sequence[str]) -> None:
 
         figures = measure_data(arguments.root, training=not arguments.no_training)
     elif arguments.part:
+        keep_freed_memory()
         figures = measure(arguments.part, configuration(arguments.remat), repeats=arguments.repeats)
     else:
         figures = {}

@@ -27,7 +27,6 @@ from typing import Any, NoReturn
 
 from spikejax.errors import DamagedInput, InputError, one_line
 from spikejax.extras import named_when_missing
-from spikejax.hardware.allocator import keep_freed_memory
 from spikejax.io.paths import check_scheme, local_only
 from spikejax.progress import STYLES
 
@@ -50,7 +49,6 @@ def run(main: Callable[[Sequence[str]], None]) -> NoReturn:
         main: takes the arguments after the program's name.
     """
     _open_standard_streams()
-    keep_freed_memory()
     try:
         code = _exit_code(main, sys.argv[1:])
     except Exception:

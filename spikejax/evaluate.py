@@ -26,6 +26,7 @@ from spikejax.errors import InputError
 from spikejax.evaluation.arguments import build_parser as build_parser
 from spikejax.evaluation.arguments import parse_options
 from spikejax.evaluation.options import EvaluationOptions
+from spikejax.hardware.allocator import keep_freed_memory
 from spikejax.inference.tiling import Extent
 from spikejax.progress import show_progress_as
 from spikejax.quality.metrics import AFTER, BEFORE, measured_metrics, metric_named
@@ -49,6 +50,7 @@ def main(arguments: Sequence[str]) -> None:
     from spikejax.distributed import hosts
     from spikejax.evaluation.run import evaluate, published_words
 
+    keep_freed_memory()
     hosts.join_as(other_options)
     evaluation = evaluate(options)
     if not hosts.is_first():

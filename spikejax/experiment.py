@@ -21,6 +21,7 @@ from spikejax.cli import EXIT_NOT_FINITE, add_progress, make_parser, run
 from spikejax.compile_cache import add_compile_cache, use_compile_cache
 from spikejax.config.files import OVERRIDE_PREFIX, parse_with_overrides
 from spikejax.experiments.spec import Experiment, read_experiment
+from spikejax.hardware.allocator import keep_freed_memory
 from spikejax.progress import show_progress_as
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ def main(arguments: Sequence[str]) -> None:
     # They take seconds to import, and a mistake above should show at once.
     from spikejax.experiments.running import run_experiment
 
+    keep_freed_memory()
     use_compile_cache(options.compile_cache, apart_from=[workdir])
     ending = run_experiment(experiment, chosen, workdir, note=lambda line: print(line, flush=True))
     _write_results(experiment, runs, workdir)

@@ -10,7 +10,16 @@ import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
-from spikejax.cli import add_overwrite, add_trust_code, extent, make_parser, path_or_bucket, positive_count, run
+from spikejax.cli import (
+    add_overwrite,
+    add_trust_code,
+    add_words,
+    extent,
+    make_parser,
+    path_or_bucket,
+    positive_count,
+    run,
+)
 from spikejax.errors import InputError
 from spikejax.io.atomic import atomic_write
 from spikejax.io.paths import user_path
@@ -101,9 +110,10 @@ def build_parser() -> argparse.ArgumentParser:
     add("--which", choices=tuple(_CHECKPOINTS), help="checkpoint (default: the best if there is one, else the last)")
     add_trust_code(parser)
     program = parser.add_argument_group(".stablehlo")
-    program.add_argument(
+    add_words(
+        program,
         "--tile",
-        type=extent,
+        read=extent,
         metavar="FRAMES,HEIGHT,WIDTH",
         help="what it restores at once (default: the network's own)",
     )

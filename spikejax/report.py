@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from spikejax.cli import add_trust_code, make_parser, path_or_bucket, positive_count, run, whole_number_from
 from spikejax.compile_cache import add_compile_cache, use_compile_cache
 from spikejax.errors import InputError
+from spikejax.hardware.allocator import keep_freed_memory
 from spikejax.io.atomic import atomic_write
 from spikejax.io.json_files import read_json
 from spikejax.io.video_codecs import is_video_name
@@ -96,6 +97,7 @@ def _restore_again(
     from spikejax.reports.spike_answers import SpikeAnswers
 
     network = options.network or metrics["network"]
+    keep_freed_memory()
     use_compile_cache(options.compile_cache, apart_from=[network])
     restorer = load(network, dtype=metrics.get("dtype"), trust_code=options.trust_code)
     restorer.check_spikes(True)

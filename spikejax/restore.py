@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from spikejax.cli import run
 from spikejax.compile_cache import use_compile_cache
 from spikejax.errors import DamagedInput
+from spikejax.hardware.allocator import keep_freed_memory
 from spikejax.inference.restore_arguments import build_parser as build_parser
 from spikejax.inference.restore_arguments import parse_options
 from spikejax.inference.restore_options import RestoreOptions
@@ -77,6 +78,7 @@ def _load(options: RestoreOptions) -> VideoRestorer:
     from spikejax.loading import load
 
     # The next video of the same tile size finds its program compiled.
+    keep_freed_memory()
     use_compile_cache(options.compile_cache, apart_from=[options.network, options.lpips])
     return load(options.network, dtype=options.dtype, trust_code=options.trust_code)
 

@@ -16,6 +16,7 @@ from spikejax.cli import EXIT_NOT_FINITE, add_hosts, add_progress, make_parser, 
 from spikejax.compile_cache import add_compile_cache, use_compile_cache
 from spikejax.config.files import CONFIG_HELP, OVERRIDE_PREFIX, holds_checkpoint, load_config, parse_with_overrides
 from spikejax.config.keys import check_config, named_files
+from spikejax.hardware.allocator import keep_freed_memory
 from spikejax.io.paths import user_path
 from spikejax.progress import show_progress_as
 
@@ -37,6 +38,7 @@ def main(arguments: Sequence[str]) -> None:
     from spikejax.training.dry_run import compile_only, try_run
     from spikejax.training.loop import train
 
+    keep_freed_memory()
     use_compile_cache(options.compile_cache, apart_from=[workdir, *named_files(config)])
     hosts.join_as(options)
     try:

@@ -150,6 +150,7 @@ def test_evaluate_looks_through_the_same_cameras(
     run = tmp_path / "run"
     shutil.copytree(whole[1] / "runs" / RUNS[0], run)
     arguments = ["--workdir", str(run), "--output", str(tmp_path / "out"), "--which", "last", "--trust-code"]
+    arguments += ["--metrics", "psnr", "ssim"]
     evaluate.main([*arguments, *camera])
     measured = json.loads((tmp_path / "out" / "metrics.json").read_text())
     assert measured["total"] == json.loads((run / "evaluations" / name / "metrics.json").read_text())["total"]

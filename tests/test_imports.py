@@ -30,7 +30,7 @@ ALLOWED = {
     "spikejax.extensions": set(),
     "spikejax.extras": set(),
     # These two ask which paths are of this machine.
-    "spikejax.cli": {"spikejax.hardware", "spikejax.io"},
+    "spikejax.cli": {"spikejax.io"},
     "spikejax.progress": set(),
     "spikejax.installed": set(),
     "spikejax.module_files": set(),

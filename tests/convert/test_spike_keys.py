@@ -48,7 +48,7 @@ def test_biases_over_time_go_and_come_back(
     Weights of the design, which have no such keys, come back without.
     """
     published = golden_weights().make_state_dict(read_manifest("tiny_spike")["shapes"])
-    plain, _ = recognize(published, any_architecture=True)
+    plain, _ = recognize(published)
     assert plain.model is not None and plain.model["spike"]["time"] == "none"
     spikes = plain.model["spike"] | dict(time=time, time_reach=3, heads=2)
     network = restorer_network(plain.model | dict(spike=spikes), "the network")
@@ -62,7 +62,7 @@ def test_biases_over_time_go_and_come_back(
     main(["to-torch", "--input", str(tmp_path / "ours.safetensors"), "--output", str(tmp_path / "theirs.pth")])
     assert "8 arrays are this project's own" in capsys.readouterr().out
     theirs = read_arrays(tmp_path / "theirs.pth")
-    again, _ = recognize(theirs, any_architecture=True)
+    again, _ = recognize(theirs)
     assert again.model is not None
     assert {name: again.model["spike"][name] for name in ("time", "time_reach", "heads")} == dict(
         time=time, time_reach=3, heads=2
