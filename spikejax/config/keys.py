@@ -15,7 +15,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from spikejax.config.relations import RELATIONS
+from spikejax.config.relations import EMBEDDED, RELATIONS
 from spikejax.config.value_rules import (
     LARGEST_WHOLE,
     AxisSize,
@@ -52,7 +52,7 @@ class Key:
 
 
 # Kinds of data set (`spikejax.data.sources`) that cannot be in a bucket; a kind of somebody's own says so itself.
-_ON_DISKS = ("tfds", "moving_photographs")
+_ON_DISKS = ("tfds", *EMBEDDED)
 _LONGEST_SHOWN = 100  # characters of a value in a message
 _FRAMES_ROWS_COLUMNS = ("frames", "rows", "columns")
 _PATTERN = "regular expression, searched for in the dotted names of the parameters; empty: none"
@@ -139,7 +139,7 @@ KEYS: dict[str, Key] = {
     ),
     # ---- The data ----
     "data.source": Key(
-        OneOf(("folder", "tfds", "moving_photographs", "moving_scenes"), code=True),
+        OneOf(("folder", "tfds", *EMBEDDED), code=True),
         "kind of the data set; `tfds`: shards of a folder; `moving_photographs`: the embedded one, needs no download; "
         "`moving_scenes`: the same with more variety in training",
     ),

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from ml_collections import ConfigDict
 
+EMBEDDED = ("moving_photographs", "moving_scenes")  # kinds of data set that training writes itself
 _INTERPOLATES = "a network that interpolates (model.vrt.warp_frames 0)"
 # Scale of the features of stages 1 to 7; those of one scale meet over the skip connections.
 _MEETING_STAGES = ((5, 3), (6, 2), (7, 1))
@@ -197,7 +198,7 @@ def _batch_size(config: ConfigDict) -> str | None:
 
 
 def _is_embedded(config: ConfigDict) -> bool:
-    return config.data.source in ("moving_photographs", "moving_scenes")
+    return config.data.source in EMBEDDED
 
 
 def _scene_frames(config: ConfigDict) -> str | None:

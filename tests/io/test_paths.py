@@ -133,7 +133,7 @@ def test_which_data_sets_of_a_configuration_may_be_in_a_bucket(tmp_path: Path, b
     (bucket.folder / "data").mkdir()
     check_config(config)
     assert data_root(config, tmp_path) == epath.Path("gs://bucket/data")
-    for source in ("tfds", "moving_photographs"):
+    for source in ("tfds", "moving_photographs", "moving_scenes"):
         config.data.source = source
         with pytest.raises(InputError, match="^data.root: expected a folder on this machine's disks, found gs:"):
             check_config(config)
