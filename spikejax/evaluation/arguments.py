@@ -12,7 +12,6 @@ from spikejax.cli import (
     add_progress,
     add_trust_code,
     add_words,
-    extent,
     make_parser,
     number_from,
     path_or_bucket,
@@ -22,8 +21,7 @@ from spikejax.compile_cache import add_compile_cache
 from spikejax.data.datasets.layout import SPLITS
 from spikejax.data.simulation.noise_arguments import add_noise_options, noise_of
 from spikejax.evaluation.options import EvaluationOptions
-from spikejax.inference.restore_arguments import add_devices, add_protocol
-from spikejax.inference.tiling import Extent
+from spikejax.inference.restore_arguments import add_devices, add_protocol, read_extent
 from spikejax.quality.metrics import METRICS
 
 
@@ -99,11 +97,11 @@ def _add_restoring(group: argparse._ArgumentGroup) -> None:
         "network's own tile)",
     )  # fmt: skip
     add_words(
-        group, "--tile", read=_extent, metavar="FRAMES,HEIGHT,WIDTH",
+        group, "--tile", read=read_extent, metavar="FRAMES,HEIGHT,WIDTH",
         help="what the network sees at once, 0 = all there are (default: of a workdir as validation in training, of "
         "weights their own)",
     )  # fmt: skip
-    add_words(group, "--overlap", read=_extent, metavar="FRAMES,HEIGHT,WIDTH", help="of neighbouring tiles")
+    add_words(group, "--overlap", read=read_extent, metavar="FRAMES,HEIGHT,WIDTH", help="of neighbouring tiles")
     add(
         "--frames", type=whole_number_from(2), metavar="N",
         help="frames that the network sees at once, and the rest as by default",
@@ -130,7 +128,3 @@ def _add_measuring(group: argparse._ArgumentGroup) -> None:
         "--save-frames", action="store_true",
         help="write the frames as well, OUT/frames/SEQUENCE/{before,restored,sharp}, for spikejax.compare",
     )  # fmt: skip
-
-
-def _extent(text: str) -> Extent:
-    return Extent(*extent(text))

@@ -126,7 +126,7 @@ def _add_restoring(group: argparse._ArgumentGroup) -> None:
         "memory (default: the network's own)",
     )  # fmt: skip
     add_words(
-        group, "--overlap", read=_extent, metavar="FRAMES,HEIGHT,WIDTH",
+        group, "--overlap", read=read_extent, metavar="FRAMES,HEIGHT,WIDTH",
         help="of neighbouring tiles (default: the network's own, or half the tile where that is smaller)",
     )  # fmt: skip
     add_protocol(group)
@@ -187,8 +187,9 @@ def _tile(text: str) -> Extent | AutoTile:
     frames, _, rest = text.replace(" ", ",").partition(",")
     if rest.strip(",") == "auto" and frames.isdecimal():
         return AutoTile(int(frames))
-    return _extent(text)
+    return read_extent(text)
 
 
-def _extent(text: str) -> Extent:
+def read_extent(text: str) -> Extent:
+    """The extent that an argument says, see `spikejax.cli.extent`."""
     return Extent(*extent(text))

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import io
 import os
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeAlias
 
 from spikejax.io.buckets import file_system
-from spikejax.io.paths import AnyPath, UserPath, is_remote, orbax_stores_at, scheme_of, user_path
+from spikejax.io.paths import AnyPath, UserPath, is_remote, orbax_stores_at, scheme_of, temporary_copy, user_path
 
 
 class ListedPath(os.PathLike[str]):
@@ -171,9 +170,7 @@ def as_orbax_reads(folder: UserPath) -> Iterator[UserPath]:
     if orbax_stores_at(folder):
         yield folder
         return
-    with tempfile.TemporaryDirectory(prefix="spikejax_") as base:
-        copy = Path(base) / folder.name
-        fetch_folder(folder, copy)
+    with temporary_copy(folder, fetch_folder) as copy:
         yield copy
 
 

@@ -11,7 +11,7 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeAlias
@@ -117,10 +117,17 @@ def as_local_file(path: UserPath) -> Iterator[Path]:
     if isinstance(path, Path):
         yield path
         return
-    with tempfile.TemporaryDirectory(prefix="spikejax_") as folder:
-        copy = Path(folder) / path.name
-        copy_file(path, copy)
+    with temporary_copy(path, copy_file) as copy:
         yield copy
+
+
+@contextmanager
+def temporary_copy(path: UserPath, copy: Callable[[UserPath, Path], None]) -> Iterator[Path]:
+    """Yields what `copy` makes of a file or folder in a bucket on this machine's disks, which is gone afterwards."""
+    with tempfile.TemporaryDirectory(prefix="spikejax_") as folder:
+        target = Path(folder) / path.name
+        copy(path, target)
+        yield target
 
 
 def copy_file(source: UserPath, target: UserPath) -> None:
