@@ -120,7 +120,10 @@ def build_parser() -> argparse.ArgumentParser:
     group = parser.add_argument_group("frames")
     add = group.add_argument
     add("--bins", type=positive_count, metavar="K", help=f"time bins of the voxels (default: {_BINS})")
-    add("--blur", choices=("blur", "blur_gamma"), help="which blurry pictures of GoPro to take, where both are there")
+    add(
+        "--blur", choices=("blur", "blur_gamma", "GT_blurred"),
+        help="which blurry pictures of GoPro to take, where several are there",
+    )  # fmt: skip
     add(
         "--split", choices=SPLITS,
         help=f"split of the sequences of a --layout folders without folders train and val (default: {TRAINING_SPLIT})",

@@ -43,6 +43,19 @@ def write_gopro(
     return source
 
 
+def rename_gopro(source: Path) -> Path:
+    """The same pictures as restoration frameworks rename them: {train,test}_{GT_blurred,GT}/SEQUENCE/N.png."""
+    for sequence in sorted((source / "GOPRO_Large").glob("*/*")):
+        for kind, renamed in (("blur_gamma", "GT_blurred"), ("sharp", "GT")):
+            target = source / "GOPRO_Large" / f"{sequence.parent.name}_{renamed}" / sequence.name
+            target.parent.mkdir(exist_ok=True)
+            (sequence / kind).rename(target)
+        sequence.rmdir()
+        if not any(sequence.parent.iterdir()):
+            sequence.parent.rmdir()
+    return source
+
+
 def write_x4k(source: Path, *, length: int = 3) -> Path:
     """A clip of `length` windows of 33 frames in either split."""
     for split, clip in (("train", "002/occ"), ("val", "Type1/TEST01")):

@@ -4,7 +4,8 @@ Each layout is a function that lists, for every sequence, all frames that any of
 missing. Whether the files can be used is decided in `frame_selection`. To add a layout, write such a function and a
 line in `LAYOUTS`; or give `prepare --layout FILE.py:NAME`.
 
-    gopro    GOPRO_Large/{train,test}/SEQUENCE/{blur,blur_gamma,sharp}/N.png
+    gopro    GOPRO_Large/{train,test}/SEQUENCE/{blur,blur_gamma,sharp}/N.png, or as restoration frameworks rename it
+             GOPRO_Large/{train,test}_{GT_blurred,GT}/SEQUENCE/N.png; and in either case
              GOPRO_Large_spike_seq/{train,test}/SEQUENCE/spike/N.dat
     x4k      {train,val}_blurry_33/.../A_B.png, {train,val}_spike_2xds/.../spike.dat,
              {train,val}/.../M.png, M the middle of A and B
@@ -27,7 +28,9 @@ from spikejax.io.frame_source import natural_key
 from spikejax.io.pictures import PICTURE_SUFFIXES
 
 STREAM_SUFFIXES = frozenset({".dat", ".npy", ".npz"})
-GOPRO_BLURS = ("blur", "blur_gamma")
+# Kinds of blurry pictures of GoPro: two as it is published, and one where it is renamed.
+GT_BLURRED = "GT_blurred"
+GOPRO_BLURS = ("blur", "blur_gamma", GT_BLURRED)
 # Stream frames per video frame that the GoPro streams were interpolated to, and video frames in an X4K exposure.
 _GOPRO_STEPS, _X4K_FRAMES = 8, 33
 # Published splits by the names of ours; a data set without validation data is tested on its test split.
@@ -139,18 +142,28 @@ def find_gopro(source: Path, choices: LayoutChoices) -> PublishedDataset:
 
 
 def _gopro_sequences(base: Path, blur: str) -> Iterator[SourceSequence]:
+    pictures = base / "GOPRO_Large"
     for split, part in _TEST.items():
-        pictures, streams = base / "GOPRO_Large" / part, base / "GOPRO_Large_spike_seq" / part
-        for name in sorted({*_folders(pictures), *_folders(streams)}):
+        streams = base / "GOPRO_Large_spike_seq" / part
+        if blur == GT_BLURRED:
+            roots, within = (pictures / f"{part}_{blur}", pictures / f"{part}_GT"), ("", "")
+        else:
+            roots, within = (pictures / part, pictures / part), (blur, SHARP)
+        for name in sorted({name for root in (*roots, streams) for name in _folders(root)}):
             interpolation = re.match(r"GOPR\d+_(\d+)", name)
             steps = _GOPRO_STEPS * int(interpolation[1]) if interpolation else None
+            blurry, sharp = (root / name / folder for root, folder in zip(roots, within, strict=True))
             frames = _match(
-                _files(pictures / name / blur, PICTURE_SUFFIXES),
-                _files(pictures / name / SHARP, PICTURE_SUFFIXES),
+                _files(blurry, PICTURE_SUFFIXES),
+                _files(sharp, PICTURE_SUFFIXES),
                 _files(streams / name / SPIKE, STREAM_SUFFIXES),
-                expected=f"{name}/{blur}, {name}/{SHARP} and {name}/{SPIKE}",
+                expected=f"{_last_two(blurry)}, {_last_two(sharp)} and {name}/{SPIKE}",
             )
             yield SourceSequence(split, name, tuple(_with_gopro_time(frame, steps) for frame in frames), steps, ratio=2)
+
+
+def _last_two(folder: Path) -> str:
+    return "/".join(folder.parts[-2:])
 
 
 def _with_gopro_time(frame: SourceFrame, steps: int | None) -> SourceFrame:
@@ -162,10 +175,11 @@ def _with_gopro_time(frame: SourceFrame, steps: int | None) -> SourceFrame:
 
 def _choose_blur(base: Path, wanted: str | None) -> str:
     """Which folder of blurry pictures to take; raises `InputError` unless it is there and there is no doubt."""
-    present = [kind for kind in GOPRO_BLURS if any(base.glob(f"*/*/{kind}"))]
+    patterns = {kind: f"*_{kind}/*" if kind == GT_BLURRED else f"*/*/{kind}" for kind in GOPRO_BLURS}
+    present = [kind for kind, pattern in patterns.items() if any(base.glob(pattern))]
     if wanted is None and len(present) > 1:
         raise InputError(
-            f"expected --blur {' or --blur '.join(GOPRO_BLURS)}, as both are there and published numbers differ: {base}"
+            f"expected --blur {' or --blur '.join(present)}, as both are there and published numbers differ: {base}"
         )
     if not present or wanted not in (None, *present):
         raise InputError(

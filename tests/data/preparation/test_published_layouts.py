@@ -13,7 +13,7 @@ from spikejax.data.preparation.published_layouts import (
     find_published,
 )
 from spikejax.errors import InputError
-from tests.data.published import GOPRO_STEPS, picture, save, spikes, write_gopro, write_x4k
+from tests.data.published import GOPRO_STEPS, picture, rename_gopro, save, spikes, write_gopro, write_x4k
 
 LAYOUT = '''
 from spikejax.data.preparation.published_layouts import SourceFrame, PublishedDataset, SourceSequence
@@ -58,6 +58,29 @@ def test_blurs_of_gopro(tmp_path: Path) -> None:
     assert find_published("gopro", write_gopro(tmp_path / "one"), LayoutChoices()).blur == "blur_gamma"
     with pytest.raises(InputError, match="expected folders blur of blurry pictures, found none"):
         find_published("gopro", tmp_path / "one", LayoutChoices(blur="blur"))
+
+
+def test_renamed_gopro(tmp_path: Path) -> None:
+    """Catches the renamed folders not found, sharp and blurry pictures exchanged, and a file that only one has."""
+    source = rename_gopro(write_gopro(tmp_path, test=2, first=47))
+    save(source / "GOPRO_Large/test_GT_blurred/GOPR0009_02_00/000003.png", picture(9))
+    published = find_published("gopro", source, LayoutChoices())
+    assert published.blur == "GT_blurred"
+    found = {f"{sequence.split}/{sequence.name}": sequence for sequence in published.sequences}
+    assert found.keys() == {"train/GOPR0001_02_00", "val/GOPR0002_02_01", "val/GOPR0009_02_00"}
+    frame = found["val/GOPR0002_02_01"].frames[1]
+    assert (frame.blur, frame.sharp, frame.stream, frame.t0) == (
+        source / "GOPRO_Large/test_GT_blurred/GOPR0002_02_01/000048.png",
+        source / "GOPRO_Large/test_GT/GOPR0002_02_01/000048.png",
+        source / "GOPRO_Large_spike_seq/test/GOPR0002_02_01/spike/48.dat",
+        48 * GOPRO_STEPS,
+    )
+    (lonely,) = found["val/GOPR0009_02_00"].frames
+    named = "test_GT_blurred/GOPR0009_02_00, test_GT/GOPR0009_02_00 and GOPR0009_02_00/spike"
+    assert lonely.problem == f"expected {named} to hold 3, found no sharp picture and no stream"
+    save(source / "GOPRO_Large/train/GOPR0001_02_00/blur/000047.png", picture(9))
+    with pytest.raises(InputError, match="--blur blur or --blur GT_blurred, as both are there"):
+        find_published("gopro", source, LayoutChoices())
 
 
 @pytest.mark.parametrize("layout", ["x4k", "folders"])
