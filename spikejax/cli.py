@@ -23,12 +23,13 @@ import sys
 import tempfile
 import traceback
 from collections.abc import Callable, Mapping, Sequence
+from fractions import Fraction
 from typing import Any, NoReturn
 
 from spikejax.errors import DamagedInput, InputError, one_line
 from spikejax.extras import named_when_missing
 from spikejax.io.paths import check_scheme, local_only
-from spikejax.progress import STYLES
+from spikejax.progress import STYLES, show_progress_as
 
 EXIT_INPUT_ERROR = 2
 EXIT_DAMAGED_INPUT = 3
@@ -36,6 +37,7 @@ EXIT_NOT_FINITE = 4
 EXIT_INTERRUPTED = 130
 EXIT_BROKEN_PIPE = 141
 _LARGEST = 2**31 - 1  # of sizes and counts that are meant
+_HIGHEST_RATE = 100_000  # frames a second
 _BYTES = {"M": 2**20, "G": 2**30}
 
 
@@ -159,16 +161,30 @@ class CommandParser(argparse.ArgumentParser):
         """The value of a word; raises InputError for a path with a scheme, whatever the option is for."""
         if action.nargs != argparse.PARSER:  # the words of a command among several, whose own parser reads them next
             check = check_scheme if action.type is path_or_bucket else local_only
-            check(arg_string, what="/".join(action.option_strings) or str(action.metavar))
+            check(arg_string, what=_long_names(action) or str(action.metavar))
         return super()._get_value(action, arg_string)
 
 
-def make_parser(command: str, *, description: str, epilog: str | None = None) -> CommandParser:
-    """An empty parser of `python -m spikejax.COMMAND`, or of a script by its path; options cannot be abbreviated."""
+def _long_names(action: argparse.Action) -> str:
+    """The names of an option that messages use."""
+    return "/".join(name for name in action.option_strings if name.startswith("--"))
+
+
+def make_parser(command: str, *, description: str, example: str = "", epilog: str = "") -> CommandParser:
+    """An empty parser of `python -m spikejax.COMMAND`, or of a script by its path; options cannot be abbreviated.
+
+    Args:
+        command: its name, or the script's path.
+        description: what it does.
+        example: a command line, without the program, that many would start with; "" = none.
+        epilog: what else there is to say.
+    """
+    prog = f"python {command}" if command.endswith(".py") else f"python -m spikejax.{command}"
+    shown = "example:\n" + "".join(f"  {line}\n" for line in _folded(f"{prog} {example}")) if example else ""
     return CommandParser(
-        prog=f"python {command}" if command.endswith(".py") else f"python -m spikejax.{command}",
+        prog=prog,
         description=description,
-        epilog=epilog,
+        epilog="\n".join(filter(None, (epilog, shown))) or None,
         formatter_class=_HelpFormatter,
         allow_abbrev=False,
     )
@@ -196,7 +212,7 @@ def add_words(
 
 def add_overwrite(parser: argparse.ArgumentParser | argparse._ArgumentGroup, target: str) -> None:
     """Adds `--overwrite`, which replaces the target ("the output of an earlier run", say) where there is one."""
-    parser.add_argument("--overwrite", action="store_true", help=f"replace {target}, if there is one")
+    parser.add_argument("-y", "--overwrite", action="store_true", help=f"replace {target}, if there is one")
 
 
 def check_effects(options: object, needed: Mapping[str, tuple[bool, Sequence[str]]]) -> None:
@@ -268,6 +284,19 @@ def number_from(smallest: float) -> Callable[[str], float]:
     return read
 
 
+def frame_rate(text: str) -> Fraction:
+    """The frames a second that an argument says: 24, 23.976 or 30000/1001."""
+    try:
+        rate = Fraction(text)
+    except (ValueError, ZeroDivisionError):
+        rate = Fraction(0)
+    if not Fraction(1, 1000) <= rate <= _HIGHEST_RATE:
+        raise argparse.ArgumentTypeError(
+            f"expected frames a second, such as 24 or 30000/1001, from 0.001 to {_HIGHEST_RATE}, found {text!r}"
+        )
+    return rate.limit_denominator(100_000)
+
+
 def add_trust_code(parser: argparse._ActionsContainer) -> None:
     """Adds the flag that lets the configuration of a given network name code."""
     parser.add_argument(
@@ -278,13 +307,30 @@ def add_trust_code(parser: argparse._ActionsContainer) -> None:
 
 
 def add_progress(parser: argparse._ActionsContainer) -> None:
-    """Adds `--progress`, which `spikejax.progress.show_progress_as` takes."""
-    parser.add_argument(
-        "--progress",
-        choices=STYLES,
-        default=STYLES[0],
+    """Adds `--progress`, `--quiet` and `--verbose`, which `show_as_asked` takes."""
+    add = parser.add_argument
+    add(
+        "--progress", choices=STYLES, default=STYLES[0],
         help="how progress is shown on stderr: text (default), or json, an object a line for other programs",
-    )
+    )  # fmt: skip
+    add("-q", "--quiet", action="store_true", help="say nothing on stderr but warnings and errors")
+    add("-v", "--verbose", action="store_true", help="say more on stderr: versions, devices, memory, seconds of parts")
+
+
+def show_as_asked(options: argparse.Namespace) -> None:
+    """Does what the options of `add_progress` say; raises InputError for two that exclude each other."""
+    if options.quiet and (options.verbose or options.progress != STYLES[0]):
+        other = "--verbose" if options.verbose else f"--progress {options.progress}"
+        raise InputError(f"expected --quiet or {other}, found both")
+    show_progress_as("none" if options.quiet else options.progress, verbose=options.verbose)
+
+
+def add_require(parser: argparse._ActionsContainer) -> None:
+    """Adds `--require`, which `spikejax.hardware.devices.check_required` takes."""
+    parser.add_argument(
+        "--require", choices=("gpu", "tpu"),
+        help="refuse to compute on anything else, rather than take days on a CPU",
+    )  # fmt: skip
 
 
 def add_hosts(parser: argparse.ArgumentParser) -> None:
@@ -335,8 +381,24 @@ class _Words(argparse.Action):
             raise argparse.ArgumentError(self, str(error)) from error
 
 
+def _folded(command: str, width: int = 76) -> list[str]:
+    """A command line in lines that end in a backslash where it goes on, as a shell takes them."""
+    lines: list[str] = []
+    for word in command.split(" "):
+        if lines and len(lines[-1]) + len(word) + 3 <= width:
+            lines[-1] += f" {word}"
+        else:
+            lines.append(f"  {word}" if lines else word)
+    return [f"{line} \\" for line in lines[:-1]] + lines[-1:]
+
+
 class _HelpFormatter(argparse.HelpFormatter):
-    """Shows the value of an option of several words as one."""
+    """Shows the value of an option of several words as one, and an example as it is."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        prose, marker, example = text.partition("example:\n")
+        filled = super()._fill_text(prose, width, indent) if prose.strip() else ""
+        return "\n\n".join(filter(None, (filled, f"{marker}{example}".rstrip("\n"))))
 
     def _format_args(self, action: argparse.Action, default_metavar: Any) -> str:
         if isinstance(action, _Words):

@@ -75,9 +75,10 @@ def build_parser() -> argparse.ArgumentParser:
     parser = make_parser(
         "demo",
         description="Restores a clip that comes with the package by the network that does, and shows it.",
+        example="-o spikejax-demo",
     )
     parser.add_argument(
-        "--output", default="spikejax-demo", metavar="OUT",
+        "-o", "--output", default="spikejax-demo", metavar="OUT",
         help="folder for the clip and the result (default: %(default)s)",
     )  # fmt: skip
     parser.add_argument("--no-open", action="store_true", help="write the report without opening it in a browser")

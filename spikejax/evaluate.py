@@ -21,14 +21,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from spikejax.cli import run
+from spikejax.cli import run, show_as_asked
 from spikejax.errors import InputError
 from spikejax.evaluation.arguments import build_parser as build_parser
 from spikejax.evaluation.arguments import parse_options
 from spikejax.evaluation.options import EvaluationOptions
 from spikejax.hardware.allocator import keep_freed_memory
 from spikejax.inference.tiling import Extent
-from spikejax.progress import show_progress_as
 from spikejax.quality.metrics import AFTER, BEFORE, measured_metrics, metric_named
 from spikejax.quality.score_files import check_score_folder
 
@@ -43,15 +42,17 @@ def main(arguments: Sequence[str]) -> None:
         arguments: what follows the program's name.
     """
     options, other_options = parse_options(arguments)
-    show_progress_as(other_options.progress)
+    show_as_asked(other_options)
     check_score_folder(Path(options.output), overwrite=options.overwrite)
 
     # Only now: JAX takes seconds to import, and a mistake in the arguments should show at once.
     from spikejax.distributed import hosts
     from spikejax.evaluation.run import evaluate, published_words
+    from spikejax.hardware.devices import use_required
 
     keep_freed_memory()
     hosts.join_as(other_options)
+    use_required(other_options.require)
     evaluation = evaluate(options)
     if not hosts.is_first():
         return

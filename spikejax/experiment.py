@@ -17,12 +17,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from spikejax.cli import EXIT_NOT_FINITE, add_progress, make_parser, run
+from spikejax.cli import EXIT_NOT_FINITE, add_progress, make_parser, run, show_as_asked
 from spikejax.compile_cache import add_compile_cache, use_compile_cache
 from spikejax.config.files import OVERRIDE_PREFIX, parse_with_overrides
 from spikejax.experiments.spec import Experiment, read_experiment
 from spikejax.hardware.allocator import keep_freed_memory
-from spikejax.progress import show_progress_as
 
 if TYPE_CHECKING:
     from spikejax.experiments.plan import Run
@@ -37,7 +36,7 @@ def main(arguments: Sequence[str]) -> None:
         arguments: what follows the program's name.
     """
     options, overrides = parse_with_overrides(build_parser(), arguments)
-    show_progress_as(options.progress)
+    show_as_asked(options)
     # Only now, as --help and mistyped options do without them.
     from spikejax.experiments.plan import choose_runs, listed, plan_runs
 
@@ -84,6 +83,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = make_parser(
         "experiment",
         description="Trains and measures variants of a configuration, and compares them; started again, it continues.",
+        example="--config spikes_pay --workdir runs/spikes_pay",
         epilog=f"{OVERRIDE_PREFIX}KEY=VALUE changes a value of every variant's configuration, as in "
         f"{OVERRIDE_PREFIX}data.root=ROOT.",
     )

@@ -1,4 +1,4 @@
-"""Writes a trained network as a file for elsewhere: python -m spikejax.export --workdir DIR --output X.
+"""Writes a trained network as a file for elsewhere: python -m spikejax.export --network PATH --output X.
 
 X.safetensors  parameters, and in the metadata the model, the statistics of spikes, tiles and how it was trained
 X.pth          a PyTorch state dict, of networks that PyTorch knows
@@ -35,7 +35,7 @@ def main(arguments: Sequence[str]) -> None:
         arguments: what follows the program's name.
     """
     options = build_parser().parse_args(arguments)
-    output, workdir = Path(options.output), user_path(options.workdir, what="--workdir")
+    output, workdir = Path(options.output), user_path(options.network, what="--network")
     if output.suffix not in _KINDS:
         raise InputError(f"expected an output of the kind {', '.join(_KINDS)}, found {output}")
     if output.suffix != ".stablehlo" and (options.tile or options.spike_ratio or options.batch):
@@ -100,13 +100,23 @@ def _export_program(workdir: object, output: Path, which: str | None, options: a
 
 def build_parser() -> argparse.ArgumentParser:
     """The parser of the command line."""
-    parser = make_parser("export", description="Writes a trained network as a file for elsewhere.")
+    parser = make_parser(
+        "export",
+        description="Writes a trained network as a file for elsewhere.",
+        example="--network runs/mine -o mine.safetensors",
+    )
     add = parser.add_argument
     add(
-        "--workdir", required=True, type=path_or_bucket, metavar="DIR",
+        "--network", "--workdir", dest="network", required=True, type=path_or_bucket, metavar="PATH",
         help="where spikejax.train left the network; or weights, a .safetensors file or a folder of spikejax convert",
     )  # fmt: skip
-    add("--output", required=True, metavar="FILE", help=f"its suffix, one of {' '.join(_KINDS)}, says of which kind")
+    add(
+        "-o",
+        "--output",
+        required=True,
+        metavar="FILE",
+        help=f"its suffix, one of {' '.join(_KINDS)}, says of which kind",
+    )
     add("--which", choices=tuple(_CHECKPOINTS), help="checkpoint (default: the best if there is one, else the last)")
     add_trust_code(parser)
     program = parser.add_argument_group(".stablehlo")

@@ -65,6 +65,7 @@ def build_parser() -> argparse.ArgumentParser:
         "plan",
         description="Compiles the training step for devices that are not here, and prints what it needs and how long "
         "it takes there.",
+        example="--config vrt:006 --topology v5e:4x4",
         epilog=f"{OVERRIDE_PREFIX}KEY=VALUE changes a value of the configuration.",
     )
     add = parser.add_argument

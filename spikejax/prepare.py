@@ -13,12 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from spikejax import extras
-from spikejax.cli import add_progress, add_words, check_effects, make_parser, positive_count, run, size
+from spikejax.cli import add_progress, add_words, check_effects, make_parser, positive_count, run, show_as_asked, size
 from spikejax.data.datasets.layout import SPLITS, TRAINING_SPLIT
 from spikejax.errors import InputError
 from spikejax.extensions import is_code
 from spikejax.hardware.host import cpu_count
-from spikejax.progress import show_progress_as
 
 if TYPE_CHECKING:
     from spikejax.data.preparation.prepare import PrepareSettings
@@ -30,7 +29,7 @@ _TFDS_FORMATS = ("array_record", "tfrecord")
 def main(arguments: Sequence[str]) -> None:
     """Prepares or checks a data set as the command line says."""
     options = build_parser().parse_args(arguments)
-    show_progress_as(options.progress)
+    show_as_asked(options)
     # Only now: they import compilers and decoders, and a mistake in the arguments should show at once.
     from spikejax.data.preparation.prepare import prepare
     from spikejax.data.preparation.published_layouts import LAYOUTS, find_layout
@@ -101,11 +100,12 @@ def build_parser() -> argparse.ArgumentParser:
     parser = make_parser(
         "prepare",
         description="Checks, aligns and counts a published data set with spikes, and writes one that is read fast.",
+        example="--layout gopro --source GOPRO_spikes -o data/gopro",
     )
     add = parser.add_argument_group("files").add_argument
     add("--layout", metavar="NAME", help="how it is arranged: gopro, x4k, folders or FILE.py:NAME")
     add("--source", metavar="DIR", help="the published data set; it is only read")
-    add("--output", required=True, metavar="ROOT", help="the data set to write, to continue or to check")
+    add("-o", "--output", required=True, metavar="ROOT", help="the data set to write, to continue or to check")
     add("--check-only", action="store_true", help="verify all that is in ROOT, and write nothing")
     add("--tfds", metavar="DIR", help="write TFDS shards of ROOT to DIR as well")
     add(

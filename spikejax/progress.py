@@ -2,7 +2,8 @@
 
 On a terminal and in a notebook it is a bar of tqdm's; in a log, a line now and then; for other programs
 (`--progress json`), a JSON object a line with task, done, total, unit, rate (units a second) and seconds_left, of which
-total, rate and seconds_left are null where they are not known.
+total, rate and seconds_left are null where they are not known. `--quiet` shows none of it, nor what a command is about
+to do; `--verbose` says more of that.
 """
 
 import json
@@ -19,6 +20,7 @@ from typing import Any, Protocol, TypeVar, runtime_checkable
 Item = TypeVar("Item")
 
 STYLES = ("text", "json")
+_NONE = "none"  # with --quiet
 # On a terminal the bar is drawn in place; in a log file lines would fill pages, so there they come rarely.
 _BAR_SECONDS, _JSON_SECONDS, _LOG_SECONDS = 0.2, 1.0, 10.0
 _BAR_WIDTH, _BARS_AT_ONCE = 20, 20
@@ -26,6 +28,7 @@ _SHORTEST = 1e-9  # seconds for a unit, below which a rate says nothing
 _drawing = threading.RLock()
 # Of the process, as its stderr is.
 _style = "text"
+_verbose = False
 
 
 @runtime_checkable
@@ -45,11 +48,33 @@ class Stream(Protocol):
         """The file descriptor; raises `OSError` where there is none."""
 
 
-def show_progress_as(style: str) -> None:
-    """Has all progress of this process shown in one of `STYLES`, as the option of `spikejax.cli.add_progress` says."""
-    global _style
-    assert style in STYLES, style
-    _style = style
+def show_progress_as(style: str, *, verbose: bool = False) -> None:
+    """Has all progress of this process shown as the options of `spikejax.cli.add_progress` say.
+
+    Args:
+        style: one of `STYLES`, or "none".
+        verbose: whether `say_detail` says something.
+    """
+    global _style, _verbose
+    assert style in (*STYLES, _NONE), style
+    _style, _verbose = style, verbose
+
+
+def is_quiet() -> bool:
+    """Whether nothing is to be said but warnings, errors and results."""
+    return _style == _NONE
+
+
+def say(text: str, stream: Stream | None = None) -> None:
+    """Says on stderr, or a stream, what the work has come to, unless the command was asked to be quiet."""
+    if not is_quiet():
+        print(text, file=stream or sys.stderr, flush=True)
+
+
+def say_detail(text: str) -> None:
+    """Says on stderr what is of interest where the command was asked to be verbose."""
+    if _verbose:
+        print(text, file=sys.stderr, flush=True)
 
 
 def shows_json() -> bool:
@@ -260,6 +285,17 @@ class _LogLines:
     close = show
 
 
+class _Nothing:
+    """Nothing, ever."""
+
+    interval = float("inf")
+
+    def show(self, standing: Standing, pace: str) -> None:
+        """Shows nothing."""
+
+    close = show
+
+
 class _JsonLines:
     """A JSON object each time, and one before anything is done."""
 
@@ -324,9 +360,11 @@ class _Bar:
         return f"{task} |{self._bar_text}| {counted}" if standing.total else f"{task}: {counted}"
 
 
-def _open_view(stream: Stream | None, standing: Standing) -> _LogLines | _JsonLines | _Bar:
+def _open_view(stream: Stream | None, standing: Standing) -> _LogLines | _JsonLines | _Bar | _Nothing:
     """The view that fits where stderr, or another stream, goes to."""
     target = stream or sys.stderr
+    if is_quiet():
+        return _Nothing()
     if shows_json():
         return _JsonLines(target, standing)
     if target.isatty() or (stream is None and "IPython" in sys.modules and _bar_class()[1]):

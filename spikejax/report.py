@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import webbrowser
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,7 @@ from spikejax.hardware.allocator import keep_freed_memory
 from spikejax.io.atomic import atomic_write
 from spikejax.io.json_files import read_json
 from spikejax.io.video_codecs import is_video_name
+from spikejax.progress import say
 from spikejax.quality.score_files import metrics_path
 
 if TYPE_CHECKING:
@@ -63,6 +65,8 @@ def main(arguments: Sequence[str]) -> None:
     with atomic_write(page) as temporary:
         temporary.write_text(html, encoding="utf-8")
     print(page)
+    if options.open:
+        webbrowser.open(page.absolute().as_uri())
 
 
 def _with_other_spikes(
@@ -105,7 +109,7 @@ def _restore_again(
     bins = restorer.traits.spike_bins or 0
     spikes = VoxelSource(path, source, bins=bins, size=None if size is None else (size[0], size[1]), windows=windows)
     tile, overlap = (Extent(**metrics[name]) for name in ("tile", "overlap"))
-    print(f"restoring {len(shown)} frames again with other spikes", file=sys.stderr)
+    say(f"restoring {len(shown)} frames again with other spikes")
     return [
         SpikeAnswers(
             frame.number,
@@ -120,12 +124,15 @@ def _restore_again(
 
 def build_parser() -> argparse.ArgumentParser:
     """The parser of the command line."""
-    parser = make_parser("report", description="Writes one HTML file that shows what restoring did.")
+    parser = make_parser(
+        "report", description="Writes one HTML file that shows what restoring did.", example="restored --frames 6"
+    )
     add = parser.add_argument
     add("output", metavar="OUT", help="what python -m spikejax.restore wrote, a folder or a video")
     add("--input", metavar="PATH", help="what was restored, if it has been moved since")
     add("--sharp", metavar="PATH", help="the true frames, if they have been moved since")
     add("--frames", type=positive_count, default=4, metavar="N", help="frames to show (default: %(default)s)")
+    add("--open", action="store_true", help="open the page in the browser")
     add("--page", metavar="FILE", help="where to write (default: report.html in the folder OUT, or beside the video)")
     spikes = parser.add_argument_group("what the spikes did")
     spikes.add_argument(

@@ -12,7 +12,7 @@ import dataclasses
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from spikejax.cli import run
+from spikejax.cli import run, show_as_asked
 from spikejax.compile_cache import use_compile_cache
 from spikejax.errors import DamagedInput
 from spikejax.hardware.allocator import keep_freed_memory
@@ -20,7 +20,6 @@ from spikejax.inference.restore_arguments import build_parser as build_parser
 from spikejax.inference.restore_arguments import parse_options
 from spikejax.inference.restore_options import RestoreOptions
 from spikejax.packaged import resolve_network
-from spikejax.progress import show_progress_as
 from spikejax.quality.metrics import Distance, open_metrics
 
 if TYPE_CHECKING:
@@ -37,7 +36,7 @@ def main(arguments: Sequence[str]) -> None:
         DamagedInput: parts of the video did not decode; the rest is restored.
     """
     options, other_options = parse_options(arguments)
-    show_progress_as(other_options.progress)
+    show_as_asked(other_options)
     options = dataclasses.replace(options, network=resolve_network(options.network))
     options.check_apart()
     target = options.target
@@ -52,9 +51,11 @@ def main(arguments: Sequence[str]) -> None:
     sharp = None if options.sharp is None else open_frames(options.sharp, own_depth=True)
 
     from spikejax.distributed import hosts
+    from spikejax.hardware.devices import use_required
     from spikejax.inference.restore_run import describe_run, make_job, restore_to_files
 
     hosts.join_as(other_options)
+    use_required(other_options.require)
     with hosts.failing_together():
         measures = _measures(options)
         restorer = _load(options)

@@ -10,12 +10,21 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from spikejax.cli import add_overwrite, add_progress, add_words, make_parser, number_from, positive_count, run, size
+from spikejax.cli import (
+    add_overwrite,
+    add_progress,
+    add_words,
+    make_parser,
+    number_from,
+    positive_count,
+    run,
+    show_as_asked,
+    size,
+)
 from spikejax.data.datasets.layout import SPLITS, TRAINING_SPLIT
 from spikejax.data.simulation.camera_settings import CameraSettings
 from spikejax.data.simulation.noise_arguments import add_noise_options, noise_of
 from spikejax.errors import InputError
-from spikejax.progress import show_progress_as
 
 # Of files of spikes, which are no videos.
 STREAM_SUFFIXES = (".dat", ".npy", ".npz")
@@ -24,7 +33,7 @@ STREAM_SUFFIXES = (".dat", ".npy", ".npz")
 def main(arguments: Sequence[str]) -> None:
     """Simulates a sequence as the command line says."""
     options = build_parser().parse_args(arguments)
-    show_progress_as(options.progress)
+    show_as_asked(options)
     # Only now: they import compilers and decoders, and a mistake in the arguments should show at once.
     from spikejax.data.datasets.voxel_statistics import write_statistics
     from spikejax.data.simulation.video_sequence import SimulateSettings, add_sequence
@@ -85,6 +94,7 @@ def build_parser() -> argparse.ArgumentParser:
         "simulate",
         description="Makes a spike-deblurring sequence (blurry pictures, sharp pictures and spikes) of a video or of a "
         "folder of pictures.",
+        example="-i video.mp4 -o data/mine --spike-scale 2 --exposure-frames 8",
     )
     _add_files(parser.add_argument_group("files"))
     _add_time_and_picture(parser)
@@ -96,11 +106,11 @@ def build_parser() -> argparse.ArgumentParser:
 def _add_files(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
     add(
-        "--input", required=True, metavar="PATH",
+        "-i", "--input", required=True, metavar="PATH",
         help=f"video, or folder of consecutive pictures; or a real stream of spikes ({', '.join(STREAM_SUFFIXES)}), of "
         "which validation is made: blurry pictures and, in place of sharp ones, what the spikes say of the middle",
     )  # fmt: skip
-    add("--output", required=True, metavar="ROOT", help="data set to add the sequence to; made if missing")
+    add("-o", "--output", required=True, metavar="ROOT", help="data set to add the sequence to; made if missing")
     add("--split", choices=SPLITS, default=TRAINING_SPLIT, help="split to add it to (default: %(default)s)")
     add("--sequence", metavar="NAME", help="name of the sequence (default: the input's)")
     add_overwrite(group, "the sequence of that name")

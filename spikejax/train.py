@@ -12,13 +12,21 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from spikejax.cli import EXIT_NOT_FINITE, add_hosts, add_progress, make_parser, path_or_bucket, run
+from spikejax.cli import (
+    EXIT_NOT_FINITE,
+    add_hosts,
+    add_progress,
+    add_require,
+    make_parser,
+    path_or_bucket,
+    run,
+    show_as_asked,
+)
 from spikejax.compile_cache import add_compile_cache, use_compile_cache
 from spikejax.config.files import CONFIG_HELP, OVERRIDE_PREFIX, holds_checkpoint, load_config, parse_with_overrides
 from spikejax.config.keys import check_config, named_files
 from spikejax.hardware.allocator import keep_freed_memory
 from spikejax.io.paths import user_path
-from spikejax.progress import show_progress_as
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -28,19 +36,21 @@ def main(arguments: Sequence[str]) -> None:
         arguments: what follows the program's name.
     """
     options, overrides = parse_with_overrides(build_parser(), arguments)
-    show_progress_as(options.progress)
+    show_as_asked(options)
     config = load_config(options.config, overrides)
     workdir = user_path(options.workdir, what="--workdir")
     check_config(config, continued=holds_checkpoint(workdir))
 
     # Only now: they take seconds to import (TensorFlow writes the logs), and a mistake above should show at once.
     from spikejax.distributed import hosts
+    from spikejax.hardware.devices import use_required
     from spikejax.training.dry_run import compile_only, try_run
     from spikejax.training.loop import train
 
     keep_freed_memory()
     use_compile_cache(options.compile_cache, apart_from=[workdir, *named_files(config)])
     hosts.join_as(options)
+    use_required(options.require)
     try:
         if options.check == "compile":
             return compile_only(config)
@@ -59,6 +69,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = make_parser(
         "train",
         description="Trains a network; started again, it continues from the last checkpoint.",
+        example="--config quickstart --workdir runs/mine --config.training.steps=1000",
         epilog=f"{OVERRIDE_PREFIX}KEY=VALUE changes a value of the configuration, as in "
         f"{OVERRIDE_PREFIX}training.steps=200; docs/configuration.md lists every key, its unit and its range.",
     )
@@ -79,6 +90,7 @@ def build_parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     add_progress(parser)
     add_compile_cache(parser)
+    add_require(parser.add_argument_group("devices"))
     add_hosts(parser)
     return parser
 

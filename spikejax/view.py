@@ -17,16 +17,17 @@ from spikejax.cli import (
     add_progress,
     add_words,
     check_effects,
+    frame_rate,
     make_parser,
-    number_from,
     positive_count,
     run,
+    show_as_asked,
     size,
 )
 from spikejax.errors import InputError
 from spikejax.io.atomic import atomic_write
 from spikejax.io.video_codecs import VIDEO_SUFFIXES
-from spikejax.progress import show_progress_as, with_progress
+from spikejax.progress import with_progress
 
 if TYPE_CHECKING:
     from spikejax.reports.contact_sheet import RowStream, SheetRow
@@ -40,7 +41,7 @@ _RATE = 10.0
 def main(arguments: Sequence[str]) -> None:
     """Writes a sheet or a video as the command line says."""
     options = build_parser().parse_args(arguments)
-    show_progress_as(options.progress)
+    show_as_asked(options)
     # Only now: they import compilers and decoders, and a mistake in the arguments should show at once.
     from spikejax.io.pictures import write_picture
     from spikejax.io.video_writer import write_video
@@ -58,7 +59,7 @@ def main(arguments: Sequence[str]) -> None:
         if not stream.of_one_size:
             raise InputError(f"expected one sequence for a video (--sequence NAME), found the data set {options.input}")
         sheets = (draw_sheet([row], panel_width=options.panel_width) for row in _with_progress(stream))
-        rate = Fraction(options.rate or _RATE).limit_denominator(1000)
+        rate = options.fps or Fraction(_RATE)
         write_video(output, sheets, rate=rate, overwrite=options.overwrite)
     else:
         sheet = draw_sheet(list(_with_progress(stream)), panel_width=options.panel_width)
@@ -74,7 +75,7 @@ def _check_effects(options: argparse.Namespace, *, video: bool) -> None:
     needed = {
         "a file of spikes, as --input,": (bare, ("half_width", "spike_size")),
         "a data set, as --input,": (not bare, ("sequence", "recon")),
-        "a video, as --output,": (video, ("rate",)),
+        "a video, as --output,": (video, ("fps",)),
     }
     check_effects(options, needed)
 
@@ -100,10 +101,11 @@ def build_parser() -> argparse.ArgumentParser:
         description="Draws the pictures of a data set beside their spikes, or a bare stream of spikes. A row shows the "
         "blurry picture, the rate of the spikes, the reconstructions TFP and TFI, the restored and the sharp picture, "
         "and the edges of the sharp picture (red) over those of TFP (cyan): white where they meet.",
+        example="-i data/mine -o sheet.png",
     )
     add = parser.add_argument
-    add("--input", required=True, metavar="PATH", help="ROOT, ROOT/SPLIT/SEQUENCE, or a file of spikes")
-    add("--output", required=True, metavar="FILE", help="contact sheet (.png) or video (.mkv, .mov, .mp4)")
+    add("-i", "--input", required=True, metavar="PATH", help="ROOT, ROOT/SPLIT/SEQUENCE, or a file of spikes")
+    add("-o", "--output", required=True, metavar="FILE", help="contact sheet (.png) or video (.mkv, .mov, .mp4)")
     add("--sequence", metavar="NAME", help="sequence of ROOT (default: the middle frame of each sequence)")
     add("--recon", metavar="FOLDER", help="restored pictures of the sequence, of the same names")
     add_words(
@@ -123,7 +125,7 @@ def build_parser() -> argparse.ArgumentParser:
         help="width of each picture on the sheet (default: the pictures' own)",
     )  # fmt: skip
     add(
-        "--rate", type=number_from(0.001), metavar="X", help=f"frames a second of a video (default: {_RATE:g})",
+        "--fps", type=frame_rate, metavar="X", help=f"frames a second of a video (default: {_RATE:g})",
     )  # fmt: skip
     add_overwrite(parser, "the output")
     add_progress(parser)

@@ -3,6 +3,7 @@
 import argparse
 import importlib.util
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -37,6 +38,7 @@ MAY_BE_IN_A_BUCKET = {
     ("train", "--workdir"),
     ("evaluate", "--network"),
     ("evaluate", "--workdir"),
+    ("export", "--network"),
     ("evaluate", "--data"),
     ("evaluate", "--lpips"),
     ("restore", "--network"),
@@ -309,14 +311,27 @@ def all_parsers(parser: argparse.ArgumentParser) -> list[argparse.ArgumentParser
     return [parser, *(below for choices in commands for one in choices.values() for below in all_parsers(one))]
 
 
+def check_example(parser: argparse.ArgumentParser) -> None:
+    """Asserts that the example of a parser's help, which each command has, is one that the parser takes."""
+    _, marker, example = parser.format_help().partition("example:\n")
+    if parser.prog.startswith("python -m spikejax."):
+        assert marker, parser.prog
+    if marker:
+        words = shlex.split(example.replace("\\\n", " "))
+        assert words[: len(parser.prog.split())] == parser.prog.split()
+        own = [word for word in words[len(parser.prog.split()) :] if not word.startswith("--config.")]
+        parser.parse_args(own)  # ends the process where there is no such option
+
+
 @pytest.mark.parametrize("command", [*COMMANDS, SHAPES, "scripts/benchmark.py"])
 def test_help(
     parser_of: Callable[[str], argparse.ArgumentParser], command: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Catches an option that is not explained, one that may be abbreviated, and lines too long for a terminal."""
+    """Catches an option that is not explained or may be abbreviated, an example that is wrong, and lines too long."""
     monkeypatch.setenv("COLUMNS", "80")
     for parser in all_parsers(parser_of(command)):
         assert not parser.allow_abbrev
+        check_example(parser)
         assert max(map(len, parser.format_help().splitlines())) <= 80
         for name, action in options_of(parser).items():
             assert action.help, name
@@ -345,7 +360,7 @@ def test_a_bucket_is_refused_by_every_option_but_a_few(
         for action in parser._actions:
             action.required = False
         for action in taking:
-            for name in action.option_strings[:1] or [None]:
+            for name in [long for long in action.option_strings if long.startswith("--")][:1] or [None]:
                 words = ["hf://bucket/x"] if name is None else [name, "hf://bucket/x"]
                 with pytest.raises(
                     InputError, match=r"expected a path on this machine's disks.*hf://bucket/x"

@@ -14,7 +14,19 @@ from types import ModuleType
 import pytest
 from tqdm import std
 
-from spikejax.progress import Pace, Progress, byte_text, duration, rate, show_progress_as, with_progress
+from spikejax import cli
+from spikejax.errors import InputError
+from spikejax.progress import (
+    Pace,
+    Progress,
+    byte_text,
+    duration,
+    rate,
+    say,
+    say_detail,
+    show_progress_as,
+    with_progress,
+)
 
 
 @pytest.fixture
@@ -197,18 +209,41 @@ def test_every_command_that_shows_progress_has_the_option(
 ) -> None:
     """Catches a command without the option, one that does not heed it, and one that heeds it too late."""
 
-    def apply(style: str) -> None:
-        raise Applied(style)
+    def apply(style: str, *, verbose: bool) -> None:
+        raise Applied(f"{style} {verbose}")
 
     module = import_module(f"spikejax.{command}")
-    monkeypatch.setattr(module, "show_progress_as", apply)
-    for words, style in (([], "text"), (["--progress", "json"], "json")):
+    monkeypatch.setattr(cli, "show_progress_as", apply)
+    for words, style in (
+        ([], "text False"),
+        (["--progress", "json"], "json False"),
+        (["--quiet"], "none False"),
+        (["-v"], "text True"),
+    ):
         with pytest.raises(Applied, match=f"^{style}$"):
             module.main([*arguments.split(), *words])
     with pytest.raises(SystemExit) as end:
         module.main([*arguments.split(), "--progress", "xml"])
     assert end.value.code == 2
     assert "--progress: invalid choice: 'xml'" in capsys.readouterr().err
+    for words, other in ((["-q", "-v"], "--verbose"), (["--quiet", "--progress", "json"], "--progress json")):
+        with pytest.raises(InputError, match=f"expected --quiet or {other}, found both"):
+            module.main([*arguments.split(), *words])
+
+
+def test_quiet_and_verbose(capsys: pytest.CaptureFixture[str]) -> None:
+    """Catches progress and remarks that --quiet leaves on stderr, and details that show without --verbose."""
+    try:
+        for style, verbose, lines in (("text", False, 2), ("text", True, 3), ("none", False, 0)):
+            show_progress_as(style, verbose=verbose)
+            progress = Progress("restoring", total=2, unit="frame")
+            progress.advance()
+            progress.finish()
+            say("compiling")
+            say_detail("a device needs 1 GB")
+            assert capsys.readouterr().err.count("\n") == lines
+    finally:
+        show_progress_as("text")
 
 
 def test_nothing_done(capsys: pytest.CaptureFixture[str]) -> None:

@@ -84,7 +84,7 @@ def test_bad_input_is_one_line(root: Path, tmp_path: Path) -> None:
         (["--spike-size", "8x16"], "a file of spikes"),
         (["--sequence", "s"], "a data set"),
         (["--recon", "r"], "a data set"),
-        (["--rate", "10"], "a video"),
+        (["--fps", "10"], "a video"),
     ],
 )
 def test_an_option_without_effect_is_refused(option: list[str], needed: str, root: Path, tmp_path: Path) -> None:
@@ -96,7 +96,8 @@ def test_an_option_without_effect_is_refused(option: list[str], needed: str, roo
     with pytest.raises(InputError, match=f"expected {needed}, as --.*put, with {option[0]}, found none"):
         view("--input", source, *size, *option, "--output", tmp_path / "out.png")
     always = {"--help", "--input", "--output", "--frames", "--panel-width", "--overwrite", "--progress"}
-    tested = {"--half-width", "--spike-size", "--sequence", "--recon", "--rate"}
+    always |= {"--quiet", "--verbose"}
+    tested = {"--half-width", "--spike-size", "--sequence", "--recon", "--fps"}
     assert {action.option_strings[-1] for action in build_parser()._actions} == always | tested
 
 

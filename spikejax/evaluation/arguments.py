@@ -44,6 +44,7 @@ def build_parser() -> argparse.ArgumentParser:
         "evaluate",
         description="Measures a trained network on a split of a data set or on folders of pictures, and writes JSON "
         "and CSV. An evaluation that was stopped goes on when it is started again.",
+        example="--network runs/mine -o out/mine",
     )
     add = parser.add_argument
     add(
@@ -51,7 +52,7 @@ def build_parser() -> argparse.ArgumentParser:
         help="where spikejax.train left the network; or weights, a .safetensors file or a folder that spikejax convert "
         "wrote (with --data or --sharp)",
     )  # fmt: skip
-    add("--output", required=True, metavar="OUT", help="folder for the scores")
+    add("-o", "--output", required=True, metavar="OUT", help="folder for the scores")
     add_trust_code(parser)
     add("--which", choices=("best_psnr", "last"), help="checkpoint (default: the best if there is one, else the last)")
     _add_data(parser.add_argument_group("what it is measured on"))
@@ -76,7 +77,7 @@ def _add_data(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
     add("--data", type=path_or_bucket, metavar="ROOT", help="the data set (default: the one it was trained on)")
     add("--split", choices=SPLITS, default="val", help="which part of it (default: %(default)s)")
-    add("--input", metavar="ROOT", help="instead: a folder of sequences of pictures, to be restored")
+    add("-i", "--input", metavar="ROOT", help="instead: a folder of sequences of pictures, to be restored")
     add(
         "--sharp", metavar="ROOT",
         help="their true pictures, paired with those of --input by order; without --input noise is added to them "

@@ -10,10 +10,12 @@ from spikejax.cli import (
     add_hosts,
     add_overwrite,
     add_progress,
+    add_require,
     add_trust_code,
     add_words,
     byte_count,
     extent,
+    frame_rate,
     make_parser,
     number_from,
     path_or_bucket,
@@ -25,7 +27,7 @@ from spikejax.compile_cache import add_compile_cache
 from spikejax.errors import InputError
 from spikejax.inference.restore_options import RestoreOptions
 from spikejax.inference.tiling import PROTOCOLS, AutoTile, Extent
-from spikejax.io.video_codecs import CODECS, DEFAULT_CODEC
+from spikejax.io.video_codecs import CODECS, DEFAULT_CODEC, DEFAULT_RATE
 from spikejax.quality.metrics import OF_FRAMES
 from spikejax.quality.score_files import SCORES_FILE
 
@@ -50,6 +52,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = make_parser(
         "restore",
         description="Restores a video or a folder of frames with a trained network.",
+        example="--network runs/mine -i blurry.mp4 -o sharp.mkv --tile auto",
         epilog=f"Beside the frames, {SCORES_FILE} holds time, memory and (with --sharp) the metrics; "
         "python -m spikejax.report OUT shows them with the pictures. Exit code 3: parts of the video did not decode, "
         "and the rest is restored.",
@@ -74,10 +77,10 @@ def _add_files(group: argparse._ArgumentGroup) -> None:
         "one that comes with the package",
     )  # fmt: skip
     add(
-        "--input", required=True, type=path_or_bucket, metavar="PATH",
+        "-i", "--input", required=True, type=path_or_bucket, metavar="PATH",
         help="frames: a folder of pictures, a pattern such as 'a/*.tif', or a video",
     )  # fmt: skip
-    add("--output", required=True, metavar="PATH", help="a folder for PNG files, or a video (.mkv, .mov, .mp4)")
+    add("-o", "--output", required=True, metavar="PATH", help="a folder for PNG files, or a video (.mkv, .mov, .mp4)")
     add("--video", metavar="PATH", help="a video to write as well, where --output is a folder")
     add_overwrite(group, "the output of an earlier run")
     add("--resume", action="store_true", help="go on with a run that was stopped, if there is one")
@@ -140,7 +143,7 @@ def _add_restoring(group: argparse._ArgumentGroup) -> None:
         help="standard deviation of the noise, of 255, for a network that takes a noise level",
     )  # fmt: skip
     add(
-        "--rate", type=positive_count, metavar="N",
+        "--times", type=positive_count, metavar="N",
         help="make 2, 4 or 8 times as many frames, with a network that interpolates",
     )  # fmt: skip
     add(
@@ -159,12 +162,18 @@ def _add_video(group: argparse._ArgumentGroup) -> None:
         "--quality", type=whole_number_from(0), metavar="CRF",
         help="constant rate factor; 0 is best (default: the codec's, at which no loss is visible)",
     )  # fmt: skip
+    add(
+        "--fps", type=frame_rate, metavar="X",
+        help=f"frames a second of the input, where it is pictures: 24 or 30000/1001, say (default: {DEFAULT_RATE})",
+    )  # fmt: skip
     add("--pixel-format", metavar="NAME", help="such as yuv444p10le (default: by the depth of the input)")
 
 
 def add_devices(parser: argparse.ArgumentParser) -> None:
-    """Adds --devices and --space: which devices restore."""
-    add = parser.add_argument_group("devices").add_mutually_exclusive_group().add_argument
+    """Adds --devices, --space and --require: which devices restore."""
+    group = parser.add_argument_group("devices")
+    add_require(group)
+    add = group.add_mutually_exclusive_group().add_argument
     add("--devices", type=int, metavar="N", help="devices that each restore tiles of their own (default: all)")
     add(
         "--space", type=int, metavar="N",

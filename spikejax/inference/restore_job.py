@@ -6,7 +6,6 @@ encoding). What is held in memory depends on the frames' size and the tile, not 
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -17,6 +16,7 @@ from jaxtyping import Num
 
 from spikejax.data.datasets.degradation import without_network
 from spikejax.errors import InputError
+from spikejax.hardware.devices import describe_devices
 from spikejax.hardware.host import peak_host_bytes
 from spikejax.inference.background_io import ReadAhead, WriteBehind
 from spikejax.inference.clip_blending import InputFrame, RestoredFrame
@@ -28,7 +28,7 @@ from spikejax.inference.video_restorer import VideoRestorer
 from spikejax.inference.voxel_source import VoxelSource
 from spikejax.io.frame_source import FrameSource
 from spikejax.io.pixel_depth import to_depth, to_uint8
-from spikejax.progress import Progress
+from spikejax.progress import Progress, byte_text, say, say_detail
 from spikejax.quality import metrics
 
 # Frames that may wait to be written; they are large after super-resolution.
@@ -93,14 +93,15 @@ def restore_job(
     Raises:
         InputError: the frames are too few or too small, or do not fit the network or the settings.
     """
-    print("compiling the network", file=log or sys.stderr)
+    say("compiling the network", log)
     already, settings, reader = output.done, job.settings, _JobReader(job)
     if settings.auto and output.tile is not None:
         # There may be another amount of memory now, but the frames must be cut up as before.
         settings = replace(settings, tile=output.tile, auto=False)
     stream = restorer.stream(reader.frames_from, settings, done=already, name=str(job.frames.path))
     output.keep_tile(stream.plan.tile)
-    print(f"restoring in tiles of {stream.plan.tile} (frames, height, width)", file=log or sys.stderr)
+    say(f"restoring on {describe_devices()} in tiles of {stream.plan.tile} (frames, height, width)", log)
+    say_detail(f"compiled in {stream.compile_seconds:.1f} s; a device needs {byte_text(stream.device_bytes)}")
     # The clock starts here: compiling is no part of the rate.
     started = time.perf_counter()
     waited = -reader.waited

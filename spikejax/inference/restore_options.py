@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 
 from spikejax.cli import check_effects
@@ -43,7 +44,8 @@ class RestoreOptions:
         overlap: of neighbouring tiles.
         memory: bytes that an `AutoTile` may use.
         sigma: standard deviation of the noise, of 255.
-        rate: frames that interpolation makes of one.
+        times: frames that interpolation makes of one.
+        fps: frames a second of an input of pictures.
         ensemble: "none", "flips" or "turns".
         dtype: of features.
         codec: of a video; None = the usual one.
@@ -72,7 +74,8 @@ class RestoreOptions:
     overlap: Extent | None = None
     memory: int | None = None
     sigma: float | None = None
-    rate: int | None = None
+    times: int | None = None
+    fps: Fraction | None = None
     ensemble: str = "none"
     dtype: str | None = None
     codec: str | None = None
@@ -106,7 +109,10 @@ class RestoreOptions:
             "lpips among --metrics": (self.metrics is None or "lpips" in self.metrics, ("lpips",)),
             "--spikes": (self.spikes is not None, ("spike_windows", "spike_size")),
             "--tile auto, which chooses a tile that fits,": (isinstance(self.tile, AutoTile), ("memory",)),
-            "a video, as --output or --video,": (self.target.movie is not None, ("codec", "quality", "pixel_format")),
+            "a video, as --output or --video,": (
+                self.target.movie is not None,
+                ("codec", "quality", "pixel_format", "fps"),
+            ),
         }
         check_effects(self, needed)
         if self.space is None:

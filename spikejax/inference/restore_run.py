@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from fractions import Fraction
 from pathlib import Path
 
 import jax
@@ -24,7 +25,7 @@ from spikejax.inference.tiling import Extent
 from spikejax.inference.video_restorer import RestoreSettings, VideoRestorer
 from spikejax.inference.voxel_source import VoxelSource
 from spikejax.io.frame_source import FrameSource
-from spikejax.io.video_writer import DEFAULT_RATE
+from spikejax.io.video_codecs import DEFAULT_RATE
 from spikejax.quality.metrics import Distance
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -85,7 +86,7 @@ def restore_to_files(
         output = stack.enter_context(
             open_shared_output(
                 target,
-                _video_source(job.frames, times),
+                _video_source(job.frames, times, options.fps),
                 names=None if interpolates else job.frames.names,
                 description=json.loads(description),
                 resume=options.resume,
@@ -119,7 +120,7 @@ def _settings(options: RestoreOptions, restorer: VideoRestorer) -> StreamSetting
             memory=options.memory,
             sigma=options.sigma,
             ensemble=options.ensemble,
-            rate=options.rate,
+            times=options.times,
             devices=options.space or options.devices,
             space=options.space is not None,
             protocol=options.protocol,
@@ -127,10 +128,12 @@ def _settings(options: RestoreOptions, restorer: VideoRestorer) -> StreamSetting
     )
 
 
-def _video_source(frames: FrameSource, times: int) -> VideoSource:
-    """What a video takes over from the input, at `times` its rate."""
+def _video_source(frames: FrameSource, times: int, fps: Fraction | None) -> VideoSource:
+    """What a video takes over from the input, at `times` its rate; pictures have `fps` frames a second."""
     if frames.names is not None:
-        return VideoSource()
+        return VideoSource((fps or DEFAULT_RATE) * times)
+    if fps is not None:
+        raise InputError(f"expected a folder of pictures with --fps, found a video, which has a rate: {frames.path}")
     time_base = None if frames.time_base is None else frames.time_base / times
     return VideoSource((frames.rate or DEFAULT_RATE) * times, time_base, frames.pixel_aspect, Path(frames.path))
 

@@ -33,7 +33,7 @@ class RestoreKeywords(TypedDict, total=False):
             for a while; None = what is free.
         sigma: standard deviation of the noise, of 255, for a network that removes noise of a known level.
         ensemble: "none", "flips" (mean over 4 mirrored copies) or "turns" (8, with quarter turns).
-        rate: 2, 4 or 8, how many frames a network that interpolates makes of one; None = 2.
+        times: 2, 4 or 8, how many frames a network that interpolates makes of one; None = 2.
         devices: how many restore; None = all.
         space: whether they share the rows of each tile, instead of having tiles of their own.
         protocol: how overlapping tiles are blended: "tapered", with weights that fall off towards their edges, or as
@@ -45,7 +45,7 @@ class RestoreKeywords(TypedDict, total=False):
     memory: int | None
     sigma: float | None
     ensemble: str
-    rate: int | None
+    times: int | None
     devices: int | None
     space: bool
     protocol: str
@@ -61,7 +61,7 @@ class RestoreSettings:
         memory: bytes that an `AutoTile` may use.
         sigma: of the noise.
         ensemble: of copies.
-        rate: frames that interpolation makes of one.
+        times: frames that interpolation makes of one.
         devices: their number.
         space: whether they share tiles.
         protocol: of blending.
@@ -72,7 +72,7 @@ class RestoreSettings:
     memory: int | None = None
     sigma: float | None = None
     ensemble: str = "none"
-    rate: int | None = None
+    times: int | None = None
     devices: int | None = None
     space: bool = False
     protocol: str = PROTOCOLS[0]
@@ -146,12 +146,12 @@ class VideoRestorer:
             spikes: the spikes of each frame's exposure, [t,s,h',w'] of 0 and 1 (or an iterable of [s,h',w']), if the
                 network takes spikes. h' and w' are h and w or a whole part of them.
             counts: instead of `spikes`, their counts per time bin, [t,h',w',k] (or an iterable of [h',w',k]).
-            **how: `tile`, `overlap`, `memory`, `sigma`, `ensemble`, `rate`, `devices`, `space`, `protocol`: see
+            **how: `tile`, `overlap`, `memory`, `sigma`, `ensemble`, `times`, `devices`, `space`, `protocol`: see
                 `RestoreKeywords`.
 
         Returns:
             A NumPy array [t',h2,w2,3], of the clip's dtype for uint8 and uint16 (rounded and clipped), else float32.
-            For an iterable: an iterator of such frames. Super-resolution changes h and w; interpolation by `rate` r
+            For an iterable: an iterator of such frames. Super-resolution changes h and w; interpolation by `times` r
             makes r (t - 1) + 1 frames of t.
 
         Raises:
@@ -173,8 +173,8 @@ class VideoRestorer:
         """How to restore with this network: what is chosen, and its own tile and overlap where none is.
 
         Raises:
-            InputError: the network does not interpolate, or not to that rate; there are not so many devices; there is
-                no such protocol, or it knows no tile that is chosen by memory.
+            InputError: the network does not interpolate, or not that many times; there are not so many devices; there
+                is no such protocol, or it knows no tile that is chosen by memory.
         """
         if chosen.protocol not in PROTOCOLS:
             raise InputError(f"expected a protocol ({', '.join(PROTOCOLS)}), found {chosen.protocol!r}")
@@ -191,7 +191,7 @@ class VideoRestorer:
             memory=chosen.memory,
             sigma=chosen.sigma,
             ensemble=chosen.ensemble,
-            passes=self._passes_for(chosen.rate),
+            passes=self._passes_for(chosen.times),
             devices=use_devices(chosen.devices, space=chosen.space),
             protocol=chosen.protocol,
         )
@@ -208,15 +208,15 @@ class VideoRestorer:
         # Even, for spikes of half the resolution.
         return self.overlap.within(Extent(whole.frames // 2, whole.height // 4 * 2, whole.width // 4 * 2))
 
-    def _passes_for(self, rate: int | None) -> int:
+    def _passes_for(self, times: int | None) -> int:
         """The passes of interpolation that multiply the rate by so much, None = one; 1 for all other networks."""
-        if rate is None:
+        if times is None:
             return 1
         if not self.traits.interpolates:
-            raise InputError(f"expected no rate, the network in {self.name} does not interpolate")
-        if rate not in (2, 4, 8):
-            raise InputError(f"expected 2, 4 or 8 times the rate, found {rate}")
-        return rate.bit_length() - 1
+            raise InputError(f"expected no --times, the network in {self.name} does not interpolate")
+        if times not in (2, 4, 8):
+            raise InputError(f"expected 2, 4 or 8 times as many frames, found {times}")
+        return times.bit_length() - 1
 
     def check_spikes(self, given: bool) -> None:
         """Raises InputError if spikes are missing, or given to a network that takes none."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
 
@@ -16,6 +17,8 @@ from spikejax.extensions import find_entry
 
 # Containers that we write.
 VIDEO_SUFFIXES = frozenset({".mkv", ".mov", ".mp4"})
+# Frames a second of a video whose frames come without times, as pictures do.
+DEFAULT_RATE = Fraction(25)
 
 
 @dataclass(frozen=True)

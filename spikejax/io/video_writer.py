@@ -19,9 +19,8 @@ from av.video.reformatter import ColorRange, Colorspace
 from spikejax.errors import InputError
 from spikejax.io.atomic import atomic_write
 from spikejax.io.pictures import Frame
-from spikejax.io.video_codecs import VideoSettings
+from spikejax.io.video_codecs import DEFAULT_RATE, VideoSettings
 
-DEFAULT_RATE = Fraction(25)
 # Sound that these containers hold and players play; Matroska holds any.
 _PLAYED_SOUND = {
     ".mp4": frozenset({"aac", "ac3", "alac", "eac3", "flac", "mp3", "opus"}),

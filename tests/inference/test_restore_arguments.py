@@ -1,5 +1,6 @@
 """The command line of restoring."""
 
+from fractions import Fraction
 from typing import Any
 
 import pytest
@@ -22,7 +23,8 @@ PATHS = ["--network", "n", "--input", "in", "--output", "out"]
         (["--tile", "12", "auto"], {"tile": AutoTile(12)}),
         (["--spikes", "s", "--spike-size", "250x400"], {"spikes": "s", "spike_size": (250, 400)}),
         (["--sharp", "s", "--metrics", "psnr", "ssim"], {"sharp": "s", "metrics": ("psnr", "ssim")}),
-        (["--sigma", "12.5", "--rate", "4", "--space", "2"], {"sigma": 12.5, "rate": 4, "space": 2}),
+        (["--sigma", "12.5", "--times", "4", "--space", "2"], {"sigma": 12.5, "times": 4, "space": 2}),
+        (["--video", "v.mkv", "--fps", "30000/1001"], {"video": "v.mkv", "fps": Fraction(30000, 1001)}),
     ],
 )  # fmt: skip
 def test_options(words: list[str], changes: dict[str, Any]) -> None:
@@ -42,6 +44,8 @@ def test_options(words: list[str], changes: dict[str, Any]) -> None:
         (["--memory", "2G"], "expected --tile auto, which chooses a tile that fits, with --memory"),
         (["--tile", "auto", "--memory", "2"], "--memory: expected a number of MiB or GiB"),
         (["--lpips", "a"], "expected --sharp"),
+        (["--fps", "24"], "expected a video, as --output or --video, with --fps"),
+        (["--video", "a.mkv", "--fps", "0"], "--fps: expected frames a second"),
         (["--devices", "2", "--space", "2"], "not allowed with"),
         (["--video", "a.mkv", "--codec", "gif"], "--codec: expected one of"),
     ],

@@ -96,13 +96,13 @@ def test_super_resolution(window: int, frames: int) -> None:
     np.testing.assert_allclose(restored, CLIP.repeat(2, 1).repeat(2, 2) * frames, rtol=1e-5)
 
 
-@pytest.mark.parametrize("rate", [2, 4])
-def test_interpolation(rate: int) -> None:
-    """Catches another number of frames than the rate asks for, and frames of the input that change."""
-    restored = restorer_of(Middle(), NetworkTraits(interpolates=True, window=4)).restore(CLIP, rate=rate)
-    assert len(restored) == rate * (len(CLIP) - 1) + 1
-    np.testing.assert_array_equal(restored[::rate], CLIP)
-    np.testing.assert_allclose(restored[2 * rate + rate // 2], CLIP[1:5].mean(axis=0), atol=1e-6)
+@pytest.mark.parametrize("times", [2, 4])
+def test_interpolation(times: int) -> None:
+    """Catches another number of frames than is asked for, and frames of the input that change."""
+    restored = restorer_of(Middle(), NetworkTraits(interpolates=True, window=4)).restore(CLIP, times=times)
+    assert len(restored) == times * (len(CLIP) - 1) + 1
+    np.testing.assert_array_equal(restored[::times], CLIP)
+    np.testing.assert_allclose(restored[2 * times + times // 2], CLIP[1:5].mean(axis=0), atol=1e-6)
 
 
 def test_the_noise_level_reaches_the_network() -> None:
@@ -178,7 +178,7 @@ def test_spikes_that_do_not_fit(spikes: np.ndarray | None, message: str) -> None
         ({"tile": (4, 16, 16), "overlap": (1, 16, 8)}, "overlap smaller than"),
         ({"tile": "largest"}, 'or "auto", found .largest.'),
         ({"ensemble": "all"}, "expected an ensemble"),
-        ({"rate": 2}, "does not interpolate"),
+        ({"times": 2}, "does not interpolate"),
     ],
 )
 def test_options_that_do_not_fit(options: dict, message: str) -> None:
