@@ -2,9 +2,9 @@
 
 Exit codes. 0: done. 2: the user's input is wrong (one line on stderr, also for an option or an extra that is not
 installed and for a full disk, and what takes a list below it). 3: parts of the input were damaged, the rest is done
-(one line). 4: a loss or gradient is not finite (one line). 130: interrupted with Ctrl-C. 141: the reader of our
-standard output has gone away (`... | head`). With SPIKEJAX_TRACEBACK=1 in the environment the traceback of an input
-error is printed too.
+(one line). 4: a loss, a gradient or a restored picture is not finite (one line). 130: interrupted with Ctrl-C. 141: the
+reader of our standard output has gone away (`... | head`). With SPIKEJAX_TRACEBACK=1 in the environment the traceback
+of an input error is printed too.
 
 Arguments. One function reads each kind of value, in every command: `size` (two numbers), `extent` (three),
 `byte_count`, `whole_number_from`, `number_from`. Several numbers may come as 250x400, as 250,400 or as words, 250 400.
@@ -115,6 +115,9 @@ def _exit_code(main: Callable[[Sequence[str]], None], arguments: Sequence[str]) 
     except DamagedInput as damage:
         _say(f"spikejax: damaged input: {one_line(damage)}")
         return EXIT_DAMAGED_INPUT
+    except FloatingPointError as error:
+        _say(f"spikejax: error: {one_line(error)}")
+        return EXIT_NOT_FINITE
     except KeyboardInterrupt:
         _say("spikejax: interrupted")
         return EXIT_INTERRUPTED

@@ -143,6 +143,10 @@ class KnownTiles:
     def forget(self, shape: Any, sigma: float | None, devices: Any) -> None:
         """Likewise."""
 
+    def in_float32(self) -> "KnownTiles":
+        """Likewise."""
+        return self
+
     def restore(self, tiles: Iterable[Any]) -> Iterator[np.ndarray]:
         """See `spikejax.inference.restored_stream.TileProgram`."""
         for frames, counts in tiles:

@@ -48,6 +48,17 @@ def test_a_file_of_weights(weights: Weights, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_the_network_in_float32(weights: Weights, tmp_path: Path) -> None:
+    """Catches tiles computed again in bfloat16, and with other parameters."""
+    path = tmp_path / "w.safetensors"
+    write_weights(path, weights)
+    restorer = spikejax.load(path, dtype="bfloat16")
+    exact = restorer.network.in_float32()
+    assert (restorer.network.model.vrt.compute_dtype, exact.model.vrt.compute_dtype) == (jax.numpy.bfloat16, None)
+    for own, other in zip(*(jax.tree.leaves(nnx.state(net.model)) for net in (restorer.network, exact)), strict=True):
+        np.testing.assert_array_equal(own, other)
+
+
 def test_weights_that_do_not_restore(weights: Weights, tmp_path: Path) -> None:
     """Catches a traceback for another network's weights, or for a parameter that is not there."""
     write_weights(tmp_path / "flow.safetensors", Weights("spynet", None, weights.params["vrt"]["spynet"]))

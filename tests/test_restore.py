@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
@@ -237,6 +238,53 @@ def test_a_damaged_middle(inputs: Path, monkeypatch: pytest.MonkeyPatch, capsys:
     times = [time for _, time in open_frames(out).read()]
     assert len(times) == content["frames"] > 10
     assert times[-1] == Fraction(29, 25)
+
+
+class NotFinite(Brighten):
+    """Stands in for a network whose answer to white is not finite."""
+
+    def __call__(self, clip: jax.Array, voxels: jax.Array | None, *, key: jax.Array | None = None) -> jax.Array:
+        """Changes nothing else."""
+        return jnp.where(clip > 0.99, jnp.nan, super().__call__(clip, voxels))
+
+
+def whiten(inputs: Path) -> None:
+    """Makes the first pixel of the last frame white."""
+    for name in ("blur", "sharp"):
+        path = inputs / name / f"{FRAMES - 1:06d}.png"
+        frame = next(iter(open_frames(path.parent / "*6.png")))
+        frame[0, 0] = 255
+        write_picture(path, frame)
+
+
+def test_pictures_that_are_not_finite(
+    inputs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Catches black frames without a word, an exit code that says all is well, and finished frames that are lost."""
+    use(monkeypatch, NotFinite(None))
+    whiten(inputs)
+    monkeypatch.setattr(sys, "argv", ["restore", *arguments(inputs, spikes=False)])
+    with pytest.raises(SystemExit) as ended:
+        run(restore.main)
+    assert ended.value.code == 4
+    *_, kept, error = capsys.readouterr().err.splitlines()
+    assert error == (
+        "spikejax: error: expected finite pictures from the network, in float32 too, found nan in frame 6 at row 0, "
+        "column 0"
+    )
+    assert kept == "spikejax: 3 frames are kept; --resume goes on from there"
+    assert not (inputs / "out").exists()
+
+
+def test_pictures_that_are_finite_in_float32(inputs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Catches a count that does not come to metrics.json."""
+    whiten(inputs)
+    spoiled = restorer_of(NotFinite(None))
+    monkeypatch.setattr(spoiled.network, "_build_float32", lambda: Brighten(None))
+    monkeypatch.setattr(restore, "_load", lambda options: spoiled)
+    restore.main(arguments(inputs, spikes=False))
+    np.testing.assert_array_equal(read(inputs / "out"), read(inputs / "sharp"))
+    assert json.loads((inputs / "out" / "metrics.json").read_text())["tiles_in_float32"] == 1
 
 
 class TooLarge(Brighten):

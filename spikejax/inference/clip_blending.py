@@ -15,13 +15,10 @@ from jaxtyping import Float32, Num
 from spikejax.inference.compiled_network import TileArrays
 from spikejax.inference.ensemble import PLAIN, Variant
 from spikejax.inference.tiling import PROTOCOLS, Extent, Tile, overlapping_clips, spatial_tiles, taper
+from spikejax.io.box import Box
 from spikejax.io.pixel_depth import to_float32
 
 _T = TypeVar("_T")
-# A tile's input, and whether rows and columns are swapped in it: what a plan cuts has one shape, or two.
-CutTile = tuple[TileArrays, bool]
-# The network: takes tiles lazily and yields their restored frames, in order; it may take some before it yields any.
-RestoreTiles = Callable[[Iterator[CutTile]], Iterator[Float32[np.ndarray, "t h w 3"]]]
 
 
 @dataclass(frozen=True)
@@ -37,6 +34,27 @@ class InputFrame:
     frame: Num[np.ndarray, "h w 3"]
     counts: Num[np.ndarray, "h2 w2 k"] | None = None
     time: Fraction | None = None
+
+
+class CutTile(NamedTuple):
+    """What the network gets of a clip for one tile, and where that lies.
+
+    Attributes:
+        arrays: its input.
+        variant: the mirrored or turned copy that it is; what a plan cuts has one shape or, where some copies are
+            turned, two.
+        first_frame: the number of its first frame among all frames of the input.
+        box: its place in them.
+    """
+
+    arrays: TileArrays
+    variant: Variant
+    first_frame: int
+    box: Box
+
+
+# The network: takes tiles lazily and yields their restored frames, in order; it may take some before it yields any.
+RestoreTiles = Callable[[Iterator[CutTile]], Iterator[Float32[np.ndarray, "t h w 3"]]]
 
 
 class RestoredFrame(NamedTuple):
@@ -100,7 +118,7 @@ class ClipPlan:
 
 
 def restore_stream(
-    input_frames: Iterable[InputFrame], restore: RestoreTiles, plan: ClipPlan, *, skip: int = 0
+    input_frames: Iterable[InputFrame], restore: RestoreTiles, plan: ClipPlan, *, skip: int = 0, first: int = 0
 ) -> Iterator[RestoredFrame]:
     """Yields every input frame from number `skip` on, restored, in order.
 
@@ -113,11 +131,12 @@ def restore_stream(
         plan: how to cut.
         skip: frames at the start that are not wanted; what only they need is not computed. The others come out
             exactly as if they all were.
+        first: the number of the first input frame among all that there are.
     """
     fade = plan.fade
     # Read twice: `restore` cuts tiles of later clips while the earlier ones' are blended.
     clips, upcoming = _twice(_clips_from(input_frames, plan, skip))
-    restored = restore(cut for _, clip, _ in upcoming for cut in _cut_all(clip, plan))
+    restored = restore(cut for start, clip, _ in upcoming for cut in _cut_all(clip, plan, first + start))
     blended: Float32[np.ndarray, "t h w 3"] | None = None
     weight = np.zeros(plan.tile.frames, np.float32)
     for start, clip, finished in clips:
@@ -184,8 +203,8 @@ def interpolate_stream(
     reach = plan.tile.frames // 2
     first = max(0, skip - 1) // 2  # the number of the first clip's input frame before the middle
     clips, upcoming = _twice(enumerate(_around_middles(input_frames, reach, head=reach - 1 - first), start=first))
-    wanted = (clip for number, clip in upcoming if 2 * number + 1 >= skip)
-    restored = restore(cut for clip in wanted for cut in _cut_all(clip, plan))
+    wanted = (item for item in upcoming if 2 * item[0] + 1 >= skip)
+    restored = restore(cut for number, clip in wanted for cut in _cut_all(clip, plan, number))
     later = None
     for number, clip in clips:
         earlier, later = clip[reach - 1], clip[reach]
@@ -230,12 +249,12 @@ def _restored_size(clip: list[InputFrame], plan: ClipPlan) -> tuple[int, int]:
     return height * plan.upscale, width * plan.upscale
 
 
-def _cut_all(clip: list[InputFrame], plan: ClipPlan) -> Iterator[CutTile]:
+def _cut_all(clip: list[InputFrame], plan: ClipPlan, first_frame: int) -> Iterator[CutTile]:
     """Yields what the network gets of a clip, in the order in which `_blend_all` takes the answers."""
     tiles = spatial_tiles(*clip[0].frame.shape[:2], tile=plan.tile, overlap=plan.overlap)
     for variant in plan.variants:
         for tile in tiles:
-            yield _cut(clip, tile, variant), variant.swapped
+            yield CutTile(_cut(clip, tile, variant), variant, first_frame, tile.box)
 
 
 def _blend_all(

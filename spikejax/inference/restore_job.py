@@ -92,6 +92,7 @@ def restore_job(
 
     Raises:
         InputError: the frames are too few or too small, or do not fit the network or the settings.
+        FloatingPointError: what the network makes of them is not finite; the frames before it are kept.
     """
     say("compiling the network", log)
     already, settings, reader = output.done, job.settings, _JobReader(job)
@@ -147,6 +148,7 @@ def _report(
         peak_host_bytes=peak_host_bytes(),
         peak_device_bytes=peak_device_bytes(),
         program_bytes=stream.device_bytes,
+        tiles_in_float32=stream.finite.again,
         damage=str(job.frames.damage) if job.frames.damage else None,
         scores=output.scores,
     )

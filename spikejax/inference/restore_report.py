@@ -32,6 +32,7 @@ class RestoreReport:
         peak_host_bytes: the largest memory of the process.
         peak_device_bytes: the same of the accelerator; None on a CPU, where it is part of the host's.
         program_bytes: what the compiler says that the network needs on a device.
+        tiles_in_float32: how many restored tiles were not finite, and were computed again in float32.
         damage: what of the input did not decode, in words; None if all did.
         scores: if there are sharp frames, the metrics of each, before (`psnr_blur`, ...) and after (`psnr_recon`, ...).
     """
@@ -53,6 +54,7 @@ class RestoreReport:
     peak_host_bytes: int
     peak_device_bytes: int | None
     program_bytes: int
+    tiles_in_float32: int
     damage: str | None
     scores: list[dict[str, float]]
 
@@ -68,7 +70,9 @@ class RestoreReport:
         return fields | finite_scores(self.means) | {"per_frame": [finite_scores(frame) for frame in scores]}
 
     def summary(self) -> Iterator[str]:
-        """Yields a line for each of the metrics that papers state, if there are any."""
+        """Yields a line for tiles that were computed again, and for each of the metrics that papers state, if any."""
+        if self.tiles_in_float32:
+            yield f"{self.tiles_in_float32} tiles were not finite and were computed again in float32"
         means = self.means
         for name in measured_metrics(means):
             metric = metric_named(name)

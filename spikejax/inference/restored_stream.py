@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from itertools import chain, groupby, islice
 from typing import Protocol, runtime_checkable
@@ -27,6 +28,7 @@ from spikejax.inference.clip_blending import (
 )
 from spikejax.inference.compiled_network import ClipShape, CompiledNetwork, Devices, TileArrays, use_devices
 from spikejax.inference.ensemble import choose_variants
+from spikejax.inference.finite_tiles import FiniteTiles
 from spikejax.inference.mirrored_edges import MirroredEdges, mirrored_edges
 from spikejax.inference.tile_search import available_bytes, largest_tile
 from spikejax.inference.tiling import PROTOCOLS, UNLIMITED, Extent, smallest_tile, tile_starts
@@ -56,6 +58,7 @@ class StreamSettings:
         devices: None = all.
         protocol: how overlapping tiles are blended, see `spikejax.inference.tiling`. With "published", frames that are
             not cut into tiles are lengthened as the published evaluation lengthens them, too.
+        blacken_not_finite: whether a tile that is not finite becomes black and is counted; otherwise it ends the work.
     """
 
     tile: Extent
@@ -67,6 +70,7 @@ class StreamSettings:
     passes: int = 1
     devices: Devices | None = None
     protocol: str = PROTOCOLS[0]
+    blacken_not_finite: bool = False
 
     @property
     def published(self) -> bool:
@@ -100,14 +104,36 @@ class TileNetwork(Protocol):
     def forget(self, shape: ClipShape, sigma: float | None, devices: Devices) -> None:
         """Lets go of a program that was compiled in vain."""
 
+    def in_float32(self) -> TileNetwork:
+        """The same network with all features in float32, for tiles that are not finite."""
+
 
 class ClipNetwork:
     """A network, and the programs compiled of it so far."""
 
-    def __init__(self, model: nnx.Module, traits: NetworkTraits, statistics: SpikeStatistics | None) -> None:
+    def __init__(
+        self,
+        model: nnx.Module,
+        traits: NetworkTraits,
+        statistics: SpikeStatistics | None,
+        *,
+        build_float32: Callable[[], nnx.Module] | None = None,
+        exact: bool = False,
+    ) -> None:
+        """Compiles nothing yet.
+
+        Args:
+            model: the network.
+            traits: what it does.
+            statistics: of the spikes it was trained on.
+            build_float32: makes the same network with features in float32; None = `model` is it, or there is none.
+            exact: whether products are of float32, also on devices that shorten them unless told otherwise.
+        """
         self.model = model
         self.traits = traits
         self.moments = (0.0, 1.0) if statistics is None else (statistics.mean, statistics.std)
+        self._statistics, self._build_float32, self._exact = statistics, build_float32, exact
+        self._in_float32: ClipNetwork | None = None
         self._programs: dict[tuple[ClipShape, float | None, Devices], CompiledNetwork] = {}
 
     def compiled(self, shape: ClipShape, sigma: float | None, devices: Devices) -> tuple[CompiledNetwork, float]:
@@ -116,15 +142,23 @@ class ClipNetwork:
         if key in self._programs:
             return self._programs[key], 0.0
         normalise = self.traits.spike_normalise
-        program = CompiledNetwork(
-            self.model, shape, statistics=self.moments, normalise=normalise, sigma=sigma, devices=devices
-        )
+        with jax.default_matmul_precision("highest") if self._exact else nullcontext():
+            program = CompiledNetwork(
+                self.model, shape, statistics=self.moments, normalise=normalise, sigma=sigma, devices=devices
+            )
         self._programs[key] = program
         return program, program.compile_seconds
 
     def forget(self, shape: ClipShape, sigma: float | None, devices: Devices) -> None:
         """Lets go of a program that was compiled in vain."""
         self._programs.pop((shape, sigma, devices), None)
+
+    def in_float32(self) -> ClipNetwork:
+        """The same network with all features in float32; made when it is asked for, once."""
+        if self._in_float32 is None:
+            model = self.model if self._build_float32 is None else self._build_float32()
+            self._in_float32 = ClipNetwork(model, self.traits, self._statistics, exact=True)
+        return self._in_float32
 
 
 class RestoredStream:
@@ -136,6 +170,7 @@ class RestoredStream:
         compile_seconds: what compiling took, the search for a tile included.
         device_bytes: what the program needs on a device, as its compiler says.
         devices: how many restore.
+        finite: what looks at every tile, and counts those that were not finite.
     """
 
     def __init__(
@@ -162,6 +197,12 @@ class RestoredStream:
         self._network, self._settings = network, settings
         self._devices = settings.devices or use_devices()
         traits = network.traits
+        self.finite = FiniteTiles(
+            self._compute_again,
+            interpolates=traits.interpolates,
+            upscale=traits.upscale,
+            blacken=settings.blacken_not_finite,
+        )
         traits.check_sigma(settings.sigma)
         tile, smallest = settings.tile, smallest_tile(traits)
         if smallest.within(tile.or_all(smallest)) != smallest and not traits.interpolates:
@@ -319,8 +360,16 @@ class RestoredStream:
 
     def _restore_tiles(self, tiles: Iterator[CutTile]) -> Iterator[Float32[np.ndarray, "t h w 3"]]:
         # Square tiles have one program whether their rows and columns are swapped or not, and no gap between them.
-        for shape, group in groupby(tiles, key=lambda cut: self._shape(self.plan.tile, swapped=cut[1])):
-            yield from self._program(shape).restore(tile for tile, _ in group)
+        for shape, group in groupby(tiles, key=self._shape_of):
+            yield from self.finite.restored(group, self._program(shape).restore)
+
+    def _shape_of(self, cut: CutTile) -> ClipShape:
+        return self._shape(self.plan.tile, swapped=cut.variant.swapped)
+
+    def _compute_again(self, cut: CutTile) -> Float32[np.ndarray, "t h w 3"]:
+        program, seconds = self._network.in_float32().compiled(self._shape_of(cut), self._settings.sigma, self._devices)
+        self.compile_seconds += seconds
+        return next(iter(program.restore([cut.arrays])))
 
     def _start(self, done: int) -> int:
         """The first input frame that is needed after so many restored frames."""
@@ -332,7 +381,7 @@ class RestoredStream:
 
     def _restore(self, input_frames: Iterable[InputFrame], done: int, start: int) -> Iterator[RestoredFrame]:
         if not self._network.traits.interpolates:
-            return restore_stream(input_frames, self._restore_tiles, self.plan, skip=done - start)
+            return restore_stream(input_frames, self._restore_tiles, self.plan, skip=done - start, first=start)
         # What the later passes leave out, the earlier ones need not make.
         skips = [done]
         for _ in range(self._settings.passes - 1):

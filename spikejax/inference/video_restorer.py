@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any, TypedDict, Unpack, overload
@@ -98,6 +98,7 @@ class VideoRestorer:
         overlap: Extent,
         statistics: SpikeStatistics | None = None,
         name: str = "the network",
+        build_float32: Callable[[], nnx.Module] | None = None,
     ) -> None:
         """Compiles nothing yet.
 
@@ -108,11 +109,13 @@ class VideoRestorer:
             overlap: of neighbouring tiles, likewise.
             statistics: of the spikes it was trained on, needed if it takes spikes.
             name: for messages, such as the file it came from.
+            build_float32: makes the same network with features in float32, for tiles that are not finite; None = the
+                network is it.
 
         Raises:
             InputError: it takes spikes and there are no statistics.
         """
-        self.network = ClipNetwork(model, traits, statistics)
+        self.network = ClipNetwork(model, traits, statistics, build_float32=build_float32)
         self.traits = traits
         self.name = name
         self.tile = tile
@@ -155,7 +158,8 @@ class VideoRestorer:
             makes r (t - 1) + 1 frames of t.
 
         Raises:
-            InputError: what is given does not fit together, or not to the network.
+            InputError: what is given does not fit together, or not to the network, or is not finite.
+            FloatingPointError: what the network makes of it is not finite, in float32 either.
         """
         is_array = hasattr(clip, "ndim")
         if is_array and clip.ndim != 4:

@@ -86,6 +86,12 @@ def load_trained(
     model = {**weights.model} if dtype is None else {**weights.model, "compute_dtype": dtype}
     network = describe_network(lambda: build_restorer(model, rngs=nnx.Rngs(0)))
     traits, bins = network.traits, network.traits.spike_bins
+    params = jax.device_put(weights.params)
+
+    def in_float32() -> nnx.Module:
+        exact = describe_network(lambda: build_restorer({**model, "compute_dtype": "float32"}, rngs=nnx.Rngs(0)))
+        return nnx.merge(exact.graph, params)
+
     known = None
     if bins is not None and weights.statistics is not None:
         known = statistics_from(weights.statistics, bins=bins, source=str(path))
@@ -93,12 +99,13 @@ def load_trained(
     if weights.restore:
         own = Tiles(tuple(weights.restore["tile"]), tuple(weights.restore["overlap"]))
     restorer = VideoRestorer(
-        nnx.merge(network.graph, jax.device_put(weights.params)),
+        nnx.merge(network.graph, params),
         traits,
         statistics=known,
         tile=Extent(*own.tile),
         overlap=Extent(*own.overlap),
         name=str(path),
+        build_float32=None if model.get("compute_dtype") == "float32" else in_float32,
     )
     if is_workdir(path):
         assert weights.training is not None, path

@@ -59,6 +59,10 @@ class TrainingTileNetwork:
     def forget(self, shape: ClipShape, sigma: float | None, devices: Devices) -> None:
         """Does nothing."""
 
+    def in_float32(self) -> "TrainingTileNetwork":
+        """The network itself: what is measured is what is being trained."""
+        return self
+
     def run(self, tiles: list[TileArrays], level: Float32[np.ndarray, " n"]) -> Float32[np.ndarray, "b t2 h2 w2 3"]:
         """The restored tiles of a batch with one for each part of the mesh; all hosts give the same tiles."""
         parts = sharding.batch_parts(self._mesh)
@@ -110,4 +114,4 @@ def training_validator(config: ConfigDict, program: Program, statistics: Mapping
     tile, overlap = validation_tiles(config)
     sigma = config.validation.noise_sigma if program.network.traits.noise_level else None
     network = TrainingTileNetwork(program.network, program.mesh, moments)
-    return TrainingValidator(network, StreamSettings(tile, overlap, sigma=sigma))
+    return TrainingValidator(network, StreamSettings(tile, overlap, sigma=sigma, blacken_not_finite=True))

@@ -130,7 +130,11 @@ class Trainer:
             validation = self._measure(pictures, stop)
             if validation is not None:
                 self._checkpoints.save_best(self.step, self.state.best_params, validation.scores)
-                self.writer.scalars(self.step, "validation", validation.scores)
+                scores = validation.scores
+                if validation.black_tiles:
+                    scores = scores | {"black_tiles": validation.black_tiles}
+                    self._terminal.note(f"{validation.black_tiles} tiles were not finite; they are measured as black")
+                self.writer.scalars(self.step, "validation", scores)
                 self.writer.pictures(self.step, validation.pictures)
                 self._terminal.note(f"step {self.step}: {summary(validation.scores)}")
         return validation

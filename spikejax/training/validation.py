@@ -50,11 +50,13 @@ class Validation:
         scores: of each metric before and after restoring, such as psnr_blur and psnr_recon, over all sequences.
         frames: the same of every frame, by sequence.
         pictures: by sequence: input | restored | ground truth of its middle frame.
+        black_tiles: how many tiles were not finite and count as black.
     """
 
     scores: dict[str, float]
     frames: dict[str, list[dict[str, float]]]
     pictures: dict[str, UInt8[np.ndarray, "h w3 3"]]
+    black_tiles: int = 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,11 +85,13 @@ class ShownFrame:
         before: what one would see without a network.
         restored: what the network made of it.
         sharp: the true frame.
+        black_tiles: how many tiles were not finite and became black, from the first frame to this one's clip.
     """
 
     before: Picture
     restored: Picture
     sharp: Picture
+    black_tiles: int = 0
 
     @property
     def side_by_side(self) -> UInt8[np.ndarray, "h w3 3"]:
@@ -117,6 +121,7 @@ class SequenceRestorer:
 
         Raises:
             InputError: the network makes frames of another size than the sharp ones, or cannot take the sequence.
+            FloatingPointError: a tile is not finite, and the settings do not allow that.
         """
         waiting: deque[tuple[Picture, Picture]] = deque()
         interpolates, window = self.network.traits.interpolates, self.network.traits.window
@@ -128,7 +133,7 @@ class SequenceRestorer:
 
         # Of interpolation what comes out first is not wanted: between the first frames, whose clips are mirrored.
         done = window - 1 if interpolates else 0
-        stream = iter(RestoredStream(self.network, frames_from, self.settings, done=done, name=name))
+        stream = RestoredStream(self.network, frames_from, self.settings, done=done, name=name)
         for item in islice(stream, 0, 2 * length - 1, 2) if interpolates else stream:
             before, sharp = waiting.popleft()
             restored = metrics.to_uint8(item.frame)
@@ -136,7 +141,7 @@ class SequenceRestorer:
                 raise InputError(
                     f"expected the network to make frames {sharp.shape} like the sharp ones, found {restored.shape}"
                 )
-            yield ShownFrame(before, restored, sharp)
+            yield ShownFrame(before, restored, sharp, stream.finite.black)
 
 
 def _all_frames(
@@ -209,8 +214,9 @@ def validate(
     progress = Progress(task, total=sum(length for _, length in sequences), unit="frame") if task else None
     kept: dict[str, UInt8[np.ndarray, "h w3 3"]] = {}
     frames: dict[str, list[dict[str, float]]] = {}
+    black_tiles = 0
     for number, (name, length) in enumerate(sequences):
-        table = ScoreTable(length, measures, share)
+        table, black = ScoreTable(length, measures, share), 0
         for index, shown in enumerate(restorer.restore(dataset, name, length)):
             if index % restorer.at_once == 0 and stop():
                 return None
@@ -219,10 +225,12 @@ def validate(
                 kept[name] = shown.side_by_side
             if progress is not None:
                 progress.advance()
+            black = shown.black_tiles
+        black_tiles += black
         frames[name] = table.scores()
     if progress is not None:
         progress.finish()
-    return Validation(mean_scores([mean_scores(clip) for clip in frames.values()]), frames, kept)
+    return Validation(mean_scores([mean_scores(clip) for clip in frames.values()]), frames, kept, black_tiles)
 
 
 class ScoreTable:

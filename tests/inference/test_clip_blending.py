@@ -38,7 +38,7 @@ class Recorder:
 
 def each(network: Callable[..., np.ndarray]) -> RestoreTiles:
     """`RestoreTiles` of a function of one tile."""
-    return lambda tiles: (network(*tile) for tile, _ in tiles)
+    return lambda tiles: (network(*cut.arrays) for cut in tiles)
 
 
 def run(

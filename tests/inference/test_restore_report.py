@@ -7,7 +7,7 @@ from spikejax.inference.restore_report import RestoreReport
 from spikejax.inference.tiling import Extent
 
 
-def report_of(scores: list[dict[str, float]]) -> RestoreReport:
+def report_of(scores: list[dict[str, float]], *, again: int = 0) -> RestoreReport:
     """A report of a run that took two seconds."""
     return RestoreReport(
         frames=len(scores),
@@ -27,6 +27,7 @@ def report_of(scores: list[dict[str, float]]) -> RestoreReport:
         peak_host_bytes=1,
         peak_device_bytes=None,
         program_bytes=1,
+        tiles_in_float32=again,
         damage=None,
         scores=scores,
     )
@@ -52,3 +53,9 @@ def test_the_summary() -> None:
     ]
     assert list(report_of([{"psnr_recon": 30.0}]).summary()) == ["PSNR 30.00 dB after"]
     assert list(report_of([{}]).summary()) == []
+
+
+def test_tiles_that_were_computed_again_are_counted() -> None:
+    """Catches a fault of the hardware, or of bfloat16, that nobody is told of."""
+    assert list(report_of([], again=2).summary()) == ["2 tiles were not finite and were computed again in float32"]
+    assert report_of([], again=2).to_json()["tiles_in_float32"] == 2

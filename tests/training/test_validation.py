@@ -1,5 +1,6 @@
 """Validation against scores computed by hand, alone and with hosts that share the work."""
 
+import dataclasses
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -220,3 +221,21 @@ def test_validation_that_is_to_stop() -> None:
     """Catches a validation of an hour between a scheduler's signal and the checkpoint, and scores of half of it."""
     asked = iter([False, True])
     assert validate(KnownTiles(keep).restorer(), DATA, stop=lambda: next(asked)) is None
+
+
+def test_tiles_that_are_not_finite() -> None:
+    """Catches a black picture in a validation without a word, and a training that ends for one."""
+
+    def spoil(frames: np.ndarray, counts: np.ndarray | None) -> np.ndarray:
+        restored = np.array(frames)
+        restored[..., :2, :2, 1] = np.nan
+        return restored
+
+    restorer = KnownTiles(spoil).restorer()
+    with pytest.raises(FloatingPointError, match="found nan in frame 0 at row 0, column 0"):
+        validate(restorer, DATA)
+    counting = dataclasses.replace(restorer, settings=dataclasses.replace(restorer.settings, blacken_not_finite=True))
+    validation = validate(counting, DATA)
+    assert validation is not None
+    assert validation.black_tiles == 3 + 1 + 1 + 2  # clips of two frames, a tile each
+    assert np.isfinite(list(validation.scores.values())).all()
