@@ -38,8 +38,9 @@ ALLOWED = {
     # The ground floor.
     "spikejax.io": set(),
     "spikejax.hardware": set(),
-    "spikejax.distributed": set(),
-    "spikejax.models": set(),
+    "spikejax.kernels": set(),
+    "spikejax.distributed": {"spikejax.kernels"},
+    "spikejax.models": {"spikejax.kernels"},
     "spikejax.config": {"spikejax.io"},
     "spikejax.data": {"spikejax.hardware", "spikejax.io"},
     "spikejax.quality": {"spikejax.io", "spikejax.models"},
@@ -51,6 +52,7 @@ ALLOWED = {
         "spikejax.hardware",
         "spikejax.inference",  # validation restores as restoring does
         "spikejax.io",
+        "spikejax.kernels",
         "spikejax.models",
         "spikejax.quality",
     },
@@ -59,6 +61,7 @@ ALLOWED = {
         "spikejax.distributed",
         "spikejax.hardware",
         "spikejax.io",
+        "spikejax.kernels",
         "spikejax.models",
         "spikejax.quality",
     },

@@ -98,6 +98,7 @@ def _model() -> dict:
         ),
         compute_dtype="float32",
         remat="none",
+        kernels="auto",
     )
 
 

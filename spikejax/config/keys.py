@@ -72,6 +72,12 @@ KEYS: dict[str, Key] = {
         OneOf(("none", "blocks", "everything")),
         "what the backward pass computes again, to save memory; `blocks` saves most of it",
     ),
+    "model.kernels": Key(
+        OneOf(("auto", "plain", "pallas")),
+        "form of the costly operations: `auto`: kernels on TPUs and GPUs for the shapes that they are made for, plain "
+        "JAX elsewhere; `plain`: JAX alone; `pallas`: kernels on CPUs too, step by step, for tests",
+        harmless=True,
+    ),
     # One entry per stage. Stages 1-7 work at 1, 1/2, 1/4, 1/8, 1/4, 1/2, 1 of the resolution; the rest is stage 8.
     "model.vrt.upscale": Key(OneOf((1, 2, 3, 4, 8)), "output size / input size"),
     "model.vrt.input_channels": Key(OneOf((3,)), "of the pictures that come in: RGB, without the noise map"),

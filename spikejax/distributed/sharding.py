@@ -23,6 +23,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from spikejax.errors import InputError
 from spikejax.extensions import find_entry
+from spikejax.kernels.choice import Target
 
 
 @dataclasses.dataclass(frozen=True)
@@ -251,6 +252,19 @@ def batch_sharding(mesh: DeviceMesh) -> NamedSharding:
 def clip_sharding(mesh: DeviceMesh) -> NamedSharding:
     """The sharding of clips of which a device has all rows: only the batch is split."""
     return NamedSharding(mesh.mesh, PartitionSpec(mesh.layout.batch))
+
+
+def kernel_target(mesh: DeviceMesh, *, whole: bool = True) -> Target:
+    """What kernels have to know of the devices that a program is traced for.
+
+    Args:
+        mesh: the devices.
+        whole: whether the program is that of all devices, whose arrays are split, or of each device alone.
+    """
+    platform = mesh.devices[0].platform
+    if not whole or len(mesh.devices) == 1:
+        return Target(platform)
+    return Target(platform, mesh.mesh, mesh.layout.batch, mesh.layout.rows)
 
 
 def batch_parts(mesh: DeviceMesh) -> int:

@@ -24,6 +24,7 @@ from spikejax.data.spikes.voxels import standardise
 from spikejax.distributed import sharding
 from spikejax.distributed.sharding import DeviceMesh
 from spikejax.errors import InputError
+from spikejax.kernels.choice import trace_for
 
 # A tile's frames, uint8 or uint16 of their whole range or float32 in [0, 1], and its counts if the network takes any.
 TileArrays = tuple[Num[np.ndarray, "t h w 3"], Num[np.ndarray, "t h2 w2 k"] | None]
@@ -127,7 +128,8 @@ class CompiledNetwork:
             network = nnx.merge(graphdef, params)
             if isinstance(network, StoredProgram):
                 return network.restore_stored(frames, counts, level)
-            return restore_tiles(network, frames, counts, moments, level, normalise=normalise)
+            with trace_for(sharding.kernel_target(mesh, whole=self._devices.space)):
+                return restore_tiles(network, frames, counts, moments, level, normalise=normalise)
 
         started = time.perf_counter()
         self._forward = self._spread(forward).lower(self._params, *self._abstract(), *self._extra).compile()

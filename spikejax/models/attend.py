@@ -23,14 +23,13 @@ from jax import Array, lax
 from jax.ad_checkpoint import checkpoint_name
 from jaxtyping import Float, Int
 
+from spikejax.kernels.window_attention import SAVED_NAME
 from spikejax.models.layers import accumulation_dtype
 from spikejax.models.schedule import Part, count_chunks, in_chunks
 
 MASKED = -100.0
 # Numbers of regions in a window: each of its three axes is cut once at most.
 MAX_REGIONS = 8
-# The name under which rematerialisation may keep what attention returns.
-SAVED_NAME = "attended"
 # Times below are CPU times of forward and backward, medians of 7 to 9 runs in turn, two busy cores, windows of 128
 # tokens with 6 heads.
 # So few logits (32 MiB) are computed without a loop. That is no gain of speed on CPUs: 3 to 6 million logits take 0.6

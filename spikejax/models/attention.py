@@ -4,6 +4,7 @@ A window is (frames, rows, columns) of tokens, in this order; arrays of windows 
 clip. Logits, softmax and positions are float32 at least.
 """
 
+from dataclasses import replace
 from functools import lru_cache
 
 import jax
@@ -14,6 +15,9 @@ from flax import nnx
 from jax import Array
 from jaxtyping import Float, Int, Num
 
+from spikejax.kernels import window_attention as kernel
+from spikejax.kernels.choice import Choice, choose
+from spikejax.kernels.window_layout import Heads
 from spikejax.models.attend import attend
 from spikejax.models.layers import Linear
 
@@ -81,6 +85,26 @@ def relative_position_index(window: Window) -> np.ndarray:
     return ((distance[..., 0] * (2 * wh - 1) + distance[..., 1]) * (2 * ww - 1) + distance[..., 2]).astype(np.int32)
 
 
+def bias_by_shifts(table: Float[Array, "rows heads"], window: Window) -> Float[Array, "heads n n"]:
+    """What `relative_position_index` takes out of the table, for each head, (query, key), without gathering.
+
+    Nor does the gradient scatter: TPUs would take 3.3 ms for it in a window of 320 tokens.
+    """
+    x = table.T.reshape(-1, *(2 * extent - 1 for extent in window))  # heads, distances in frames, rows, columns
+    for axis, extent in ((3, window[2]), (2, window[1]), (1, window[0])):
+        x = _pairs_by_shifts(jnp.moveaxis(x, axis, -1), extent)
+    return rearrange(x, "heads iw jw ih jh it jt -> heads (it ih iw) (jt jh jw)")
+
+
+def _pairs_by_shifts(x: Float[Array, "*axes _distances"], extent: int) -> Float[Array, "*axes {extent} {extent}"]:
+    """For (query, key) of one axis, what `x` has for the distance query - key, which it begins with 1 - extent."""
+    distances = 2 * extent - 1
+    again = jnp.broadcast_to(x[..., None, :], (*x.shape[:-1], extent + 1, distances)).reshape(*x.shape[:-1], -1)
+    # In rows that are one longer than the distances, each row begins one distance later: row i has at j that of i + j.
+    rows = again[..., : 2 * extent * extent].reshape(*x.shape[:-1], extent, 2 * extent)
+    return rows[..., extent - 1 :: -1]
+
+
 @lru_cache
 def sine_position_encoding(height: int, width: int, features: int) -> np.ndarray:
     """The encoding of one frame's window, float64 [height * width, features]: rows first, then columns."""
@@ -122,13 +146,35 @@ class WindowAttention(nnx.Module):
             window: their extent, no larger than the configured one.
             regions: see `window_regions`.
         """
-        tokens = windows.shape[2]
+        tokens, features = windows.shape[2:]
+        depth = features // self.heads
+        choice = choose(
+            lambda form: kernel.fits(form, dtype=windows.dtype, tokens=tokens, heads=self.heads, depth=depth)
+        )
+        if choice.form != "plain":
+            return self._by_kernel(windows, window, regions, choice)
         q, k, v = self._heads(self.qkv_self, windows)
         attended = rearrange(attend(q, k, v, self._bias(tokens), regions), "b w heads n d -> b w n (heads d)")
         if self.qkv_mutual is not None:
             mutual = self._mutual(self.qkv_mutual, windows, window, regions)
             attended = jnp.concatenate([mutual, attended], axis=-1)
         return self.projection(attended)
+
+    def _by_kernel(self, windows: Array, window: Window, regions: Array | None, choice: Choice) -> Array:
+        """The same by kernels, for which no head is brought apart."""
+        tokens, features = windows.shape[2:]
+        lanes = kernel.lanes_of(choice.form, features)
+        heads = Heads(self.heads, features // self.heads, lanes)
+
+        def attended(projection: Linear, x: Array, bias: Array | None, heads: Heads) -> Array:
+            return kernel.window_attention(projection.in_parts(x, 3, width=lanes), bias, regions, heads, choice)
+
+        bias = bias_by_shifts(self.relative_bias[...], self.window)[:, :tokens, :tokens]
+        parts = [attended(self.qkv_self, windows, bias, heads)]
+        if self.qkv_mutual is not None:
+            encoded = windows + self._encoding(window, windows)
+            parts = [attended(self.qkv_mutual, encoded, None, replace(heads, mutual=True)), *parts]
+        return self.projection.of_parts(parts, interpret=choice.interpret)
 
     def _heads(self, projection: Linear, x: Array) -> tuple[Array, Array, Array]:
         q, k, v = rearrange(projection(x), "b w n (three heads d) -> three b w heads n d", three=3, heads=self.heads)
@@ -139,13 +185,16 @@ class WindowAttention(nnx.Module):
         index = relative_position_index(self.window)[:tokens, :tokens]
         return jnp.moveaxis(self.relative_bias[...][index], -1, 0)
 
+    def _encoding(self, window: Window, windows: Array) -> Float[Array, "1 1 n c"]:
+        """The encoding of positions in one frame, for each of the window's two."""
+        encoding = sine_position_encoding(*window[1:], windows.shape[-1])
+        return jnp.asarray(np.tile(encoding, (2, 1)), windows.dtype)[None, None]
+
     def _mutual(self, projection: Linear, windows: Array, window: Window, regions: Array | None) -> Array:
         """Each frame of the window is asked by the queries of the other one."""
-        encoding = sine_position_encoding(*window[1:], windows.shape[-1])
-        both_frames = jnp.asarray(np.tile(encoding, (2, 1)), windows.dtype)[None, None]
         q, k, v = (
             rearrange(x, "b w heads (frame n) d -> b w frame heads n d", frame=2)
-            for x in self._heads(projection, windows + both_frames)
+            for x in self._heads(projection, windows + self._encoding(window, windows))
         )
         q, k, v = (rearrange(x, "b w frame heads n d -> b (w frame) heads n d") for x in (q[:, :, ::-1], k, v))
         if regions is not None:  # those of the first frame serve both

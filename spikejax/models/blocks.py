@@ -8,7 +8,7 @@ from flax import nnx
 from jax import Array, lax
 from jaxtyping import Bool, Float, Key
 
-from spikejax.models.attend import SAVED_NAME
+from spikejax.kernels.window_attention import SAVED_NAME
 from spikejax.models.attention import Window, WindowAttention, merge, partition, shrink_window, window_regions
 from spikejax.models.layers import GatedMLP, LayerNorm
 from spikejax.models.remat import Remat

@@ -10,12 +10,16 @@ follows the input (float64 checks, bfloat16 compute). Every parameter names its 
     kernel          a tap axis of a convolution              offsets     rows of a relative position table
 """
 
+from collections.abc import Callable, Sequence
+
 import jax
 import jax.numpy as jnp
+from einops import rearrange
 from flax import nnx
 from jax import lax
 from jaxtyping import Array, Float
 
+from spikejax.kernels.products import product
 from spikejax.models.convolution import convolve
 
 LAYER_NORM_EPSILON = 1e-5
@@ -48,6 +52,34 @@ class Linear(nnx.Module):
         kernel, bias = self.kernel[:, outputs].astype(x.dtype), self.bias[outputs].astype(x.dtype)
         y = lax.dot_general(x, kernel, (((x.ndim - 1,), (0,)), ((), ())))
         return y + bias.reshape((1,) * (x.ndim - 1) + (-1,))
+
+    def in_parts(self, x: Float[Array, "*batch i"], parts: int, *, width: int) -> Float[Array, "*batch _o"]:
+        """The features that come out as equal `parts` side by side, each with zeros behind it up to `width` of them."""
+        kernel, bias = (
+            rearrange(leaf[...].astype(x.dtype), "... (parts o) -> ... parts o", parts=parts)
+            for leaf in (self.kernel, self.bias)
+        )
+        missing = (0, width - bias.shape[-1])
+        kernel, bias = (jnp.pad(leaf, ((0, 0),) * (leaf.ndim - 1) + (missing,)) for leaf in (kernel, bias))
+        y = lax.dot_general(x, kernel.reshape(len(kernel), -1), (((x.ndim - 1,), (0,)), ((), ())))
+        return y + bias.reshape((1,) * (x.ndim - 1) + (-1,))
+
+    def of_parts(
+        self, parts: Sequence[Float[Array, "*batch _i"]], *, interpret: bool = False
+    ) -> Float[Array, "*batch o"]:
+        """What the features in `parts`, each with anything behind its own, would give if they were one array.
+
+        Args:
+            parts: equal parts of the features that go in.
+            interpret: see `spikejax.kernels.products`.
+        """
+        kernels = jnp.split(self.kernel[...].astype(parts[0].dtype), len(parts))
+        dtype = accumulation_dtype(parts[0].dtype)
+        y = self.bias[...].astype(dtype).reshape((1,) * (parts[0].ndim - 1) + (-1,))
+        for x, kernel in zip(parts, kernels, strict=True):
+            kernel = jnp.pad(kernel, ((0, x.shape[-1] - len(kernel)), (0, 0)))
+            y = y + product(x, kernel, x.ndim - 1, 0, interpret=interpret)
+        return y.astype(parts[0].dtype)
 
 
 class LayerNorm(nnx.Module):
@@ -90,11 +122,13 @@ class Conv2D(nnx.Module):
         self.stride = stride
         self.padding = size // 2 if padding is None else padding
 
-    def __call__(self, x: Float[Array, "*batch h w i"]) -> Float[Array, "*batch h2 w2 o"]:
-        """The convolved images."""
+    def __call__(
+        self, x: Float[Array, "*batch h w i"], arrange: Callable[[Array], Array] = lambda features: features
+    ) -> Float[Array, "*batch h2 w2 o"]:
+        """The convolved images; `arrange` puts the features that come out, the last axis, in another order."""
         images = x.reshape(-1, *x.shape[-3:])
-        y = convolve(images, self.kernel[...].astype(x.dtype), self.stride, self.padding)
-        y = y + self.bias[...].astype(x.dtype).reshape(1, 1, 1, -1)
+        y = convolve(images, arrange(self.kernel[...]).astype(x.dtype), self.stride, self.padding)
+        y = y + arrange(self.bias[...]).astype(x.dtype).reshape(1, 1, 1, -1)
         return y.reshape(*x.shape[:-3], *y.shape[1:])
 
 

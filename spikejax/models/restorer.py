@@ -16,6 +16,7 @@ from ml_collections import ConfigDict
 
 from spikejax.errors import InputError
 from spikejax.extensions import find_entry
+from spikejax.kernels.choice import Kernels, use_kernels
 from spikejax.models.fusion import SpikeBranch, SpikeBranchConfig, find_fusion
 from spikejax.models.remat import Remat
 from spikejax.models.traits import NetworkTraits
@@ -35,6 +36,7 @@ class Restorer(nnx.Module):
         *,
         compute_dtype: Literal["float32", "bfloat16"] = "float32",
         remat: Remat = "none",
+        kernels: Kernels = "auto",
         rngs: nnx.Rngs,
     ):
         """A network with random weights.
@@ -46,14 +48,18 @@ class Restorer(nnx.Module):
                 flows, offsets, positions, logits and softmax stay float32.
             remat: what the backward pass computes again instead of storing it: "none", "blocks" (attention blocks but
                 for what attention returned), "everything" (attention blocks, alignment, flows and the spike branch).
+            kernels: which form the costly operations have, see `spikejax.kernels.choice`.
             rngs: seeds of the weights.
         """
         if compute_dtype not in ("float32", "bfloat16"):
             raise ValueError(f'compute_dtype must be "float32" or "bfloat16", not {compute_dtype!r}')
         if remat not in get_args(Remat):
             raise ValueError(f"remat must be one of {', '.join(get_args(Remat))}, not {remat!r}")
+        if kernels not in get_args(Kernels):
+            raise ValueError(f"kernels must be one of {', '.join(get_args(Kernels))}, not {kernels!r}")
         if spike is not None and not vrt.reach:
             raise ValueError("a network that interpolates (vrt.warp_frames = 0) takes no spikes")
+        self.kernels = kernels
         self.compute_dtype = jnp.dtype(jnp.bfloat16) if compute_dtype == "bfloat16" else None
         self.vrt = VRT(vrt, compute_dtype=self.compute_dtype, remat=remat, rngs=rngs)
         self.spike_branch = None if spike is None else SpikeBranch(spike, vrt, remat=remat, rngs=rngs)
@@ -115,10 +121,11 @@ class Restorer(nnx.Module):
         height, width = clip.shape[2:4]
         rows, columns = self.padded_size(height, width)
         fusion = None
-        if self.spike_branch is not None and voxels is not None:
-            voxels = _pad(_enlarge(voxels, height, width), rows, columns)
-            fusion = self.spike_branch(voxels if self.compute_dtype is None else voxels.astype(self.compute_dtype))
-        restored = self.vrt(_pad(clip, rows, columns), fusion=fusion, key=key)
+        with use_kernels(self.kernels):
+            if self.spike_branch is not None and voxels is not None:
+                voxels = _pad(_enlarge(voxels, height, width), rows, columns)
+                fusion = self.spike_branch(voxels if self.compute_dtype is None else voxels.astype(self.compute_dtype))
+            restored = self.vrt(_pad(clip, rows, columns), fusion=fusion, key=key)
         scale = self.vrt.config.upscale
         return restored[:, :, : height * scale, : width * scale]
 
@@ -131,6 +138,7 @@ def _build_vrt(config: Mapping[str, Any] | ConfigDict, *, rngs: nnx.Rngs) -> Res
         spike,
         compute_dtype=config["compute_dtype"],
         remat=config["remat"],
+        kernels=config["kernels"],
         rngs=rngs,
     )
 
@@ -146,7 +154,7 @@ def build_restorer(config: Mapping[str, Any] | ConfigDict, *, rngs: nnx.Rngs) ->
 
     Args:
         config: `backbone` (a name of `BACKBONES` or FILE.py:NAME), `vrt` (fields of VRTConfig), `spike` (fields of
-            SpikeBranchConfig; fusion "none" for the backbone alone), `compute_dtype` and `remat`.
+            SpikeBranchConfig; fusion "none" for the backbone alone), `compute_dtype`, `remat` and `kernels`.
         rngs: seeds of the weights.
 
     Raises:

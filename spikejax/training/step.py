@@ -19,6 +19,7 @@ from ml_collections import ConfigDict
 from spikejax.distributed import sharding
 from spikejax.distributed.sharding import DeviceMesh
 from spikejax.errors import InputError
+from spikejax.kernels.choice import trace_for
 from spikejax.models.traits import NetworkTraits, traits_of
 from spikejax.quality.losses import Batch, Loss, evaluate_terms
 
@@ -197,7 +198,8 @@ class Update:
         """The state after a batch; and "loss", each of its terms as "loss/NAME", "gradient_norm" and "skipped"."""
         key = jax.random.fold_in(jax.random.key(self.seed), state.step)
         differentiate = self._differentiate if self.accumulate == 1 else self._differentiate_in_parts
-        (value, terms), gradient = differentiate(state.params, batch, loss, key)
+        with trace_for(sharding.kernel_target(self.mesh)):
+            (value, terms), gradient = differentiate(state.params, batch, loss, key)
         norm = optax.tree.norm(gradient)
         finite = jnp.isfinite(value) & jnp.isfinite(norm)
         # Once too many were not finite nothing changes any more, until somebody looks.
@@ -295,7 +297,8 @@ def make_forward(
 
     def forward(params: Any, clips: Array, voxels: Array | None) -> Array:
         clips, voxels = jax.lax.with_sharding_constraint((clips, voxels), sharding.batch_sharding(mesh))
-        return nnx.merge(network.graph, params)(clips, voxels, key=None)
+        with trace_for(sharding.kernel_target(mesh)):
+            return nnx.merge(network.graph, params)(clips, voxels, key=None)
 
     return jax.jit(forward, out_shardings=sharding.clip_sharding(mesh))
 

@@ -17,6 +17,7 @@ from spikejax.data.datasets.degradation import DEGRADATIONS
 from spikejax.data.sources import DATASETS
 from spikejax.distributed.sharding import MESH_LAYOUTS
 from spikejax.errors import InputError
+from spikejax.kernels.choice import Kernels
 from spikejax.models.blocks import Remat
 from spikejax.models.flows import FLOWS
 from spikejax.models.fusion import FUSIONS
@@ -46,6 +47,7 @@ def test_the_defaults_keep_to_the_table() -> None:
     [
         ("data.degradation", DEGRADATIONS),
         ("data.source", DATASETS),
+        ("model.kernels", get_args(Kernels)),
         ("model.remat", get_args(Remat)),
         ("loss.terms", LOSS_TERMS),
         ("training.loggers", LOGGERS),

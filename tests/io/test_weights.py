@@ -103,7 +103,8 @@ def test_a_network_is_built_from_what_was_read(target: Path, tiny_model_section:
 def tiny_model_section() -> dict:
     """The model section of a configuration, as JSON gives it back."""
     vrt = dict(window=[2, 4, 4], depths=[1] * 8, dims=[4] * 8, heads=[1] * 8, independent=[7], deformable_groups=2)
-    return dict(backbone="vrt", vrt=vrt, spike=dict(fusion="none"), compute_dtype="float32", remat="none")
+    computed = dict(compute_dtype="float32", remat="none", kernels="auto")
+    return dict(backbone="vrt", vrt=vrt, spike=dict(fusion="none"), **computed)
 
 
 def test_what_exists_is_kept(target: Path) -> None:

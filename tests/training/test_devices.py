@@ -28,6 +28,7 @@ MODEL = dict(
     spike=dict(bins=4, channels=(8,) * 4, heads=2, fusion="cross_attention"),
     compute_dtype="float32",
     remat="none",
+    kernels="auto",
 )
 SIZES = {"input": 3, "voxels": 4}
 
