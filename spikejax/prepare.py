@@ -13,7 +13,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from spikejax import extras
-from spikejax.cli import add_progress, add_words, check_effects, make_parser, positive_count, run, show_as_asked, size
+from spikejax.cli import (
+    add_progress,
+    add_words,
+    check_effects,
+    make_parser,
+    positive_count,
+    run,
+    show_as_asked,
+    size,
+    whole_number_from,
+)
 from spikejax.data.datasets.layout import SPLITS, TRAINING_SPLIT
 from spikejax.errors import InputError
 from spikejax.extensions import is_code
@@ -66,7 +76,8 @@ def _check_effects(options: argparse.Namespace) -> None:
         if options.check_only and getattr(options, name) is not None:
             raise InputError(f"expected --check-only or --{name}, found both")
     own = options.layout == "folders" or options.layout not in LAYOUTS
-    of_frames = ("layout", "link", "no_picture_tiles", "blur", "split", "spike_size", "grey", "crop")
+    of_spikes = ("spike_size", "spike_offset", "spike_margin", "flip_spikes")
+    of_frames = ("layout", "link", "no_picture_tiles", "blur", "split", "grey", "crop", *of_spikes)
     needed = {
         "--source, a published data set,": (options.source is not None, of_frames),
         "--source or --tfds": (options.source is not None or options.tfds is not None, ("bins",)),
@@ -84,8 +95,10 @@ def _settings(options: argparse.Namespace) -> PrepareSettings:
     return PrepareSettings(
         layout=options.layout,
         bins=options.bins or _BINS,
-        choices=LayoutChoices(options.blur, options.split or TRAINING_SPLIT),
-        rules=FrameRules(options.spike_size, options.grey, options.crop or 1),
+        choices=LayoutChoices(
+            options.blur, options.split or TRAINING_SPLIT, options.spike_offset or 0, options.spike_margin or 0
+        ),
+        rules=FrameRules(options.spike_size, options.flip_spikes, options.grey, options.crop or 1),
         picture_arrays=not options.no_picture_tiles,
         link=options.link,
     )
@@ -130,8 +143,17 @@ def build_parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     add_words(
         group, "--spike-size", read=size, metavar="HEIGHTxWIDTH",
-        help="size of the spikes, where no config.yaml beside them says it",
+        help="size of the spikes, where no config.yaml beside or above them says it",
     )  # fmt: skip
+    add(
+        "--spike-offset", type=int, metavar="N",
+        help="the stream of picture 6 is called 6 + N (default: 0)",
+    )  # fmt: skip
+    add(
+        "--spike-margin", type=whole_number_from(0), metavar="STEPS",
+        help="steps at either end of each frame's stream that are not of its exposure (default: 0)",
+    )  # fmt: skip
+    add("--flip-spikes", action="store_true", help="the camera stored the rows of its streams the other way round")
     add("--grey", action="store_true", help="take grey pictures, too")
     add(
         "--crop", type=positive_count, metavar="N",

@@ -107,7 +107,14 @@ def _restore_again(
     restorer.check_spikes(True)
     size, windows = metrics.get("spike_size"), metrics.get("spike_windows")
     bins = restorer.traits.spike_bins or 0
-    spikes = VoxelSource(path, source, bins=bins, size=None if size is None else (size[0], size[1]), windows=windows)
+    spikes = VoxelSource(
+        path,
+        source,
+        bins=bins,
+        size=None if size is None else (size[0], size[1]),
+        windows=windows,
+        upside_down=bool(metrics.get("flip_spikes")),
+    )
     tile, overlap = (Extent(**metrics[name]) for name in ("tile", "overlap"))
     say(f"restoring {len(shown)} frames again with other spikes")
     return [

@@ -7,6 +7,7 @@ made.
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -57,6 +58,8 @@ def main(arguments: Sequence[str]) -> None:
             noise=noise_of(options),
         ),
     )
+    if options.flip_spikes:
+        raise InputError(f"expected a real stream of spikes with --flip-spikes, found pictures: {options.input}")
     source = open_frames(options.input)
     folder = add_sequence(source, options.output, name, settings, split=options.split, overwrite=options.overwrite)
     if options.split == TRAINING_SPLIT:
@@ -85,6 +88,8 @@ def _cut_stream(options: argparse.Namespace, name: str) -> Path:
         max_frames=options.max_frames,
         split=options.split,
         overwrite=options.overwrite,
+        upside_down=options.flip_spikes,
+        print_line=lambda line: print(f"spikejax: note: {line}", file=sys.stderr),
     )
 
 
@@ -131,7 +136,10 @@ def _add_time_and_picture(parser: argparse.ArgumentParser) -> None:
     add_words(
         group, "--size", read=size, metavar="HEIGHTxWIDTH",
         help="scale the video to cover this size and cut out the middle (default: the video's size); of a stream, its "
-        "size (default: config.yaml beside it)",
+        "size, where no config.yaml beside or above it says it",
+    )  # fmt: skip
+    group.add_argument(
+        "--flip-spikes", action="store_true", help="the camera of a real stream stored the rows the other way round",
     )  # fmt: skip
     group.add_argument(
         "--shake", type=number_from(0), default=0.0, metavar="PIXELS",

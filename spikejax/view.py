@@ -7,6 +7,7 @@ a data set shows, `spikejax.reports.stream_rows` the same of a bare stream.
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -55,6 +56,8 @@ def main(arguments: Sequence[str]) -> None:
     if output.exists() and not options.overwrite:
         raise InputError(f"expected a new file, found one that exists already: {output}")
     stream = _rows(options, limit=options.frames or (_VIDEO_FRAMES if video else _SHEET_ROWS))
+    for note in stream.notes:
+        print(f"spikejax: note: {note}", file=sys.stderr)
     if video:
         if not stream.of_one_size:
             raise InputError(f"expected one sequence for a video (--sequence NAME), found the data set {options.input}")
@@ -69,11 +72,11 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def _check_effects(options: argparse.Namespace, *, video: bool) -> None:
-    from spikejax.reports.stream_rows import SPIKE_SUFFIXES
+    from spikejax.data.spikes.any_stream import STREAM_SUFFIXES
 
-    bare = Path(options.input).suffix in SPIKE_SUFFIXES
+    bare = Path(options.input).suffix in STREAM_SUFFIXES
     needed = {
-        "a file of spikes, as --input,": (bare, ("half_width", "spike_size")),
+        "a file of spikes, as --input,": (bare, ("half_width", "spike_size", "flip_spikes")),
         "a data set, as --input,": (not bare, ("sequence", "recon")),
         "a video, as --output,": (video, ("fps",)),
     }
@@ -81,12 +84,19 @@ def _check_effects(options: argparse.Namespace, *, video: bool) -> None:
 
 
 def _rows(options: argparse.Namespace, *, limit: int) -> RowStream:
+    from spikejax.data.spikes.any_stream import STREAM_SUFFIXES
     from spikejax.reports.data_set_rows import data_set_rows
-    from spikejax.reports.stream_rows import SPIKE_SUFFIXES, stream_rows
+    from spikejax.reports.stream_rows import stream_rows
 
     path = Path(options.input)
-    if path.suffix in SPIKE_SUFFIXES:
-        return stream_rows(path, size=options.spike_size, limit=limit, half_width=options.half_width or _HALF_WIDTH)
+    if path.suffix in STREAM_SUFFIXES:
+        return stream_rows(
+            path,
+            size=options.spike_size,
+            upside_down=options.flip_spikes,
+            limit=limit,
+            half_width=options.half_width or _HALF_WIDTH,
+        )
     return data_set_rows(path, sequence=options.sequence, recon=options.recon, limit=limit)
 
 
@@ -110,8 +120,9 @@ def build_parser() -> argparse.ArgumentParser:
     add("--recon", metavar="FOLDER", help="restored pictures of the sequence, of the same names")
     add_words(
         parser, "--spike-size", read=size, metavar="HEIGHTxWIDTH",
-        help="size of a bare stream's frames (default: as config.yaml beside it says)",
+        help="size of a bare stream's frames, where no config.yaml beside or above it says it",
     )  # fmt: skip
+    add("--flip-spikes", action="store_true", help="the camera of a bare stream stored the rows the other way round")
     add(
         "--half-width", type=positive_count, metavar="N",
         help=f"steps on either side that TFP of a bare stream averages over, where wide (default: {_HALF_WIDTH})",

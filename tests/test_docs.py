@@ -24,6 +24,7 @@ from spikejax import installed
 from spikejax.__main__ import COMMANDS
 from spikejax.config.files import load_config
 from spikejax.data.spikes.stream_files import write_dat
+from spikejax.data.spikes.stream_size import StreamConfig, write_config
 from spikejax.experiments.spec import read_experiment
 from spikejax.io.pictures import write_picture
 from spikejax.io.weights import Weights, write_weights
@@ -90,6 +91,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
             (scene / name).mkdir(parents=True, exist_ok=True)
             write_picture(scene / name / f"{index:06d}.png", frame)
         write_dat(scene / "spike" / f"{index:06d}.dat", np.ones((STEPS, HEIGHT, WIDTH), np.uint8))
+    write_config(scene / "spike", StreamConfig(HEIGHT, WIDTH))
     model = tiny_config().model.to_dict()
     network = describe_network(lambda: build_restorer(model, rngs=nnx.Rngs(0)))
     params = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), network.shapes)

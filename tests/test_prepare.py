@@ -19,7 +19,8 @@ from spikejax.data.datasets.voxel_statistics import read_statistics
 from spikejax.data.preparation import frame_job
 from spikejax.data.preparation import prepare as preparation
 from spikejax.data.preparation.journal import FrameRecord, Journal
-from spikejax.data.spikes.stream_files import StreamConfig, read_dat, write_config, write_dat
+from spikejax.data.spikes.stream_files import read_dat, write_dat
+from spikejax.data.spikes.stream_size import StreamConfig, write_config
 from spikejax.data.spikes.voxels import voxelise
 from spikejax.errors import InputError
 from spikejax.io.box import Box
@@ -149,6 +150,7 @@ def test_numbers_tell_of_missing_frames(tmp_path: Path) -> None:
             for kind in ("blur", "sharp"):
                 save(source / name / kind / f"{number}.png", picture(number + 10 * len(kind)))
             save(source / name / "spike" / f"{number}.dat", spikes(number, 8, ratio=1))
+    write_config(source, StreamConfig(16, 24))
     run(source, tmp_path / "root", "--split", "val", layout="folders")
     assert sequence_names(tmp_path / "root" / "val") == ["cut@0", "cut@4", "eights"]
     assert [row.t0 for row in read_alignment(tmp_path / "root" / "val")] == [0, 8, 16, 24, 0, 8, 16]
@@ -165,6 +167,7 @@ def test_a_real_stream(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
     (source / "s" / "spike").mkdir()
     stream = next(REAL.glob("*.dat"))
     shutil.copy(stream, source / "s" / "spike" / "0.dat")
+    write_config(source, StreamConfig(250, 400))
     with pytest.raises(InputError, match=r"8-bit RGB picture, found mode L \(--grey takes such pictures\)"):
         run(source, tmp_path / "root", layout="folders", bins=32)
     shutil.rmtree(tmp_path / "root")
@@ -174,11 +177,16 @@ def test_a_real_stream(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
     (record,) = Journal(tmp_path / "root").records.values()
     assert record.alignment > 0.9
     assert read_picture(tmp_path / "root/train/s/sharp/000000.png").shape == (250, 400, 3)
-    # The same stream the other way round follows another scene.
+    # The same stream the other way round follows another scene, unless somebody says so.
     flipped = read_dat(stream, height=250, width=400)[:, ::-1]
     write_dat(source / "s" / "spike" / "0.dat", np.ascontiguousarray(flipped))
-    run(source, tmp_path / "flipped", "--grey", layout="folders", bins=32)
+    run(source, tmp_path / "wrong", "--grey", layout="folders", bins=32)
     assert "do not follow its pictures" in capsys.readouterr().err
+    for name, link in (("copied", ()), ("linked", ("--link",))):
+        run(source, tmp_path / name, "--grey", "--flip-spikes", *link, layout="folders", bins=32)
+        assert "do not follow its pictures" not in capsys.readouterr().err
+        assert (tmp_path / name / "train/s/spike/000000.dat").read_bytes() == stream.read_bytes()
+        check(tmp_path / name)
 
 
 def cut(path: Path) -> None:
@@ -407,7 +415,7 @@ def test_spikes_that_are_all_alike(tmp_path: Path) -> None:
         (("--output", "{tmp}/source"), "apart from the source"),
         (("--output", "{tmp}/foreign"), "something else: .*foreign"),
         (("--crop", "17"), "can use none of .*short side of at least 17, found 16x24"),
-        (("--spike-size", "5x7"), "a whole part of it, found 5x7"),
+        (("--spike-size", "5x7"), r"--spike-size 8x12, as config\.yaml says .*, found 5x7: .*spike_seq/config\.yaml"),
         (("--blur", "blur"), "folders blur of blurry pictures, found none"),
     ],
 )
@@ -431,6 +439,9 @@ WITHOUT_EFFECT: dict[str, tuple[list[str], str]] = {
     "--no-picture-tiles": ([], "--source"),
     "--blur": (["blur"], "--source"),
     "--spike-size": (["4x8"], "--source"),
+    "--spike-offset": (["0"], "--source"),
+    "--spike-margin": (["0"], "--source"),
+    "--flip-spikes": ([], "--source"),
     "--grey": ([], "--source"),
     "--crop": (["1"], "--source"),
     "--bins": (["32"], "--source or --tfds"),

@@ -14,6 +14,7 @@ from skimage import data
 from spikejax import report
 from spikejax.data.datasets.voxel_statistics import SpikeStatistics
 from spikejax.data.spikes.stream_files import write_dat
+from spikejax.data.spikes.stream_size import StreamConfig, write_config
 from spikejax.errors import InputError
 from spikejax.inference.tiling import Extent
 from spikejax.inference.video_restorer import VideoRestorer
@@ -142,6 +143,7 @@ def with_spikes(restored: Path) -> None:
         spikes = np.zeros((4, SIZE, SIZE), np.uint8)
         spikes[:, 10 * number] = 1
         write_dat(restored.parent / "spike" / f"{number:06d}.dat", spikes)
+    write_config(restored.parent / "spike", StreamConfig(SIZE, SIZE))
     figures = json.loads((restored / "metrics.json").read_text())
     figures |= {"spikes": str(restored.parent / "spike"), "tile": {"frames": 3, "height": 0, "width": 0}}
     figures["overlap"] = {"frames": 1, "height": 0, "width": 0}

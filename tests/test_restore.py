@@ -80,8 +80,14 @@ def test_metrics_of_a_run(inputs: Path, monkeypatch: pytest.MonkeyPatch, capsys:
     assert content["frames"] == FRAMES
     assert content["tile"] == {"frames": 4, "height": 24, "width": 32}
     # With these and the network the report restores frames again.
-    spikes = {name: content[name] for name in ("spikes", "spike_windows", "spike_size", "dtype")}
-    assert spikes == {"spikes": str(inputs / "spike"), "spike_windows": None, "spike_size": None, "dtype": None}
+    spikes = {name: content[name] for name in ("spikes", "spike_windows", "spike_size", "flip_spikes", "dtype")}
+    assert spikes == {
+        "spikes": str(inputs / "spike"),
+        "spike_windows": None,
+        "spike_size": [HEIGHT, WIDTH],
+        "flip_spikes": False,
+        "dtype": None,
+    }
     assert content["seconds_per_frame"] > 0
     assert peak_before <= content["peak_host_bytes"] <= peak_host_bytes()
     assert "PSNR" in capsys.readouterr().out

@@ -82,6 +82,7 @@ def test_bad_input_is_one_line(root: Path, tmp_path: Path) -> None:
     [
         (["--half-width", "16"], "a file of spikes"),
         (["--spike-size", "8x16"], "a file of spikes"),
+        (["--flip-spikes"], "a file of spikes"),
         (["--sequence", "s"], "a data set"),
         (["--recon", "r"], "a data set"),
         (["--fps", "10"], "a video"),
@@ -97,7 +98,7 @@ def test_an_option_without_effect_is_refused(option: list[str], needed: str, roo
         view("--input", source, *size, *option, "--output", tmp_path / "out.png")
     always = {"--help", "--input", "--output", "--frames", "--panel-width", "--overwrite", "--progress"}
     always |= {"--quiet", "--verbose"}
-    tested = {"--half-width", "--spike-size", "--sequence", "--recon", "--fps"}
+    tested = {"--half-width", "--spike-size", "--flip-spikes", "--sequence", "--recon", "--fps"}
     assert {action.option_strings[-1] for action in build_parser()._actions} == always | tested
 
 

@@ -142,8 +142,7 @@ def _open_data(options: EvaluationOptions, trained: TrainedNetwork) -> tuple[Any
         traits.check_sigma(sigma)
         rule = InputRule(traits.upscale, traits.window if traits.interpolates else None, sigma)
         dataset = PairedFolders(options.sharp, options.input, rule)
-        for note in dataset.notes if hosts.is_first() else ():
-            print(f"spikejax: note: {note}", file=sys.stderr)
+        _print_notes(dataset.notes)
         return dataset, {"input": options.input or "made of the sharp pictures", "sharp": options.sharp}
     if traits.spike_bins is None and (options.filmed_again or options.threshold_factor != 1):
         raise InputError(f"expected a network that takes spikes for another spike camera, found none: {trained.path}")
@@ -159,7 +158,13 @@ def _open_data(options: EvaluationOptions, trained: TrainedNetwork) -> tuple[Any
     else:
         root = as_path(options.data) if options.data else data_root(config, disk_folder(trained.path))
     split = open_split(trained, root, options.split, source=source, threshold_factor=options.threshold_factor)
+    _print_notes(split.spike_sizes)
     return split, {"data": str(root), "split": options.split}
+
+
+def _print_notes(notes: Sequence[str]) -> None:
+    for note in notes if hosts.is_first() else ():
+        print(f"spikejax: note: {note}", file=sys.stderr)
 
 
 def _settings(options: EvaluationOptions, trained: TrainedNetwork, dataset: Any) -> StreamSettings:

@@ -100,8 +100,9 @@ def _add_spikes(group: argparse._ArgumentGroup) -> None:
     )  # fmt: skip
     add_words(
         group, "--spike-size", read=size, metavar="HEIGHTxWIDTH",
-        help="size of the spikes (default: config.yaml beside them, else the frames' size)",
+        help="size of the spikes, where no config.yaml beside or above them says it",
     )  # fmt: skip
+    add("--flip-spikes", action="store_true", help="the camera stored the top row of its .dat files first")
 
 
 def _add_measuring(group: argparse._ArgumentGroup) -> None:

@@ -34,7 +34,8 @@ class RestoreOptions:
         video: a video beside the folder.
         spikes: of the input.
         spike_windows: CSV file of the frames' windows.
-        spike_size: height and width of the spike camera.
+        spike_size: height and width of the spike camera, where no config.yaml says it.
+        flip_spikes: whether the camera stored the top row first.
         sharp: the true frames.
         metrics: what is measured against them, by name; None = all.
         lpips: weights of that metric.
@@ -65,6 +66,7 @@ class RestoreOptions:
     spikes: str | None = None
     spike_windows: str | None = None
     spike_size: tuple[int, int] | None = None
+    flip_spikes: bool = False
     sharp: str | None = None
     metrics: tuple[str, ...] | None = None
     lpips: str | None = None
@@ -107,7 +109,7 @@ class RestoreOptions:
         needed = {
             "--sharp, the frames to measure against,": (self.sharp is not None, ("metrics", "lpips")),
             "lpips among --metrics": (self.metrics is None or "lpips" in self.metrics, ("lpips",)),
-            "--spikes": (self.spikes is not None, ("spike_windows", "spike_size")),
+            "--spikes": (self.spikes is not None, ("spike_windows", "spike_size", "flip_spikes")),
             "--tile auto, which chooses a tile that fits,": (isinstance(self.tile, AutoTile), ("memory",)),
             "a video, as --output or --video,": (
                 self.target.movie is not None,

@@ -55,8 +55,15 @@ def make_job(
     spikes = None
     bins = restorer.traits.spike_bins
     if options.spikes is not None and bins is not None:
-        spikes = VoxelSource(options.spikes, frames, bins=bins, size=options.spike_size, windows=options.spike_windows)
-        for note in spikes.notes:
+        spikes = VoxelSource(
+            options.spikes,
+            frames,
+            bins=bins,
+            size=options.spike_size,
+            windows=options.spike_windows,
+            upside_down=options.flip_spikes,
+        )
+        for note in spikes.notes if hosts.is_first() else ():
             print(f"spikejax: note: {note}", file=sys.stderr)
     job = RestoreJob(frames, _settings(options, restorer), spikes=spikes, sharp=sharp, measures=measures)
     check_sharp(restorer, job)
@@ -95,7 +102,8 @@ def restore_to_files(
         # One host says how it goes.
         log = None if hosts.is_first() else stack.enter_context(open(os.devnull, "w", encoding="utf-8"))
         report = restore_job(restorer, job, output, log=log)
-        how = {"spike_size": options.spike_size, "dtype": options.dtype}
+        size = None if job.spikes is None else job.spikes.shape[:2]
+        how = {"spike_size": size, "flip_spikes": options.flip_spikes, "dtype": options.dtype}
         output.finish(report.to_json() | options.paths | how)
     # A host that left would end those that still write.
     hosts.wait_for_all("the end of restoring")

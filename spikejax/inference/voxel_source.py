@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -15,7 +16,8 @@ from jaxtyping import Float32, Real
 
 from spikejax.data.datasets.frame_spikes import FrameSpikes
 from spikejax.data.spikes.resolution import spike_ratio
-from spikejax.data.spikes.stream_files import count_frames, read_config
+from spikejax.data.spikes.stream_files import count_frames
+from spikejax.data.spikes.stream_size import StreamSize, find_stream_size
 from spikejax.data.spikes.voxels import Counts, CountType, whole_counts
 from spikejax.errors import InputError
 from spikejax.io.frame_source import FrameSource, natural_key
@@ -41,6 +43,7 @@ class VoxelSource:
         bins: int,
         size: tuple[int, int] | None = None,
         windows: str | Path | None = None,
+        upside_down: bool = False,
     ) -> None:
         """Finds the spikes of all frames and checks the files' sizes, without reading what is in them.
 
@@ -49,12 +52,14 @@ class VoxelSource:
                 array of counts (`.zarr`), or one `.dat` for all frames, which is cut into windows of equal length.
             frames: the frames that the spikes belong to.
             bins: of the network.
-            size: (height, width) of the spike camera; None = as config.yaml beside the spikes says, else the frames'.
+            size: (height, width) of the spike camera, where no config.yaml says it (see `stream_size`).
             windows: a CSV file with a line for each frame and its window of the one `.dat` in columns t0 and t1
                 (such as a data set's alignment.csv).
+            upside_down: whether the camera of the `.dat` files stored the top row first.
 
         Raises:
-            InputError: a file is missing, damaged, or of another size or length than the frames.
+            InputError: a file is missing, damaged, or of another size or length than the frames; or nobody says the
+                size of its spikes.
         """
         self._dtype: CountType = np.uint16
         self._readers: Sequence[_CountReader]
@@ -62,6 +67,9 @@ class VoxelSource:
         path = local_only(path)
         if not path.exists():
             raise InputError(f"expected a folder or a file of spikes, found nothing at {path}")
+        streams = not path.is_dir() or any(path.glob("[!.]*.dat"))
+        if upside_down and not streams:
+            raise InputError(f"expected .dat files with --flip-spikes, found counts: {path}")
         if windows is not None and path.is_dir():
             raise InputError(f"expected one .dat file to cut into the windows of {windows}, found a folder: {path}")
         if (path / "zarr.json").is_file():
@@ -69,14 +77,17 @@ class VoxelSource:
             height, width = array.shape[1:3]
             self._dtype = np.uint8 if array.dtype == np.uint8 else np.uint16
             self._readers = [partial(_read_array, array, number) for number in range(frames.count)]
-        elif path.is_dir() and not any(path.glob("[!.]*.dat")):
+        elif not streams:
             files = _file_per_frame(path, ".npy", frames)
             height, width = _size_of_counts(files, bins)
             self._readers = [partial(_read_counts, file) for file in files]
         else:
-            folder = path if path.is_dir() else path.parent
-            height, width = size or _size_beside(folder, (frames.height, frames.width))
-            self._readers = self._read_windows(path, frames, height, width, bins, windows)
+            pictures = (frames.height, frames.width)
+            found = find_stream_size(path, given=size, option="--spike-size", pictures=pictures)
+            height, width = found.shape
+            self.notes.append(found.note)
+            spikes = _frame_spikes(path, frames, found, windows)
+            self._readers = self._read_windows([replace(s, upside_down=upside_down) for s in spikes], bins)
         if size not in (None, (height, width)):
             raise InputError(f"expected counts of {size[0]}x{size[1]} (height x width), found {height}x{width}: {path}")
         spike_ratio((frames.height, frames.width), (height, width), source=path)
@@ -94,28 +105,28 @@ class VoxelSource:
         for read in self._readers[start:]:
             yield whole_counts(read(), self._dtype)
 
-    def _read_windows(
-        self, path: Path, frames: FrameSource, height: int, width: int, bins: int, windows: str | Path | None
-    ) -> list[_CountReader]:
-        if path.is_dir():
-            files = _file_per_frame(path, ".dat", frames)
-            steps = _equal_lengths(files, height, width)
-            spikes = [FrameSpikes(file, (0, steps), height, width) for file in files]
-        elif windows is not None:
-            total = count_frames(path, height=height, width=width)
-            spikes = [
-                FrameSpikes(path, window, height, width) for window in _logged_windows(windows, path, frames, total)
-            ]
-        else:
-            steps = _equal_window(path, frames.count, height, width)
-            starts = (frame * steps for frame in range(frames.count))
-            spikes = [FrameSpikes(path, (start, start + steps), height, width) for start in starts]
+    def _read_windows(self, spikes: Sequence[FrameSpikes], bins: int) -> list[_CountReader]:
         steps_of_windows = [window.steps for window in spikes]
         fewest = min(steps_of_windows)
         if fewest < bins:
             self.notes.append(f"{fewest} spike frames a window fill at most {fewest} of the {bins} time bins")
         self._dtype = np.uint8 if max(steps_of_windows) <= 255 else np.uint16
         return [partial(window.counts, bins) for window in spikes]
+
+
+def _frame_spikes(path: Path, frames: FrameSource, size: StreamSize, windows: str | Path | None) -> list[FrameSpikes]:
+    """Where the spikes of every frame are, in a file of its own or in one for all."""
+    height, width = size.shape
+    if path.is_dir():
+        files = _file_per_frame(path, ".dat", frames)
+        steps = _equal_lengths(files, height, width)
+        return [FrameSpikes(file, (0, steps), height, width) for file in files]
+    if windows is not None:
+        total = count_frames(path, height=height, width=width)
+        return [FrameSpikes(path, window, height, width) for window in _logged_windows(windows, path, frames, total)]
+    steps = _equal_window(path, frames.count, height, width)
+    starts = (frame * steps for frame in range(frames.count))
+    return [FrameSpikes(path, (start, start + steps), height, width) for start in starts]
 
 
 def _array_of_counts(path: Path, frames: FrameSource, bins: int) -> FrameArray:
@@ -216,10 +227,3 @@ def _size_of_counts(files: Sequence[Path], bins: int) -> tuple[int, int]:
             raise InputError(f"expected voxels (bins, height, width) of shape {expected}, found {shape}: {file}")
     assert expected is not None
     return expected[1], expected[2]
-
-
-def _size_beside(folder: Path, default: tuple[int, int]) -> tuple[int, int]:
-    if not (folder / "config.yaml").exists():
-        return default
-    config = read_config(folder)
-    return config.height, config.width

@@ -44,11 +44,13 @@ class RowStream:
         count: number of rows.
         rows: the rows.
         of_one_size: whether all of them are, as a video needs.
+        notes: what the user should know of what they show.
     """
 
     count: int
     rows: Iterator[SheetRow]
     of_one_size: bool = True
+    notes: tuple[str, ...] = ()
 
 
 def evenly_spread(count: int, limit: int) -> list[int]:

@@ -18,12 +18,13 @@ from jaxtyping import Float32, UInt8
 from spikejax.data.datasets.layout import BLUR, SPLITS, read_alignment
 from spikejax.data.datasets.usable_frames import FrameFiles, FrameRun, Scan
 from spikejax.data.spikes.agreement import better_match, correlation, grey_light, overlay_edges
+from spikejax.data.spikes.any_stream import STREAM_SUFFIXES
 from spikejax.data.spikes.reconstruction import tfi, tfp
+from spikejax.data.spikes.stream_size import size_notes
 from spikejax.errors import InputError
 from spikejax.io.frame_source import open_frames
 from spikejax.io.pictures import read_picture
 from spikejax.reports.contact_sheet import RowStream, SheetRow, evenly_spread, rate_picture
-from spikejax.reports.stream_rows import SPIKE_SUFFIXES
 
 # TFP of the exposure's middle takes this share of its steps: sharper than the exposure, less noisy than TFI.
 _TFP_SHARE = 1 / 8
@@ -67,7 +68,7 @@ def data_set_rows(path: Path, *, sequence: str | None = None, recon: str | None 
         InputError: there is no such data set or sequence, nothing in it can be used, or a restored picture is missing.
     """
     if not path.is_dir():
-        raise InputError(f"expected a data set, a sequence, or spikes ({', '.join(SPIKE_SUFFIXES)}), found {path}")
+        raise InputError(f"expected a data set, a sequence, or spikes ({', '.join(STREAM_SUFFIXES)}), found {path}")
     if (path / BLUR).is_dir():
         if sequence is not None:
             raise InputError(f"expected a data set with --sequence, found a sequence: {path}")
@@ -82,7 +83,9 @@ def data_set_rows(path: Path, *, sequence: str | None = None, recon: str | None 
         _row(frame, times[frame.split, frame.sequence].get(frame.files.stem), restored.get(frame.files.stem))
         for frame in chosen
     )
-    return RowStream(len(chosen), rows, of_one_size=sequence is not None)
+    sizes = (frame.run.spike_size for frame in chosen)
+    notes = size_notes(size for size in sizes if size is not None)
+    return RowStream(len(chosen), rows, of_one_size=sequence is not None, notes=notes)
 
 
 def _frames(path: Path, sequence: str | None) -> list[_FrameOfRun]:

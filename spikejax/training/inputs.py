@@ -52,7 +52,9 @@ class Inputs:
 
     def describe(self) -> str:
         """How much there is, in words."""
-        return f"{len(self.train_set)} training clips, {len(self.val_set.sequences())} validation sequences"
+        amount = f"{len(self.train_set)} training clips, {len(self.val_set.sequences())} validation sequences"
+        sizes = () if self.statistics is None else (self.train_set.spike_sizes or self.val_set.spike_sizes)
+        return ", ".join((amount, *sizes))
 
 
 def data_root(config: ConfigDict, workdir: Path) -> UserPath:

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from spikejax.data.spikes.stream_files import write_dat
+from spikejax.data.spikes.stream_size import StreamConfig, write_config
 from spikejax.io.pictures import write_picture
 
 HEIGHT, WIDTH = 16, 24
@@ -40,6 +41,7 @@ def write_gopro(
                 save(pictures / kind / f"{number:06d}.png", picture(1000 * len(kind) + 10 * number + len(part)))
             stream = spikes(10 * number + len(part), GOPRO_STEPS)
             save(source / "GOPRO_Large_spike_seq" / part / name / "spike" / f"{number}.dat", stream)
+    write_config(source / "GOPRO_Large_spike_seq", StreamConfig(HEIGHT // 2, WIDTH // 2))
     return source
 
 

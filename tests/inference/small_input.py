@@ -13,6 +13,7 @@ from skimage import data
 from spikejax.config import defaults
 from spikejax.data.datasets.voxel_statistics import SpikeStatistics
 from spikejax.data.spikes.stream_files import write_dat
+from spikejax.data.spikes.stream_size import StreamConfig, write_config
 from spikejax.inference.tiling import Extent
 from spikejax.inference.video_restorer import VideoRestorer
 from spikejax.io.frame_source import open_frames
@@ -61,6 +62,7 @@ def write_inputs(folder: Path) -> Path:
             (folder / name).mkdir(exist_ok=True)
             write_picture(folder / name / f"{index:06d}.png", frame)
         write_dat(folder / "spike" / f"{index:06d}.dat", np.ones((STEPS, HEIGHT, WIDTH), np.uint8))
+    write_config(folder, StreamConfig(HEIGHT, WIDTH))
     return folder
 
 

@@ -22,6 +22,7 @@ PATHS = ["--network", "n", "--input", "in", "--output", "out"]
         (["--tile", "12,auto"], {"tile": AutoTile(12)}),
         (["--tile", "12", "auto"], {"tile": AutoTile(12)}),
         (["--spikes", "s", "--spike-size", "250x400"], {"spikes": "s", "spike_size": (250, 400)}),
+        (["--spikes", "s", "--flip-spikes"], {"spikes": "s", "flip_spikes": True}),
         (["--sharp", "s", "--metrics", "psnr", "ssim"], {"sharp": "s", "metrics": ("psnr", "ssim")}),
         (["--sigma", "12.5", "--times", "4", "--space", "2"], {"sigma": 12.5, "times": 4, "space": 2}),
         (["--video", "v.mkv", "--fps", "30000/1001"], {"video": "v.mkv", "fps": Fraction(30000, 1001)}),

@@ -16,6 +16,7 @@ PLAIN = RestoreOptions(network="n", input="in", output="out")
 NEEDED: dict[str, dict[str, Any]] = {
     "spike_windows": {"spikes": "s"},
     "spike_size": {"spikes": "s"},
+    "flip_spikes": {"spikes": "s"},
     "metrics": {"sharp": "sharp"},
     "lpips": {"sharp": "sharp"},
     "memory": {"tile": AutoTile()},
@@ -32,6 +33,7 @@ OTHER: dict[str, tuple[Any, bool]] = {
     "spikes": ("s", False),
     "spike_windows": ("w.csv", False),
     "spike_size": ((4, 8), False),
+    "flip_spikes": (True, False),
     "sharp": ("sharp", False),
     "metrics": (("psnr",), False),
     "lpips": ("l", False),

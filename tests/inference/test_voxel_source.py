@@ -4,7 +4,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from spikejax.data.spikes.stream_files import StreamConfig, write_config, write_dat
+from spikejax.data.spikes.stream_files import write_dat
+from spikejax.data.spikes.stream_size import StreamConfig, write_config
 from spikejax.data.spikes.voxels import voxelise
 from spikejax.errors import InputError
 from spikejax.inference.voxel_source import VoxelSource
@@ -31,6 +32,7 @@ def folder(tmp_path: Path) -> Path:
     """A folder with a .dat for each frame."""
     for index in range(FRAMES):
         write_dat(tmp_path / "spike" / f"{index:06d}.dat", STREAM[index * STEPS : (index + 1) * STEPS])
+    write_config(tmp_path, StreamConfig(HEIGHT, WIDTH))
     return tmp_path / "spike"
 
 
@@ -44,7 +46,8 @@ def test_a_dat_per_frame(frames: FrameSource, folder: Path) -> None:
     """Catches another order of the files, counts of other windows, and a start that is shifted where a run goes on."""
     source = VoxelSource(folder, frames, bins=BINS)
     assert source.shape == (HEIGHT, WIDTH, BINS)
-    assert source.notes == []
+    size = f"spikes of {HEIGHT}x{WIDTH} (height x width), as {folder.parent / 'config.yaml'} says"
+    assert source.notes == [size]
     np.testing.assert_array_equal(np.stack(list(source)), expected_voxels())
     assert next(iter(source)).dtype == np.uint8
     np.testing.assert_array_equal(np.stack(list(source.read(1))), expected_voxels()[1:])
@@ -53,13 +56,14 @@ def test_a_dat_per_frame(frames: FrameSource, folder: Path) -> None:
 def test_one_dat_is_cut_into_equal_windows(frames: FrameSource, tmp_path: Path) -> None:
     """Catches windows that are shifted or of another length than the frames' share."""
     write_dat(tmp_path / "all.dat", STREAM)
-    source = VoxelSource(tmp_path / "all.dat", frames, bins=BINS)
+    source = VoxelSource(tmp_path / "all.dat", frames, bins=BINS, size=(HEIGHT, WIDTH))
     np.testing.assert_array_equal(np.stack(list(source)), expected_voxels())
 
 
 def test_one_dat_is_cut_into_logged_windows(frames: FrameSource, tmp_path: Path) -> None:
     """Catches windows of equal length where a log says others, lines of other sequences, and windows past the end."""
     write_dat(tmp_path / "clip" / "spike" / "all.dat", STREAM)
+    write_config(tmp_path / "clip", StreamConfig(HEIGHT, WIDTH))
     windows = [(0, 7), (9, 21), (20, 30)]
     log = tmp_path / "alignment.csv"
     lines = [f"{name},{number},{t0},{t1},0" for name in ("other", "clip") for number, (t0, t1) in enumerate(windows)]
@@ -98,6 +102,38 @@ def test_prepared_arrays(frames: FrameSource, tmp_path: Path) -> None:
         VoxelSource(tmp_path / "spike_vox.zarr", frames, bins=BINS, size=(8, 12))
 
 
+def test_the_size_is_never_guessed(frames: FrameSource, tmp_path: Path) -> None:
+    """Catches spikes of half the pictures' size that are read as a quarter as many of their size: every file divides.
+
+    So it is where a published set says the size two folders above its streams.
+    """
+    folder = tmp_path / "spike_seq" / "test" / "s" / "spike"
+    half = STREAM[:, ::2, ::2]
+    for index in range(FRAMES):
+        write_dat(folder / f"{index:06d}.dat", half[8 * index : 8 * index + 8])
+    expected = r"\(--spike-size HEIGHTxWIDTH, or a config\.yaml .*96 bytes are 2 frames of 16x24 or 8 frames of 8x12"
+    with pytest.raises(InputError, match=expected):
+        VoxelSource(folder, frames, bins=BINS)
+    given = VoxelSource(folder, frames, bins=BINS, size=(8, 12))
+    assert given.notes == ["spikes of 8x12 (height x width), as --spike-size says"]
+    write_config(tmp_path / "spike_seq", StreamConfig(8, 12))
+    above = VoxelSource(folder, frames, bins=BINS)
+    for source in (given, above):
+        np.testing.assert_array_equal(next(iter(source)), voxelise(half[:8], BINS))
+    with pytest.raises(InputError, match=r"expected --spike-size 8x12, as config\.yaml says .*, found 16x24: .*seq"):
+        VoxelSource(folder, frames, bins=BINS, size=(16, 24))
+
+
+def test_rows_that_a_camera_stores_the_other_way_round(frames: FrameSource, folder: Path) -> None:
+    """Catches an option that is passed over on the way to the file, and counts that cannot be turned."""
+    source = VoxelSource(folder, frames, bins=BINS, upside_down=True)
+    np.testing.assert_array_equal(np.stack(list(source)), expected_voxels()[:, ::-1])
+    for index in range(FRAMES):
+        np.save(folder.parent / f"{index:06d}.npy", np.zeros((BINS, HEIGHT, WIDTH), np.float32))
+    with pytest.raises(InputError, match=r"\.dat files with --flip-spikes, found counts"):
+        VoxelSource(folder.parent, frames, bins=BINS, upside_down=True)
+
+
 def test_the_camera_may_have_half_the_resolution(frames: FrameSource, tmp_path: Path) -> None:
     """Catches a config.yaml or an explicit size that is not heeded."""
     for index in range(FRAMES):
@@ -111,7 +147,7 @@ def test_the_camera_may_have_half_the_resolution(frames: FrameSource, tmp_path: 
 def test_fewer_steps_than_bins_are_told(frames: FrameSource, folder: Path) -> None:
     """Catches silence about bins that are empty by construction."""
     source = VoxelSource(folder, frames, bins=32)
-    assert source.notes == ["10 spike frames a window fill at most 10 of the 32 time bins"]
+    assert source.notes[1:] == ["10 spike frames a window fill at most 10 of the 32 time bins"]
 
 
 def _remove(folder: Path) -> None:
@@ -163,6 +199,7 @@ def test_spikes_that_do_not_fit(
 def test_one_stream_of_another_length(frames: FrameSource, tmp_path: Path) -> None:
     """Catches windows that drift from the frames because the stream is longer or shorter."""
     write_dat(tmp_path / "all.dat", STREAM[:-1])
+    write_config(tmp_path, StreamConfig(HEIGHT, WIDTH))
     with pytest.raises(InputError, match="each of 3 frames, found 29 spike frames"):
         VoxelSource(tmp_path / "all.dat", frames, bins=BINS)
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from spikejax.data.spikes.stream_files import StreamConfig, write_config
+from spikejax.data.spikes.stream_size import StreamConfig, write_config
 from spikejax.io.pictures import read_picture
 from spikejax.reports.data_set_rows import data_set_rows
 

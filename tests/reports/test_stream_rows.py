@@ -4,7 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
-from spikejax.data.spikes.stream_files import StreamConfig, write_config, write_dat
+from spikejax.data.spikes.stream_files import write_dat
+from spikejax.data.spikes.stream_size import StreamConfig, write_config
 from spikejax.reports.contact_sheet import draw_sheet
 from spikejax.reports.stream_rows import stream_rows
 

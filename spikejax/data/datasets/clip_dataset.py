@@ -120,11 +120,13 @@ class ClipDataset(abc.ABC, Generic[RunT]):
         statistics: what standardises the voxels; None if the data set is read without spikes.
         degradation: how the input is made, or that it is read.
         dropped: what cannot be used, with the reasons.
+        spike_sizes: how large the spikes are and who says so, a line for each size; empty where that is no question.
     """
 
     needs_root: ClassVar[bool] = True
     reads_buckets: ClassVar[bool] = False
     dropped: tuple[DroppedFrame, ...] = ()
+    spike_sizes: tuple[str, ...] = ()
 
     def __init__(self, runs: Sequence[RunT], spec: ClipSpec):
         """Counts the windows.

@@ -15,6 +15,7 @@ from jaxtyping import Integer, UInt8
 from spikejax.data.datasets.clip_dataset import ClipDataset, ClipSpec
 from spikejax.data.datasets.usable_frames import FrameFiles, FrameRun, Scan
 from spikejax.data.datasets.voxel_statistics import SpikeStatistics, ensure_statistics, read_statistics
+from spikejax.data.spikes.stream_size import size_notes
 from spikejax.errors import InputError
 from spikejax.io.box import Box
 from spikejax.io.bucket_listing import DataPath
@@ -56,6 +57,7 @@ class FolderDataset(ClipDataset[FrameRun]):
             scale=spec.degradation.scale,
         )
         self.dropped = tuple(scan.dropped)
+        self.spike_sizes = size_notes(run.spike_size for run in scan.runs if run.spike_size is not None)
         if spec.bins is not None and spec.statistics is None:
             spec = replace(spec, statistics=read_statistics(root, bins=spec.bins))
         super().__init__(scan.runs, spec)

@@ -9,7 +9,8 @@ import numpy as np
 
 from spikejax.data.datasets.layout import SPIKE, SPIKE_VOXELS
 from spikejax.data.spikes.resolution import spike_ratio
-from spikejax.data.spikes.stream_files import PackedSpikes, StreamConfig, count_frames, read_config, read_packed
+from spikejax.data.spikes.stream_files import PackedSpikes, count_frames, read_packed
+from spikejax.data.spikes.stream_size import StreamSize, find_stream_size
 from spikejax.data.spikes.voxels import Counts, voxelise_packed, whole_counts
 from spikejax.errors import InputError
 from spikejax.io.box import Box
@@ -26,6 +27,7 @@ class FrameSpikes:
         height: rows of a spike frame.
         width: likewise.
         cache: a file of its counts, (K, H, W); None if there is none.
+        upside_down: whether the camera stored the top row first.
     """
 
     path: DataPath
@@ -33,6 +35,7 @@ class FrameSpikes:
     height: int
     width: int
     cache: DataPath | None = None
+    upside_down: bool = False
 
     @property
     def steps(self) -> int:
@@ -48,7 +51,9 @@ class FrameSpikes:
 
     def read(self) -> PackedSpikes:
         """The spikes of the window."""
-        return read_packed(self.path, height=self.height, width=self.width, window=self.window)
+        return read_packed(
+            self.path, height=self.height, width=self.width, window=self.window, upside_down=self.upside_down
+        )
 
     def _cached_counts(self, bins: int, box: Box) -> Counts | None:
         if self.cache is None:
@@ -69,22 +74,19 @@ class FrameSpikes:
         return np.ascontiguousarray(np.moveaxis(whole_counts(counts[:, *box.slices], source=self.cache), 0, -1))
 
 
-def find_spike_size(sequence: DataPath, height: int, width: int) -> StreamConfig:
+def find_spike_size(sequence: DataPath, height: int, width: int) -> StreamSize:
     """The size of a sequence's spikes: that of its pictures, `height` x `width`, divided by a whole number.
 
     Raises:
-        InputError: config.yaml says something else.
+        InputError: no config.yaml says it, or one says something else.
     """
-    folder = sequence / SPIKE
-    if not (folder / "config.yaml").exists():
-        return StreamConfig(height, width)  # the files' sizes will tell if that is wrong
-    config = read_config(folder)
-    spike_ratio((height, width), (config.height, config.width), source=folder / "config.yaml")
-    return config
+    size = find_stream_size(sequence / SPIKE, pictures=(height, width))
+    spike_ratio((height, width), size.shape, source=size.source)
+    return size
 
 
 def find_frame_spikes(
-    sequence: DataPath, stem: str, size: StreamConfig, logged: tuple[int, int] | None
+    sequence: DataPath, stem: str, size: StreamSize, logged: tuple[int, int] | None
 ) -> FrameSpikes | None:
     """A frame's spikes: a file of its own, or its window of the sequence's only stream; None if there are neither.
 

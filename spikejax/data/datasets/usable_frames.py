@@ -26,7 +26,7 @@ from spikejax.data.datasets.layout import (
     read_alignment,
     sequence_names,
 )
-from spikejax.data.spikes.stream_files import StreamConfig
+from spikejax.data.spikes.stream_size import StreamSize
 from spikejax.errors import InputError
 from spikejax.io.bucket_listing import DataPath, listed
 from spikejax.io.frame_source import open_frames
@@ -86,7 +86,7 @@ class FrameRun:
     frames: tuple[FrameFiles, ...]
     height: int
     width: int
-    spike_size: StreamConfig | None
+    spike_size: StreamSize | None
     arrays: Arrays
 
     @property
@@ -200,7 +200,7 @@ class Scan:
         usable: Mapping[int, FrameFiles],
         total: int,
         size: tuple[int, int],
-        spike_size: StreamConfig | None,
+        spike_size: StreamSize | None,
     ) -> None:
         folder = self._folder / name
         paths = (folder / array for array in (BLUR_ARRAY, SHARP_ARRAY, VOXEL_ARRAY))

@@ -14,11 +14,11 @@ from spikejax.data.datasets.layout import BLUR, BLUR_ARRAY, SHARP, SHARP_ARRAY, 
 from spikejax.data.preparation.frame_selection import PlannedFrame, PlannedSequence
 from spikejax.data.preparation.journal import FrameRecord, fingerprint
 from spikejax.data.spikes.agreement import correlation, grey_light
+from spikejax.data.spikes.any_stream import read_spikes
 from spikejax.data.spikes.stream_files import (
     PackedSpikes,
     pack,
     read_packed,
-    read_spikes,
     stored_width_of,
     write_packed,
 )
@@ -125,10 +125,12 @@ def read_content(job: FrameJob) -> FrameContent:
     """
     frame = job.frame
     height, width = job.sequence.spike_size
+    upside_down = job.sequence.upside_down
     if frame.stream.suffix == ".dat":
-        stream = read_packed(frame.stream, height=height, width=width, window=frame.window)
+        stream = read_packed(frame.stream, height=height, width=width, window=frame.window, upside_down=upside_down)
     else:
-        stream = pack(read_spikes(frame.stream, height=height, width=width)[slice(*frame.window)])
+        spikes = read_spikes(frame.stream, height=height, width=width, upside_down=upside_down)
+        stream = pack(spikes[slice(*frame.window)])
     counts = voxelise_packed(stream, job.bins)
     total = int(counts.sum())
     if total in (0, frame.steps * height * width):
@@ -179,9 +181,9 @@ def _write(job: FrameJob, content: FrameContent) -> None:
 
 
 def _is_whole_file(job: FrameJob) -> bool:
-    """Whether the stream's file holds this window alone, without padding columns."""
+    """Whether the stream's file holds this window alone, without padding columns, its rows as we write them."""
     path, (height, width) = job.frame.stream, job.sequence.spike_size
-    if path.suffix != ".dat" or stored_width_of(path, height=height, width=width) != width:
+    if job.sequence.upside_down or path.suffix != ".dat" or stored_width_of(path, height=height, width=width) != width:
         return False
     return path.stat().st_size * 8 == job.frame.steps * height * width
 

@@ -15,8 +15,9 @@ from pathlib import Path
 from spikejax.data.datasets.layout import DroppedFrame
 from spikejax.data.datasets.usable_frames import consecutive_runs
 from spikejax.data.preparation.published_layouts import SourceFrame, SourceSequence
+from spikejax.data.spikes.any_stream import count_steps, size_of
 from spikejax.data.spikes.resolution import spike_ratio
-from spikejax.data.spikes.stream_files import count_frames, read_config, read_spikes
+from spikejax.data.spikes.stream_size import StreamSize
 from spikejax.errors import InputError, one_line
 from spikejax.io.pictures import picture_header
 
@@ -62,7 +63,8 @@ class PlannedSequence:
         source: the source's name.
         frames: without a gap.
         size: height and width of the pictures.
-        spike_size: likewise of the spikes.
+        stream_size: of the spikes, and who says it.
+        upside_down: whether the streams' rows are stored the other way round.
     """
 
     split: str
@@ -70,7 +72,13 @@ class PlannedSequence:
     source: str
     frames: tuple[PlannedFrame, ...]
     size: tuple[int, int]
-    spike_size: tuple[int, int]
+    stream_size: StreamSize
+    upside_down: bool = False
+
+    @property
+    def spike_size(self) -> tuple[int, int]:
+        """Height and width of the spikes."""
+        return self.stream_size.shape
 
 
 @dataclass(frozen=True)
@@ -78,12 +86,14 @@ class FrameRules:
     """What is asked of a frame beyond that its files belong together.
 
     Attributes:
-        spike_size: height and width of the spikes; None = as config.yaml beside them says, else by the layout's ratio.
+        spike_size: height and width of the spikes, where no config.yaml says it (see `stream_size`).
+        flip_spikes: whether the camera stored the rows of its streams the other way round.
         grey: whether grey pictures are taken, with three equal channels.
         smallest_side: of the pictures, such as the training crop.
     """
 
     spike_size: tuple[int, int] | None = None
+    flip_spikes: bool = False
     grey: bool = False
     smallest_side: int = 1
 
@@ -112,7 +122,7 @@ def plan_preparation(
         content_problem: why the content of a frame is useless, as far as it has been read; "" if it is not.
     """
     plan = PreparationPlan()
-    stream_frames = lru_cache(_stream_frames)  # many frames may share a stream
+    stream_frames = lru_cache(_count_steps)  # many frames may share a stream
     for source in sources:
         dropped = plan.dropped.setdefault(source.split, [])
         usable = dict(_usable(source, rules, content_problem, dropped, stream_frames))
@@ -120,10 +130,9 @@ def plan_preparation(
             first = frames[0]
             name = source.name if len(frames) == len(source.frames) else f"{source.name}@{first.name}"
             size = picture_header(first.blur)[1]
+            spikes = _spike_size(source, first.stream, size, rules)
             plan.sequences.append(
-                PlannedSequence(
-                    source.split, name, source.name, frames, size, _spike_size(source, first.stream, size, rules)
-                )
+                PlannedSequence(source.split, name, source.name, frames, size, spikes, rules.flip_spikes)
             )
     return plan
 
@@ -147,7 +156,7 @@ def _usable(
             size = size or picture_header(candidate.blur)[1]
             for path in (candidate.blur, candidate.sharp):
                 _check_picture(path, size, rules)
-            spike_size = _spike_size(source, candidate.stream, size, rules)
+            spike_size = _spike_size(source, candidate.stream, size, rules).shape
             steps = stream_frames(candidate.stream, *spike_size)
             equal_parts = len(source.frames) if sharing[candidate.stream] > 1 else 1
             window = _window(candidate, source.steps, _Stream(candidate.stream, steps, spike_size), index, equal_parts)
@@ -201,6 +210,12 @@ def _window(
         if not 0 <= t0 < t1 <= stream.steps:
             raise InputError(f"expected stream frames {t0} to {t1 - 1}, found {stream}")
         return t0, t1
+    if candidate.margin:
+        inner = stream.steps - 2 * candidate.margin
+        if inner < 1 or expected not in (None, inner):
+            wanted = "some" if expected is None else expected
+            raise InputError(f"expected {wanted} stream frames between margins of {candidate.margin}, found {stream}")
+        return candidate.margin, candidate.margin + inner
     if expected is not None and stream.steps != expected:
         raise InputError(f"expected {expected} stream frames in the window, found {stream}")
     if stream.steps % equal_parts:
@@ -210,22 +225,17 @@ def _window(
     return first, first + each
 
 
-def _spike_size(source: SourceSequence, stream: Path, size: tuple[int, int], rules: FrameRules) -> tuple[int, int]:
-    """Height and width of a sequence's spikes: as the rules say, or config.yaml, or else the layout's ratio."""
-    spike_size = rules.spike_size
-    if spike_size is None and (stream.parent / "config.yaml").exists():
-        config = read_config(stream.parent)
-        spike_size = (config.height, config.width)
-    if spike_size is None:
-        spike_size = (size[0] // source.ratio, size[1] // source.ratio)
-    spike_ratio(size, spike_size, source=stream)
-    return spike_size
+def _spike_size(source: SourceSequence, stream: Path, size: tuple[int, int], rules: FrameRules) -> StreamSize:
+    """The size of a sequence's spikes, which has to fit that of its pictures."""
+    ratio = source.ratio
+    by_name = ratio and StreamSize(size[0] // ratio, size[1] // ratio, "the published folder's name")
+    found = size_of(stream, given=rules.spike_size, option="--spike-size", pictures=size, otherwise=by_name or None)
+    spike_ratio(size, found.shape, source=stream)
+    return found
 
 
-def _stream_frames(path: Path, height: int, width: int) -> int:
-    if path.suffix == ".dat":
-        return count_frames(path, height=height, width=width)
-    return len(read_spikes(path, height=height, width=width))
+def _count_steps(path: Path, height: int, width: int) -> int:
+    return count_steps(path, height=height, width=width)
 
 
 def _by(size: tuple[int, int]) -> str:

@@ -45,7 +45,7 @@ from spikejax.data.preparation.frame_selection import (
 from spikejax.data.preparation.journal import FrameRecord, Journal, fingerprint, is_record_of
 from spikejax.data.preparation.published_layouts import LayoutChoices, find_published
 from spikejax.data.preparation.workers import run_parallel
-from spikejax.data.spikes.stream_files import StreamConfig, write_config
+from spikejax.data.spikes.stream_size import StreamConfig, size_notes, write_config
 from spikejax.errors import InputError
 from spikejax.io.json_files import write_json
 from spikejax.io.tiled_arrays import open_frames_array
@@ -101,7 +101,9 @@ def prepare(
     """
     _check_apart(source, root)
     published = find_published(settings.layout, source, settings.choices)
-    _begin_or_continue(root, _description(source, settings, published.blur))
+    description = _description(source, settings, published.blur)
+    _check_continues(root, description)
+    told = False
     journal = Journal(root)
     while True:
         plan = plan_preparation(
@@ -111,6 +113,12 @@ def prepare(
             raise InputError(
                 f"expected frames with spikes and pictures, can use none of {source}{_first_dropped(plan)}"
             )
+        if not told:
+            for line in size_notes(sequence.stream_size for sequence in plan.sequences):
+                print_line(line)
+            # Only now, so that other settings may be tried where these have come to nothing.
+            _begin(root, description)
+            told = True
         stale = list(_stale_folders(root, plan, settings))
         if not stale and not _pending(root, plan, settings, journal) and _is_finished(root, plan):
             print_line(f"nothing to do: {_amount(plan)} are prepared in {root}")
@@ -140,12 +148,13 @@ def _description(source: Path, settings: PrepareSettings, blur: str) -> dict[str
         "blur": blur,
     }
     fields |= {"bins": settings.bins, "picture_arrays": settings.picture_arrays, "split": settings.choices.split}
+    fields |= {"spike_offset": settings.choices.spike_offset, "spike_margin": settings.choices.spike_margin}
     rules = asdict(settings.rules)
     return {**fields, **rules, "spike_size": None if rules["spike_size"] is None else list(rules["spike_size"])}
 
 
-def _begin_or_continue(root: Path, description: dict[str, Any]) -> None:
-    """Begins a data set, or makes sure that the one that is there was begun with the same settings."""
+def _check_continues(root: Path, description: dict[str, Any]) -> None:
+    """Raises `InputError` where there is something else than a data set that was begun with the same settings."""
     present = read_description(root)
     if present is not None:
         differing = [key for key, value in description.items() if present.get(key) != value]
@@ -157,6 +166,11 @@ def _begin_or_continue(root: Path, description: dict[str, Any]) -> None:
         return
     if root.exists() and (not root.is_dir() or {entry.name for entry in root.iterdir()} - {UNFINISHED}):
         raise InputError(f"expected a new or empty folder, or one that was begun before, found something else: {root}")
+
+
+def _begin(root: Path, description: dict[str, Any]) -> None:
+    if read_description(root) is not None:
+        return
     root.mkdir(parents=True, exist_ok=True)
     (root / UNFINISHED).touch()
     write_description(root, description)

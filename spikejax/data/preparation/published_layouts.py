@@ -16,18 +16,18 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from spikejax.data.datasets.layout import BLUR, SHARP, SPIKE, SPLITS, TRAINING_SPLIT, read_alignment
-from spikejax.data.spikes.stream_files import read_config
+from spikejax.data.spikes.any_stream import STREAM_SUFFIXES
+from spikejax.data.spikes.stream_size import CONFIG, read_config
 from spikejax.errors import InputError
 from spikejax.extensions import find_entry
 from spikejax.io.frame_source import natural_key
 from spikejax.io.pictures import PICTURE_SUFFIXES
 
-STREAM_SUFFIXES = frozenset({".dat", ".npy", ".npz"})
 # Kinds of blurry pictures of GoPro: two as it is published, and one where it is renamed.
 GT_BLURRED = "GT_blurred"
 GOPRO_BLURS = ("blur", "blur_gamma", GT_BLURRED)
@@ -47,7 +47,8 @@ class SourceFrame:
         blur: None where there is no such file, as `sharp` and `stream`.
         sharp: the picture in the middle of the exposure.
         stream: the file that holds its spikes.
-        window: steps [t0, t1) of that file; None = all of them.
+        window: steps [t0, t1) of that file; None = all of them, but for the margin.
+        margin: steps at either end of that file that lie outside the exposure.
         t0: first step of the exposure, counted from the start of the sequence; None = it follows the frame before.
         problem: why it cannot be used; empty if its files are there.
     """
@@ -60,6 +61,7 @@ class SourceFrame:
     window: tuple[int, int] | None = None
     t0: int | None = None
     problem: str = ""
+    margin: int = 0
 
 
 @dataclass(frozen=True)
@@ -71,14 +73,14 @@ class SourceSequence:
         name: usable as a folder's name.
         frames: in the order of time.
         steps: stream frames that every window must have; None = any number.
-        ratio: picture size / spike size where nothing else says it.
+        ratio: picture size / spike size, where the names of the published folders say it; None = they do not.
     """
 
     split: str
     name: str
     frames: tuple[SourceFrame, ...]
     steps: int | None = None
-    ratio: int = 1
+    ratio: int | None = None
 
 
 @dataclass(frozen=True)
@@ -88,10 +90,14 @@ class LayoutChoices:
     Attributes:
         blur: which folder of blurry pictures to take, of a layout that may hold several; None = the one that is there.
         split: that sequences belong to where no folder says it.
+        spike_offset: number in the name of a frame's stream minus that of its pictures.
+        spike_margin: steps at either end of a frame's stream that lie outside its exposure.
     """
 
     blur: str | None = None
     split: str = TRAINING_SPLIT
+    spike_offset: int = 0
+    spike_margin: int = 0
 
 
 @dataclass(frozen=True)
@@ -138,10 +144,10 @@ def find_gopro(source: Path, choices: LayoutChoices) -> PublishedDataset:
     """GoPro with spikes; the blurry pictures are those of one of `GOPRO_BLURS`."""
     base = _gopro_base(source)
     blur = _choose_blur(base / "GOPRO_Large", choices.blur)
-    return PublishedDataset(tuple(_gopro_sequences(base, blur)), blur)
+    return PublishedDataset(tuple(_gopro_sequences(base, blur, choices)), blur)
 
 
-def _gopro_sequences(base: Path, blur: str) -> Iterator[SourceSequence]:
+def _gopro_sequences(base: Path, blur: str, choices: LayoutChoices) -> Iterator[SourceSequence]:
     pictures = base / "GOPRO_Large"
     for split, part in _TEST.items():
         streams = base / "GOPRO_Large_spike_seq" / part
@@ -156,10 +162,13 @@ def _gopro_sequences(base: Path, blur: str) -> Iterator[SourceSequence]:
             frames = _match(
                 _files(blurry, PICTURE_SUFFIXES),
                 _files(sharp, PICTURE_SUFFIXES),
-                _files(streams / name / SPIKE, STREAM_SUFFIXES),
+                _streams(streams / name / SPIKE, choices),
                 expected=f"{_last_two(blurry)}, {_last_two(sharp)} and {name}/{SPIKE}",
             )
-            yield SourceSequence(split, name, tuple(_with_gopro_time(frame, steps) for frame in frames), steps, ratio=2)
+            timed = (_with_gopro_time(frame, steps) for frame in frames)
+            yield SourceSequence(
+                split, name, tuple(replace(frame, margin=choices.spike_margin) for frame in timed), steps
+            )
 
 
 def _last_two(folder: Path) -> str:
@@ -196,6 +205,10 @@ def _refuse_blur(choices: LayoutChoices) -> None:
 def find_x4k(source: Path, choices: LayoutChoices) -> PublishedDataset:
     """X4K1000FPS with spikes, a stream for each sequence; the windows are in the pictures' names."""
     _refuse_blur(choices)
+    if choices.spike_offset or choices.spike_margin:
+        raise InputError(
+            "expected --spike-offset and --spike-margin with a layout of a stream for each frame, found --layout x4k"
+        )
     return PublishedDataset(tuple(_x4k_sequences(source)))
 
 
@@ -215,6 +228,7 @@ def _x4k_sequences(source: Path) -> Iterator[SourceSequence]:
             if not frames:
                 problem = f"expected blurry pictures of the stream, found none: {pictures / clip}"
                 frames = (SourceFrame(0, "*", None, None, stream, problem=problem),)
+            # The folder's name says it: "2xds".
             yield SourceSequence(split, "_".join(clip.parts), frames, _X4K_FRAMES, ratio=2)
 
 
@@ -257,26 +271,30 @@ def _frame_numbers(labels: Sequence[int]) -> list[int]:
 def find_folders(source: Path, choices: LayoutChoices) -> PublishedDataset:
     """Plain folders; without folders train and val (or test) in it, all sequences belong to `choices.split`."""
     _refuse_blur(choices)
-    return PublishedDataset(tuple(_folder_sequences(source, choices.split)))
+    return PublishedDataset(tuple(_folder_sequences(source, choices)))
 
 
-def _folder_sequences(source: Path, split: str) -> Iterator[SourceSequence]:
+def _folder_sequences(source: Path, choices: LayoutChoices) -> Iterator[SourceSequence]:
     parts = {ours: source / ours for ours in SPLITS if (source / ours).is_dir()}
     if "val" not in parts and (source / "test").is_dir():
         parts["val"] = source / "test"
-    for ours, part in (parts or {split: source}).items():
+    for ours, part in (parts or {choices.split: source}).items():
         windows: dict[str, dict[int, tuple[int, int]]] = {}
         for row in read_alignment(part):
             windows.setdefault(row.sequence, {})[row.frame] = (row.t0, row.t1)
         for name in _folders(part):
             if any((part / name / kind).is_dir() for kind in (BLUR, SHARP, SPIKE)):
-                yield SourceSequence(ours, name, tuple(_folder_frames(part / name, windows.get(name, {}))))
+                yield SourceSequence(ours, name, tuple(_folder_frames(part / name, windows.get(name, {}), choices)))
 
 
-def _folder_frames(folder: Path, windows: dict[int, tuple[int, int]]) -> Iterator[SourceFrame]:
+def _folder_frames(folder: Path, windows: dict[int, tuple[int, int]], choices: LayoutChoices) -> Iterator[SourceFrame]:
     blurry, sharp = (_files(folder / kind, PICTURE_SUFFIXES) for kind in (BLUR, SHARP))
-    streams = _files(folder / SPIKE, STREAM_SUFFIXES)
+    streams = _streams(folder / SPIKE, choices)
     single = _single_stream(folder / SPIKE, streams, blurry)
+    if single is not None and (choices.spike_offset or choices.spike_margin):
+        raise InputError(
+            f"expected a stream for each frame with --spike-offset and --spike-margin, found one for all: {single}"
+        )
     expected = f"{folder.name}/{BLUR}, {folder.name}/{SHARP} and {folder.name}/{SPIKE}"
     frames = list(_match(blurry, sharp, dict.fromkeys(blurry, single) if single else streams, expected=expected))
     # Names that are numbers tell of frames that no file speaks of.
@@ -290,16 +308,16 @@ def _folder_frames(folder: Path, windows: dict[int, tuple[int, int]]) -> Iterato
         # A stream of its own begins with its window, wherever in time that is.
         within = None if single is None else window
         t0 = None if window is None else window[0]
-        yield replace(frame, number=number, window=within, t0=t0, problem=problem)
+        yield replace(frame, number=number, window=within, t0=t0, problem=problem, margin=choices.spike_margin)
 
 
 def _single_stream(folder: Path, streams: dict[str, Path], blurry: dict[str, Path]) -> Path | None:
     """The one stream of all frames, if that is what a folder holds."""
-    if (folder / "config.yaml").exists():
+    if (folder / CONFIG).exists():
         filename = read_config(folder).filename
         if filename is not None:
             if not (folder / filename).is_file():
-                raise InputError(f"expected the stream {filename} that config.yaml names, found none: {folder}")
+                raise InputError(f"expected the stream {filename} that {CONFIG} names, found none: {folder}")
             return folder / filename
     if len(streams) == 1 and len(blurry) != 1 and not set(streams) & set(blurry):
         return next(iter(streams.values()))
@@ -318,7 +336,7 @@ def _match(
         yield SourceFrame(number, name, blurry.get(name), sharp.get(name), streams.get(name), problem=problem)
 
 
-def _files(folder: Path, suffixes: frozenset[str]) -> dict[str, Path]:
+def _files(folder: Path, suffixes: Collection[str]) -> dict[str, Path]:
     """The files of a folder by name; a number's leading zeros do not count."""
     named: dict[str, Path] = {}
     if not folder.is_dir():
@@ -331,6 +349,17 @@ def _files(folder: Path, suffixes: frozenset[str]) -> dict[str, Path]:
             raise InputError(f"expected one file per frame, found both {named[name].name} and {file.name}: {folder}")
         named[name] = file
     return named
+
+
+def _streams(folder: Path, choices: LayoutChoices) -> dict[str, Path]:
+    """The streams of a folder by the names of the pictures that they belong to."""
+    streams = _files(folder, STREAM_SUFFIXES)
+    if not choices.spike_offset:
+        return streams
+    for name, path in streams.items():
+        if not name.isdecimal():
+            raise InputError(f"expected numbers as the streams' names with --spike-offset, found {path}")
+    return {str(int(name) - choices.spike_offset): path for name, path in streams.items()}
 
 
 def _folders(folder: Path) -> list[str]:

@@ -7,7 +7,7 @@ levels, but not blurred, so that a restored frame has to be more like it than th
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +16,8 @@ from jaxtyping import Float32, UInt8
 from spikejax.data.light import to_display
 from spikejax.data.simulation.rig import Exposure
 from spikejax.data.simulation.write_sequence import add_to_data_set
+from spikejax.data.spikes.any_stream import read_spikes, size_of
 from spikejax.data.spikes.reconstruction import tfi
-from spikejax.data.spikes.stream_files import read_config, read_spikes
 from spikejax.errors import InputError
 from spikejax.io.pixel_depth import to_uint8
 
@@ -33,9 +33,11 @@ def add_stream(
     steps: int,
     theta: float,
     size: tuple[int, int] | None = None,
+    upside_down: bool = False,
     max_frames: int | None = None,
     split: str,
     overwrite: bool = False,
+    print_line: Callable[[str], object] = lambda line: None,
 ) -> Path:
     """Writes a stream as a sequence of a data set, which is made if it is not there; returns the sequence's folder.
 
@@ -45,19 +47,19 @@ def add_stream(
         name: of the sequence.
         steps: of the stream in an exposure.
         theta: a pixel that fires 1 / theta times a step is white.
-        size: height and width of the spikes; None = as the file, or config.yaml beside it, says.
+        size: height and width of the spikes, where neither the file nor a config.yaml says it (see `stream_size`).
+        upside_down: whether the camera stored the rows the other way round.
         max_frames: the largest number of exposures; None = all.
         split: "train" or "val".
         overwrite: whether a sequence of that name is replaced.
+        print_line: shows a line to the user.
 
     Raises:
         InputError: the stream is damaged, of unknown size or shorter than an exposure; or the sequence is there.
     """
-    if size is None and path.suffix == ".dat":
-        config = read_config(path.parent)
-        size = (config.height, config.width)
-    height, width = size or (None, None)
-    spikes = read_spikes(path, height=height, width=width)
+    found = size_of(path, given=size, option="--size")
+    print_line(found.note)
+    spikes = read_spikes(path, height=found.height, width=found.width, upside_down=upside_down)
     count = len(spikes) // steps
     if count == 0:
         raise InputError(f"expected a stream of at least {steps} steps, the length of one exposure: {path}")

@@ -20,7 +20,8 @@ from spikejax.data.datasets.layout import (
     write_dropped,
 )
 from spikejax.data.simulation.rig import Exposure
-from spikejax.data.spikes.stream_files import StreamConfig, write_config, write_dat
+from spikejax.data.spikes.stream_files import write_dat
+from spikejax.data.spikes.stream_size import StreamConfig, write_config
 from spikejax.errors import InputError
 from spikejax.io.atomic import atomic_directory, refuse_existing
 from spikejax.io.paths import AnyPath

@@ -1,4 +1,4 @@
-"""Spike streams as files: the `.dat` format of Vidar and SpikeCV, `.npy` and `.npz`.
+"""Spike streams as files: the `.dat` format of Vidar and SpikeCV.
 
 A `.dat` file has no header. Pixel p = y * width + x of a frame is bit p % 8, least significant first, of the frame's
 byte p // 8, and row 0 of the file is the *bottom* row of the picture. Some cameras store unused columns
@@ -7,20 +7,16 @@ byte p // 8, and row 0 of the file is the *bottom* row of the picture. Some came
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import numpy as np
-import yaml
 from jaxtyping import Int64, UInt8
 
 from spikejax.errors import InputError
 from spikejax.io.atomic import atomic_write
 from spikejax.io.box import Box
-from spikejax.io.bucket_listing import DataPath, ListedPath, file_size, listed
+from spikejax.io.bucket_listing import ListedPath, file_size
 from spikejax.io.paths import AnyPath
 
 # Columns of the picture within the stored columns, by (picture width, stored width).
@@ -31,42 +27,29 @@ _PADDED_COLUMNS: Mapping[tuple[int, int], tuple[slice, ...]] = {
 
 
 @dataclass(frozen=True)
-class StreamConfig:
-    """What a `config.yaml` beside spike files says.
-
-    Attributes:
-        height: rows of a spike frame.
-        width: columns of a spike frame, without padding columns.
-        filename: the stream's file, when the folder holds a single one.
-    """
-
-    height: int
-    width: int
-    filename: str | None = None
-
-
-@dataclass(frozen=True)
 class PackedSpikes:
-    """Spikes as a `.dat` file has them: 8 pixels a byte, the bottom row first.
+    """Spikes as a `.dat` file has them: 8 pixels a byte, the bottom row first unless a camera is `upside_down`.
 
     Attributes:
         frames: a frame's bytes.
         height: rows of the picture.
         width: columns of the picture.
         stored_width: pixels per row in `frames`, see `stored_width_of`.
+        upside_down: whether the camera stored the top row first.
     """
 
     frames: UInt8[np.ndarray, "s n"]
     height: int
     width: int
     stored_width: int
+    upside_down: bool = False
 
     def pixels(self, box: Box | None = None) -> tuple[Int64[np.ndarray, " h"], Int64[np.ndarray, " w"]]:
         """The number, within a frame, of the first pixel of each row, and the columns counted from there."""
         part = box or Box(0, 0, self.height, self.width)
         kept = _PADDED_COLUMNS.get((self.width, self.stored_width), (slice(0, self.width),))
         columns = np.concatenate([np.arange(columns.start, columns.stop) for columns in kept])
-        rows = np.arange(self.height)[::-1] * self.stored_width
+        rows = np.arange(self.height)[:: 1 if self.upside_down else -1] * self.stored_width
         return rows[part.slices[0]], columns[part.slices[1]]
 
     def unpack(self, box: Box | None = None) -> UInt8[np.ndarray, "s h w"]:
@@ -93,9 +76,9 @@ def stored_width_of(path: AnyPath, *, height: int, width: int, stored_width: int
         InputError: the file is missing or empty, or its size is not a whole number of frames.
     """
     size = _file_size(path)
-    candidates = _stored_widths(height, width) if stored_width is None else (stored_width,)
+    candidates = stored_widths(height, width) if stored_width is None else (stored_width,)
     _check_stored_width(width, stored_width)
-    frame_sizes = [_frame_bytes(height, columns) for columns in candidates]
+    frame_sizes = [frame_bytes(height, columns) for columns in candidates]
     if size == 0:
         raise InputError(
             f"expected spike frames of {frame_sizes[0]} bytes ({height}x{width}), the file is empty: {path}"
@@ -112,7 +95,7 @@ def stored_width_of(path: AnyPath, *, height: int, width: int, stored_width: int
 def count_frames(path: AnyPath, *, height: int, width: int, stored_width: int | None = None) -> int:
     """Number of spike frames in a `.dat` file, from its size alone; raises `InputError` as `read_dat` does."""
     columns = stored_width_of(path, height=height, width=width, stored_width=stored_width)
-    return _file_size(path) // _frame_bytes(height, columns)
+    return _file_size(path) // frame_bytes(height, columns)
 
 
 def read_dat(
@@ -149,10 +132,20 @@ def read_packed(
     width: int,
     stored_width: int | None = None,
     window: tuple[int, int] | None = None,
+    upside_down: bool = False,
 ) -> PackedSpikes:
-    """The spikes of a `.dat` file as they are in it; arguments and errors as of `read_dat`."""
+    """The spikes of a `.dat` file as they are in it; arguments and errors as of `read_dat`.
+
+    Args:
+        path: the file.
+        height: rows of a frame.
+        width: columns of the picture, without padding columns.
+        stored_width: bits per row in the file (default: see `stored_width_of`).
+        window: read only the steps [t0, t1), and no other part of the file.
+        upside_down: whether the camera stored the top row first.
+    """
     columns = stored_width_of(path, height=height, width=width, stored_width=stored_width)
-    frame_size = _frame_bytes(height, columns)
+    frame_size = frame_bytes(height, columns)
     steps = _file_size(path) // frame_size
     first, stop = (0, steps) if window is None else window
     if stop > steps:
@@ -162,7 +155,7 @@ def read_packed(
         frames = np.frombuffer(bytearray(path.read_bytes(offset, offset + count)), np.uint8)
     else:
         frames = np.fromfile(path, dtype=np.uint8, count=count, offset=offset)
-    return PackedSpikes(frames.reshape(-1, frame_size), height, width, columns)
+    return PackedSpikes(frames.reshape(-1, frame_size), height, width, columns, upside_down)
 
 
 def write_dat(path: AnyPath, spikes: UInt8[np.ndarray, "s h w"], *, stored_width: int | None = None) -> None:
@@ -182,9 +175,9 @@ def write_dat(path: AnyPath, spikes: UInt8[np.ndarray, "s h w"], *, stored_width
         raise InputError(f"expected at least one spike frame to write: {path}")
     if spikes.size and spikes.max() > 1:
         raise InputError(f"expected spikes of 0 and 1, found {spikes.max()}: {path}")
-    columns = _stored_widths(height, width)[0] if stored_width is None else stored_width
+    columns = stored_widths(height, width)[0] if stored_width is None else stored_width
     _check_stored_width(width, columns)
-    _frame_bytes(height, columns)
+    frame_bytes(height, columns)
     if columns != width:
         stored = np.zeros((steps, height, columns), np.uint8)
         start = 0
@@ -197,10 +190,10 @@ def write_dat(path: AnyPath, spikes: UInt8[np.ndarray, "s h w"], *, stored_width
 
 
 def write_packed(path: AnyPath, packed: PackedSpikes) -> None:
-    """Writes a stream as `write_dat` does; its bytes are copied unless there are padding columns on either side."""
-    if not packed.stored_width == packed.width == _stored_widths(packed.height, packed.width)[0]:
+    """Writes a stream as `write_dat` does; its bytes are copied unless they are arranged in another way."""
+    if packed.upside_down or not packed.stored_width == packed.width == stored_widths(packed.height, packed.width)[0]:
         return write_dat(path, packed.unpack())
-    _frame_bytes(packed.height, packed.width)
+    frame_bytes(packed.height, packed.width)
     with atomic_write(path) as temporary:
         packed.frames.tofile(temporary)
 
@@ -212,95 +205,6 @@ def pack(spikes: UInt8[np.ndarray, "s h w"]) -> PackedSpikes:
     return PackedSpikes(frames, height, width, width)
 
 
-def read_spikes(
-    path: AnyPath, *, height: int | None = None, width: int | None = None, stored_width: int | None = None
-) -> UInt8[np.ndarray, "s h w"]:
-    """The spikes of a `.dat`, `.npy` or `.npz` file, by its suffix.
-
-    Args:
-        path: the file. `.npy` holds (s, h, w) of 0 and 1, top row first, in any numeric or boolean type; `.npz` one
-            such array.
-        height: rows of a frame; with `.dat` needed unless a `config.yaml` lies beside it, else checked when given.
-        width: columns of a frame, likewise.
-        stored_width: bits per row of a `.dat` file.
-
-    Raises:
-        InputError: missing, unreadable, of another size than asked for, or not 0 and 1.
-    """
-    path = Path(path)
-    if path.suffix == ".dat":
-        if height is None or width is None:
-            config = read_config(path.parent)
-            height, width = config.height, config.width
-        return read_dat(path, height=height, width=width, stored_width=stored_width)
-    if path.suffix not in (".npy", ".npz"):
-        raise InputError(f"expected spikes as .dat, .npy or .npz, found {path.suffix or 'no suffix'}: {path}")
-    spikes = _load_array(path)
-    if spikes.ndim != 3 or 0 in spikes.shape:
-        raise InputError(f"expected spikes of shape (steps, height, width), found {spikes.shape}: {path}")
-    if any(wanted not in (None, found) for wanted, found in zip((height, width), spikes.shape[1:], strict=True)):
-        raise InputError(f"expected spikes of {height}x{width}, found {spikes.shape[1]}x{spikes.shape[2]}: {path}")
-    if spikes.dtype.kind not in "buif" or not ((spikes == 0) | (spikes == 1)).all():
-        raise InputError(f"expected spikes of 0 and 1, found other values ({spikes.dtype}): {path}")
-    return spikes.astype(np.uint8)
-
-
-def read_config(folder: AnyPath) -> StreamConfig:
-    """What `config.yaml` in a folder of spikes says about their size.
-
-    Raises:
-        InputError: there is none, or it does not give spike_h and spike_w as positive whole numbers.
-    """
-    path = listed(folder) / "config.yaml"
-    try:
-        fields = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(
-            f"expected a config.yaml with spike_h and spike_w beside the spikes, found none: {path}"
-        ) from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise InputError(f"expected YAML with spike_h and spike_w, found {type(error).__name__}: {path}") from error
-    if not isinstance(fields, dict):
-        raise InputError(f"expected spike_h and spike_w, found no such keys: {path}")
-    return StreamConfig(_positive(fields, "spike_h", path), _positive(fields, "spike_w", path), fields.get("filename"))
-
-
-def write_config(folder: AnyPath, config: StreamConfig) -> None:
-    """Writes `config.yaml` into a folder of spikes."""
-    fields: dict[str, Any] = {"spike_h": config.height, "spike_w": config.width}
-    if config.filename is not None:
-        fields["filename"] = config.filename
-    with atomic_write(Path(folder) / "config.yaml") as temporary:
-        temporary.write_text(yaml.safe_dump(fields, sort_keys=False), encoding="utf-8")
-
-
-def _positive(fields: Mapping[str, Any], key: str, path: DataPath) -> int:
-    number = fields.get(key)
-    if not isinstance(number, int) or isinstance(number, bool) or number < 1:
-        raise InputError(f"expected {key} to be a positive whole number, found {number!r}: {path}")
-    return number
-
-
-def _load_array(path: Path) -> np.ndarray:
-    try:
-        # Opened here, because numpy leaves a damaged .npz open.
-        with path.open("rb") as file:
-            loaded = np.load(file, allow_pickle=False)
-            if isinstance(loaded, np.ndarray):
-                return loaded
-            if len(loaded.files) != 1:
-                raise InputError(
-                    f"expected one array of spikes, found {len(loaded.files)} ({', '.join(loaded.files)}): {path}"
-                )
-            return loaded[loaded.files[0]]
-    except FileNotFoundError:
-        raise InputError(f"expected a spike file, found none: {path}") from None
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(f"expected a whole numpy array file ({path.suffix}), found a damaged one: {path}") from error
-
-
 def _file_size(path: AnyPath) -> int:
     try:
         return file_size(path)
@@ -308,7 +212,8 @@ def _file_size(path: AnyPath) -> int:
         raise InputError(f"expected a spike file, found none: {path}") from None
 
 
-def _stored_widths(height: int, width: int) -> tuple[int, ...]:
+def stored_widths(height: int, width: int) -> tuple[int, ...]:
+    """Bits per row that frames of this size may have in a file, the most likely first."""
     padded = tuple(stored for shown, stored in _PADDED_COLUMNS if shown == width)
     return padded + (width,) if (height, width) == (1000, 1000) else (width,) + padded
 
@@ -321,7 +226,8 @@ def _check_stored_width(width: int, stored_width: int | None) -> None:
         )
 
 
-def _frame_bytes(height: int, stored_width: int) -> int:
+def frame_bytes(height: int, stored_width: int) -> int:
+    """Bytes of a frame in a file; raises `InputError` if they are not whole."""
     if height < 1 or stored_width < 1 or (height * stored_width) % 8:
         raise InputError(
             f"expected a spike frame whose number of pixels is a multiple of 8, found {height}x{stored_width}"

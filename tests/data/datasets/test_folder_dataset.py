@@ -16,7 +16,8 @@ from spikejax.data.datasets.voxel_statistics import (
     read_statistics,
     write_statistics,
 )
-from spikejax.data.spikes.stream_files import StreamConfig, read_dat, write_config, write_dat
+from spikejax.data.spikes.stream_files import read_dat, write_dat
+from spikejax.data.spikes.stream_size import StreamConfig, write_config
 from spikejax.data.spikes.voxels import voxelise
 from spikejax.errors import InputError
 from spikejax.io.box import Box

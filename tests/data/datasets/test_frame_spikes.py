@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from spikejax.data.datasets.frame_spikes import FrameSpikes, find_spike_size
-from spikejax.data.spikes.stream_files import StreamConfig, write_config, write_dat
+from spikejax.data.spikes.stream_files import write_dat
+from spikejax.data.spikes.stream_size import StreamConfig, write_config
 from spikejax.data.spikes.voxels import voxelise
 from spikejax.errors import InputError
 from spikejax.io.box import Box
@@ -48,9 +49,10 @@ def test_a_cache_that_is_none_is_one_line(tmp_path: Path, spikes: np.ndarray, ar
 
 def test_the_size_is_what_the_configuration_says(tmp_path: Path) -> None:
     """Catches spikes of half the pictures' size that are read at full size, and sizes that do not divide."""
-    assert find_spike_size(tmp_path, 12, 32) == StreamConfig(12, 32)
     (tmp_path / "spike").mkdir()
+    with pytest.raises(InputError, match=r"expected the size of the spikes \(a config\.yaml .*found none: .*spike"):
+        find_spike_size(tmp_path, 12, 32)
     write_config(tmp_path / "spike", StreamConfig(HEIGHT, WIDTH))
-    assert find_spike_size(tmp_path, 12, 32) == StreamConfig(HEIGHT, WIDTH)
+    assert find_spike_size(tmp_path, 12, 32).shape == (HEIGHT, WIDTH)
     with pytest.raises(InputError, match=r"found 6x16: .*config\.yaml"):
         find_spike_size(tmp_path, 13, 32)

@@ -11,7 +11,8 @@ import pytest
 
 from spikejax.data.preparation.frame_selection import FrameKey, FrameRules, PlannedFrame, plan_preparation
 from spikejax.data.preparation.published_layouts import SourceFrame, SourceSequence
-from spikejax.data.spikes.stream_files import StreamConfig, write_config, write_dat
+from spikejax.data.spikes.stream_files import write_dat
+from spikejax.data.spikes.stream_size import StreamConfig, write_config
 from tests.data.published import picture, save, spikes
 
 STEPS = 6
@@ -138,20 +139,36 @@ def test_pictures_too_small(tmp_path: Path) -> None:
 
 
 def test_who_says_the_size_of_the_spikes(tmp_path: Path) -> None:
-    """Catches another order than the user's word, config.yaml, the layout's ratio; and sizes that do not fit."""
+    """Catches another order than config.yaml, the user's word, the published names; a guess; sizes that do not fit."""
 
-    def spike_size(**rules: Any) -> tuple[int, int]:
-        (planned,) = plan_preparation([sequence(frames)], FrameRules(**rules), usable).sequences
+    def spike_size(ratio: int | None = None, **rules: Any) -> tuple[int, int]:
+        (planned,) = plan_preparation([sequence(frames, ratio=ratio)], FrameRules(**rules), usable).sequences
         return planned.spike_size
 
     frames = make_frames(tmp_path)
-    assert spike_size() == (8, 12)
-    for n in range(4):
-        write_dat(tmp_path / "spike" / f"{n}.dat", spikes(n, 4, ratio=1))
-    write_config(tmp_path / "spike", StreamConfig(16, 24))
-    assert spike_size() == (16, 24)
-    assert spike_size(spike_size=(8, 12)) == (8, 12)
+    reason = reasons(sequence(frames, ratio=None))["0"]
+    assert "expected the size of the spikes (--spike-size HEIGHTxWIDTH, or a config.yaml" in reason
+    assert "72 bytes are 6 frames of 8x12 or 24 frames of 4x6" in reason and reason.endswith("spike/0.dat")
+    assert spike_size(ratio=2) == (8, 12)
+    assert spike_size(spike_size=(8, 12)) == spike_size(ratio=1, spike_size=(8, 12)) == (8, 12)
     assert "a whole part of it, found 8x24" in reasons(sequence(frames), FrameRules(spike_size=(8, 24)))["0"]
+    write_config(tmp_path, StreamConfig(4, 6))
+    assert spike_size(ratio=2) == spike_size(spike_size=(4, 6)) == (4, 6)
+    write_config(tmp_path / "spike", StreamConfig(8, 12))
+    assert spike_size(ratio=1) == (8, 12)
+    assert (
+        "expected --spike-size 8x12, as config.yaml says"
+        in reasons(sequence(frames), FrameRules(spike_size=(4, 6)))["0"]
+    )
+
+
+def test_margins_are_left_out(tmp_path: Path) -> None:
+    """Catches steps beside the exposure that are counted with it, and streams that are nothing but margin."""
+    frames = make_frames(tmp_path, margin=2)
+    assert windows(sequence(frames, steps=STEPS - 4)) == [((2, STEPS - 2), 2 * n) for n in range(4)]
+    reason = reasons(sequence(frames, steps=STEPS))["0"]
+    assert "expected 6 stream frames between margins of 2, found 6 of 8x12" in reason
+    assert "some stream frames between margins of 3" in reasons(sequence(make_frames(tmp_path, margin=3)))["0"]
 
 
 def test_dropped_frames_split_a_sequence(tmp_path: Path) -> None:

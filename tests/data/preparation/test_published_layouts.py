@@ -40,7 +40,7 @@ def test_gopro(tmp_path: Path) -> None:
     found = sequences("gopro", write_gopro(tmp_path, first=3))
     assert found.keys() == {"train/GOPR0001_02_00", "val/GOPR0002_02_01"}
     train = found["train/GOPR0001_02_00"]
-    assert (train.steps, train.ratio) == (GOPRO_STEPS, 2)
+    assert (train.steps, train.ratio) == (GOPRO_STEPS, None)
     assert [(frame.number, frame.t0) for frame in train.frames] == [(n, n * GOPRO_STEPS) for n in range(3, 7)]
     assert all(frame.problem == "" and frame.window is None for frame in train.frames)
     # The folder of the pictures alone may be named, too.
@@ -89,6 +89,39 @@ def test_blurs_of_other_layouts(layout: str, tmp_path: Path) -> None:
     write_x4k(tmp_path)
     with pytest.raises(InputError, match="expected --blur with --layout gopro only, found --blur blur"):
         find_published(layout, tmp_path, LayoutChoices(blur="blur"))
+
+
+def test_streams_that_are_numbered_otherwise(tmp_path: Path) -> None:
+    """Catches an offset in the wrong direction, one that is passed over, and a stream that belongs to no picture."""
+    for number in (6, 7):
+        for kind in ("blur", "sharp"):
+            save(tmp_path / "s" / kind / f"{number:06d}.png", picture(number))
+    for number in (18, 19, 20):
+        save(tmp_path / "s/spike" / f"{number:06d}.dat", spikes(number, 8))
+    choices = LayoutChoices(spike_offset=13, spike_margin=2)
+    (found,) = find_published("folders", tmp_path, choices).sequences
+    streams = {frame.name: frame.stream and frame.stream.name for frame in found.frames}
+    assert streams == {"5": "000018.dat", "6": "000019.dat", "7": "000020.dat"}
+    assert [frame.name for frame in found.frames if frame.problem] == ["5"]
+    assert {frame.margin for frame in found.frames} == {2}
+    gopro = write_gopro(tmp_path / "gopro", train=2, first=3)
+    (train, _) = find_published("gopro", gopro, LayoutChoices(spike_offset=1, spike_margin=2)).sequences
+    assert [(frame.name, frame.stream and frame.stream.name, frame.margin) for frame in train.frames] == [
+        ("2", "3.dat", 2),
+        ("3", "4.dat", 2),
+        ("4", None, 2),
+    ]
+    for layout, source in (("x4k", write_x4k(tmp_path / "x4k")), ("folders", tmp_path / "one")):
+        if layout == "folders":
+            for number in (0, 1):
+                save(source / "s" / "blur" / f"{number}.png", picture(number))
+            save(source / "s/spike/100.dat", spikes(0, 16))
+        for one in (LayoutChoices(spike_offset=1), LayoutChoices(spike_margin=1)):
+            with pytest.raises(InputError, match="expected .*--spike-offset and --spike-margin"):
+                find_published(layout, source, one)
+    save(tmp_path / "s/spike/first.dat", spikes(0, 8))
+    with pytest.raises(InputError, match=r"numbers as the streams' names with --spike-offset, found .*first\.dat"):
+        find_published("folders", tmp_path, LayoutChoices(spike_offset=1))
 
 
 def test_x4k(tmp_path: Path) -> None:

@@ -17,7 +17,8 @@ from spikejax.data.simulation.moving_photographs import SceneSettings, make_scen
 from spikejax.data.simulation.photographs import PHOTOGRAPHS
 from spikejax.data.simulation.rig import CameraRig
 from spikejax.data.sources import find_dataset
-from spikejax.data.spikes.stream_files import read_config, read_dat
+from spikejax.data.spikes.stream_files import read_dat
+from spikejax.data.spikes.stream_size import read_config
 from spikejax.data.spikes.voxels import voxelise
 from spikejax.errors import InputError
 from spikejax.io.pictures import read_picture

@@ -8,13 +8,9 @@ from PIL import Image
 
 from spikejax.data.spikes.stream_files import (
     PackedSpikes,
-    StreamConfig,
     count_frames,
     pack,
-    read_config,
     read_dat,
-    read_spikes,
-    write_config,
     write_dat,
     write_packed,
 )
@@ -125,65 +121,17 @@ def test_errors_say_what_is_wrong(tmp_path: Path) -> None:
     assert [file.name for file in tmp_path.iterdir()] == ["cut.dat"]
 
 
-@pytest.mark.parametrize("kind", [bool, np.uint8, np.float32])
-def test_numpy_files(tmp_path: Path, kind: type) -> None:
-    """Catches arrays that are flipped as if they were `.dat`, and types that are not converted."""
-    spikes = random_spikes(3, 4, 5)
-    np.save(tmp_path / "a.npy", spikes.astype(kind))
-    np.savez_compressed(tmp_path / "a.npz", spikes.astype(kind))
-    for name in ("a.npy", "a.npz"):
-        read = read_spikes(tmp_path / name, height=4, width=5)
-        assert read.dtype == np.uint8
-        np.testing.assert_array_equal(read, spikes)
-
-
-def test_bad_numpy_files(tmp_path: Path) -> None:
-    """Catches other sizes, other values, several arrays and damage that pass silently or end in a traceback."""
-    np.save(tmp_path / "size.npy", random_spikes(3, 4, 5))
-    np.save(tmp_path / "flat.npy", random_spikes(4, 5))
-    np.save(tmp_path / "values.npy", np.full((2, 4, 4), 3))
-    np.savez(tmp_path / "two.npz", a=random_spikes(1, 2, 2), b=random_spikes(1, 2, 2))
-    (tmp_path / "text.npy").write_text("no array")
-    (tmp_path / "cut.npz").write_bytes(b"PK\x03\x04 cut")
-    (tmp_path / "a.txt").write_text("")
-    for name, message in {
-        "size.npy": "of 4x4, found 4x5",
-        "flat.npy": r"\(steps, height, width\), found \(4, 5\)",
-        "values.npy": "other values",
-        "two.npz": r"one array of spikes, found 2 \(a, b\)",
-        "text.npy": "damaged",
-        "cut.npz": "damaged",
-        "absent.npy": "found none",
-        "a.txt": "found .txt",
-    }.items():
-        with pytest.raises(InputError, match=message + ".*" + name):
-            read_spikes(tmp_path / name, height=4, width=4)
-
-
-def test_config_says_the_size(tmp_path: Path) -> None:
-    """Catches height and width exchanged, and configs that are accepted without them."""
-    write_config(tmp_path, StreamConfig(height=6, width=8, filename="stream.dat"))
-    assert read_config(tmp_path) == StreamConfig(6, 8, "stream.dat")
-    spikes = random_spikes(2, 6, 8)
-    write_dat(tmp_path / "stream.dat", spikes)
-    np.testing.assert_array_equal(read_spikes(tmp_path / "stream.dat"), spikes)
-    for text in ("spike_h: 6", "spike_h: 6\nspike_w: wide", "- 1", "a: [", "spike_h: 0\nspike_w: 8"):
-        (tmp_path / "config.yaml").write_text(text)
-        with pytest.raises(InputError, match=r"config\.yaml"):
-            read_config(tmp_path)
-    (tmp_path / "config.yaml").unlink()
-    with pytest.raises(InputError, match="found none"):
-        read_spikes(tmp_path / "stream.dat")
-
-
 @pytest.mark.parametrize(("height", "width", "stored_width"), [(6, 8, 8), (5, 400, 416), (1000, 1000, 1024)])
 @pytest.mark.parametrize("packed_again", [False, True])
+@pytest.mark.parametrize("upside_down", [False, True])
 def test_packed_spikes_are_written_as_unpacked(
-    tmp_path: Path, height: int, width: int, stored_width: int, packed_again: bool
+    tmp_path: Path, height: int, width: int, stored_width: int, packed_again: bool, upside_down: bool
 ) -> None:
     """Catches rows upside down, padding columns that are kept or lost, and what stood in them."""
     frames = np.random.default_rng(0).integers(0, 256, (2, height * stored_width // 8)).astype(np.uint8)
-    packed = PackedSpikes(frames, height, width, stored_width)
+    packed = PackedSpikes(frames, height, width, stored_width, upside_down)
+    plain = PackedSpikes(frames, height, width, stored_width).unpack()
+    np.testing.assert_array_equal(packed.unpack(), plain[:, ::-1] if upside_down else plain)
     if packed_again:
         packed = pack(packed.unpack())
     write_packed(tmp_path / "packed.dat", packed)
