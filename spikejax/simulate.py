@@ -7,7 +7,6 @@ made.
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -26,6 +25,7 @@ from spikejax.data.datasets.layout import SPLITS, TRAINING_SPLIT
 from spikejax.data.simulation.camera_settings import CameraSettings
 from spikejax.data.simulation.noise_arguments import add_noise_options, noise_of
 from spikejax.errors import InputError
+from spikejax.progress import say
 
 # Of files of spikes, which are no videos.
 STREAM_SUFFIXES = (".dat", ".npy", ".npz")
@@ -89,7 +89,7 @@ def _cut_stream(options: argparse.Namespace, name: str) -> Path:
         split=options.split,
         overwrite=options.overwrite,
         upside_down=options.flip_spikes,
-        print_line=lambda line: print(f"spikejax: note: {line}", file=sys.stderr),
+        print_line=lambda line: say(f"spikejax: note: {line}"),
     )
 
 

@@ -7,7 +7,6 @@ a data set shows, `spikejax.reports.stream_rows` the same of a bare stream.
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -28,7 +27,7 @@ from spikejax.cli import (
 from spikejax.errors import InputError
 from spikejax.io.atomic import atomic_write
 from spikejax.io.video_codecs import VIDEO_SUFFIXES
-from spikejax.progress import with_progress
+from spikejax.progress import say, with_progress
 
 if TYPE_CHECKING:
     from spikejax.reports.contact_sheet import RowStream, SheetRow
@@ -57,7 +56,7 @@ def main(arguments: Sequence[str]) -> None:
         raise InputError(f"expected a new file, found one that exists already: {output}")
     stream = _rows(options, limit=options.frames or (_VIDEO_FRAMES if video else _SHEET_ROWS))
     for note in stream.notes:
-        print(f"spikejax: note: {note}", file=sys.stderr)
+        say(f"spikejax: note: {note}")
     if video:
         if not stream.of_one_size:
             raise InputError(f"expected one sequence for a video (--sequence NAME), found the data set {options.input}")
