@@ -1,5 +1,7 @@
 """Plans training on devices that are not here: python -m spikejax.plan --config FILE --topology v5e:16x16.
 
+And restoring, here or there: python -m spikejax.plan --restore INPUT --network PATH [--topology h100:8].
+
 Compiles the real training step for them and says whether it fits, what it computes, moves and sends, how long a step
 takes at the least, and how large a batch may be. Needs no accelerator: TPUs need `pip install 'spikejax[plan-tpu]'`,
 GPUs `pip install 'spikejax[plan-gpu]'`. The full network compiles for minutes and takes several gigabytes.
@@ -13,10 +15,27 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from spikejax.cli import make_parser, positive_count, run
+from spikejax.cli import (
+    add_trust_code,
+    add_words,
+    byte_count,
+    check_effects,
+    make_parser,
+    number_from,
+    path_or_bucket,
+    positive_count,
+    run,
+)
 from spikejax.config.files import CONFIG_HELP, OVERRIDE_PREFIX, load_config, parse_with_overrides
+from spikejax.errors import InputError
+from spikejax.inference.tile_arguments import read_extent, read_tile
 from spikejax.io.json_files import write_json
+from spikejax.packaged import resolve_network
 from spikejax.planning.compilers import quiet
+
+# Options that have an effect with --restore alone, and without it alone.
+_OF_RESTORING = ("network", "tile", "overlap", "memory", "sigma", "times", "dtype", "spike_ratio", "trust_code")
+_OF_TRAINING = ("batch", "mesh", "remat", "sweep")
 
 if TYPE_CHECKING:
     from ml_collections import ConfigDict
@@ -32,6 +51,15 @@ def main(arguments: Sequence[str]) -> None:
     options, overrides = parse_with_overrides(parser, arguments)
     if not options.sweep and max(len(options.mesh or ()), len(options.remat or ())) > 1:
         parser.error("expected --sweep with several --mesh or --remat")
+    if options.restore is not None:
+        plans = _plan_restoring(options, overrides)
+        if options.json:
+            write_json(Path(options.json), plans)
+        return
+    check_effects(options, {"--restore, the frames to plan for,": (False, _OF_RESTORING)})
+    for name in ("config", "topology"):
+        if getattr(options, name) is None:
+            parser.error(f"expected --config and --topology, or --restore and --network, found no --{name}")
     config = load_config(options.config, overrides)
     # The host's own accelerators, if it has any, are left alone.
     os.environ["JAX_PLATFORMS"] = "cpu"
@@ -59,18 +87,65 @@ def _print_plans(options: argparse.Namespace, config: ConfigDict) -> dict[str, A
     return print_plan(with_changes(config, mesh=mesh, remat=remat), topology, batch_size=options.batch)
 
 
+def _plan_restoring(options: argparse.Namespace, overrides: Sequence[str]) -> dict[str, Any]:
+    """Prints the plan of restoring; the same for JSON."""
+    if options.config is not None:
+        raise InputError("expected --config (training) or --restore, found both")
+    check_effects(options, {"--config, the training to plan,": (False, _OF_TRAINING)})
+    if overrides:
+        raise InputError(f"expected no changes of a configuration with --restore, found {overrides[0]}")
+    if options.network is None:
+        raise InputError("expected --network with --restore, found none")
+    if options.topology is not None:
+        os.environ["JAX_PLATFORMS"] = "cpu"
+        os.environ["JAX_ENABLE_COMPILATION_CACHE"] = "false"
+    from spikejax.io.frame_source import open_frames
+
+    frames = open_frames(options.restore, own_depth=True)
+
+    from spikejax.inference.video_restorer import RestoreSettings
+    from spikejax.loading import load
+    from spikejax.planning.restore_plan import RestoredInput, plan_elsewhere, plan_here
+    from spikejax.planning.restore_text import restore_json, restore_text
+    from spikejax.planning.topology import open_topology
+
+    restorer = load(resolve_network(options.network), dtype=options.dtype, trust_code=options.trust_code)
+    names = ("tile", "overlap", "memory", "sigma", "ensemble", "times")
+    settings = restorer.settings(RestoreSettings(**{name: getattr(options, name) for name in names}))
+    given = RestoredInput(
+        str(frames.path),
+        frames.expected_length,
+        frames.height,
+        frames.width,
+        dtype="uint16" if frames.bits > 8 else "uint8",
+        spike_ratio=options.spike_ratio or 1,
+    )
+    if options.topology is None:
+        plan = plan_here(restorer, given, settings)
+    else:
+        with quiet():
+            plan = plan_elsewhere(
+                restorer, given, settings, open_topology(options.topology), dtype=options.dtype or "float32"
+            )
+    print(restore_text(plan))
+    return restore_json(plan)
+
+
 def build_parser() -> argparse.ArgumentParser:
     """The parser of the command line."""
     parser = make_parser(
         "plan",
         description="Compiles the training step for devices that are not here, and prints what it needs and how long "
-        "it takes there.",
+        "it takes there; or a network for restoring, here or there (--restore).",
         example="--config vrt:006 --topology v5e:4x4",
         epilog=f"{OVERRIDE_PREFIX}KEY=VALUE changes a value of the configuration.",
     )
     add = parser.add_argument
-    add("--config", required=True, metavar="FILE[:NAME]", help=CONFIG_HELP)
-    add("--topology", required=True, metavar="KIND:SIZE", help="such as v5e:16x16, v5p:2x2x4, h100:8, cpu:8")
+    add("--config", metavar="FILE[:NAME]", help=CONFIG_HELP)
+    add(
+        "--topology", metavar="KIND:SIZE",
+        help="such as v5e:16x16, v5p:2x2x4, h100:8, cpu:8 (for --restore default: the devices that are here)",
+    )  # fmt: skip
     add(
         "--batch", type=positive_count, metavar="N",
         help="clips over all devices (default: the configuration's, and then the largest that fits)",
@@ -85,7 +160,26 @@ def build_parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     add("--sweep", action="store_true", help="try meshes and rematerialisation policies")
     add("--json", metavar="FILE", help="write all numbers to FILE as well")
+    _add_restoring(parser.add_argument_group("restoring"))
     return parser
+
+
+def _add_restoring(group: argparse._ArgumentGroup) -> None:
+    add = group.add_argument
+    add("--restore", metavar="INPUT", help="plan to restore this folder of pictures or video; nothing is restored")
+    add("--network", type=path_or_bucket, metavar="PATH", help="the network that restores")
+    add_words(group, "--tile", read=read_tile, metavar="FRAMES,HEIGHT,WIDTH", help="as for spikejax.restore, also auto")
+    add_words(group, "--overlap", read=read_extent, metavar="FRAMES,HEIGHT,WIDTH", help="as for spikejax.restore")
+    add("--memory", type=byte_count, metavar="SIZE", help="what --tile auto may use here, such as 6G")
+    add("--sigma", type=number_from(0), metavar="X", help="of the noise, for a network that takes a noise level")
+    add("--times", type=positive_count, metavar="N", help="of interpolation: 2, 4 or 8")
+    add("--ensemble", choices=("none", "flips", "turns"), default="none", help="of mirrored copies (default: none)")
+    add("--dtype", choices=("float32", "bfloat16"), help="what features are computed in (default: as trained)")
+    add(
+        "--spike-ratio", type=positive_count, metavar="N",
+        help="how many times larger frames are than spikes, for a network that takes spikes (default: 1)",
+    )  # fmt: skip
+    add_trust_code(group)
 
 
 def _mesh(text: str) -> dict[str, int]:

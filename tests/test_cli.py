@@ -29,11 +29,11 @@ SIZES = {
     ("view", "--spike-size"),
 }
 EXTENTS = {
-    *((command, option) for command in ("restore", "evaluate") for option in ("--overlap", "--tile")),
+    *((command, option) for command in ("restore", "evaluate", "plan") for option in ("--overlap", "--tile")),
     ("export", "--tile"),
     (SHAPES, "--size"),
 }
-BYTES = {("restore", "--memory")}
+BYTES = {("restore", "--memory"), ("plan", "--memory")}
 MAY_BE_IN_A_BUCKET = {
     ("train", "--workdir"),
     ("evaluate", "--network"),
@@ -47,6 +47,7 @@ MAY_BE_IN_A_BUCKET = {
     ("restore", "--lpips"),
     ("report", "--network"),
     ("export", "--workdir"),
+    ("plan", "--network"),
 }
 
 

@@ -211,7 +211,7 @@ def parse_line(name: str, arguments: list[str], monkeypatch: pytest.MonkeyPatch)
             namespace, rest = parse_known_args(self, *given, **options)
         finally:
             depth -= 1
-        if depth or hasattr(namespace, "config"):  # a subcommand's parser; or there is a configuration to load
+        if depth or getattr(namespace, "config", None):  # a subcommand's parser; or there is a configuration to load
             return namespace, rest
         assert not rest, f"unrecognized arguments: {rest}"
         raise Parsed

@@ -79,6 +79,7 @@ ALLOWED = {
     "spikejax.planning": {
         "spikejax.distributed",
         "spikejax.hardware",
+        "spikejax.inference",
         "spikejax.models",
         "spikejax.quality",
         "spikejax.training",

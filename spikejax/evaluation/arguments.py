@@ -21,7 +21,7 @@ from spikejax.compile_cache import add_compile_cache
 from spikejax.data.datasets.layout import SPLITS
 from spikejax.data.simulation.noise_arguments import add_noise_options, noise_of
 from spikejax.evaluation.options import EvaluationOptions
-from spikejax.inference.restore_arguments import add_devices, add_protocol, read_extent
+from spikejax.inference.tile_arguments import add_devices, add_protocol, read_extent
 from spikejax.quality.metrics import METRICS
 
 

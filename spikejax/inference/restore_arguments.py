@@ -10,11 +10,9 @@ from spikejax.cli import (
     add_hosts,
     add_overwrite,
     add_progress,
-    add_require,
     add_trust_code,
     add_words,
     byte_count,
-    extent,
     frame_rate,
     make_parser,
     number_from,
@@ -26,7 +24,7 @@ from spikejax.cli import (
 from spikejax.compile_cache import add_compile_cache
 from spikejax.errors import InputError
 from spikejax.inference.restore_options import RestoreOptions
-from spikejax.inference.tiling import PROTOCOLS, AutoTile, Extent
+from spikejax.inference.tile_arguments import add_devices, add_protocol, read_extent, read_tile
 from spikejax.io.video_codecs import CODECS, DEFAULT_CODEC, DEFAULT_RATE
 from spikejax.quality.metrics import OF_FRAMES
 from spikejax.quality.score_files import SCORES_FILE
@@ -125,7 +123,7 @@ def _add_measuring(group: argparse._ArgumentGroup) -> None:
 def _add_restoring(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
     add_words(
-        group, "--tile", read=_tile, metavar="FRAMES,HEIGHT,WIDTH",
+        group, "--tile", read=read_tile, metavar="FRAMES,HEIGHT,WIDTH",
         help="what the network sees at once, 0 = all there are; 'auto' or 'FRAMES,auto' = the largest that fits into "
         "memory (default: the network's own)",
     )  # fmt: skip
@@ -168,38 +166,3 @@ def _add_video(group: argparse._ArgumentGroup) -> None:
         help=f"frames a second of the input, where it is pictures: 24 or 30000/1001, say (default: {DEFAULT_RATE})",
     )  # fmt: skip
     add("--pixel-format", metavar="NAME", help="such as yuv444p10le (default: by the depth of the input)")
-
-
-def add_devices(parser: argparse.ArgumentParser) -> None:
-    """Adds --devices, --space and --require: which devices restore."""
-    group = parser.add_argument_group("devices")
-    add_require(group)
-    add = group.add_mutually_exclusive_group().add_argument
-    add("--devices", type=int, metavar="N", help="devices that each restore tiles of their own (default: all)")
-    add(
-        "--space", type=int, metavar="N",
-        help="devices that share the rows of whole frames, which are not cut into tiles",
-    )  # fmt: skip
-
-
-def add_protocol(group: argparse._ActionsContainer) -> None:
-    """Adds --protocol: how overlapping tiles are blended."""
-    group.add_argument(
-        "--protocol", choices=PROTOCOLS, default=PROTOCOLS[0],
-        help="how overlapping tiles are blended: tapered (default), with weights that fall off towards their edges; or "
-        "published, as published figures of VRT are measured, its lengthening of frames and clips included",
-    )  # fmt: skip
-
-
-def _tile(text: str) -> Extent | AutoTile:
-    if text == "auto":
-        return AutoTile()
-    frames, _, rest = text.replace(" ", ",").partition(",")
-    if rest.strip(",") == "auto" and frames.isdecimal():
-        return AutoTile(int(frames))
-    return read_extent(text)
-
-
-def read_extent(text: str) -> Extent:
-    """The extent that an argument says, see `spikejax.cli.extent`."""
-    return Extent(*extent(text))

@@ -230,6 +230,11 @@ class RestoredStream:
     def __iter__(self) -> Iterator[RestoredFrame]:
         return self._restored
 
+    @property
+    def shape(self) -> ClipShape:
+        """What the network is compiled for."""
+        return self._shape(self.plan.tile)
+
     def _head_length(self) -> int | None:
         """How many frames have to be read before the first is restored; None = all of them."""
         traits = self._network.traits

@@ -163,9 +163,9 @@ def plan_step(
     count = len(topology.devices)
     model_flops = BACKWARD_AND_FORWARD * count_flops(forward_traced.jaxpr, platform=topology.platform) / count
     flops = count_flops(traced.jaxpr, platform=topology.platform) / count
-    memory = None if compiled is None else _memory(compiled)
-    traffic = None if compiled is None else _traffic(compiled)
-    roofline = _roofline(topology, config.model.compute_dtype, flops, traffic)
+    memory = None if compiled is None else memory_of(compiled)
+    traffic = None if compiled is None else traffic_of(compiled)
+    roofline = roofline_of(topology, config.model.compute_dtype, flops, traffic)
     peak = topology.chip and topology.chip.flops(config.model.compute_dtype)
     return StepPlan(
         topology=topology.name,
@@ -210,7 +210,8 @@ def _needed(refusal: str) -> int | None:
     return int(float(number) * _UNITS[unit])
 
 
-def _memory(compiled: Any) -> Memory:
+def memory_of(compiled: Any) -> Memory:
+    """What a compiled program needs on a device."""
     analysis = compiled.memory_analysis()
     return Memory(
         arguments=analysis.argument_size_in_bytes,
@@ -221,7 +222,7 @@ def _memory(compiled: Any) -> Memory:
     )
 
 
-def _traffic(compiled: Any) -> Traffic | None:
+def traffic_of(compiled: Any) -> Traffic | None:
     """What the compiled program's text says, if it can be read.
 
     The text is meant for people and may change with any version of XLA. Compiling may have taken half an hour, so
@@ -242,7 +243,8 @@ def _cost_analysis(compiled: Any) -> dict[str, float]:
     return {name: analysis[name] for name in ("flops", "bytes accessed") if name in analysis}
 
 
-def _roofline(topology: Topology, dtype: str, flops: float, traffic: Traffic | None) -> Roofline | None:
+def roofline_of(topology: Topology, dtype: str, flops: float, traffic: Traffic | None) -> Roofline | None:
+    """What a program takes on a topology's device at the least; None where its peaks or the traffic are not known."""
     chip, link = topology.chip, topology.link_bandwidth
     if chip is None or link is None or traffic is None:
         return None
