@@ -5,9 +5,9 @@
 #       [--partition P] [--account A] [--restarts N] [--dry-run] -- --config FILE --workdir DIR [ARGUMENT OF TRAINING ...]
 #
 # WORKDIR and the data lie where all nodes see them. Before the time is up, or when the job is preempted, training gets
-# SIGTERM, saves and leaves with 143; the job then queues itself again and continues. It does so, too, if a process was
-# killed or died with its peers (137, 134 ...), unless it was queued again N times already (100). A wrong input (2) or a
-# loss that is not finite (4) ends it, and so does scancel. PYTHON names the interpreter.
+# SIGTERM, saves and leaves with 143; the job then queues itself again and continues. It does so, too, if no process got
+# on (5), or one was killed or died with its peers (137, 134 ...), unless it was queued again N times already (100). A
+# wrong input (2) or a loss that is not finite (4) ends it, and so does scancel. PYTHON names the interpreter.
 
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -44,12 +44,12 @@ job="#!/usr/bin/env bash
 cd $(quoted "$root")
 code=0
 srun --cpus-per-task=$cpus --kill-on-bad-exit=1 $training || code=\$?
-# 143: training was told to leave, and has saved. Another code from 128 on: a signal ended a process.
+# 143: training was told to leave, and has saved. 5: it stood still. Another code from 128 on: a signal ended a process.
 again=no
 if [ \"\$code\" -eq 143 ]; then
     again=yes
-elif [ \"\$code\" -ge 128 ] && [ \"\$code\" -ne 130 ] && [ \"\${SLURM_RESTART_COUNT:-0}\" -lt $restarts ]; then
-    again=yes
+elif [ \"\$code\" -eq 5 ] || { [ \"\$code\" -ge 128 ] && [ \"\$code\" -ne 130 ]; }; then
+    [ \"\${SLURM_RESTART_COUNT:-0}\" -ge $restarts ] || again=yes
 fi
 if [ \"\$again\" = yes ]; then scontrol requeue \"\$SLURM_JOB_ID\"; fi
 exit \"\$code\""

@@ -2,9 +2,10 @@
 
 Exit codes. 0: done. 2: the user's input is wrong (one line on stderr, also for an option or an extra that is not
 installed and for a full disk, and what takes a list below it). 3: parts of the input were damaged, the rest is done
-(one line). 4: a loss, a gradient or a restored picture is not finite (one line). 130: interrupted with Ctrl-C. 141: the
-reader of our standard output has gone away (`... | head`). With SPIKEJAX_TRACEBACK=1 in the environment the traceback
-of an input error is printed too.
+(one line). 4: a loss, a gradient or a restored picture is not finite (one line). 5: nothing has ended for
+--stall-seconds (stacks, and what is waited for). 130: interrupted with Ctrl-C. 141: the reader of our standard output
+has gone away (`... | head`). With SPIKEJAX_TRACEBACK=1 in the environment the traceback of an input error is printed
+too.
 
 Arguments. One function reads each kind of value, in every command: `size` (two numbers), `extent` (three),
 `byte_count`, `whole_number_from`, `number_from`. Several numbers may come as 250x400, as 250,400 or as words, 250 400.
@@ -34,6 +35,8 @@ from spikejax.progress import STYLES, show_progress_as
 EXIT_INPUT_ERROR = 2
 EXIT_DAMAGED_INPUT = 3
 EXIT_NOT_FINITE = 4
+EXIT_STALLED = 5
+STALL_SECONDS = 900
 EXIT_INTERRUPTED = 130
 EXIT_BROKEN_PIPE = 141
 _LARGEST = 2**31 - 1  # of sizes and counts that are meant
@@ -349,6 +352,20 @@ def add_hosts(parser: argparse.ArgumentParser) -> None:
     add(
         "--heartbeat-seconds", type=int, default=100, metavar="S",
         help="seconds after which a silent host counts as dead (default: %(default)s)",
+    )  # fmt: skip
+
+
+def add_stall_seconds(parser: argparse._ActionsContainer, ends: str) -> None:
+    """Adds `--stall-seconds`, which `spikejax.distributed.hosts.watch_for_stalls` takes.
+
+    Args:
+        parser: what the option is added to.
+        ends: what has to end within the seconds, such as "update or validated clip".
+    """
+    parser.add_argument(
+        "--stall-seconds", type=whole_number_from(0), metavar="N",
+        help=f"end with exit code {EXIT_STALLED}, and the stacks of all threads, when no {ends} ends for N seconds on "
+        f"any host, compiling left out; 0 = never (default: {STALL_SECONDS} with many hosts, else 0)",
     )  # fmt: skip
 
 

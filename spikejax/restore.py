@@ -61,7 +61,7 @@ def main(arguments: Sequence[str]) -> None:
         restorer = _load(options)
         job = make_job(options, restorer, frames, sharp=sharp, measures=measures)
         description = describe_run(options, restorer, frames)
-    report = restore_to_files(options, target, restorer, job, description)
+    report = restore_to_files(options, target, restorer, job, description, stall_seconds=other_options.stall_seconds)
     if hosts.is_first():
         print(f"{report.frames} frames restored to {options.output}, {report.seconds_per_frame:.3g} s a frame")
         for line in report.summary():

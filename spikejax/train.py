@@ -2,7 +2,7 @@
 
 A workdir that holds a run is continued from its last checkpoint. Ctrl-C and SIGTERM save and leave (exit 130 and 143);
 whatever restarts the command on a code other than 0, 2 and 4 gets the run done. Exit code 4: the loss or gradient is
-not finite, which doing the same again would not change.
+not finite, which doing the same again would not change. Exit code 5: no host got on for --stall-seconds.
 
 On many hosts start the same command on each. Slurm, GKE (JobSet) and Cloud TPU tell JAX who is who; elsewhere
 --coordinator, --num-processes and --process-id do. The workdir and the data must be the same folders for all.
@@ -17,6 +17,7 @@ from spikejax.cli import (
     add_hosts,
     add_progress,
     add_require,
+    add_stall_seconds,
     make_parser,
     path_or_bucket,
     run,
@@ -56,7 +57,12 @@ def main(arguments: Sequence[str]) -> None:
             return compile_only(config)
         if options.check == "run":
             return try_run(config, workdir)
-        outcome = train(config, workdir, allow_config_changes=options.allow_config_changes)
+        outcome = train(
+            config,
+            workdir,
+            allow_config_changes=options.allow_config_changes,
+            stall_seconds=options.stall_seconds,
+        )
     except FloatingPointError as error:
         print(f"spikejax: {error}", file=sys.stderr)
         raise SystemExit(EXIT_NOT_FINITE) from error
@@ -92,6 +98,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_compile_cache(parser)
     add_require(parser.add_argument_group("devices"))
     add_hosts(parser)
+    add_stall_seconds(parser, "update or validated clip")
     return parser
 
 

@@ -39,7 +39,7 @@ ALLOWED = {
     "spikejax.io": set(),
     "spikejax.hardware": set(),
     "spikejax.kernels": set(),
-    "spikejax.distributed": {"spikejax.kernels"},
+    "spikejax.distributed": {"spikejax.io", "spikejax.kernels"},
     "spikejax.models": {"spikejax.kernels"},
     "spikejax.config": {"spikejax.io"},
     "spikejax.data": {"spikejax.hardware", "spikejax.io"},

@@ -41,7 +41,7 @@ def make_restorer() -> VideoRestorer:
 
 
 def host(arguments: list[str], process: int, fails_at: int | None, log: Path) -> None:
-    """Is one host; its reader may fail at a frame. Ends the process."""
+    """Is one host; its reader may fail at a frame, or at a negative one stand still there. Ends the process."""
     stream = log.open("w", buffering=1)
     for number in (1, 2):  # the runtime below Python writes too
         os.dup2(stream.fileno(), number)
@@ -54,6 +54,8 @@ def host(arguments: list[str], process: int, fails_at: int | None, log: Path) ->
 
         def some(start: int = 0) -> object:
             for number, frame in enumerate(whole(start), start):
+                if fails_at is not None and number == -fails_at:
+                    time.sleep(600)
                 if number == fails_at:
                     raise InputError("expected a disk that can be read")
                 yield frame
@@ -124,6 +126,7 @@ def test_two_hosts(blur: Path, tmp_path: Path) -> None:
         {"hosts": [words("other"), words("other", "--ensemble", "flips")], "fails_at": [None, None]},
         {"hosts": [words("broken")] * 2, "fails_at": [None, 20]},
         {"hosts": [words("broken", "--resume")] * 2, "fails_at": [None, None]},
+        {"hosts": [words("stuck", "--stall-seconds", "4")] * 2, "fails_at": [None, -20]},
     ]
     for number, job in enumerate(jobs):
         job["log"] = str(tmp_path / f"{number}.")
@@ -134,7 +137,7 @@ def test_two_hosts(blur: Path, tmp_path: Path) -> None:
     )  # fmt: skip
     logs = "\n".join(f"{log.name}: {log.read_text()}" for log in sorted(tmp_path.glob("?.?")))
     assert ended.returncode == 0, ended.stderr + logs
-    two, space, other, broken, resumed = (json.loads(line) for line in ended.stdout.splitlines())
+    two, space, other, broken, resumed, stuck = (json.loads(line) for line in ended.stdout.splitlines())
 
     def said(job: int, process: int) -> str:
         return (tmp_path / f"{job}.{process}").read_text()
@@ -157,3 +160,8 @@ def test_two_hosts(blur: Path, tmp_path: Path) -> None:
     assert "expected all hosts of the run to answer" in said(3, 0)
     assert "spikejax: error: expected a disk that can be read" in said(3, 1)
     assert json.loads((tmp_path / "broken" / "metrics.json").read_text())["resumed_at"] > 0
+
+    assert stuck["codes"] == [5, 5], logs
+    assert "spikejax: stalled: the data was not there of process 1 (" in said(5, 0)
+    assert "it waits for: data" in said(5, 1)
+    assert len(list((tmp_path / "stuck.stalled").iterdir())) == 2

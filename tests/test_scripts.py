@@ -58,7 +58,18 @@ def test_dry_run_for_slurm() -> None:
 
 @pytest.mark.parametrize(
     ("code", "restarts", "again"),
-    [(0, 0, False), (1, 0, False), (2, 0, False), (130, 0, False), (143, 9, True), (134, 2, True), (137, 3, False)],
+    [
+        (0, 0, False),
+        (1, 0, False),
+        (2, 0, False),
+        (130, 0, False),
+        (143, 9, True),
+        (134, 2, True),
+        (137, 3, False),
+        (4, 0, False),
+        (5, 2, True),
+        (5, 3, False),
+    ],
 )
 def test_slurm_queues_again_what_can_go_on(tmp_path: Path, code: int, restarts: int, again: bool) -> None:
     """Catches a job that ends for good when a peer dies, and one that tries a mistake again and again."""
@@ -170,7 +181,7 @@ def start(tmp_path: Path, stub: str, *options: str, **environment: str) -> "subp
     )
 
 
-@pytest.mark.parametrize(("code", "runs"), [(0, 1), (2, 1), (4, 1), (143, 1), (1, 3), (134, 3)])
+@pytest.mark.parametrize(("code", "runs"), [(0, 1), (2, 1), (4, 1), (143, 1), (1, 3), (5, 3), (134, 3)])
 def test_crashes_are_restarted(tmp_path: Path, code: int, runs: int) -> None:
     """Catches a crash that ends the run, and an end or a mistake that is tried again."""
     process = start(tmp_path, f'echo "$*" >>{tmp_path}/calls; echo seen; exit {code}', "--restarts", "2")

@@ -12,15 +12,17 @@ import threading
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import jax
 import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
-from spikejax.cli import EXIT_INPUT_ERROR
+from spikejax.cli import EXIT_INPUT_ERROR, STALL_SECONDS
+from spikejax.distributed.stall_watch import COLLECTIVE, StallWatch, waiting_for
 from spikejax.errors import InputError
+from spikejax.io.paths import UserPath
 
 # How much longer than we the runtime waits for a host.
 _LATER_SECONDS = 60
@@ -97,6 +99,39 @@ def _give_up(given: tuple[str | None, int | None, int | None], seconds: int) -> 
     os._exit(EXIT_INPUT_ERROR)  # the main thread waits in the runtime, where no exception reaches it
 
 
+class _KeyValueStore:
+    """What hosts say to each other without devices, a `Board`: the key-value store of JAX's coordination service."""
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+
+    def write(self, key: str, text: str) -> None:
+        """See `Board`."""
+        self._client.key_value_set(f"spikejax/{key}", text, allow_overwrite=True)
+
+    def read(self, folder: str) -> dict[str, str]:
+        """See `Board`."""
+        return {key.rpartition("/")[2]: text for key, text in self._client.key_value_dir_get(f"spikejax/{folder}/")}
+
+
+def watch_for_stalls(seconds: int | None, folder: UserPath) -> StallWatch:
+    """A context in which the process ends when all hosts stand still, see `spikejax.distributed.stall_watch`.
+
+    Args:
+        seconds: what --stall-seconds says.
+        folder: for the stacks.
+    """
+    from jax._src import distributed  # which has no public name yet; orbax asks it as well
+
+    processes, client = jax.process_count(), distributed.global_state.client
+    if seconds is None:
+        seconds = STALL_SECONDS if processes > 1 else 0
+    if processes == 1:
+        return StallWatch(seconds, folder)
+    board = _KeyValueStore(client)
+    return StallWatch(seconds, folder, process=jax.process_index(), processes=processes, board=board)
+
+
 def is_first() -> bool:
     """Whether this is the host that writes logs."""
     return jax.process_index() == 0
@@ -110,16 +145,17 @@ def first_host_first(task: str) -> Iterator[None]:
         task: name of the block, the same on every host.
     """
     if not is_first():
-        multihost_utils.sync_global_devices(task)
+        wait_for_all(task)
     yield
-    if is_first() and jax.process_count() > 1:
-        multihost_utils.sync_global_devices(task)
+    if is_first():
+        wait_for_all(task)
 
 
 def wait_for_all(point: str) -> None:
     """Waits until every host has come to this point."""
     if jax.process_count() > 1:
-        multihost_utils.sync_global_devices(point)
+        with waiting_for(COLLECTIVE):
+            multihost_utils.sync_global_devices(point)
 
 
 def on_any(flag: bool) -> jax.Array:
@@ -161,7 +197,8 @@ def gather_from_all(array: np.ndarray) -> np.ndarray:
         return array[np.newaxis]
     # As bytes, since device arrays would turn float64 into float32.
     row = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
-    rows = np.asarray(multihost_utils.process_allgather(row))
+    with waiting_for(COLLECTIVE):
+        rows = np.asarray(multihost_utils.process_allgather(row))
     return rows.view(array.dtype).reshape(-1, *array.shape)
 
 

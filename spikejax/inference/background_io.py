@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, Generic, TypeVar
 
+from spikejax.distributed.stall_watch import DATA, WRITER, one_done, waiting_for
+
 _T = TypeVar("_T")
 # How often a thread that waits for room checks whether it is still needed.
 _POLL_SECONDS = 0.2
@@ -74,7 +76,8 @@ class ReadAhead(Generic[_T]):
     def _items_read(self) -> Iterator[_T]:
         while True:
             started = time.perf_counter()
-            item = self._ready.get()
+            with waiting_for(DATA):
+                item = self._ready.get()
             self.waited += time.perf_counter() - started
             if isinstance(item, _End):
                 if item.error is not None:
@@ -109,15 +112,17 @@ class WriteBehind(Generic[_T]):
             yield self._put
         finally:
             # Also after an exception: what is finished is worth keeping.
-            self._waiting.put(_End(None))
-            thread.join()
+            with waiting_for(WRITER):
+                self._waiting.put(_End(None))
+                thread.join()
         if self._error is not None:
             raise self._error
 
     def _put(self, item: _T) -> None:
         if self._error is not None:
             raise self._error
-        self._waiting.put(item)
+        with waiting_for(WRITER):
+            self._waiting.put(item)
 
     def _run(self) -> None:
         while not isinstance(item := self._waiting.get(), _End):
@@ -126,6 +131,7 @@ class WriteBehind(Generic[_T]):
             started = time.perf_counter()
             try:
                 self._write(item)
+                one_done()  # frames may take longer to be written than to be restored
             except BaseException as raised:  # noqa: BLE001, raised again by the other side
                 self._error = raised
             self.seconds += time.perf_counter() - started

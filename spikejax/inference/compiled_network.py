@@ -23,6 +23,7 @@ from jaxtyping import Array, Float, Float32, Num
 from spikejax.data.spikes.voxels import standardise
 from spikejax.distributed import sharding
 from spikejax.distributed.sharding import DeviceMesh
+from spikejax.distributed.stall_watch import COLLECTIVE, compiling, one_done, waiting_for
 from spikejax.errors import InputError
 from spikejax.kernels.choice import trace_for
 
@@ -132,7 +133,8 @@ class CompiledNetwork:
                 return restore_tiles(network, frames, counts, moments, level, normalise=normalise)
 
         started = time.perf_counter()
-        self._forward = self._spread(forward).lower(self._params, *self._abstract(), *self._extra).compile()
+        with compiling():
+            self._forward = self._spread(forward).lower(self._params, *self._abstract(), *self._extra).compile()
         self.compile_seconds = time.perf_counter() - started
         self.seconds = 0.0
         self.bytes = _needed_bytes(self._forward)
@@ -158,13 +160,16 @@ class CompiledNetwork:
         frames = self._put([frames for frames, _ in filled])
         windows = [counts for _, counts in filled if counts is not None]
         counts = self._put(windows) if windows else None
-        submitted = self._forward(self._params, frames, counts, *self._extra)
+        with waiting_for(COLLECTIVE):
+            submitted = self._forward(self._params, frames, counts, *self._extra)
         self.seconds += time.perf_counter() - started
         return submitted
 
     def _collect(self, count: int, restored: Array) -> Sequence[Float32[np.ndarray, "t2 h2 w2 3"]]:
         started = time.perf_counter()
-        arrays = list(np.asarray(restored)[:count])
+        with waiting_for(COLLECTIVE):
+            arrays = list(np.asarray(restored)[:count])
+        one_done()
         self.seconds += time.perf_counter() - started
         return arrays
 

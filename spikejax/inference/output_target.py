@@ -44,6 +44,11 @@ class OutputTarget:
         """The folder that holds what is not finished."""
         return self.path.with_name(f".{self.path.name}.partial")
 
+    @property
+    def stalled(self) -> Path:
+        """The folder for what hosts say of a run that does not get on."""
+        return self.path.with_name(f"{self.path.name}.stalled")
+
     def is_restored_from(self, source: str) -> bool:
         """Whether the output is there, and whole, and was restored from this input."""
         metrics = None if self.work.exists() else read_json(self.metrics)

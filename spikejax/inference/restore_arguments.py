@@ -10,6 +10,7 @@ from spikejax.cli import (
     add_hosts,
     add_overwrite,
     add_progress,
+    add_stall_seconds,
     add_trust_code,
     add_words,
     byte_count,
@@ -64,6 +65,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_progress(parser)
     add_compile_cache(parser)
     add_hosts(parser)
+    add_stall_seconds(parser, "restored tile or written frame")
     return parser
 
 

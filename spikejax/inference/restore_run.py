@@ -71,7 +71,13 @@ def make_job(
 
 
 def restore_to_files(
-    options: RestoreOptions, target: OutputTarget, restorer: VideoRestorer, job: RestoreJob, description: str
+    options: RestoreOptions,
+    target: OutputTarget,
+    restorer: VideoRestorer,
+    job: RestoreJob,
+    description: str,
+    *,
+    stall_seconds: int | None = None,
 ) -> RestoreReport:
     """Restores a job and writes what comes out; all hosts have to come here.
 
@@ -81,6 +87,7 @@ def restore_to_files(
         restorer: the network.
         job: what is to be restored.
         description: see `describe_run`.
+        stall_seconds: after which a run that does not get on ends its process, see `hosts.watch_for_stalls`.
 
     Raises:
         InputError: the hosts' options differ; a tile, or the output, is too large for what is to hold it; another host
@@ -101,6 +108,7 @@ def restore_to_files(
         )
         # One host says how it goes.
         log = None if hosts.is_first() else stack.enter_context(open(os.devnull, "w", encoding="utf-8"))
+        stack.enter_context(hosts.watch_for_stalls(stall_seconds, target.stalled))
         report = restore_job(restorer, job, output, log=log)
         size = None if job.spikes is None else job.spikes.shape[:2]
         how = {"spike_size": size, "flip_spikes": options.flip_spikes, "dtype": options.dtype}

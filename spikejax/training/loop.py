@@ -28,7 +28,7 @@ from spikejax.training.program import describe_program
 from spikejax.training.signals import StopRequest
 from spikejax.training.step import Build
 from spikejax.training.trainer import Trainer
-from spikejax.training.workdir import check_workdir, check_writable
+from spikejax.training.workdir import STALLED, check_workdir, check_writable
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,7 +48,12 @@ class Outcome:
 
 @full_disk_explained()
 def train(
-    config: ConfigDict, workdir: AnyPath, *, build: Build = build_restorer, allow_config_changes: bool = False
+    config: ConfigDict,
+    workdir: AnyPath,
+    *,
+    build: Build = build_restorer,
+    allow_config_changes: bool = False,
+    stall_seconds: int | None = None,
 ) -> Outcome:
     """Trains the network of `config` in `workdir`, from its last checkpoint if there is one.
 
@@ -57,6 +62,7 @@ def train(
         workdir: where checkpoints, logs and pictures go; all hosts see the same.
         build: makes the network.
         allow_config_changes: whether a run may go on with another configuration than it was started with.
+        stall_seconds: after which a run that does not get on ends its process, see `hosts.watch_for_stalls`.
 
     Raises:
         InputError: the configuration, the data set or the workdir's checkpoints do not fit, or the disk is full.
@@ -91,7 +97,11 @@ def train(
     step, state = initial_state(program, checkpoints, inputs.loader, weights=training.start_from, note=terminal.note)
 
     # ---- Updates ----
-    with StopRequest() as stop, contextlib.closing(RunWriter(workdir, config, loggers, step=step)) as writer:
+    with (
+        StopRequest() as stop,
+        hosts.watch_for_stalls(stall_seconds, workdir / STALLED),
+        contextlib.closing(RunWriter(workdir, config, loggers, step=step)) as writer,
+    ):
         run = Trainer(
             config, program, inputs, checkpoints, terminal, writer, step=step, state=state, loss=loss, metrics=metrics
         )

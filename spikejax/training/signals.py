@@ -11,6 +11,7 @@ from typing import Any
 import jax
 
 from spikejax.distributed import hosts
+from spikejax.distributed.stall_watch import COLLECTIVE, waiting_for
 
 # Hosts learn of each other's signals this many questions later, so that they need not wait for the devices.
 _LAG = 2
@@ -31,7 +32,8 @@ class StopRequest:
             self.agreed = self.signal is not None
         elif not self.agreed:
             self._asked.append(hosts.on_any(self.signal is not None))
-            self.agreed = len(self._asked) > _LAG and bool(self._asked.popleft())
+            with waiting_for(COLLECTIVE):
+                self.agreed = len(self._asked) > _LAG and bool(self._asked.popleft())
             if self.agreed and self.signal is None:
                 self.signal = signal.SIGTERM  # another host's
         return self.agreed

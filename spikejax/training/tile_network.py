@@ -1,6 +1,6 @@
 """The network that is being trained as one that restores tiles, on the training's mesh."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
 from typing import Any
 
@@ -12,6 +12,7 @@ from ml_collections import ConfigDict
 
 from spikejax.distributed import sharding
 from spikejax.distributed.sharding import DeviceMesh
+from spikejax.distributed.stall_watch import COLLECTIVE, compiling, one_done, waiting_for
 from spikejax.inference.compiled_network import ClipShape, Devices, TileArrays, restore_tiles
 from spikejax.inference.restored_stream import StreamSettings
 from spikejax.models.traits import NetworkTraits
@@ -39,6 +40,7 @@ class TrainingTileNetwork:
         self.traits: NetworkTraits = network.traits
         self.params: Any = None
         self._mesh, self._moments = mesh, np.array(statistics, np.float32)
+        self._programs: dict[tuple[Any, ...], Callable[..., Array]] = {}
         graph, normalise = network.graph, network.traits.spike_normalise
 
         def forward(params: Any, frames: Array, counts: Array | None, moments: Array, level: Array) -> Array:
@@ -70,7 +72,16 @@ class TrainingTileNetwork:
         frames = np.stack([frames for frames, _ in own])
         windows = [counts for _, counts in own if counts is not None]
         batch = sharding.put_batch((frames, np.stack(windows) if windows else None), self._mesh, parts)
-        return np.asarray(self.forward(self.params, *batch, self._moments, level))
+        arguments = (self.params, *batch, self._moments, level)
+        key = tuple((part.shape, part.dtype) for part in jax.tree.leaves((batch, level)))
+        if key not in self._programs:
+            # Apart from running it: waiting for another host's tiles is no part of compiling.
+            with compiling():
+                self._programs[key] = self.forward.lower(*arguments).compile()
+        with waiting_for(COLLECTIVE):
+            restored = np.asarray(self._programs[key](*arguments))
+        one_done()
+        return restored
 
     @property
     def batch(self) -> int:

@@ -1,11 +1,13 @@
 """A run under way: its state, and what is done with it (an update, a point of the curves, a save, a validation)."""
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import jax
 from ml_collections import ConfigDict
 
 from spikejax.distributed import hosts, sharding
+from spikejax.distributed.stall_watch import CHECKPOINT, COLLECTIVE, DATA, WRITER, compiling, one_done, waiting_for
 from spikejax.progress import duration
 from spikejax.quality.losses import Loss
 from spikejax.quality.metrics import Distance
@@ -56,7 +58,8 @@ class Trainer:
         self.step, self.state = step, state
         self._program, self._metrics, self._validation = program, metrics, config.validation
         self._inputs, self._checkpoints, self._terminal = inputs, checkpoints, terminal
-        self._train_step, self._forward = program.train_step(), program.forward()
+        self._train_step: Callable[..., Any] | None = None
+        self._forward = program.forward()
         # Its weights, if it has any, on every device, once.
         self._loss = jax.device_put(loss, sharding.replicated(program.mesh))
         training = config.training
@@ -65,32 +68,43 @@ class Trainer:
         self._profiler = Profiler(writer.folder / "profile", at=training.profile_at, updates=training.profile_updates)
         self._times = TimeSplit()
         shapes = batch_shapes(config.data, program.network.traits, spike_ratio=inputs.spike_ratio)
-        self._utilisation = Utilisation(self._forward, program.abstract.params, shapes, program.mesh.devices)
+        with compiling():
+            self._utilisation = Utilisation(self._forward, program.abstract.params, shapes, program.mesh.devices)
         self._pending = PendingMetrics()
         self._validator = training_validator(config, program, inputs.statistics)
 
     def update(self) -> None:
         """Starts the next update on the devices; waits for the first one of this process, which is compiled."""
         position = self._inputs.loader.get_state()
-        with self._times.spent_on("data"):
+        with self._times.spent_on("data"), waiting_for(DATA):
             batch = next(self._inputs.loader)
         self._profiler.before_update(self.step + 1)
         batch = sharding.put_batch(batch, self._program.mesh, self._inputs.batch_size)
-        self.state, metrics = self._train_step(self.state, batch, self._loss)
+        if self._train_step is None:
+            step: Any = self._program.train_step()
+            # Apart from running it: compiling may take as long as it does, waiting for another host's batch may not.
+            with compiling():
+                self._train_step = step.lower(self.state, batch, self._loss).compile()
+        with waiting_for(COLLECTIVE):
+            self.state, metrics = self._train_step(self.state, batch, self._loss)
         self.step += 1
         self._times.count()
         self._pending.add(self.step, metrics, position)
         self._profiler.after_update(self.step, metrics)
         if not self._terminal.pace.started:
-            jax.block_until_ready(metrics)
+            with waiting_for(COLLECTIVE):
+                jax.block_until_ready(metrics)
             self._terminal.pace.start(self.step)
-            compiling = self._times.pop_means()["computing"]  # the clocks of all that follow begin here
-            self._terminal.note(f"compiled, and did the first step, in {duration(compiling)}")
+            seconds = self._times.pop_means()["computing"]  # the clocks of all that follow begin here
+            self._terminal.note(f"compiled, and did the first step, in {duration(seconds)}")
+        one_done()
 
     def check_finite(self) -> None:
         """Waits for the devices; raises FloatingPointError if more updates were not finite than allowed."""
         allowed = self._program.update.skip_not_finite
-        for failed in self._pending.read_not_finite():
+        with waiting_for(COLLECTIVE):
+            not_finite = self._pending.read_not_finite()
+        for failed in not_finite:
             clips = self._inputs.names(failed.update - 1)
             if failed.skipped > allowed:
                 kept = self._checkpoints.save_not_finite(self.state, failed, clips, allowed=allowed)
@@ -116,8 +130,10 @@ class Trainer:
         """Starts saving all that continuing needs, unless that was just done."""
         self.check_finite()  # or a state in which nothing changes any more would become the last
         with self._times.spent_on("saving"):
-            self.writer.flush()
-            self._checkpoints.save_last(self.step, self.state, self._inputs.loader.get_state())
+            with waiting_for(WRITER):
+                self.writer.flush()
+            with waiting_for(CHECKPOINT):
+                self._checkpoints.save_last(self.step, self.state, self._inputs.loader.get_state())
 
     def validate(self, *, pictures: int, stop: Callable[[], bool]) -> Validation | None:
         """Measures the network, keeps it if it is the best so far, and returns what was measured.
@@ -129,20 +145,23 @@ class Trainer:
         with self._times.spent_on("validation"):
             validation = self._measure(pictures, stop)
             if validation is not None:
-                self._checkpoints.save_best(self.step, self.state.best_params, validation.scores)
+                with waiting_for(CHECKPOINT):
+                    self._checkpoints.save_best(self.step, self.state.best_params, validation.scores)
                 scores = validation.scores
                 if validation.black_tiles:
                     scores = scores | {"black_tiles": validation.black_tiles}
                     self._terminal.note(f"{validation.black_tiles} tiles were not finite; they are measured as black")
-                self.writer.scalars(self.step, "validation", scores)
-                self.writer.pictures(self.step, validation.pictures)
+                with waiting_for(WRITER):
+                    self.writer.scalars(self.step, "validation", scores)
+                    self.writer.pictures(self.step, validation.pictures)
                 self._terminal.note(f"step {self.step}: {summary(validation.scores)}")
         return validation
 
     def close(self) -> None:
         """Waits until everything is on disk but the logs, which `writer.close` ends."""
         self._profiler.close()
-        self._checkpoints.close()
+        with waiting_for(CHECKPOINT):
+            self._checkpoints.close()
 
     def _measure(self, pictures: int, stop: Callable[[], bool]) -> Validation | None:
         self._validator.network.params = self.state.best_params

@@ -20,6 +20,7 @@ from jaxtyping import Num, UInt8
 from ml_collections import ConfigDict
 
 from spikejax.data.datasets.degradation import without_network
+from spikejax.distributed.stall_watch import DATA, waiting_for
 from spikejax.errors import InputError
 from spikejax.inference.clip_blending import InputFrame
 from spikejax.inference.restored_stream import RestoredStream, StreamSettings, TileNetwork
@@ -149,7 +150,8 @@ def _all_frames(
 ) -> Iterator[InputFrame]:
     """Yields the input of a sequence; what belongs to each frame is added to `waiting`."""
     for start in range(0, length, at_once):
-        stored = dataset.read_stored_sequence(name, start, min(start + at_once, length))
+        with waiting_for(DATA):
+            stored = dataset.read_stored_sequence(name, start, min(start + at_once, length))
         voxels = stored.get("voxels")
         for number, (picture, sharp) in enumerate(zip(stored["input"], stored["sharp"], strict=True)):
             waiting.append((without_network(picture[np.newaxis], *sharp.shape[:2]), sharp))
@@ -161,7 +163,8 @@ def _missing_frames(
 ) -> Iterator[InputFrame]:
     """Yields the frames between which others are sought: a sample's first ones are the last ones of those before."""
     for number in range(length):
-        stored = dataset.read_stored_sequence(name, number, number + 1)
+        with waiting_for(DATA):
+            stored = dataset.read_stored_sequence(name, number, number + 1)
         (sharp,) = stored["sharp"]
         waiting.append((without_network(stored["input"], *sharp.shape[:2]), sharp))
         for picture in stored["input"][0 if number == 0 else -1 :]:

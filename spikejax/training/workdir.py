@@ -6,6 +6,7 @@ WORKDIR/metrics.jsonl             every number that is logged, see `spikejax.tra
 WORKDIR/checkpoints/last/STEP       parameters, optimizer, position of the data: what continuing needs
 WORKDIR/checkpoints/best_psnr/STEP  parameters and metrics of the best validation: what restoring needs
 WORKDIR/not_finite/STEP             as `last`, of the update whose loss or gradient was not finite
+WORKDIR/stalled/TIME_process_N.txt  what the threads of a host did when no host got on, see --stall-seconds
 """
 
 import secrets
@@ -27,6 +28,7 @@ CHECKPOINTS = "checkpoints"
 BEST_BY = "psnr"
 LAST, BEST = "last", f"best_{BEST_BY}"
 NOT_FINITE = "not_finite"
+STALLED = "stalled"
 
 
 def is_workdir(path: UserPath) -> bool:

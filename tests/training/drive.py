@@ -6,8 +6,11 @@ JOBS is a JSON list, done one after the other. Everything is imported once and e
 many cost little. A job:
 
     {"workdir": DIR, "config": {KEY: VALUE}, "processes": 2,
-     "signal": {"number": 9, "after_update": 3, "delay": 0.1, "process": 1}}
+     "config_of": {"1": {KEY: VALUE}},  # of one process
+     "signal": {"number": 9, "after_update": 3, "delay": 0.1, "process": 1},
+     "stuck": {"after_update": 3, "process": 1}, "stall_seconds": 3}
 
+"stuck": from then on the process finds pipes that nobody writes to in place of its pictures, as of a lost disk.
 Each process writes what it prints to WORKDIR/PROCESS.log; a line per job on stdout tells their exit codes.
 """
 
@@ -24,6 +27,7 @@ import traceback
 from pathlib import Path
 from typing import Any
 
+from spikejax.data.datasets import folder_dataset
 from spikejax.distributed import hosts
 from spikejax.training.loop import train
 from spikejax.training.monitoring import tensorboard  # noqa: F401  before the forks, as it takes seconds
@@ -78,12 +82,30 @@ def record(workdir: Path, send: dict[str, Any] | None) -> None:
     RunWriter.scalars, Trainer.update = write, count  # type: ignore[method-assign]
 
 
+def lose_pictures(root: Path, after_update: int) -> None:
+    """Makes reading any picture of this process's data wait for ever after an update."""
+    folder_dataset._CACHE_BYTES = 0  # as of a data set that does not fit into memory
+    update = Trainer.update
+
+    def count(self: Trainer) -> None:
+        update(self)
+        if self.step == after_update:
+            for picture in [*root.glob("train/*/*/*.png")]:
+                picture.rename(picture.with_suffix(".gone"))
+                os.mkfifo(picture)
+
+    Trainer.update = count  # type: ignore[method-assign]
+
+
 def run(job: dict[str, Any], process: int, coordinator: str) -> int:
     """One process of a job; returns its exit code."""
     workdir, processes = Path(job["workdir"]), job.get("processes", 1)
     config = tiny_config()
     config.training.log_every = 1
-    config.update_from_flattened_dict(job["config"])
+    config.update_from_flattened_dict(job["config"] | job.get("config_of", {}).get(str(process), {}))
+    stuck = job.get("stuck")
+    if stuck and stuck["process"] == process:
+        lose_pictures(Path(config.data.root), stuck["after_update"])
     send = job.get("signal")
     with (workdir / f"{process}.log").open("a", buffering=1) as log, contextlib.redirect_stdout(log):
         for stream in (1, 2):  # the runtime below Python writes too
@@ -92,7 +114,8 @@ def run(job: dict[str, Any], process: int, coordinator: str) -> int:
             hosts.join(coordinator, processes, process, wait_seconds=120, heartbeat_seconds=HEARTBEAT_SECONDS)
         record(workdir / str(process), send if send and send.get("process", 0) == process else None)
         (workdir / str(process)).mkdir(exist_ok=True)
-        outcome = train(config, workdir, build=build_stand_in, allow_config_changes=True)
+        more = {"stall_seconds": job.get("stall_seconds")}
+        outcome = train(config, workdir, build=build_stand_in, allow_config_changes=True, **more)
     return 128 + outcome.stopped_by if outcome.stopped_by else 0
 
 
