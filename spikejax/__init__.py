@@ -21,7 +21,7 @@ def load(path: str | os.PathLike[str], *, dtype: str | None = None, trust_code: 
 
 
 def __getattr__(name: str) -> Any:
-    """`spikejax.evaluate`, the command's module, which is called like a function: `spikejax.evaluate(network, ...)`."""
-    if name == "evaluate":
-        return importlib.import_module("spikejax.evaluate")
+    """`spikejax.evaluate` and `spikejax.compare`, the commands' modules, which are called like functions."""
+    if name in ("evaluate", "compare"):
+        return importlib.import_module(f"spikejax.{name}")
     raise AttributeError(f"module 'spikejax' has no attribute {name!r}")

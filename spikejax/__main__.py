@@ -15,6 +15,7 @@ COMMANDS = {
     "restore": "restore a video, or a folder of pictures, with a trained network",
     "experiment": "train and measure variants of a configuration, and compare them",
     "evaluate": "measure a trained network on a split of a data set",
+    "compare": "put the scores of several networks side by side",
     "prepare": "turn published data into a data set, and check it",
     "simulate": "make a data set of blurry pictures and spikes from sharp ones",
     "view": "show what is in a spike file or a data set",

@@ -230,6 +230,7 @@ def _measure(
     hosts.check_same(json.dumps(work.description), "options, network and data")
     sequences = dataset.sequences()[: options.sequences or None]
     vimeo = options.test_set == _VIMEO and restorer.network.traits.upscale > 1
+    counted = _COUNTED_OF_VIMEO if vimeo else slice(None)
     share = HostShare(jax.process_index(), jax.process_count(), hosts.sum_over_hosts)
     done = work.done(sequences)
     left = sum(length for name, length in sequences if name not in done)
@@ -239,11 +240,11 @@ def _measure(
             table = ScoreTable(length, measures, share)
             for index, shown in enumerate(restorer.restore(dataset, name, length)):
                 table.add(index, shown)
-                if options.save_frames and hosts.is_first():
+                if options.save_frames and index in range(length)[counted] and hosts.is_first():
                     work.save_frame(name, index, shown)
                 if progress is not None:
                     progress.advance()
-            done[name] = table.scores(_COUNTED_OF_VIMEO if vimeo else slice(None))
+            done[name] = table.scores(counted)
             if hosts.is_first():
                 work.keep(name, done[name])
         if hosts.is_first():

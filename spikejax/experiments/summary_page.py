@@ -16,7 +16,7 @@ from spikejax.experiments.tables import table_rows
 from spikejax.io.atomic import atomic_write
 from spikejax.io.pictures import read_picture
 from spikejax.quality.metrics import AFTER, BEFORE
-from spikejax.reports.experiment_page import CurveChart, ExperimentPage, Panel, Strip, render_experiment
+from spikejax.reports.experiment_page import CurveChart, ExperimentPage, Panel, Strip, Table, render_experiment
 from spikejax.training.monitoring.metrics_log import METRICS_LOG, read_points
 
 # Of a picture that validation writes.
@@ -32,14 +32,13 @@ def write_page(results: Results, runs: Sequence[Run], path: Path) -> None:
         verdict = {PASSED: "passed", FAILED: "failed"}.get(acceptance[0], "unknown"), acceptance[1]
     head, rows = table_rows(results)
     score = f"validation/{results.score}"
+    unit = metric.unit and f" in {metric.unit}"
+    caption = f"{metric.title}{unit} on the validation split, mean ± standard deviation over seeds."
     page = ExperimentPage(
         title=f"{experiment.title}: {len(experiment.variants)} variants compared",
         notes=_notes(results, runs),
         verdict=verdict,
-        caption=f"{metric.title}{metric.unit and f' in {metric.unit}'} on the validation split, mean ± standard "
-        "deviation over seeds.",
-        head=head,
-        rows=rows,
+        tables=[Table("Results", caption, head, rows)],
         charts=[
             _curves(runs, score, f"{metric.title} during training", metric.unit),
             _curves(runs, "training/loss", "Loss", ""),

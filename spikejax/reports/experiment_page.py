@@ -1,4 +1,4 @@
-"""The page of an experiment: its result, the table, curves, and pictures of several networks side by side."""
+"""The page of an experiment or a comparison: a result, tables, curves, and pictures of networks side by side."""
 
 from __future__ import annotations
 
@@ -16,19 +16,37 @@ _COLOURS, _DASHES = 7, 3
 
 @dataclass(frozen=True)
 class CurveChart:
-    """Lines over the updates.
+    """Lines over the updates, or over something else.
 
     Attributes:
         title: what they show.
         unit: of the values.
         lines: values at equal distances from 0 on, by label; None leaves a gap.
         distance: updates from a value to the next.
+        axis: what is counted, if not updates.
     """
 
     title: str
     unit: str
     lines: Mapping[str, Sequence[float | None]]
-    distance: int
+    distance: int = 1
+    axis: str = "update"
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of texts.
+
+    Attributes:
+        title: the heading.
+        caption: what the numbers are.
+        head, rows: the texts; the first of a row names it.
+    """
+
+    title: str
+    caption: str
+    head: Sequence[str]
+    rows: Sequence[Sequence[str]]
 
 
 @dataclass(frozen=True)
@@ -67,8 +85,7 @@ class ExperimentPage:
         title: of the page.
         notes: lines below it.
         verdict: "passed", "failed" or "unknown", and the line that says so; None without a rule.
-        caption: what the table's numbers are.
-        head, rows: the table, as texts.
+        tables: results.
         charts: curves.
         pictures_caption: what the pictures are.
         strips: the pictures.
@@ -77,9 +94,7 @@ class ExperimentPage:
     title: str
     notes: Sequence[str]
     verdict: tuple[str, str] | None
-    caption: str
-    head: Sequence[str]
-    rows: Sequence[Sequence[str]]
+    tables: Sequence[Table]
     charts: Sequence[CurveChart] = ()
     pictures_caption: str = ""
     strips: Sequence[Strip] = field(default_factory=list)
@@ -92,9 +107,7 @@ def render_experiment(page: ExperimentPage) -> str:
         title=page.title,
         notes=page.notes,
         verdict=None if page.verdict is None else {"style": page.verdict[0], "line": page.verdict[1]},
-        caption=page.caption,
-        head=page.head,
-        rows=page.rows,
+        tables=page.tables,
         charts=[chart for chart in charts if chart["svg"]],
         pictures_caption=page.pictures_caption,
         strips=[{"name": strip.name, "panels": [_panel(panel) for panel in strip.panels]} for strip in page.strips],
@@ -104,7 +117,7 @@ def render_experiment(page: ExperimentPage) -> str:
 def _chart(chart: CurveChart) -> dict[str, object]:
     styles = {label: _style(number) for number, label in enumerate(chart.lines)}
     series = [(label, styles[label], line) for label, line in chart.lines.items()]
-    svg = line_chart(series, unit=chart.unit, title=chart.title, axis="update", scale=chart.distance)
+    svg = line_chart(series, unit=chart.unit, title=chart.title, axis=chart.axis, scale=chart.distance)
     return {"title": chart.title, "unit": chart.unit, "key": list(styles.items()), "svg": svg}
 
 

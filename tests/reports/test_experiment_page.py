@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from spikejax.reports.experiment_page import CurveChart, ExperimentPage, Panel, Strip, render_experiment
+from spikejax.reports.experiment_page import CurveChart, ExperimentPage, Panel, Strip, Table, render_experiment
 
 GREY = np.full((16, 24, 3), 128, np.uint8)
 
@@ -18,9 +18,7 @@ def page_of(**changed: object) -> str:
         title="toy: 2 variants compared",
         notes=["from here"],
         verdict=("passed", "acceptance: passed"),
-        caption="PSNR in dB",
-        head=["variant", "theta1"],
-        rows=[["(input)", "25.00"], ["a", "30.00 ± 0.10"], ["b", "29.00"]],
+        tables=[Table("Results", "PSNR in dB", ["variant", "theta1"], [["(input)", "25.00"], ["a", "30.00 ± 0.10"]])],
         charts=[CurveChart("PSNR", "dB", {"a": [None, 26.0, 30.0], "b": [None, 26.0, 29.0]}, 50)],
         pictures_caption="middle frames",
         strips=[Strip("scene", [Panel("input", GREY, "25.00 dB"), Panel("a", GREY), Panel("sharp", GREY)])],
@@ -35,8 +33,7 @@ def test_names_cannot_change_the_page() -> None:
         title=evil,
         notes=[evil],
         verdict=("failed", evil),
-        head=[evil, evil],
-        rows=[[evil, evil]],
+        tables=[Table(evil, evil, [evil, evil], [[evil, evil]])],
         charts=[CurveChart(evil, evil, {evil: [1.0, 2.0]}, 1)],
         strips=[Strip(evil, [Panel(evil, GREY, evil)])],
     )
