@@ -20,6 +20,7 @@ EXTRAS: Mapping[str, tuple[str, ...]] = {
     "tfds": ("tensorflow_datasets",),
     "gcs": ("gcsfs", "fsspec"),
     "s3": ("s3fs", "fsspec"),
+    "lmdb": ("lmdb",),
     "wandb": ("wandb",),
     "mlflow": ("mlflow",),
     "plan-tpu": ("libtpu",),

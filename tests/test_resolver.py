@@ -35,6 +35,7 @@ WHERE = {
     "tfds": EVERYWHERE,
     "gcs": EVERYWHERE,
     "s3": EVERYWHERE,
+    "lmdb": EVERYWHERE,
     "wandb": EVERYWHERE,
     "mlflow": EVERYWHERE,
     "cuda12": (LINUX, LINUX_ARM),

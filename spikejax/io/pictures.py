@@ -11,6 +11,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeAlias
 
 import cv2
 import numpy as np
@@ -19,14 +20,19 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from spikejax.errors import InputError
 from spikejax.io.bucket_listing import ListedPath
+from spikejax.io.lmdb_pictures import LmdbPicture
 from spikejax.io.paths import AnyPath
 
 PICTURE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
 
+# What a picture of a data set is read from.
+PicturePath: TypeAlias = Path | ListedPath | LmdbPicture
 Frame = UInt8[np.ndarray, "h w 3"] | UInt16[np.ndarray, "h w 3"]
 
 # Modes in which 8 bits a channel hold all there is; 16-bit and float pictures would be clipped by a conversion.
 _EIGHT_BIT_MODES = frozenset({"1", "L", "LA", "P", "RGB", "RGBA"})
+# Paths that are no files of this machine's disks.
+_READ_WHOLE = (ListedPath, LmdbPicture)
 _ORIENTATION = 0x0112
 # Exif's orientations that turn a picture by a quarter.
 _QUARTER_TURNS = frozenset({5, 6, 7, 8})
@@ -55,7 +61,7 @@ def read_frame(path: AnyPath) -> Frame:
             return np.array(ImageOps.exif_transpose(picture).convert("RGB"))
         picture.load()  # OpenCV gives the upper part of a file that was cut, without a word
     flags = cv2.IMREAD_ANYDEPTH | cv2.IMREAD_COLOR
-    if isinstance(path, ListedPath):
+    if isinstance(path, _READ_WHOLE):
         pixels = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), flags)
     else:
         pixels = cv2.imread(os.fspath(path), flags)
@@ -101,6 +107,11 @@ def picture_header(path: AnyPath) -> tuple[str, tuple[int, int]]:
         return _mode(picture), (picture.height, picture.width)
 
 
+def is_eight_bit(mode: str) -> bool:
+    """Whether 8 bits a channel hold all that a picture of such a mode (see `picture_header`) has."""
+    return mode in _EIGHT_BIT_MODES
+
+
 def is_deep(path: AnyPath) -> bool:
     """Whether a picture holds more than 8 bits a channel, from its header alone."""
     with _open_picture(path) as picture:
@@ -108,7 +119,7 @@ def is_deep(path: AnyPath) -> bool:
 
 
 def _is_deep(picture: Image.Image) -> bool:
-    return _mode(picture) not in _EIGHT_BIT_MODES
+    return not is_eight_bit(_mode(picture))
 
 
 def _mode(picture: Image.Image) -> str:
@@ -125,7 +136,7 @@ def _mode(picture: Image.Image) -> str:
 @contextmanager
 def _open_picture(path: AnyPath) -> Iterator[Image.Image]:
     # Read outside the block: a bucket that cannot be reached says nothing of the picture.
-    file = io.BytesIO(path.read_bytes()) if isinstance(path, ListedPath) else path
+    file = io.BytesIO(path.read_bytes()) if isinstance(path, _READ_WHOLE) else path
     try:
         with Image.open(file) as picture:
             yield picture

@@ -15,8 +15,9 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float32, UInt8
 
+from spikejax.data.datasets.frame_runs import FrameFiles, FrameRun
 from spikejax.data.datasets.layout import BLUR, SPLITS, read_alignment
-from spikejax.data.datasets.usable_frames import FrameFiles, FrameRun, Scan
+from spikejax.data.datasets.usable_frames import Scan
 from spikejax.data.spikes.agreement import better_match, correlation, grey_light, overlay_edges
 from spikejax.data.spikes.any_stream import STREAM_SUFFIXES
 from spikejax.data.spikes.reconstruction import tfi, tfp

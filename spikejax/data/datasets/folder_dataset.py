@@ -6,6 +6,7 @@ import functools
 import logging
 import threading
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import ClassVar
 
@@ -13,14 +14,15 @@ import numpy as np
 from jaxtyping import Integer, UInt8
 
 from spikejax.data.datasets.clip_dataset import ClipDataset, ClipSpec
-from spikejax.data.datasets.usable_frames import FrameFiles, FrameRun, Scan
+from spikejax.data.datasets.frame_runs import FrameFiles, FrameRun
+from spikejax.data.datasets.usable_frames import Scan
 from spikejax.data.datasets.voxel_statistics import SpikeStatistics, ensure_statistics, read_statistics
 from spikejax.data.spikes.stream_size import size_notes
 from spikejax.errors import InputError
 from spikejax.io.box import Box
 from spikejax.io.bucket_listing import DataPath
 from spikejax.io.paths import AnyPath, as_path
-from spikejax.io.pictures import read_picture
+from spikejax.io.pictures import PicturePath, read_picture
 from spikejax.io.tiled_arrays import open_frames_array
 
 _LOGGER = logging.getLogger(__name__)
@@ -106,9 +108,9 @@ class FolderDataset(ClipDataset[FrameRun]):
 
     def _read_pictures(
         self,
-        paths: list[DataPath],
+        paths: list[PicturePath],
         array: DataPath | None,
-        frames: tuple[FrameFiles, ...],
+        frames: Sequence[FrameFiles],
         size: tuple[int, int],
         box: Box,
     ) -> UInt8[np.ndarray, "t h w 3"]:
@@ -123,7 +125,7 @@ class FolderDataset(ClipDataset[FrameRun]):
         return np.stack(pictures)
 
     def _read_counts(
-        self, frames: tuple[FrameFiles, ...], run: FrameRun, bins: int, box: Box
+        self, frames: Sequence[FrameFiles], run: FrameRun, bins: int, box: Box
     ) -> Integer[np.ndarray, "t h w k"]:
         if run.arrays.voxels is not None:
             array = self._open_array(run.arrays.voxels)
@@ -139,10 +141,10 @@ class _PictureCache:
     def __init__(self, most_bytes: int):
         self._most_bytes = most_bytes
         self._bytes = 0
-        self._pictures: OrderedDict[DataPath, UInt8[np.ndarray, "h w 3"]] = OrderedDict()
+        self._pictures: OrderedDict[PicturePath, UInt8[np.ndarray, "h w 3"]] = OrderedDict()
         self._lock = threading.Lock()
 
-    def read(self, path: DataPath) -> UInt8[np.ndarray, "h w 3"]:
+    def read(self, path: PicturePath) -> UInt8[np.ndarray, "h w 3"]:
         """The picture in a file, not to be written to."""
         with self._lock:
             if path in self._pictures:

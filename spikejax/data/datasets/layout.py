@@ -2,15 +2,17 @@
 
 ROOT/dataset.json                            where the data came from (informative)
 ROOT/statistics.json                         of the training split's voxels (see `statistics`)
-ROOT/{train,val}/alignment.csv               a line per frame: its window [t0, t1) of the stream and its spike count
-ROOT/{train,val}/dropped.csv                 a line per frame that cannot be used, with the reason
-ROOT/{train,val}/origins.csv                 a line per frame: the published files that it was made of
-ROOT/{train,val}/SEQUENCE/blur/000000.png    8-bit RGB; not needed where the input is made (see `degradation`)
-                         /sharp/000000.png   the middle of the exposure
-                         /spike/000000.dat   the spikes of the exposure; spike/config.yaml says their size
-                         /spike_vox.zarr     optional cache: counts [t,h,w,k] in compressed tiles (see `arrays`)
-                         /blur.zarr, /sharp.zarr   optional cache: the pictures, likewise
-                         /spike_vox/000000.npy   older cache: (K, H, W) float32 counts
+ROOT/{train,val,test}/alignment.csv          a line per frame: its window [t0, t1) of the stream and its spike count
+ROOT/{train,val,test}/dropped.csv            a line per frame that cannot be used, with the reason
+ROOT/{train,val,test}/origins.csv            a line per frame: the published files that it was made of
+ROOT/{train,val,test}/SEQUENCE/blur/000000.png  8-bit RGB; not needed where the input is made (see `degradation`)
+                              /sharp/000000.png the middle of the exposure
+                              /spike/000000.dat the spikes of the exposure; spike/config.yaml says their size
+                              /spike_vox.zarr   optional cache: counts [t,h,w,k] in compressed tiles (see `arrays`)
+                              /blur.zarr, /sharp.zarr   optional cache: the pictures, likewise
+                              /spike_vox/000000.npy     older cache: (K, H, W) float32 counts
+ROOT/{train,val,test}/index.json             of a data set without spikes, instead: where its pictures are (see
+                                             `picture_index`)
 ROOT/prepared.jsonl                          what `spikejax.prepare` has done (see `journal`)
 ROOT/UNFINISHED                              there while `spikejax.prepare` writes: what is there is not yet whole
 ROOT/.prepare.lock                           locked while a preparation is at work
@@ -31,8 +33,8 @@ from spikejax.io.json_files import read_json, write_json
 from spikejax.io.paths import AnyPath
 
 LAYOUT_FORMAT = 1
-SPLITS = ("train", "val")
-TRAINING_SPLIT = SPLITS[0]
+SPLITS = ("train", "val", "test")
+TRAINING_SPLIT, VALIDATION_SPLIT, TEST_SPLIT = SPLITS
 BLUR, SHARP, SPIKE, SPIKE_VOXELS = "blur", "sharp", "spike", "spike_vox"
 # The same as arrays in tiles.
 VOXEL_ARRAY, BLUR_ARRAY, SHARP_ARRAY = "spike_vox.zarr", "blur.zarr", "sharp.zarr"

@@ -8,11 +8,11 @@ comes alone.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import TypeVar
 
-from spikejax.data.datasets.frame_spikes import FrameSpikes, find_frame_spikes, find_spike_size
+from spikejax.data.datasets.frame_runs import Arrays, FrameFiles, FrameRun, indexed_run
+from spikejax.data.datasets.frame_spikes import find_frame_spikes, find_spike_size
 from spikejax.data.datasets.layout import (
     BLUR,
     BLUR_ARRAY,
@@ -26,78 +26,14 @@ from spikejax.data.datasets.layout import (
     read_alignment,
     sequence_names,
 )
+from spikejax.data.datasets.picture_index import PictureIndex, read_index
 from spikejax.data.spikes.stream_size import StreamSize
 from spikejax.errors import InputError
-from spikejax.io.bucket_listing import DataPath, listed
+from spikejax.io.bucket_listing import listed
 from spikejax.io.frame_source import open_frames
-from spikejax.io.paths import AnyPath, as_path
+from spikejax.io.paths import AnyPath, as_path, is_remote
 
 Numbered = TypeVar("Numbered")
-
-
-@dataclass(frozen=True)
-class FrameFiles:
-    """The files of one usable frame.
-
-    Attributes:
-        number: among the sequence's frames, from 0.
-        stem: its name.
-        blur: the blurry picture; not read if the input is made of the sharp ones.
-        sharp: the sharp picture.
-        spikes: None when the data set is read without them.
-    """
-
-    number: int
-    stem: str
-    blur: DataPath
-    sharp: DataPath
-    spikes: FrameSpikes | None
-
-
-@dataclass(frozen=True)
-class Arrays:
-    """The frames of a sequence as arrays in tiles (see `tiled_arrays`).
-
-    Attributes:
-        blur: the folder of the blurry pictures' array; None where there is none.
-        sharp: likewise of the sharp pictures.
-        voxels: likewise of the counts.
-    """
-
-    blur: DataPath | None
-    sharp: DataPath | None
-    voxels: DataPath | None
-
-
-@dataclass(frozen=True)
-class FrameRun:
-    """Usable consecutive frames of a sequence.
-
-    Attributes:
-        name: the sequence, followed by "@" and the first frame where dropped frames split it into several runs.
-        frames: at least as many as were asked for.
-        height: of the sharp pictures.
-        width: likewise.
-        spike_size: of the spikes; None when read without them.
-        arrays: the same frames, faster to read.
-    """
-
-    name: str
-    frames: tuple[FrameFiles, ...]
-    height: int
-    width: int
-    spike_size: StreamSize | None
-    arrays: Arrays
-
-    @property
-    def ratio(self) -> int:
-        """Picture size / spike size."""
-        return 1 if self.spike_size is None else self.height // self.spike_size.height
-
-    @property
-    def stems(self) -> tuple[str, ...]:
-        """The frames' names."""
-        return tuple(frame.stem for frame in self.frames)
 
 
 class Scan:
@@ -115,6 +51,8 @@ class Scan:
         scale: int = 1,
     ):
         """Looks at every file's size, at no content but pictures' headers (in a bucket of the first of each folder).
+
+        A split that has an index is taken from there, and no file is looked at.
 
         Args:
             root: the data set.
@@ -140,6 +78,49 @@ class Scan:
         self._smallest_side = smallest_side
         self._scale = scale
         self._first_part = BLUR if blurry else SHARP
+        index = read_index(self._folder)
+        if index is not None:
+            self._add_indexed(index)
+        else:
+            self._add_folders()
+        if not self.runs:
+            first = self.dropped[0]
+            raise InputError(
+                f"expected runs of at least {frames} usable frames, found none in {self._folder}: "
+                f"{len(self.dropped)} dropped, the first ({first.sequence}, {first.frame}) because: {first.reason}"
+            )
+
+    def _add_indexed(self, index: PictureIndex) -> None:
+        """Adds the sequences of an index; raises `InputError` if it lacks what is asked of all frames."""
+        blurry = self._first_part == BLUR
+        if self._spikes:
+            raise InputError(f"expected a data set with spikes, found one of pictures alone: {self._folder}")
+        if is_remote(self._folder) and index.arrays is None:
+            hint = "prepare it with --picture-tiles"
+            raise InputError(f"expected pictures in tiles in a bucket, found those of a disk ({hint}): {self._folder}")
+        if index.arrays is None and not Path(index.published).is_dir():
+            hint = "if it was moved, prepare it from there again"
+            raise InputError(f"expected the published pictures, found none ({hint}): {index.published}")
+        if blurry and index.sequences and index.sequences[0].blur is None:
+            hint = "data.degradation says how it can be made of them"
+            raise InputError(f"expected an input of the network, found sharp pictures alone ({hint}): {self._folder}")
+        if blurry and index.scale != self._scale:
+            raise InputError(
+                f"expected sharp pictures {self._scale} times as large as the network's input, found "
+                f"{index.scale} times: {self._folder}"
+            )
+        for sequence in index.sequences:
+            side, count = min(sequence.height, sequence.width), len(sequence.sharp.names)
+            if side < self._smallest_side:
+                size = f"{sequence.height}x{sequence.width}"
+                self._drop(sequence.name, "*", f"short side {side} of {size} below the crop {self._smallest_side}")
+            elif count < self._frames:
+                self._drop(sequence.name, "*", f"{count} frames, fewer than {self._frames}")
+            else:
+                self.runs.append(indexed_run(sequence, index, self._folder))
+
+    def _add_folders(self) -> None:
+        """Adds the sequences that lie in the split's folder."""
         names = sequence_names(self._folder, part=self._first_part)
         if not names:
             raise InputError(f"expected sequences as {self._folder}/SEQUENCE/{self._first_part}, found none")
@@ -148,12 +129,6 @@ class Scan:
             aligned.setdefault(row.sequence, []).append(row)
         for name in names:
             self._add_sequence(name, {row.frame: (row.t0, row.t1) for row in aligned.get(name, [])})
-        if not self.runs:
-            first = self.dropped[0]
-            raise InputError(
-                f"expected runs of at least {frames} usable frames, found none in {self._folder}: "
-                f"{len(self.dropped)} dropped, the first ({first.sequence}, {first.frame}) because: {first.reason}"
-            )
 
     def _drop(self, sequence: str, frame: str, reason: str) -> None:
         self.dropped.append(DroppedFrame(sequence, frame, reason))

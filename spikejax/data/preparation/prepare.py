@@ -14,11 +14,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import filelock
 import numpy as np
 
 from spikejax.data.datasets.layout import (
-    DESCRIPTION,
     SPIKE,
     STATISTICS,
     TRAINING_SPLIT,
@@ -26,10 +24,8 @@ from spikejax.data.datasets.layout import (
     VOXEL_ARRAY,
     AlignedFrame,
     FrameOrigin,
-    read_description,
     read_dropped,
     write_alignment,
-    write_description,
     write_dropped,
     write_origins,
 )
@@ -43,6 +39,7 @@ from spikejax.data.preparation.frame_selection import (
     plan_preparation,
 )
 from spikejax.data.preparation.journal import FrameRecord, Journal, fingerprint, is_record_of
+from spikejax.data.preparation.output_root import begin, check_apart, check_continues, working_alone
 from spikejax.data.preparation.published_layouts import LayoutChoices, find_published
 from spikejax.data.preparation.workers import run_parallel
 from spikejax.data.spikes.stream_size import StreamConfig, size_notes, write_config
@@ -52,8 +49,6 @@ from spikejax.io.tiled_arrays import open_frames_array
 from spikejax.progress import byte_text, with_progress
 
 _PREPARED_BY = "spikejax.prepare"
-# Locked while a preparation is at work, by the system, which also lets go of it for a process that was killed.
-_LOCK = ".prepare.lock"
 # Frames that the expected disk use is measured on.
 _MEASURED = 3
 # Below this the spikes of a sequence hardly follow its pictures' light.
@@ -99,10 +94,10 @@ def prepare(
         InputError: the source is not of the layout, nothing in it can be used, the root is something else, there is too
             little space, or the spikes of the training split are all alike.
     """
-    _check_apart(source, root)
+    check_apart(source, root)
     published = find_published(settings.layout, source, settings.choices)
     description = _description(source, settings, published.blur)
-    _check_continues(root, description)
+    check_continues(root, description)
     told = False
     journal = Journal(root)
     while True:
@@ -117,13 +112,13 @@ def prepare(
             for line in size_notes(sequence.stream_size for sequence in plan.sequences):
                 print_line(line)
             # Only now, so that other settings may be tried where these have come to nothing.
-            _begin(root, description)
+            begin(root, description)
             told = True
         stale = list(_stale_folders(root, plan, settings))
         if not stale and not _pending(root, plan, settings, journal) and _is_finished(root, plan):
             print_line(f"nothing to do: {_amount(plan)} are prepared in {root}")
             return plan
-        with _locked(root):
+        with working_alone(root):
             for folder in stale:
                 shutil.rmtree(folder)
             problems = _run(_pending(root, plan, settings, journal), journal, root, workers, print_line)
@@ -132,12 +127,6 @@ def prepare(
                 break
     print_line(f"prepared {_amount(plan)} in {root}")
     return plan
-
-
-def _check_apart(source: Path, root: Path) -> None:
-    here, there = root.resolve(), source.resolve()
-    if here == there or here in there.parents or there in here.parents:
-        raise InputError(f"expected an output apart from the source, found {root} and {source}")
 
 
 def _description(source: Path, settings: PrepareSettings, blur: str) -> dict[str, Any]:
@@ -151,49 +140,6 @@ def _description(source: Path, settings: PrepareSettings, blur: str) -> dict[str
     fields |= {"spike_offset": settings.choices.spike_offset, "spike_margin": settings.choices.spike_margin}
     rules = asdict(settings.rules)
     return {**fields, **rules, "spike_size": None if rules["spike_size"] is None else list(rules["spike_size"])}
-
-
-def _check_continues(root: Path, description: dict[str, Any]) -> None:
-    """Raises `InputError` where there is something else than a data set that was begun with the same settings."""
-    present = read_description(root)
-    if present is not None:
-        differing = [key for key, value in description.items() if present.get(key) != value]
-        if differing:
-            wanted, existing = (
-                ", ".join(f"{key} {values.get(key)!r}" for key in differing) for values in (description, present)
-            )
-            raise InputError(f"expected a data set with {wanted}, found one with {existing}: {root / DESCRIPTION}")
-        return
-    if root.exists() and (not root.is_dir() or {entry.name for entry in root.iterdir()} - {UNFINISHED}):
-        raise InputError(f"expected a new or empty folder, or one that was begun before, found something else: {root}")
-
-
-def _begin(root: Path, description: dict[str, Any]) -> None:
-    if read_description(root) is not None:
-        return
-    root.mkdir(parents=True, exist_ok=True)
-    (root / UNFINISHED).touch()
-    write_description(root, description)
-
-
-@contextlib.contextmanager
-def _locked(root: Path) -> Iterator[None]:
-    """Marks a data set as unfinished, and keeps other processes from working on it at the same time.
-
-    Raises:
-        InputError: another process does.
-    """
-    # A file of its own: Windows does not let one be removed that is locked.
-    lock = filelock.FileLock(root / _LOCK, blocking=False)
-    try:
-        held = lock.acquire()
-    except filelock.Timeout:
-        raise InputError(f"expected to work alone, found another preparation at work: {root}") from None
-    with held:
-        (root / UNFINISHED).touch()
-        for leftover in root.rglob(".*.partial*"):  # of a process that was killed
-            leftover.unlink()
-        yield
 
 
 def _content_problem(journal: Journal, key: FrameKey, frame: PlannedFrame) -> str:

@@ -9,7 +9,8 @@ line in `LAYOUTS`; or give `prepare --layout FILE.py:NAME`.
              GOPRO_Large_spike_seq/{train,test}/SEQUENCE/spike/N.dat
     x4k      {train,val}_blurry_33/.../A_B.png, {train,val}_spike_2xds/.../spike.dat,
              {train,val}/.../M.png, M the middle of A and B
-    folders  [{train,val}/]SEQUENCE/{blur,sharp}/NAME.png and spike/NAME.dat, or one stream in spike/ for all frames
+    folders  [{train,val,test}/]SEQUENCE/{blur,sharp}/NAME.png and spike/NAME.dat, or one stream in spike/ for all of
+             them
 """
 
 from __future__ import annotations
@@ -276,8 +277,8 @@ def find_folders(source: Path, choices: LayoutChoices) -> PublishedDataset:
 
 def _folder_sequences(source: Path, choices: LayoutChoices) -> Iterator[SourceSequence]:
     parts = {ours: source / ours for ours in SPLITS if (source / ours).is_dir()}
-    if "val" not in parts and (source / "test").is_dir():
-        parts["val"] = source / "test"
+    if "val" not in parts and "test" in parts:
+        parts["val"] = parts.pop("test")
     for ours, part in (parts or {choices.split: source}).items():
         windows: dict[str, dict[int, tuple[int, int]]] = {}
         for row in read_alignment(part):
@@ -367,6 +368,12 @@ def _folders(folder: Path) -> list[str]:
     if not folder.is_dir():
         return []
     return sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+
+
+def has_gopro_spikes(source: Path) -> bool:
+    """Whether the folder of GoPro has spikes, or that of its pictures has them beside it."""
+    base = source.parent if source.name == "GOPRO_Large" else source
+    return (base / "GOPRO_Large_spike_seq").is_dir()
 
 
 def _gopro_base(source: Path) -> Path:

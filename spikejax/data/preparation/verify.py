@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from spikejax.data.datasets.frame_runs import FrameFiles, FrameRun
 from spikejax.data.datasets.layout import (
     ALIGNMENT,
     SPLITS,
@@ -16,13 +17,15 @@ from spikejax.data.datasets.layout import (
     read_alignment,
     read_description,
 )
-from spikejax.data.datasets.usable_frames import FrameFiles, FrameRun, Scan
+from spikejax.data.datasets.picture_index import read_index
+from spikejax.data.datasets.usable_frames import Scan
 from spikejax.data.datasets.voxel_statistics import add_histograms, read_statistics, statistics_of
 from spikejax.data.preparation.workers import run_parallel
 from spikejax.data.spikes.voxels import voxelise_packed
 from spikejax.errors import InputError, one_line
 from spikejax.io.bucket_listing import DataPath
 from spikejax.io.json_files import read_json
+from spikejax.io.lmdb_pictures import LmdbPicture
 from spikejax.io.pictures import read_picture
 from spikejax.io.tiled_arrays import open_frames_array
 from spikejax.progress import with_progress
@@ -98,7 +101,7 @@ def check_root(root: Path, *, workers: int) -> str:
     findings = _Findings()
     checks: list[FrameCheck] = []
     for split in present:
-        scan = Scan(root, split, frames=1, spikes=True, smallest_side=1)
+        scan = _scan(root, split)
         findings.problems += [f"{split}/{row.sequence} {row.frame}: {row.reason}" for row in scan.dropped]
         checks += _checks(root, split, scan, bins, findings.problems)
     reports = run_parallel(check_frame, checks, workers)
@@ -118,12 +121,24 @@ def check_root(root: Path, *, workers: int) -> str:
     return f"sound: {' and '.join(parts)}, made of {description.get('source', 'unknown origin')}: {root}"
 
 
+def _scan(root: Path, split: str) -> Scan:
+    """All frames of a split, with spikes unless it is indexed as one of pictures alone."""
+    index = read_index(root / split)
+    if index is None:
+        return Scan(root, split, frames=1, spikes=True, smallest_side=1)
+    blurry = any(sequence.blur is not None for sequence in index.sequences)
+    return Scan(root, split, frames=1, spikes=False, smallest_side=1, blurry=blurry, scale=index.scale)
+
+
 def _checks(root: Path, split: str, scan: Scan, bins: int | None, problems: list[str]) -> Iterator[FrameCheck]:
     """The frames of a split; what the alignment log does not agree with is added to the problems."""
     logged = {(row.sequence, row.frame): row.spikes for row in read_alignment(root / split)}
     existing = set()
     for run in scan.runs:
         for frame in run.frames:
+            if isinstance(frame.blur, LmdbPicture) or frame.spikes is None:  # no log speaks of it
+                yield FrameCheck(split, run, frame, bins, None)
+                continue
             key = (frame.blur.parent.parent.name, frame.number)
             existing.add(key)
             if logged and key not in logged:
@@ -148,8 +163,13 @@ def check_frame(check: FrameCheck) -> FrameReport:
 
 def _check_pictures(check: FrameCheck, problems: list[str]) -> tuple[int, ...]:
     run, frame = check.run, check.frame
-    for path, array in ((frame.blur, run.arrays.blur), (frame.sharp, run.arrays.sharp)):
+    pairs = ((frame.blur, run.arrays.blur), (frame.sharp, run.arrays.sharp))
+    # A frame whose input is made of its sharp picture has one picture.
+    for path, array in pairs if frame.blur != frame.sharp else pairs[1:]:
         picture = read_picture(path)
+        if path == frame.sharp and picture.shape[:2] != (run.height, run.width):
+            sizes = f"{run.height}x{run.width} as the sequence, found {picture.shape[0]}x{picture.shape[1]}"
+            problems.append(f"expected a picture of {sizes}: {path}")
         if array is not None and not np.array_equal(_stored(array, frame), picture):
             problems.append(f"frame {frame.number} of {array} is not {path}")
     return ()
@@ -158,7 +178,8 @@ def _check_pictures(check: FrameCheck, problems: list[str]) -> tuple[int, ...]:
 def _check_spikes(check: FrameCheck, problems: list[str]) -> list[int]:
     """The histogram of the counts."""
     spikes, arrays = check.frame.spikes, check.run.arrays
-    assert spikes is not None
+    if spikes is None:
+        return []
     counts = voxelise_packed(spikes.read(), check.bins or 1)
     total = int(counts.sum())
     if total in (0, spikes.steps * spikes.height * spikes.width):

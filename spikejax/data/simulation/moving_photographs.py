@@ -106,7 +106,7 @@ class SceneSettings:
             "source": _RENDERED_FROM[flat.pop("varied")],
             **flat,
             **camera,
-            "photographs": {split: self.textures(split) for split in SPLITS},
+            "photographs": {split: self.textures(split) for split in PHOTOGRAPHS},
         }
 
     def textures(self, split: str) -> list[str]:
@@ -177,7 +177,7 @@ def _difference(present: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
 
 
 def _write_splits(root: Path, settings: SceneSettings, *, workers: int, progress: bool) -> None:
-    total = sum(settings.sequences(split) for split in SPLITS) * settings.frames
+    total = sum(settings.sequences(split) for split in PHOTOGRAPHS) * settings.frames
     shown = Progress("writing moving photographs", total=total, unit="frame") if progress else None
 
     def write(split: str, number: int) -> list[AlignedFrame]:
@@ -187,7 +187,9 @@ def _write_splits(root: Path, settings: SceneSettings, *, workers: int, progress
 
     # Threads, because rendering spends its time in OpenCV and numpy outside the interpreter's lock.
     with ThreadPoolExecutor(workers) as pool:
-        pending = {split: [pool.submit(write, split, n) for n in range(settings.sequences(split))] for split in SPLITS}
+        pending = {
+            split: [pool.submit(write, split, n) for n in range(settings.sequences(split))] for split in PHOTOGRAPHS
+        }
         try:
             for split, futures in pending.items():
                 write_alignment(root / split, [row for future in futures for row in future.result()])
