@@ -38,6 +38,14 @@ def in_chunks(part: Part, total: Any, arrays: tuple, *, chunks: int, interleaved
     if chunks == 1:
         return part(total, *arrays)
     axis = "(n chunks)" if interleaved else "(chunks n)"
-    cut = jax.tree.map(lambda x: rearrange(x, f"b {axis} ... -> chunks b n ...", chunks=chunks), arrays)
-    total, results = lax.scan(lambda total, arrays: part(total, *arrays), total, cut)
-    return total, jax.tree.map(lambda x: rearrange(x, f"chunks b n ... -> b {axis} ..."), results)
+    # An axis of size 1 is left out of what is scanned over: XLA on CPUs would copy all of it.
+    b = "1" if len(jax.tree.leaves(arrays)[0]) == 1 else "b"
+    listed, of_chunk = b.strip("1"), f"{b} n ..."
+    cut = jax.tree.map(lambda x: rearrange(x, f"{b} {axis} ... -> chunks {listed} n ...", chunks=chunks), arrays)
+
+    def step(total: Any, arrays: tuple) -> tuple[Any, Any]:
+        total, results = part(total, *jax.tree.map(lambda x: rearrange(x, f"{listed} n ... -> {of_chunk}"), arrays))
+        return total, jax.tree.map(lambda x: rearrange(x, f"{of_chunk} -> {listed} n ..."), results)
+
+    total, results = lax.scan(step, total, cut)
+    return total, jax.tree.map(lambda x: rearrange(x, f"chunks {listed} n ... -> {b} {axis} ..."), results)

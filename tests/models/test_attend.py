@@ -83,16 +83,41 @@ def test_gradients_are_those_of_the_formula(biased: bool, masked: bool) -> None:
 
 @pytest.mark.parametrize("platform", ("cpu", "elsewhere"))
 @pytest.mark.parametrize("given", (False, True))
-def test_chunks_are_the_whole(monkeypatch: pytest.MonkeyPatch, platform: str, given: bool) -> None:
+@pytest.mark.parametrize("chunks", (5, 11))
+def test_chunks_are_the_whole(monkeypatch: pytest.MonkeyPatch, platform: str, given: bool, chunks: int) -> None:
     """Catches chunks with another chunk's mask, in the wrong order, without gradients or with those of one chunk."""
     args = arguments(given, given)
     logits = 12 * 2 * 4 * 4
-    for name in ("_LOGITS_AT_ONCE", "_LOGITS_OF_CLIP", "_LOGITS_IN_CACHE"):
-        # Five chunks do not divide the twelve windows: six are taken. Elsewhere, three of both clips' windows.
-        monkeypatch.setattr(module, name, logits // 5)
+    for name in ("_LOGITS_OF_KERNEL", "_LOGITS_OF_CLIP", "_LOGITS_IN_CACHE"):
+        # Five chunks do not divide the six windows of a clip: six are taken. Eleven are more than those, and do not
+        # divide the twelve of both clips. Elsewhere, three of both clips' windows, or six.
+        monkeypatch.setattr(module, name, logits // chunks)
     if platform == "elsewhere":
         monkeypatch.setattr(module.lax, "platform_dependent", lambda *args, cpu, default: default(*args))
     assert_equal(with_gradients(attend, *args), with_gradients(plain, *args))
+    assert_equal((jax.jit(lambda *args: attend(*args))(*args),), (plain(*args),))
+
+
+@pytest.mark.parametrize("given", (False, True))
+@pytest.mark.parametrize(("limit", "blocks"), ((2, 2), (3, 2), (1, 4)))
+def test_blocks_of_queries_are_the_whole(monkeypatch: pytest.MonkeyPatch, limit: int, blocks: int, given: bool) -> None:
+    """Catches blocks with another block's bias, joined in another order, or of a size that does not divide."""
+    monkeypatch.setattr(module, "_QUERIES_OF_KERNEL", limit)
+    args = arguments(given, given)
+    text = jax.jit(lambda *args: attend(*args)).lower(*args).as_text()
+    assert f"12x2x{blocks}x{4 // blocks}x4xf64" in text
+    assert_equal((jax.jit(lambda *args: attend(*args))(*args),), (plain(*args),))
+
+
+@pytest.mark.parametrize("tokens", (64, 128, 384))
+def test_logits_never_reach_the_memory_of_a_cpu(tokens: int) -> None:
+    """Catches a second result or an axis of size 1, with which XLA makes several kernels of one, without a word."""
+    windows, heads = 24, 6  # of few windows XLA makes several kernels, which small logits do not mind
+    q = jax.ShapeDtypeStruct((1, windows, heads, tokens, 16), jnp.float32)
+    bias = jax.ShapeDtypeStruct((heads, tokens, tokens), jnp.float32)
+    compiled = jax.jit(lambda *args: attend(*args, None)).lower(q, q, q, bias).compile()
+    # Keys and values are written for each of two blocks of 192 queries: a sixth of the logits of 384 tokens.
+    assert compiled.memory_analysis().temp_size_in_bytes < 4 * windows * heads * tokens**2 / 4
 
 
 def test_logits_are_float32() -> None:
