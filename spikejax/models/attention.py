@@ -5,14 +5,14 @@ clip. Logits, softmax and positions are float32 at least.
 """
 
 from dataclasses import replace
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from einops import rearrange
 from flax import nnx
-from jax import Array
+from jax import Array, lax
 from jaxtyping import Float, Int, Num
 
 from spikejax.kernels import window_attention as kernel
@@ -120,6 +120,31 @@ def sine_position_encoding(height: int, width: int, features: int) -> np.ndarray
     return np.concatenate(parts, axis=-1).reshape(height * width, features)
 
 
+@partial(jax.custom_vjp, nondiff_argnums=(1,))
+def split_heads(projected: Float[Array, "b nw n qkv"], heads: int) -> tuple[Float[Array, "b nw heads n d"], ...]:
+    """Queries, keys and values by heads, which lie side by side in `projected`; on CPUs, with a gradient of its own."""
+    q, k, v = rearrange(projected, "b w n (three heads d) -> three b w heads n d", three=3, heads=heads)
+    return q, k, v
+
+
+def _split_and_save(projected: Array, heads: int) -> tuple[tuple[Array, ...], None]:
+    return split_heads(projected, heads), None
+
+
+def _join_heads(heads: int, saved: None, gradients: tuple[Array, ...]) -> tuple[Array]:
+    def on_cpus(*parts: Array) -> Array:
+        # Unpacking a stacked axis would make three arrays of the size of all, mostly zeros, and add them up.
+        return jnp.concatenate([rearrange(x, "b w heads n d -> b w n (heads d)") for x in parts], axis=-1)
+
+    def on_accelerators(*parts: Array) -> Array:
+        return rearrange(jnp.stack(parts), "three b w heads n d -> b w n (three heads d)")
+
+    return (lax.platform_dependent(*gradients, cpu=on_cpus, default=on_accelerators),)
+
+
+split_heads.defvjp(_split_and_save, _join_heads)
+
+
 class WindowAttention(nnx.Module):
     """Multi-head attention among the tokens of a window; with `mutual`, also between the two frames of a window."""
 
@@ -177,7 +202,7 @@ class WindowAttention(nnx.Module):
         return self.projection.of_parts(parts, interpret=choice.interpret)
 
     def _heads(self, projection: Linear, x: Array) -> tuple[Array, Array, Array]:
-        q, k, v = rearrange(projection(x), "b w n (three heads d) -> three b w heads n d", three=3, heads=self.heads)
+        q, k, v = split_heads(projection(x), self.heads)
         return q * q.shape[-1] ** -0.5, k, v
 
     def _bias(self, tokens: int) -> Float[Array, "heads n n"]:
