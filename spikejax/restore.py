@@ -35,39 +35,67 @@ def main(arguments: Sequence[str]) -> None:
     Raises:
         DamagedInput: parts of the video did not decode; the rest is restored.
     """
-    options, other_options = parse_options(arguments)
+    every, other_options = parse_options(arguments)
     show_as_asked(other_options)
-    options = dataclasses.replace(options, network=resolve_network(options.network))
-    options.check_apart()
-    target = options.target
-    if options.resume and target.is_restored_from(options.input):
-        print(f"{options.output} is complete already")
+    network = resolve_network(every[0].network)
+    every = [dataclasses.replace(options, network=network) for options in every]
+    left = [options for options in every if not _is_done(options)]
+    if not left:
         return
-    target.check()
     # Only now, each in its turn: decoders and JAX take seconds to import, and a mistake above should show at once.
     from spikejax.io.frame_source import open_frames
 
-    frames = open_frames(options.input, own_depth=True)
-    sharp = None if options.sharp is None else open_frames(options.sharp, own_depth=True)
+    for options in left:  # before the first is restored, so that a mistake in the last does not cost a night
+        for path in filter(None, (options.input, options.sharp)):
+            open_frames(path, own_depth=True)
 
     from spikejax.distributed import hosts
     from spikejax.hardware.devices import use_required
-    from spikejax.inference.restore_run import describe_run, make_job, restore_to_files
 
     hosts.join_as(other_options)
     use_required(other_options.require)
     with hosts.failing_together():
-        measures = _measures(options)
-        restorer = _load(options)
+        measures = _measures(left[0])
+        restorer = _load(left[0])
+    stall = other_options.stall_seconds
+    damaged = [damage for options in left if (damage := _restore(options, restorer, measures, stall))]
+    if damaged:
+        raise DamagedInput(f"restored what decodes of {'; '.join(damaged)}")
+
+
+def _is_done(options: RestoreOptions) -> bool:
+    """Whether a run that resumes finds its output complete.
+
+    Raises:
+        InputError: writing the output would destroy something, or cannot work.
+    """
+    options.check_apart()
+    if options.resume and options.target.is_restored_from(options.input):
+        print(f"{options.output} is complete already")
+        return True
+    options.target.check()
+    return False
+
+
+def _restore(
+    options: RestoreOptions, restorer: VideoRestorer, measures: dict[str, Distance], stall_seconds: int | None
+) -> str | None:
+    """Restores one input; returns what of it did not decode, if there is any."""
+    from spikejax.distributed import hosts
+    from spikejax.inference.restore_run import describe_run, make_job, restore_to_files
+    from spikejax.io.frame_source import open_frames
+
+    with hosts.failing_together():
+        frames = open_frames(options.input, own_depth=True)
+        sharp = None if options.sharp is None else open_frames(options.sharp, own_depth=True)
         job = make_job(options, restorer, frames, sharp=sharp, measures=measures)
         description = describe_run(options, restorer, frames)
-    report = restore_to_files(options, target, restorer, job, description, stall_seconds=other_options.stall_seconds)
+    report = restore_to_files(options, options.target, restorer, job, description, stall_seconds=stall_seconds)
     if hosts.is_first():
         print(f"{report.frames} frames restored to {options.output}, {report.seconds_per_frame:.3g} s a frame")
         for line in report.summary():
             print(line)
-    if report.damage is not None:
-        raise DamagedInput(f"restored what decodes of {options.input}: {report.damage}")
+    return None if report.damage is None else f"{options.input}: {report.damage}"
 
 
 def _measures(options: RestoreOptions) -> dict[str, Distance]:

@@ -66,6 +66,24 @@ def test_a_folder_is_restored(inputs: Path, monkeypatch: pytest.MonkeyPatch, spi
     np.testing.assert_array_equal(read(inputs / "out"), read(inputs / "sharp"))
 
 
+def test_several_inputs(inputs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Catches a program that is compiled for each, an input that is left out, and the last one's mistake found late."""
+    restorer = restorer_of(Brighten(None))
+    monkeypatch.setattr(restore, "_load", lambda options: restorer)
+    (inputs / "second").mkdir()
+    for number, frame in enumerate(read(inputs / "blur")[:4]):
+        write_picture(inputs / "second" / f"{number}.png", frame)
+    words = ["--network", "work", *TILES, "-o", str(inputs / "out" / "{name}")]
+    with pytest.raises(InputError, match="found nothing at .*third"):
+        restore.main([*words, "-i", str(inputs / "blur"), str(inputs / "third")])
+    assert not (inputs / "out").exists()
+    restore.main([*words, "-i", str(inputs / "blur"), str(inputs / "second")])
+    np.testing.assert_array_equal(read(inputs / "out" / "blur"), read(inputs / "sharp"))
+    np.testing.assert_array_equal(read(inputs / "out" / "second"), read(inputs / "sharp")[:4])
+    seconds = [json.loads((inputs / "out" / name / "metrics.json").read_text()) for name in ("blur", "second")]
+    assert seconds[0]["compile_seconds"] > 0 and seconds[1]["compile_seconds"] == 0
+
+
 def test_metrics_of_a_run(inputs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """Catches metrics that are missing, of the wrong frames, or no JSON (an infinite PSNR is none)."""
     use(monkeypatch, Brighten(BINS))

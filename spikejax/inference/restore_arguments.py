@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import dataclasses
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 from spikejax.cli import (
     add_hosts,
@@ -30,20 +32,44 @@ from spikejax.io.video_codecs import CODECS, DEFAULT_CODEC, DEFAULT_RATE
 from spikejax.quality.metrics import OF_FRAMES
 from spikejax.quality.score_files import SCORES_FILE
 
+# Stands for the name of each input, without its suffix, in the paths of these options.
+NAME = "{name}"
+_NAMED = ("output", "video", "spikes", "spike_windows", "sharp")
 
-def parse_options(arguments: Sequence[str]) -> tuple[RestoreOptions, argparse.Namespace]:
-    """The options of a command line, and those that change nothing of what is restored: of hosts and of progress.
+
+def parse_options(arguments: Sequence[str]) -> tuple[list[RestoreOptions], argparse.Namespace]:
+    """The options of each input, and those that change nothing of what is restored: of hosts and of progress.
 
     A mistake in them ends the process with exit code 2, as argparse does it.
     """
     parser = build_parser()
     values = vars(parser.parse_args(arguments))
     own = {field.name: values.pop(field.name) for field in dataclasses.fields(RestoreOptions)}
+    own["metrics"] = None if own["metrics"] is None else tuple(own["metrics"])
+    inputs = own.pop("input")
     try:
-        metrics = None if own["metrics"] is None else tuple(own["metrics"])
-        return RestoreOptions(**own | {"metrics": metrics}), argparse.Namespace(**values)
+        every = [RestoreOptions(**_named(own, path, inputs), input=path) for path in inputs]
     except InputError as error:
         parser.error(str(error))
+    return every, argparse.Namespace(**values)
+
+
+def _named(values: dict[str, Any], path: str, inputs: Sequence[str]) -> dict[str, Any]:
+    """The options of one input, with its name in place of `{name}`.
+
+    Raises:
+        InputError: two of the inputs would share an output.
+    """
+    own = Path(path).stem
+    if len(inputs) > 1 and NAME not in values["output"]:
+        raise InputError(
+            f"expected {NAME} in --output with several inputs (or one pattern, in quotes), found {values['output']}"
+        )
+    twins = [other for other in inputs if Path(other).stem == own]
+    if NAME in values["output"] and len(twins) > 1:
+        raise InputError(f"expected inputs of different names, found {' and '.join(twins[:2])}")
+    named = {key: values[key].replace(NAME, own) for key in _NAMED if values[key] is not None}
+    return values | named
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -77,8 +103,9 @@ def _add_files(group: argparse._ArgumentGroup) -> None:
         "one that comes with the package",
     )  # fmt: skip
     add(
-        "-i", "--input", required=True, type=path_or_bucket, metavar="PATH",
-        help="frames: a folder of pictures, a pattern such as 'a/*.tif', or a video",
+        "-i", "--input", required=True, nargs="+", type=path_or_bucket, metavar="PATH",
+        help="frames: a folder of pictures, a pattern such as 'a/*.tif', or a video; several are restored one after "
+        f"the other, compiled once, with {NAME} in --output (--video, --spikes, --sharp) for the name of each",
     )  # fmt: skip
     add("-o", "--output", required=True, metavar="PATH", help="a folder for PNG files, or a video (.mkv, .mov, .mp4)")
     add("--video", metavar="PATH", help="a video to write as well, where --output is a folder")

@@ -30,7 +30,7 @@ PATHS = ["--network", "n", "--input", "in", "--output", "out"]
 )  # fmt: skip
 def test_options(words: list[str], changes: dict[str, Any]) -> None:
     """Catches an option that does not arrive, or that changes another one."""
-    options, hosts = parse_options([*PATHS, *words, "--num-processes", "1"])
+    (options,), hosts = parse_options([*PATHS, *words, "--num-processes", "1"])
     assert options == RestoreOptions("n", "in", "out", **changes)
     assert hosts.num_processes == 1
 
@@ -58,3 +58,32 @@ def test_options_that_make_no_sense(words: list[str], message: str, capsys: pyte
     assert ended.value.code == 2
     error = capsys.readouterr().err
     assert message in error and error.count("\n") == 1
+
+
+def test_several_inputs() -> None:
+    """Catches a name that is put into one option alone, and a path without it that changes."""
+    words = ["-i", "films/a.mp4", "b.mov", "-o", "out/{name}.mkv", "--spikes", "{name}.dat", "--sharp", "sharp"]
+    several, _ = parse_options(["--network", "n", *words])
+    assert several == [
+        RestoreOptions("n", "films/a.mp4", "out/a.mkv", spikes="a.dat", sharp="sharp"),
+        RestoreOptions("n", "b.mov", "out/b.mkv", spikes="b.dat", sharp="sharp"),
+    ]
+    (one,), _ = parse_options(["--network", "n", "-i", "films/a.mp4", "-o", "out/{name}"])
+    assert one.output == "out/a"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["-i", "a.mp4", "b.mp4", "-o", "out"], "expected {name} in --output with several inputs"),
+        (
+            ["-i", "x/a.mp4", "y/a.mov", "-o", "{name}.mkv"],
+            "expected inputs of different names, found x/a.mp4 and y/a.mov",
+        ),
+    ],
+)
+def test_inputs_that_would_share_an_output(words: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Catches a film that replaces the one restored before it."""
+    with pytest.raises(SystemExit):
+        parse_options(["--network", "n", *words])
+    assert message in capsys.readouterr().err
