@@ -5,10 +5,20 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field
 from fractions import Fraction
+from functools import cached_property
 from pathlib import Path
 
 from spikejax.errors import InputError
 from spikejax.io.json_files import read_json
+from spikejax.io.places import (
+    PARTIAL,
+    check_can_be_written,
+    check_rename,
+    entries,
+    hidden_sibling,
+    is_filled_in_place,
+    resolved,
+)
 from spikejax.io.video_codecs import VideoSettings, is_video_name
 from spikejax.quality.score_files import SCORES_FILE, metrics_path
 
@@ -29,6 +39,16 @@ class OutputTarget:
     settings: VideoSettings = field(default_factory=VideoSettings)
     overwrite: bool = False
 
+    @cached_property
+    def place(self) -> Path:
+        """Where `path` leads to, without links."""
+        return resolved(self.path)
+
+    @cached_property
+    def movie_place(self) -> Path | None:
+        """Where `movie` leads to, without links."""
+        return None if self.movie is None else resolved(self.movie)
+
     @property
     def movie(self) -> Path | None:
         """The video, None if there is to be none."""
@@ -39,10 +59,35 @@ class OutputTarget:
         """The file of scores: in the folder, or beside the video."""
         return metrics_path(self.path)
 
-    @property
+    @cached_property
     def work(self) -> Path:
-        """The folder that holds what is not finished."""
-        return self.path.with_name(f".{self.path.name}.partial")
+        """The folder that holds what is not finished: in an output that is filled in place, else beside it."""
+        inside = self.place / PARTIAL
+        if inside.is_dir():
+            return inside
+        beside = hidden_sibling(self.place, PARTIAL)
+        in_place = not is_video_name(self.path) and is_filled_in_place(self.place)
+        return inside if in_place and not beside.is_dir() else beside
+
+    @property
+    def frames(self) -> Path:
+        """The folder of the frames so far, of which a folder of frames is made in the end."""
+        return self.work / "frames"
+
+    @property
+    def movie_work(self) -> Path | None:
+        """The folder for a video that is not finished, on its own disk; None if there is to be none."""
+        return None if self.movie_place is None else hidden_sibling(self.movie_place, PARTIAL)
+
+    @property
+    def all_work(self) -> tuple[Path, ...]:
+        """All folders that hold what is not finished."""
+        return (self.work,) if self.movie_work in (None, self.work) else (self.work, self.movie_work)
+
+    @property
+    def half_moved(self) -> bool:
+        """Whether a run was killed while it moved its frames to their place: what is there are its own."""
+        return (self.frames / SCORES_FILE).is_file() and self.frames.is_relative_to(self.place)
 
     @property
     def stalled(self) -> Path:
@@ -60,16 +105,38 @@ class OutputTarget:
             raise InputError(f"expected a folder for frames and a video, found {self.path} and {self.video}")
         if self.movie is not None:
             self.settings.check(self.movie)
-        for path in (self.path, self.video):
-            if path is not None and _is_taken(path) and not self.overwrite:
+        if self.movie_place is not None and self.movie_place.is_dir():
+            raise InputError(f"expected a video to write to, found a folder: {self.movie}")
+        if self.place.is_file() and not is_video_name(self.path):
+            raise InputError(f"expected a folder to write to, found a file: {self.path}")
+        for path, place in ((self.path, self.place), (self.video, self.movie_place)):
+            if self.half_moved and path is self.path:
+                continue
+            if path is not None and place is not None and _is_taken(place) and not self.overwrite:
                 raise InputError(f"expected a new output (--overwrite replaces one), found {path}")
-        if self.path.is_dir() and any(self.path.iterdir()) and not self.metrics.is_file():
+        if self.place.is_dir() and entries(self.place) and not (self.half_moved or self.metrics.is_file()):
             # A slip of the pen in --output must not cost a folder of photographs.
             raise InputError(f"expected the output of an earlier run to replace, found no {SCORES_FILE} in {self.path}")
+        for place in self.all_work:
+            check_can_be_written(place)
+
+    def check_renames(self) -> None:
+        """Tries all that makes the output visible at the end, on empty files in the folders of the work.
+
+        Raises:
+            InputError: something of it cannot be.
+        """
+        if not is_video_name(self.path):
+            goal = self.place / SCORES_FILE if self.work.parent == self.place else self.place
+            check_rename(self.work, goal)
+        else:
+            check_rename(self.work, resolved(self.metrics))
+        if self.movie_work is not None and self.movie_place is not None:
+            check_rename(self.movie_work, self.movie_place)
 
 
-def _is_taken(path: Path) -> bool:
-    return any(path.iterdir()) if path.is_dir() else path.exists()
+def _is_taken(place: Path) -> bool:
+    return bool(entries(place)) if place.is_dir() else place.exists()
 
 
 @dataclass(frozen=True)

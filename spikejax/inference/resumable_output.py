@@ -1,6 +1,7 @@
 """Where restored frames go: a folder of PNG files, a video, or both; whole at the end, and resumable until then.
 
-Work is done in a folder beside the output, `.NAME.partial`, which holds
+Work is done in a folder beside the output, `.NAME.partial` (of an output that is filled in place, see
+`spikejax.io.places`, in it), which holds
 
     frames/          the frames so far, each whole; what a video is made of is kept here without loss until it is done
     run.json         what is being done: a run that continues must do the same
@@ -28,11 +29,12 @@ from spikejax.inference.tiling import Extent
 from spikejax.io.atomic import atomic_write, move_folder
 from spikejax.io.json_files import read_json, write_json
 from spikejax.io.pictures import Frame, read_frame, write_picture
+from spikejax.io.places import fill_folder
 from spikejax.io.video_codecs import is_video_name
 from spikejax.io.video_writer import VideoWriter
 from spikejax.quality.score_files import SCORES_FILE
 
-_FRAMES, _RUN, _PLAN, _SCORES = "frames", "run.json", "plan.json", "scores.jsonl"
+_RUN, _PLAN, _SCORES = "run.json", "plan.json", "scores.jsonl"
 
 
 @runtime_checkable
@@ -72,7 +74,7 @@ class WrittenHere:
 
     def __init__(self, target: OutputTarget, source: VideoSource, *, names: tuple[str, ...] | None) -> None:
         self._target, self._source, self._names = target, source, names
-        self._folder = target.work / _FRAMES
+        self._folder, self._half_moved = target.frames, target.half_moved
         self._movie: VideoWriter | None = None
         self.done = 0
         self._scores: list[dict[str, Any]] = []
@@ -99,7 +101,7 @@ class WrittenHere:
             OSError: the disk is full.
         """
         file = self._file(self.done)
-        temporary = file.with_name(f".{file.name}.tmp{file.suffix}")
+        temporary = file.with_name(".frame.tmp.png")
         write_picture(temporary, frame)
         os.replace(temporary, file)
         if self._movie is not None:
@@ -111,17 +113,21 @@ class WrittenHere:
 
     def finish(self, report: Mapping[str, Any]) -> None:
         """Puts everything where it belongs, the report with it."""
-        target, work = self._target, self._target.work
+        target = self._target
         if self._movie is not None and target.movie is not None:
             movie, self._movie = self._movie, None
             movie.close()
-            os.replace(self._movie_file, target.movie)
+            assert target.movie_place is not None
+            os.replace(self._movie_file, target.movie_place)
         if is_video_name(target.path):
             write_json(target.metrics, report)
         else:
             write_json(self._folder / SCORES_FILE, report)
-            move_folder(self._folder, target.path, replace=target.overwrite)
-        shutil.rmtree(work)
+            if self._half_moved:
+                fill_folder(self._folder, target.place, replace=False, last=SCORES_FILE)
+            else:
+                move_folder(self._folder, target.place, replace=target.overwrite, last=SCORES_FILE)
+        self._remove_work()
 
     def start(self) -> None:
         """Starts the video with the frames that are kept from an earlier run."""
@@ -145,12 +151,16 @@ class WrittenHere:
             self._movie.abandon()
             self._movie_file.unlink(missing_ok=True)
         if not self.done:
-            shutil.rmtree(self._target.work, ignore_errors=True)
+            self._remove_work()
+
+    def _remove_work(self) -> None:
+        for folder in self._target.all_work:
+            shutil.rmtree(folder, ignore_errors=True)
 
     @property
     def _movie_file(self) -> Path:
-        assert self._target.movie is not None
-        return self._target.work / f"video{self._target.movie.suffix}"
+        assert self._target.movie is not None and self._target.movie_work is not None
+        return self._target.movie_work / f"video{self._target.movie.suffix.lower()}"
 
     def _file(self, number: int) -> Path:
         name = f"{number:06d}" if self._names is None else Path(self._names[number]).stem
@@ -196,7 +206,9 @@ def open_output(
     """
     target.check()
     _check_unfinished(target, description, resume=resume)
-    (target.work / _FRAMES).mkdir(parents=True, exist_ok=True)
+    for folder in (target.frames, *target.all_work):
+        folder.mkdir(parents=True, exist_ok=True)
+    target.check_renames()
     write_json(target.work / _RUN, description)
     output = WrittenHere(target, source, names=names)
     try:
@@ -208,14 +220,15 @@ def open_output(
 
 
 def _check_unfinished(target: OutputTarget, description: Mapping[str, Any], *, resume: bool) -> None:
-    if not target.work.exists():
+    if not any(folder.exists() for folder in target.all_work):
         return
     if not resume:
         if not target.overwrite:
             raise InputError(
                 f"expected --resume to go on with the unfinished run in {target.work}, or --overwrite to begin again"
             )
-        shutil.rmtree(target.work)
+        for folder in target.all_work:
+            shutil.rmtree(folder, ignore_errors=True)
         return
     earlier = read_json(target.work / _RUN) or {}
     now = json.loads(json.dumps(description))

@@ -16,12 +16,12 @@ from pathlib import Path
 
 from spikejax.errors import InputError
 from spikejax.io.paths import AnyPath, copy_file, is_remote, user_path
+from spikejax.io.places import PARTIAL, entries, fill_folder, hidden_sibling, is_filled_in_place, resolved
 
 
 def _temporary_sibling(path: Path) -> Path:
-    # The suffix stays last: writers such as cv2.imwrite and numpy.save choose the format by it. The leading dot hides
-    # the file from globs and from the folder readers should the process be killed before it can clean up.
-    return path.with_name(f".{path.stem}.{secrets.token_hex(4)}.partial{path.suffix}")
+    # The suffix stays last: writers such as cv2.imwrite and numpy.save choose the format by it.
+    return hidden_sibling(path.with_suffix(""), f".{secrets.token_hex(4)}{PARTIAL}{path.suffix}")
 
 
 @contextmanager
@@ -29,7 +29,7 @@ def atomic_write(path: AnyPath) -> Iterator[Path]:
     """Yields a temporary path to write to, which replaces `path` when the block ends without an exception.
 
     Args:
-        path: the file to write; missing parent folders are made, an existing file is replaced.
+        path: the file to write; missing parent folders are made, an existing file, or a link, is replaced.
 
     Yields:
         A path in the same folder (of a file in a bucket, in a folder for temporary files), with the same suffix, that
@@ -56,20 +56,20 @@ def atomic_directory(path: str | os.PathLike[str], *, replace: bool = False) -> 
     """Yields an empty temporary folder, renamed to `path` when the block ends without an exception.
 
     Args:
-        path: the folder to make; missing parents are made.
+        path: the folder to make, or a link to it; missing parents are made.
         replace: whether a folder that exists already, and is not empty, gives way to the new one. It stays in place
             until the new one is whole.
 
     Yields:
-        The temporary folder, beside `path`.
+        The temporary folder, beside `path` or, where that is filled in place, in it (see `spikejax.io.places`).
 
     Raises:
         InputError: `path` exists (as a file, or as a folder that is not empty) and `replace` is off.
     """
-    target = Path(path)
+    target = resolved(path)
     refuse_existing(target, replace=replace)
     target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = _temporary_sibling(target)
+    temporary = _temporary_sibling(target / "new" if is_filled_in_place(target) else target)
     temporary.mkdir()
     try:
         yield temporary
@@ -78,9 +78,22 @@ def atomic_directory(path: str | os.PathLike[str], *, replace: bool = False) -> 
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def move_folder(finished: Path, target: Path, *, replace: bool) -> None:
-    """Renames a finished folder to `target`; raises `InputError` as `refuse_existing` does."""
+def move_folder(finished: Path, target: Path, *, replace: bool, last: str = "") -> None:
+    """Renames a finished folder to `target`, or moves what is in it there if it lies in it.
+
+    Args:
+        finished: the folder.
+        target: a resolved path.
+        replace: whether a folder that is there gives way.
+        last: the name of the file that is moved last, where files are moved.
+
+    Raises:
+        InputError: as `refuse_existing` does.
+    """
     refuse_existing(target, replace=replace)  # the work may have taken hours
+    if finished.is_relative_to(target):
+        fill_folder(finished, target, replace=replace, last=last)
+        return
     if not target.exists():
         os.replace(finished, target)
         return
@@ -94,5 +107,5 @@ def refuse_existing(target: Path, *, replace: bool) -> None:
     """Raises `InputError` if writing a folder at `target` would destroy something that nobody asked to replace."""
     if target.exists() and not target.is_dir():
         raise InputError(f"expected a folder to write to, found a file: {target}")
-    if not replace and target.is_dir() and any(target.iterdir()):
+    if not replace and target.is_dir() and entries(target):
         raise InputError(f"expected a new or empty folder, found one with files in it: {target}")

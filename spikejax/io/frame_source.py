@@ -209,7 +209,7 @@ class _Video(FrameSource):
     def _open(self) -> Iterator[tuple[Any, Any]]:
         """Yields the open container and its first video stream; what goes wrong inside is an InputError."""
         try:
-            with av.open(os.fspath(self.path)) as container:
+            with av.open(f"file:{os.fspath(self.path)}") as container:
                 if not container.streams.video:
                     raise InputError(f"expected a video, found no video stream in {self.path}")
                 stream = container.streams.video[0]

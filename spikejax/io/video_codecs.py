@@ -17,6 +17,13 @@ from spikejax.extensions import find_entry
 
 # Containers that we write.
 VIDEO_SUFFIXES = frozenset({".mkv", ".mov", ".mp4"})
+# What else somebody may expect; whatever else follows a dot is part of a folder's name, such as 2026.01.05.
+_OTHER_SUFFIXES = frozenset(
+    (
+        ".3gp .avi .flv .gif .m2ts .m4v .mpeg .mpg .mts .mxf .ogv .ts .webm .wmv .y4m .avif .bmp .exr .heic .jpeg .jpg "
+        ".png .tif .tiff .webp .npy .npz"
+    ).split()
+)
 # Frames a second of a video whose frames come without times, as pictures do.
 DEFAULT_RATE = Fraction(25)
 
@@ -117,6 +124,6 @@ def is_video_name(path: str | os.PathLike[str]) -> bool:
         InputError: the suffix is of another kind of file.
     """
     suffix = Path(path).suffix.lower()
-    if suffix and suffix not in VIDEO_SUFFIXES:
-        raise InputError(f"expected a folder (no suffix) or a video ({', '.join(sorted(VIDEO_SUFFIXES))}): {path}")
-    return bool(suffix)
+    if suffix in _OTHER_SUFFIXES and not Path(path).is_dir():
+        raise InputError(f"expected a folder or a video ({', '.join(sorted(VIDEO_SUFFIXES))}), found {suffix}: {path}")
+    return suffix in VIDEO_SUFFIXES

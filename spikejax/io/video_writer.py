@@ -101,7 +101,7 @@ class VideoWriter:
         options = dict(codec.options) | ({} if quality is None else {"crf": str(quality)})
         tag = options.pop("tag", None)
         # Without it, Matroska puts a random number into every file.
-        self._container = av.open(os.fspath(self._path), "w", options={"fflags": "+bitexact"})
+        self._container = av.open(f"file:{os.fspath(self._path)}", "w", options={"fflags": "+bitexact"})
         self._stream = self._container.add_stream(codec.encoder, rate=self._rate, options=options)
         self._stream.height, self._stream.width = height, width
         self._stream.pix_fmt = pixel_format
@@ -143,7 +143,7 @@ class _Sound:
 
     def __init__(self, path: Path, target: Any, suffix: str) -> None:
         self._target = target
-        self._source = av.open(os.fspath(path))
+        self._source = av.open(f"file:{os.fspath(path)}")
         self._start = Fraction(self._source.start_time or 0, av.time_base)
         self._tracks = {}
         for stream in self._source.streams.audio:

@@ -1,5 +1,6 @@
 """Outputs that appear whole, are never lost and go on where they stopped."""
 
+import errno
 import json
 import os
 from fractions import Fraction
@@ -115,3 +116,152 @@ def test_frames_keep_their_names(tmp_path: Path) -> None:
         output.finish({})
     assert sorted(os.listdir(tmp_path / "out")) == [*(f"left_{number}.png" for number in range(6)), "metrics.json"]
     np.testing.assert_array_equal(np.stack(list(open_frames(tmp_path / "out"))), FRAMES)
+
+
+# Names that a shell, a URL, a pattern, JSON or an encoding may take for something else.
+NAMES = (
+    "a:b",
+    "c d",
+    "'q\"",
+    "new\nline",
+    "\N{GRINNING FACE}",
+    b"bytes \xff\xfe",
+    "100%d",
+    "br[1]",
+    "2026.01.05",
+    "-v",
+    "x" * 240,
+)
+
+
+@pytest.mark.parametrize("suffix", ["", ".mkv", ".MP4"])
+@pytest.mark.parametrize("name", NAMES)
+def test_any_name_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str | bytes, suffix: str) -> None:
+    """Catches a name that is read as a protocol, a pattern or text, in a relative or an absolute path."""
+    name = os.fsdecode(name) + suffix
+    monkeypatch.chdir(tmp_path)
+    for path in (Path(name), tmp_path / "new" / name):
+        write_and_stop(OutputTarget(path))
+        write(OutputTarget(path), resume=True)
+        assert len(list(open_frames(path))) == len(FRAMES)
+        assert OutputTarget(path).metrics.is_file()
+    assert not list(tmp_path.rglob("*.partial"))
+
+
+@pytest.mark.parametrize("suffix", ["", ".mkv"])
+@pytest.mark.parametrize("name", ["x" * 260, "y" * 256, "file/out"])
+def test_names_that_cannot_be(tmp_path: Path, name: str, suffix: str) -> None:
+    """Catches a traceback, or work of hours before the disk refuses a name."""
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="expected a place to write to, found (File name too long|Not a directory)"):
+        write(OutputTarget(tmp_path / (name + suffix)), stop_at=0)
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def write_and_stop(target: OutputTarget) -> None:
+    """A run that stops in the middle."""
+    with pytest.raises(StopForNow):
+        write(target, stop_at=3)
+
+
+@pytest.mark.parametrize("name", ["out", "out.mkv"])
+@pytest.mark.parametrize("dangling", [True, False])
+def test_links_are_followed(tmp_path: Path, name: str, dangling: bool) -> None:
+    """Catches a link that is replaced, with the disk that it leads to left empty."""
+    (tmp_path / "disk").mkdir()
+    place, link = tmp_path / "disk" / name, tmp_path / name
+    if not dangling and name == "out":
+        place.mkdir()
+    link.symlink_to(place)
+    write_and_stop(OutputTarget(link))
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+    write(OutputTarget(link), resume=True)
+    write(OutputTarget(link, overwrite=True))
+    assert link.is_symlink() and link.resolve() == place
+    assert len(list(open_frames(place))) == len(FRAMES)
+
+
+def test_links_in_a_circle(tmp_path: Path) -> None:
+    """Catches a traceback of the system."""
+    (tmp_path / "a").symlink_to(tmp_path / "b")
+    (tmp_path / "b").symlink_to(tmp_path / "a")
+    with pytest.raises(InputError, match="found Too many levels of symbolic links"):
+        write(OutputTarget(tmp_path / "a"))
+
+
+@pytest.mark.parametrize("kind", ["empty", "mount", "working folder", "hidden files"])
+def test_a_folder_is_filled_in_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    """Catches a mount point, or the folder that one is in, that is renamed, and files of others that go with it."""
+    place = tmp_path / "out"
+    place.mkdir()
+    kept = {"empty": (), "hidden files": (".keep",)}.get(kind, ("lost+found", ".keep"))
+    for file in kept:
+        (place / file).write_text(file)
+    mine = place.stat().st_ino
+    if kind == "mount":
+        monkeypatch.setattr("spikejax.io.places.is_mount_point", lambda folder: folder == place)
+    if kind == "working folder":
+        monkeypatch.chdir(place)
+    target = OutputTarget(Path() if kind == "working folder" else place)
+    write_and_stop(target)
+    assert sorted(path.name for path in place.iterdir()) == sorted((*kept, ".partial"))
+    write(OutputTarget(place), resume=True)
+    expected = sorted((*kept, *(f"{number:06d}.png" for number in range(6)), "metrics.json"))
+    assert sorted(path.name for path in place.iterdir()) == expected
+    if kind in ("mount", "working folder"):
+        (place / "old.png").write_text("of an earlier run")
+        write(OutputTarget(place, overwrite=True))
+        assert sorted(path.name for path in place.iterdir()) == expected
+    assert place.stat().st_ino == mine
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+@pytest.mark.parametrize("moved", range(8))
+def test_a_move_that_was_cut_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moved: int) -> None:
+    """Catches frames that a run which was killed at its very end takes for somebody else's."""
+    (tmp_path / "out").mkdir()
+    target, left = OutputTarget(tmp_path / "out"), iter(range(moved))
+    move = os.replace
+
+    def replace(source: Path, goal: Path) -> None:
+        if Path(goal).parent == target.place and Path(source).parent == target.frames and next(left, None) is None:
+            raise StopForNow
+        move(source, goal)
+
+    with monkeypatch.context() as killed:
+        killed.setattr(os, "replace", replace)
+        killed.setattr("spikejax.inference.resumable_output.WrittenHere.abandon", lambda self: None)
+        if moved < 7:
+            with pytest.raises(StopForNow):
+                write(target)
+        else:
+            write(target)
+    if moved < 7:
+        with pytest.raises(InputError, match="--resume"):
+            write(OutputTarget(target.path))
+        write(OutputTarget(target.path), resume=True)
+    np.testing.assert_array_equal(np.stack(list(open_frames(target.path))), FRAMES)
+    assert target.metrics.is_file() and not target.work.exists()
+
+
+@pytest.mark.parametrize("output", ["out", "out.mkv"])
+def test_a_rename_that_cannot_be_shows_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, output: str) -> None:
+    """Catches a disk that refuses what is done at the end, after hours of work."""
+
+    def replace(source: Path, goal: Path) -> None:
+        raise OSError(errno.EXDEV, "Invalid cross-device link")
+
+    monkeypatch.setattr(os, "replace", replace)
+    with pytest.raises(InputError, match="expected a place to write to, found Invalid cross-device link"):
+        with open_output(OutputTarget(tmp_path / output), VideoSource(), names=None, description={}):
+            pytest.fail("it began")
+
+
+def test_a_video_lies_beside_its_own_target(tmp_path: Path) -> None:
+    """Catches a video that is made on the disk of the frames, and a folder that is not made for it."""
+    target = OutputTarget(tmp_path / "one" / "out", tmp_path / "two" / "deep" / "v.mkv")
+    write_and_stop(target)
+    assert target.movie_work == tmp_path / "two" / "deep" / ".v.mkv.partial"
+    write(target, resume=True)
+    assert open_frames(target.movie).count == len(FRAMES)
+    assert not list(tmp_path.rglob("*.partial"))

@@ -79,5 +79,6 @@ def test_names_of_videos_and_folders() -> None:
     """Catches a picture's name that becomes a folder, and a video in capitals that becomes one."""
     assert is_video_name("a/b.MP4") and is_video_name(Path("b.mkv"))
     assert not is_video_name("a.b/frames")
-    with pytest.raises(InputError, match=r"expected a folder \(no suffix\) or a video"):
+    assert not any(map(is_video_name, ("2026.01.05", "v1.2", "take.final", ".mp4", "12:30")))
+    with pytest.raises(InputError, match=r"expected a folder or a video \(.*\), found \.png: a\.png"):
         is_video_name("a.png")
