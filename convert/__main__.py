@@ -92,27 +92,17 @@ def build_parser() -> argparse.ArgumentParser:
 def _to_jax(options: argparse.Namespace) -> None:
     from spikejax.io.weights import flatten_params, write_weights
 
-    from .array_files import read_all
-    from .convertible_networks import get_network
-    from .recognize import recognize
+    from .conversion import convert_files
     from .transfer import count_numbers
 
     _check_output(options.output, weights=True, overwrite=options.overwrite)
-    arrays = read_all(options.input, prefix=options.prefix, lora_alpha=options.lora_alpha, note=print)
-    files = " and ".join(map(str, options.input))
-    try:
-        if options.network in _RECOGNIZE:
-            network, description = recognize(arrays)
-            print(f"network: {description}")
-        else:
-            network = get_network(options.network)
-        weights = network.from_torch(arrays)
-    except InputError as error:
-        error.args = (f"{error}: {files}",)
-        raise
+    name = None if options.network in _RECOGNIZE else options.network
+    weights, arrays = convert_files(
+        options.input, network=name, prefix=options.prefix, lora_alpha=options.lora_alpha, note=print
+    )
     write_weights(options.output, weights, replace=options.overwrite)
-    params = flatten_params(weights.params)
-    print(f"{files}: {len(arrays):,} arrays -> {options.output}: {count_numbers(params):,} parameters, float32")
+    params, files = flatten_params(weights.params), " and ".join(map(str, options.input))
+    print(f"{files}: {arrays:,} arrays -> {options.output}: {count_numbers(params):,} parameters, float32")
 
 
 def _to_torch(options: argparse.Namespace) -> None:

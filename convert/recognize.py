@@ -22,13 +22,14 @@ from .transfer import check_fit
 Shapes = Mapping[str, tuple[int, ...]]
 
 
-def recognize(arrays: Mapping[str, Any]) -> tuple[ConvertibleNetwork, str]:
+def recognize(arrays: Mapping[str, Any], *, file_name: str = "") -> tuple[ConvertibleNetwork, str]:
     """The network of a state dict, and a description of it for the user.
 
     A VRT that is none of the named ones is taken as what its shapes say.
 
     Args:
         arrays: state dict.
+        file_name: of networks that have one architecture, the one that it begins with is meant.
 
     Raises:
         InputError: it is of no network that is known; as a MismatchError, with all that keeps it from being what its
@@ -44,8 +45,11 @@ def recognize(arrays: Mapping[str, Any]) -> tuple[ConvertibleNetwork, str]:
     inferred = infer_model(shapes)
     fitting = [name for name, model in restorers() if _differences(inferred, model) == []]
     if fitting:
-        alike = f", which have one architecture; taken as {fitting[0]}" if fitting[1:] else ""
-        return get_network(fitting[0]), " or ".join(fitting) + alike
+        by_name = [name for name in fitting if re.match(rf"{re.escape(name)}(?![0-9A-Za-z])", file_name)]
+        chosen = (by_name or fitting)[0]
+        says = ", as the file's name says" if by_name else ""
+        alike = f", which have one architecture; taken as {chosen}{says}" if fitting[1:] else ""
+        return get_network(chosen), " or ".join(fitting) + alike
     nearest, model = min(restorers(), key=lambda candidate: len(_differences(inferred, candidate[1])))
     differing = _differences(inferred, model)
     own = _own_architecture(inferred)

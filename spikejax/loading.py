@@ -10,17 +10,24 @@ from spikejax.errors import InputError
 from spikejax.inference.exported_network import SUFFIX as EXPORTED
 from spikejax.inference.exported_network import load_exported
 from spikejax.inference.video_restorer import VideoRestorer
-from spikejax.io.paths import AnyPath, UserPath, scheme_of, user_path
+from spikejax.installed import load_module
+from spikejax.io.paths import AnyPath, UserPath, as_local_file, scheme_of, user_path
+from spikejax.io.weights import Weights
 from spikejax.packaged import DEMO, resolve_network
+from spikejax.progress import say
 from spikejax.training.measure_split import load_trained
+
+# Of what `torch.save` writes; other programs' .safetensors and .npz take `spikejax convert`.
+TORCH_SUFFIXES = (".pth", ".pt", ".ckpt")
 
 
 def load(path: AnyPath, *, dtype: str | None = None, trust_code: bool = False) -> VideoRestorer:
     """A trained network.
 
     Args:
-        path: the folder that training wrote to (its best parameters are taken), or a `.safetensors` file or a folder
-            that `spikejax convert` wrote; or "demo", the network that comes with the package.
+        path: the folder that training wrote to (its best parameters are taken); a `.safetensors` file or a folder that
+            `spikejax convert` wrote; a file of PyTorch's (`.pth`, `.pt`, `.ckpt`), see `converted_weights`; or "demo",
+            the network that comes with the package.
         dtype: "float32" or "bfloat16", what features are computed in; None = as the network was trained.
         trust_code: whether code that the network's configuration names (FILE.py:NAME) is run; whoever made the folder
             or the file chose it.
@@ -32,12 +39,28 @@ def load(path: AnyPath, *, dtype: str | None = None, trust_code: bool = False) -
         path = resolve_network(DEMO)
     path = user_path(path) if scheme_of(path) else Path(path)
     if not (os.path.lexists(path) if isinstance(path, Path) else path.exists()):
-        raise InputError(f"expected a folder of training, or weights of spikejax convert, found no {path}{_hint(path)}")
+        raise InputError(f"expected a folder of training, or weights, found no {path}{_hint(path)}")
     if isinstance(path, Path) and path.suffix == EXPORTED:
         if dtype is not None:
             raise InputError(f"expected no dtype with an exported network, which has its own, found {dtype}: {path}")
         return load_exported(path)
-    return load_trained(path, dtype=dtype, trust_code=trust_code).restorer
+    return load_trained(path, dtype=dtype, trust_code=trust_code, weights=converted_weights(path)).restorer
+
+
+def converted_weights(path: UserPath) -> Weights | None:
+    """What a file of PyTorch's holds, converted in memory; None for any other path.
+
+    Nothing that the file names is imported or run, see `convert.pickles`. What was taken of it is said.
+
+    Raises:
+        InputError: it is damaged, or of no network that is known.
+    """
+    if path.suffix.lower() not in TORCH_SUFFIXES or not path.is_file():
+        return None
+    conversion = load_module("convert.conversion")
+    with as_local_file(path) as local:
+        weights: Weights = conversion.convert_files([local], note=say)[0]
+    return weights
 
 
 def _hint(path: UserPath) -> str:

@@ -72,6 +72,7 @@ ALLOWED = {
         "spikejax.distributed",
         "spikejax.inference",
         "spikejax.io",
+        "spikejax.loading",  # files of PyTorch's are converted for both
         "spikejax.models",
         "spikejax.quality",
         "spikejax.training",

@@ -1,6 +1,8 @@
 """`spikejax.load`, for what converting wrote; training's folders are restored with in test_restore.py."""
 
 import dataclasses
+import os
+import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +14,8 @@ import pytest
 from flax import nnx
 
 import spikejax
+from convert.array_files import write_arrays
+from convert.convertible_networks import network_of
 from spikejax.config.files import save_config
 from spikejax.errors import InputError
 from spikejax.inference.tiling import Extent
@@ -57,6 +61,54 @@ def test_the_network_in_float32(weights: Weights, tmp_path: Path) -> None:
     assert (restorer.network.model.vrt.compute_dtype, exact.model.vrt.compute_dtype) == (jax.numpy.bfloat16, None)
     for own, other in zip(*(jax.tree.leaves(nnx.state(net.model)) for net in (restorer.network, exact)), strict=True):
         np.testing.assert_array_equal(own, other)
+
+
+def as_torch(weights: Weights, path: Path) -> None:
+    """Writes weights as PyTorch programs do."""
+    write_arrays(path, network_of(weights).to_torch(weights, dtype=np.dtype("float32")), wrapper="params")
+
+
+@pytest.mark.slow
+def test_a_file_of_pytorch(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Catches a file that has to be converted first, and parameters that are not those that converting gives."""
+    model: dict[str, Any] = tiny_config(fusion="none").model.to_dict()
+    network = describe_network(lambda: build_restorer(model, rngs=nnx.Rngs(0)))
+    rng = np.random.default_rng(0)
+    params = jax.tree.map(lambda leaf: rng.standard_normal(leaf.shape).astype(leaf.dtype), network.shapes)
+    as_torch(Weights("restorer", model, params), tmp_path / "mine.pth")
+    restorer = spikejax.load(tmp_path / "mine.pth")
+    assert jax.tree.all(jax.tree.map(np.array_equal, restorer.params, params))
+    assert "network: a VRT of its own" in capsys.readouterr().err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["mine.pth"]
+
+
+class Runs:
+    """An object whose unpickling would run a program."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.mkdir, ("ran",)
+
+
+def test_files_of_pytorch_that_do_not_restore(
+    weights: Weights, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Catches a file that runs what it names, one that is damaged, and weights of something else."""
+    monkeypatch.chdir(tmp_path)
+    Path("evil.pth").write_bytes(pickle.dumps({"state_dict": Runs()}))
+    Path("cut.pt").write_bytes(b"PK\x03\x04")
+    Path("empty.ckpt").touch()
+    as_torch(Weights("spynet", None, weights.params["vrt"]["spynet"]), tmp_path / "flow.pth")
+    for name, message in {
+        "evil.pth": "not run",
+        "cut.pt": "expected",
+        "empty.ckpt": "expected",
+        "flow.pth": "found weights of spynet",
+        "absent.pth": "found no",
+    }.items():
+        with pytest.raises(InputError, match=f"{message}.*{name}|{name}.*{message}") as caught:
+            spikejax.load(name)
+        assert "\n" not in str(caught.value)
+    assert not Path("ran").exists()
 
 
 def test_weights_that_do_not_restore(weights: Weights, tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from spikejax.inference.tiling import Extent
 from spikejax.inference.video_restorer import RestoreSettings
 from spikejax.io.bucket_mirror import disk_folder
 from spikejax.io.paths import as_path, user_path
+from spikejax.loading import converted_weights
 from spikejax.models.traits import NetworkTraits
 from spikejax.progress import Progress
 from spikejax.quality.metrics import AFTER, METRICS, Measure, open_all_metrics
@@ -85,7 +86,13 @@ def evaluate(options: EvaluationOptions) -> Evaluation:
             f"expected --data or --sharp with weights, which name no data to measure on, found none: {path}"
         )
     use_compile_cache(options.compile_cache, apart_from=[path, options.lpips])
-    trained = load_trained(path, which=options.which, dtype=options.dtype, trust_code=options.trust_code)
+    trained = load_trained(
+        path,
+        which=options.which,
+        dtype=options.dtype,
+        trust_code=options.trust_code,
+        weights=converted_weights(path),
+    )
     options = with_test_set(options, trained.traits)
     dataset, where = _open_data(options, trained)
     settings = _settings(options, trained, dataset)

@@ -21,6 +21,7 @@ from spikejax.errors import InputError
 from spikejax.inference.tiling import Extent
 from spikejax.inference.video_restorer import RestoreSettings, VideoRestorer
 from spikejax.io.paths import UserPath
+from spikejax.io.weights import Weights
 from spikejax.models.restorer import build_restorer
 from spikejax.models.traits import NetworkTraits
 from spikejax.training.degradation_config import degradation_of
@@ -68,7 +69,12 @@ class TrainedNetwork:
 
 
 def load_trained(
-    path: UserPath, *, which: str | None = None, dtype: str | None = None, trust_code: bool = False
+    path: UserPath,
+    *,
+    which: str | None = None,
+    dtype: str | None = None,
+    trust_code: bool = False,
+    weights: Weights | None = None,
 ) -> TrainedNetwork:
     """The trained network of a workdir, or of weights.
 
@@ -77,11 +83,12 @@ def load_trained(
         which: "best_psnr" or "last", of a workdir; None = the best if there is one, else the last.
         dtype: "float32" or "bfloat16", what features are computed in; None = as it was trained.
         trust_code: whether code that the network's configuration names (FILE.py:NAME) may be run.
+        weights: what `path` holds, where somebody has read it already.
 
     Raises:
         InputError: there is no such checkpoint, it is damaged, or the weights are of another network.
     """
-    weights = read_network(path, which=which, build=build_restorer, trust_code=trust_code)
+    weights = read_network(path, which=which, build=build_restorer, trust_code=trust_code, weights=weights)
     assert weights.model is not None, path
     model = {**weights.model} if dtype is None else {**weights.model, "compute_dtype": dtype}
     network = describe_network(lambda: build_restorer(model, rngs=nnx.Rngs(0)))

@@ -71,7 +71,12 @@ def load_for_inference(
 
 
 def read_network(
-    path: AnyPath, *, which: str | None = None, build: Build = build_restorer, trust_code: bool = False
+    path: AnyPath,
+    *,
+    which: str | None = None,
+    build: Build = build_restorer,
+    trust_code: bool = False,
+    weights: Weights | None = None,
 ) -> Weights:
     """A trained network, whatever it lies in: the one reader of all that restore, measure, convert and export.
 
@@ -80,6 +85,7 @@ def read_network(
         which: "best_psnr" or "last", of a workdir; None = the best if there is one, else the last.
         build: makes the network of a `model` section.
         trust_code: whether the network's configuration may name code (FILE.py:NAME), which is run.
+        weights: what `path` holds, where somebody has read it already.
 
     Returns:
         Weights of the kind "restorer", whose parameters are those that the network has; the model has every key of
@@ -98,7 +104,7 @@ def read_network(
         return dataclasses.replace(weights, training=_training_summary(trained))
     if which is not None:
         raise InputError(f"expected a workdir, which has the checkpoint {which}, found weights: {path}")
-    weights = read_restorer_weights(path, trust_code=trust_code)
+    weights = _of_a_restorer(weights or read_weights(path), path, trust_code=trust_code)
     # Of weights that are kept in fewer bits; networks have float32.
     weights = dataclasses.replace(weights, params=jax.tree.map(_as_float32, weights.params))
     model = nnx.eval_shape(lambda: build(weights.model, rngs=nnx.Rngs(0)))
@@ -135,7 +141,10 @@ def read_restorer_weights(path: UserPath, *, trust_code: bool = False) -> Weight
     Raises:
         InputError: there are no weights, or those of something else.
     """
-    weights = read_weights(path)
+    return _of_a_restorer(read_weights(path), path, trust_code=trust_code)
+
+
+def _of_a_restorer(weights: Weights, path: UserPath, *, trust_code: bool) -> Weights:
     if weights.kind != "restorer" or weights.model is None:
         raise InputError(f"expected a network that restores pictures, found weights of {weights.kind}: {path}")
     model = read_saved_model(weights.model, source=path, trust_code=trust_code)

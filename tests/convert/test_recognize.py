@@ -40,6 +40,16 @@ def test_published_networks_are_recognized_and_complete(name: str) -> None:
     assert sum(math.prod(shape) for shape in ours.values()) == manifest["params"]
 
 
+def test_the_files_name_says_which_of_several_alike() -> None:
+    """Catches 006 with the tiles of 005, whose architecture it has, and a name that only begins like a network's."""
+    arrays = broadcast_zeros(read_manifest("006_videodeblurring_GoPro")["shapes"])
+    network, told = recognize(arrays, file_name="006_VRT_videodeblurring_GoPro.pth")
+    assert (network.name, told.partition("; ")[2]) == ("006", "taken as 006, as the file's name says")
+    assert network.restore == {"tile": (18, 192, 192), "overlap": (2, 20, 20)}
+    for name in ("0061.pth", "008_VRT.pth", "mine.pth"):
+        assert recognize(arrays, file_name=name)[1].endswith("; taken as 005")
+
+
 def test_networks_that_are_none_or_another() -> None:
     """Catches foreign, mixed and half-empty files that are taken for a network, or reported only in part."""
     with pytest.raises(
