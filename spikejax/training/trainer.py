@@ -1,5 +1,6 @@
 """A run under way: its state, and what is done with it (an update, a point of the curves, a save, a validation)."""
 
+from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -22,6 +23,10 @@ from spikejax.training.program import Program
 from spikejax.training.step import TrainState, batch_shapes
 from spikejax.training.tile_network import training_validator
 from spikejax.training.validation import HostShare, Validation, validate
+
+# Updates that devices may still have before them: enough never to wait for the host. What a signal stops, and what a
+# killed process has to do again, is not more.
+_RUN_AHEAD = 2
 
 
 class Trainer:
@@ -71,10 +76,11 @@ class Trainer:
         with compiling():
             self._utilisation = Utilisation(self._forward, program.abstract.params, shapes, program.mesh.devices)
         self._pending = PendingMetrics()
+        self._running: deque[Any] = deque()
         self._validator = training_validator(config, program, inputs.statistics)
 
     def update(self) -> None:
-        """Starts the next update on the devices; waits for the first one of this process, which is compiled."""
+        """Starts the next update on the devices; waits for the one `_RUN_AHEAD` before it, and for the first."""
         position = self._inputs.loader.get_state()
         with self._times.spent_on("data"), waiting_for(DATA):
             batch = next(self._inputs.loader)
@@ -90,6 +96,10 @@ class Trainer:
         self.step += 1
         self._times.count()
         self._pending.add(self.step, metrics, position)
+        self._running.append(metrics)
+        if len(self._running) > _RUN_AHEAD:
+            with waiting_for(COLLECTIVE):
+                jax.block_until_ready(self._running.popleft())
         self._profiler.after_update(self.step, metrics)
         if not self._terminal.pace.started:
             with waiting_for(COLLECTIVE):

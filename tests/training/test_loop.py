@@ -114,6 +114,31 @@ def test_stopped_and_continued_is_the_uninterrupted_run(
     jax.tree.map(np.testing.assert_array_equal, whole, parts)
 
 
+def test_the_host_runs_ahead_by_few_updates(
+    tmp_path: Path, run_config: ConfigDict, build: Build, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Catches minutes of updates that a signal has to wait for, since all of them were started long ago."""
+    started: list[int] = []
+    waited: list[int] = []
+    update, block = Trainer.update, jax.block_until_ready
+
+    def counted_update(self: Trainer) -> None:
+        update(self)
+        started.append(self.step)
+
+    def counted_block(value: object) -> object:
+        waited.append(len(started))
+        return block(value)
+
+    monkeypatch.setattr(Trainer, "update", counted_update)
+    monkeypatch.setattr(jax, "block_until_ready", counted_block)
+    run_config.training.update(dict(steps=6, log_every=6, checkpoint_every=6))
+    run_config.validation.every = 6
+    train(run_config, tmp_path, build=build)
+    assert started == [1, 2, 3, 4, 5, 6]
+    assert [count for count in waited if count >= 2] == [2, 3, 4, 5]  # for updates 1 to 4
+
+
 def test_a_finished_run_validates_again_and_ends(tmp_path: Path, run_config: ConfigDict, build: Build) -> None:
     """Catches a finished run that trains on, fails on its own checkpoint, or finds other scores than before."""
     first = train(run_config, tmp_path, build=build)
