@@ -5,6 +5,7 @@ targets of both directions are one batch.
 """
 
 from dataclasses import dataclass
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -14,12 +15,14 @@ from flax import nnx
 from jax import Array
 from jaxtyping import Float
 
+from spikejax.kernels import sampling as kernel
+from spikejax.kernels.choice import choose
+from spikejax.kernels.sampling_layout import TAPS, Sampling
 from spikejax.models.deformable import deformable_convolution
 from spikejax.models.flows import ClipFlows
 from spikejax.models.layers import Conv2D, GatedMLP, accumulation_dtype, truncated_normal
 from spikejax.models.warp import pixel_grid, warp
 
-TAPS = 9
 MAX_OFFSET = 10.0
 
 
@@ -76,12 +79,41 @@ class DeformableAlignment(nnx.Module):
             target: what they are aligned with.
             flows: from the target to each source.
         """
-        position, mask = self._sampling(sources, target, flows)
-        return self._sample(sources, position, mask)
+        k, height, width, c = sources.shape[2:]
+        groups = self.groups // k
+        sampling = Sampling(k, groups, c // groups, c // k, MAX_OFFSET / self.scale)
+        # Offsets, and the positions they lead to, are float32 at least.
+        features = self._offset_features(sources, target, flows).astype(flows.dtype)
+        choice = choose(lambda form: kernel.fits(form, sampling, dtype=sources.dtype, rows=height, columns=width))
+        if choice.form == "plain":
+            position, mask = sampling_positions(self.offset_projection(features), flows, sampling)
+            return self._sample(sources, position, mask.astype(sources.dtype))
+        offsets = self.offset_projection(features, partial(kernel.arrange_offsets, sampling=sampling))
+        base = pixel_grid(height, width, flows.dtype).reshape(1, 1, 1, height, width, 2) + flows
+        return self._add_bias(
+            kernel.sample(self._image(sources), offsets, base, self._weights(sources), sampling, choice)
+        )
 
-    def _sampling(self, sources: Array, target: Array, flows: Array) -> tuple[Array, Array]:
-        """Where to sample, [b, n, h, w, taps, groups, 2] as (column, row), and how much of it, without the 2."""
-        b, n, k, height, width, _ = sources.shape
+    def _sample(self, sources: Array, position: Array, mask: Array) -> Array:
+        """The deformable convolution itself, in plain JAX."""
+        height = sources.shape[3]
+        position, mask = (rearrange(x, "b n h w ... -> b n (h w) ...") for x in (position, mask))
+        merged = deformable_convolution(self._image(sources), position, mask, self._weights(sources))
+        return self._add_bias(rearrange(merged, "b n (h w) c -> b n h w c", h=height))
+
+    def _image(self, sources: Array) -> Float[Array, "b n h w kg c"]:
+        return rearrange(sources, "b n k h w (g c) -> b n h w (k g) c", g=self.groups // self.sources)
+
+    def _weights(self, sources: Array) -> Float[Array, "k gtapc o"]:
+        kernel = self.kernel[...].astype(sources.dtype)
+        return rearrange(kernel, "ty tx i (k o) -> k (ty tx i) o", k=self.sources)
+
+    def _add_bias(self, merged: Array) -> Array:
+        return merged + self.bias[...].astype(merged.dtype).reshape(1, 1, 1, 1, -1)
+
+    def _offset_features(self, sources: Array, target: Array, flows: Array) -> Array:
+        """What the offsets are projected from."""
+        b, _, k = sources.shape[:3]
         warped = warp(*(rearrange(x, "b n k h w c -> (b n k) h w c") for x in (sources, flows)))
         features = jnp.concatenate(
             [
@@ -93,28 +125,29 @@ class DeformableAlignment(nnx.Module):
         )
         for convolution in self.offset_convolutions:
             features = jax.nn.leaky_relu(convolution(features), 0.1)
-        # Offsets, and the positions they lead to, are float32 at least.
-        features = self.offset_projection(features.astype(flows.dtype))
-        offset, mask = jnp.split(features, [2 * TAPS * self.groups], axis=-1)
-        offset = rearrange(
-            MAX_OFFSET / self.scale * jnp.tanh(offset),
-            "b n h w (k g tap yx) -> b n h w tap k g yx", k=k, tap=TAPS, yx=2,
-        )  # fmt: skip
-        flow = rearrange(flows, "b n k h w c -> b n h w 1 k 1 c")
-        grid = pixel_grid(height, width, flows.dtype).reshape(1, 1, height, width, 1, 1, 1, 2)
-        position = grid + _tap_positions(flows.dtype) + offset[..., ::-1] + flow
-        mask = rearrange(jax.nn.sigmoid(mask), "b n h w (g tap) -> b n h w tap g", tap=TAPS)
-        return rearrange(position, "b n h w tap k g xy -> b n h w tap (k g) xy"), mask.astype(target.dtype)
+        return features
 
-    def _sample(self, sources: Array, position: Array, mask: Array) -> Array:
-        """The deformable convolution itself."""
-        _, _, k, height, width, _ = sources.shape
-        image = rearrange(sources, "b n k h w (g c) -> b n h w (k g) c", g=self.groups // k)
-        kernel = rearrange(self.kernel[...].astype(sources.dtype), "ty tx i (k o) -> k (ty tx i) o", k=k)
-        position, mask = (rearrange(x, "b n h w ... -> b n (h w) ...") for x in (position, mask))
-        merged = deformable_convolution(image, position, mask, kernel)
-        merged = rearrange(merged, "b n (h w) c -> b n h w c", h=height, w=width)
-        return merged + self.bias[...].astype(merged.dtype).reshape(1, 1, 1, 1, -1)
+
+def sampling_positions(
+    offsets: Float[Array, "b n h w _offsets"], flows: Float[Array, "b n k h w 2"], sampling: Sampling
+) -> tuple[Float[Array, "b n h w tap kg 2"], Float[Array, "b n h w tap kg"]]:
+    """Where to sample, as (column, row), and how much of it, given what the offset convolution gives.
+
+    Args:
+        offsets: of every (source, group, tap), y before x, and then every (source, group, tap)'s mask.
+        flows: from the target to each source.
+        sampling: how it is sampled.
+    """
+    k, (height, width) = sampling.sources, flows.shape[3:5]
+    offset, mask = jnp.split(offsets, [2 * TAPS * k * sampling.groups], axis=-1)
+    offset = rearrange(
+        sampling.reach * jnp.tanh(offset), "b n h w (k g tap yx) -> b n h w tap k g yx", k=k, tap=TAPS, yx=2
+    )
+    flow = rearrange(flows, "b n k h w c -> b n h w 1 k 1 c")
+    grid = pixel_grid(height, width, flows.dtype).reshape(1, 1, height, width, 1, 1, 1, 2)
+    position = grid + _tap_positions(flows.dtype) + offset[..., ::-1] + flow
+    mask = rearrange(jax.nn.sigmoid(mask), "b n h w (g tap) -> b n h w tap g", tap=TAPS)
+    return rearrange(position, "b n h w tap k g xy -> b n h w tap (k g) xy"), mask
 
 
 def _tap_positions(dtype: jnp.dtype) -> Float[Array, "1 1 1 1 9 1 1 2"]:

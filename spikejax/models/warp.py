@@ -14,6 +14,10 @@ from einops import rearrange
 from jax import Array, lax
 from jaxtyping import Bool, Float, Int
 
+from spikejax.kernels import sampling as kernel
+from spikejax.kernels.choice import Choice, choose
+from spikejax.kernels.sampling_layout import of_warp
+
 
 def resize_bilinear(
     x: Float[Array, "n h w c"], height: int, width: int, *, align_corners: bool = False
@@ -68,13 +72,28 @@ def warp(
         flow: (dx, dy) in pixels, float32 or float64.
         padding: outside the image there are zeros, or the position is moved to the border.
     """
-    n, height, width, channels = image.shape
+    height, width = image.shape[1:3]
     position = pixel_grid(height, width, flow.dtype) + flow
     if padding == "border":
         limit = jnp.asarray([width - 1, height - 1], flow.dtype).reshape(1, 1, 1, 2)
         position = jnp.clip(position, jnp.zeros_like(limit), limit)
-    sampled = sample_bilinear(image.reshape(n, height, width, 1, channels), position.reshape(n, -1, 1, 2))
-    return sampled.reshape(image.shape)
+    return _sample_everywhere(image, position)
+
+
+def _sample_everywhere(image: Float[Array, "n h w c"], position: Float[Array, "n h w 2"]) -> Float[Array, "n h w c"]:
+    """`image` at a position (column, row) for every pixel, zeros outside."""
+    n, height, width, channels = image.shape
+    sampling, choice = of_warp(channels), _choose(image)
+    if choice.form == "plain":
+        sampled = sample_bilinear(image.reshape(n, height, width, 1, channels), position.reshape(n, -1, 1, 2))
+        return sampled.reshape(image.shape)
+    groups = image.reshape(n, 1, height, width, sampling.groups, sampling.channels)
+    return kernel.sample(groups, None, position[:, None, None], None, sampling, choice).reshape(image.shape)
+
+
+def _choose(image: Float[Array, "n h w c"]) -> Choice:
+    _, height, width, channels = image.shape
+    return choose(lambda form: kernel.fits(form, of_warp(channels), dtype=image.dtype, rows=height, columns=width))
 
 
 class Corner(NamedTuple):
@@ -126,16 +145,18 @@ def warp_nearest4(image: Float[Array, "n h w c"], flow: Float[Array, "n h w 2"])
     Their order is (floor x, floor y), (floor x, ceil y), (ceil x, floor y), (ceil x, ceil y). No gradient
     reaches the flow.
     """
-    n, height, width, channels = image.shape
-    position = lax.stop_gradient(pixel_grid(height, width, flow.dtype) + flow)[..., None, :]
+    height, width = image.shape[1:3]
+    position = lax.stop_gradient(pixel_grid(height, width, flow.dtype) + flow)
     below, above = jnp.floor(position), jnp.ceil(position)
+    corners = [jnp.stack([x[..., 0], y[..., 1]], axis=-1) for x in (below, above) for y in (below, above)]
+    if _choose(image).form != "plain":
+        return jnp.concatenate([_sample_everywhere(image, corner) for corner in corners], axis=-1)
     flat = flatten_pixels(image[..., None, :])
     neighbours = []
-    for x in (below, above):
-        for y in (below, above):
-            index, inside = _pixel_index(x[..., 0], y[..., 1], height, width)
-            pixels = gather_pixels(flat, index)
-            neighbours.append(jnp.where(inside[..., None], pixels, jnp.zeros((), image.dtype))[..., 0, :])
+    for corner in corners:
+        index, inside = _pixel_index(corner[..., None, 0], corner[..., None, 1], height, width)
+        pixels = gather_pixels(flat, index)
+        neighbours.append(jnp.where(inside[..., None], pixels, jnp.zeros((), image.dtype))[..., 0, :])
     return jnp.concatenate(neighbours, axis=-1)
 
 
