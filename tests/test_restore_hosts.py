@@ -50,7 +50,7 @@ def host(arguments: list[str], process: int, fails_at: int | None, log: Path) ->
 
     def read_in_part(path: Path, **options: bool) -> object:
         source = read(path, **options)
-        whole = source.read
+        whole = source.decode
 
         def some(start: int = 0) -> object:
             for number, frame in enumerate(whole(start), start):
@@ -60,7 +60,7 @@ def host(arguments: list[str], process: int, fails_at: int | None, log: Path) ->
                     raise InputError("expected a disk that can be read")
                 yield frame
 
-        source.read = some
+        source.decode = some
         return source
 
     frame_source.open_frames = read_in_part

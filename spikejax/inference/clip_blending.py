@@ -29,11 +29,13 @@ class InputFrame:
         frame: uint8 or uint16, or float32 in [0, 1].
         counts: the spikes of its window, if the network takes spikes.
         time: when it is shown, in seconds; None if nobody knows.
+        alpha: how much of it hides what is behind, whole numbers; None if all does.
     """
 
     frame: Num[np.ndarray, "h w 3"]
     counts: Num[np.ndarray, "h2 w2 k"] | None = None
     time: Fraction | None = None
+    alpha: Num[np.ndarray, "h0 w0"] | None = None
 
 
 class CutTile(NamedTuple):
@@ -64,11 +66,13 @@ class RestoredFrame(NamedTuple):
         source: the frame that it was; None where it lies between two.
         frame: about [0, 1].
         time: when it is shown, in seconds; None if nobody knows.
+        alpha: how much of it hides what is behind, at the size of the source; None if all does.
     """
 
     source: InputFrame | None
     frame: Float32[np.ndarray, "h w 3"]
     time: Fraction | None
+    alpha: Num[np.ndarray, "h0 w0"] | None = None
 
 
 @dataclass(frozen=True)
@@ -146,7 +150,7 @@ def restore_stream(
         weight += fade
         # Nothing more is added to the frames before the next clip.
         for index in range(max(0, skip - start), finished):
-            yield RestoredFrame(clip[index], blended[index] / weight[index], clip[index].time)
+            yield RestoredFrame(clip[index], blended[index] / weight[index], clip[index].time, clip[index].alpha)
         _shift(blended, finished)
         _shift(weight, finished)
 
@@ -209,14 +213,23 @@ def interpolate_stream(
     for number, clip in clips:
         earlier, later = clip[reach - 1], clip[reach]
         if 2 * number >= skip:
-            yield RestoredFrame(earlier, to_float32(earlier.frame), earlier.time)
+            yield RestoredFrame(earlier, to_float32(earlier.frame), earlier.time, earlier.alpha)
         if 2 * number + 1 >= skip:
             middle = np.zeros((1, *_restored_size(clip, plan), 3), np.float32)
             _blend_all(restored, plan, middle, np.ones(1, np.float32))
             between = None if earlier.time is None or later.time is None else (earlier.time + later.time) / 2
-            yield RestoredFrame(None, middle[0], between)
+            yield RestoredFrame(None, middle[0], between, _between(earlier.alpha, later.alpha))
     if later is not None:
-        yield RestoredFrame(later, to_float32(later.frame), later.time)
+        yield RestoredFrame(later, to_float32(later.frame), later.time, later.alpha)
+
+
+def _between(
+    earlier: Num[np.ndarray, "h w"] | None, later: Num[np.ndarray, "h w"] | None
+) -> Num[np.ndarray, "h w"] | None:
+    """The transparency in the middle of two frames."""
+    if earlier is None or later is None:
+        return None
+    return np.rint((earlier.astype(np.float32) + later) / 2).astype(earlier.dtype)
 
 
 def _around_middles(frames: Iterable[InputFrame], reach: int, *, head: int) -> Iterator[list[InputFrame]]:

@@ -41,10 +41,12 @@ class MirroredEdges:
         """The restored frame, and the one that it was, without them."""
         if not (self.rows or self.columns):
             return restored
-        source, frame, time = restored
+        source, frame = restored.source, restored.frame
         if source is not None:
             source = replace(source, frame=_cut(source.frame, self.rows, self.columns))
-        return RestoredFrame(source, _cut(frame, self.rows * self.upscale, self.columns * self.upscale), time)
+        return restored._replace(
+            source=source, frame=_cut(frame, self.rows * self.upscale, self.columns * self.upscale)
+        )
 
 
 def mirrored_edges(

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from spikejax.errors import InputError
 from spikejax.io.json_files import read_json
@@ -21,6 +22,9 @@ from spikejax.io.places import (
 )
 from spikejax.io.video_codecs import VideoSettings, is_video_name
 from spikejax.quality.score_files import SCORES_FILE, metrics_path
+
+if TYPE_CHECKING:
+    from spikejax.io.colours import VideoColours
 
 
 @dataclass(frozen=True)
@@ -148,9 +152,13 @@ class VideoSource:
         time_base: seconds of which its times are multiples; None for a frame at the rate.
         pixel_aspect: width of a pixel over its height.
         sound: the file with its sound.
+        colours: what its numbers mean.
+        bits: of a number in pictures that are written of it.
     """
 
     rate: Fraction | None = None
     time_base: Fraction | None = None
     pixel_aspect: Fraction | None = None
     sound: Path | None = None
+    colours: VideoColours | None = None
+    bits: int = 16

@@ -26,8 +26,9 @@ from spikejax.inference.resumable_output import Output
 from spikejax.inference.tile_search import peak_device_bytes
 from spikejax.inference.video_restorer import VideoRestorer
 from spikejax.inference.voxel_source import VoxelSource
-from spikejax.io.frame_source import FrameSource
+from spikejax.io.frame_stream import DecodedFrame, FrameSource
 from spikejax.io.pixel_depth import to_depth, to_uint8
+from spikejax.io.transparency import fill_hidden, with_alpha
 from spikejax.progress import Progress, byte_text, say, say_detail
 from spikejax.quality import metrics
 
@@ -182,11 +183,16 @@ class _JobReader:
 
 
 def _input_frames(job: RestoreJob, start: int) -> Iterator[InputFrame]:
-    frames = job.frames.read(start)
+    frames = job.frames.decode(start)
     if job.spikes is None:
-        return (InputFrame(frame, time=time) for frame, time in frames)
+        return (_input_frame(decoded, None) for decoded in frames)
     windows = job.spikes.read(start)
-    return (InputFrame(frame, counts, time) for (frame, time), counts in zip(frames, windows, strict=True))
+    return (_input_frame(decoded, counts) for decoded, counts in zip(frames, windows, strict=True))
+
+
+def _input_frame(decoded: DecodedFrame, counts: Num[np.ndarray, "h2 w2 k"] | None) -> InputFrame:
+    frame, time, alpha = decoded
+    return InputFrame(frame if alpha is None else fill_hidden(frame, alpha), counts, time, alpha)
 
 
 class _JobWriter:
@@ -198,8 +204,8 @@ class _JobWriter:
         self._sharp = None if job.sharp is None else job.sharp.read(output.done)
 
     def write(self, restored: RestoredFrame) -> None:
-        input_frame, frame, time = restored
-        recon = to_depth(frame, self._dtype)
+        input_frame = restored.source
+        recon = to_depth(restored.frame, self._dtype)
         scores: dict[str, float] = {}
         if self._sharp is not None:
             reference = next(self._sharp, None)
@@ -207,7 +213,7 @@ class _JobWriter:
                 raise InputError("expected as many sharp frames as restored ones, found fewer")
             before = None if input_frame is None else input_frame.frame
             scores = self._scores(before, to_uint8(recon), to_uint8(reference[0]))
-        self._output.write(recon, time, scores)
+        self._output.write(with_alpha(recon, restored.alpha), restored.time, scores)
         self._progress.advance()
 
     def _scores(

@@ -26,6 +26,7 @@ from spikejax.inference.video_restorer import RestoreSettings, VideoRestorer
 from spikejax.inference.voxel_source import VoxelSource
 from spikejax.io.frame_source import FrameSource
 from spikejax.io.video_codecs import DEFAULT_RATE
+from spikejax.io.written_colours import lost_colours, written_colours
 from spikejax.quality.metrics import Distance
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -94,6 +95,7 @@ def restore_to_files(
             has ended.
     """
     hosts.check_same(description, "options, network and input")
+    _check_colours(target, job.frames, restorer.traits.upscale)
     interpolates = restorer.traits.interpolates
     times = 2**job.settings.passes if interpolates else 1
     with _explaining(options.output), ExitStack() as stack:
@@ -151,7 +153,25 @@ def _video_source(frames: FrameSource, times: int, fps: Fraction | None) -> Vide
     if fps is not None:
         raise InputError(f"expected a folder of pictures with --fps, found a video, which has a rate: {frames.path}")
     time_base = None if frames.time_base is None else frames.time_base / times
-    return VideoSource((frames.rate or DEFAULT_RATE) * times, time_base, frames.pixel_aspect, Path(frames.path))
+    rate = (frames.rate or DEFAULT_RATE) * times
+    return VideoSource(
+        rate, time_base, frames.pixel_aspect, Path(frames.path), frames.colours, 8 if frames.bits <= 8 else 16
+    )
+
+
+def _check_colours(target: OutputTarget, frames: FrameSource, upscale: int) -> None:
+    """Says what the video that is to be written cannot hold of the input's colours, as the first of all hosts.
+
+    Raises:
+        InputError: it cannot be written so.
+    """
+    if target.movie is None:
+        return
+    height, width, suffix = frames.height * upscale, frames.width * upscale, target.movie.suffix.lower()
+    written = written_colours(target.settings, suffix, height, width, bits=frames.bits, like=frames.colours)
+    if frames.colours is not None and hosts.is_first():
+        for lost in lost_colours(target.settings, frames.colours, written):
+            print(f"spikejax: note: {lost}", file=sys.stderr)
 
 
 @contextmanager

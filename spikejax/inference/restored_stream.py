@@ -394,7 +394,7 @@ class RestoredStream:
         input_frames = (_floats(input_frame) for input_frame in input_frames)
         for skip in skips:
             restored = interpolate_stream(input_frames, self._restore_tiles, self.plan, skip=skip)
-            input_frames = (InputFrame(frame, time=time) for _, frame, time in restored)
+            input_frames = (InputFrame(item.frame, time=item.time, alpha=item.alpha) for item in restored)
         return restored
 
 

@@ -28,7 +28,8 @@ from spikejax.inference.output_target import OutputTarget, VideoSource
 from spikejax.inference.tiling import Extent
 from spikejax.io.atomic import atomic_write, move_folder
 from spikejax.io.json_files import read_json, write_json
-from spikejax.io.pictures import Frame, read_frame, write_picture
+from spikejax.io.pictures import WrittenFrame, read_kept, write_picture
+from spikejax.io.pixel_depth import to_uint8
 from spikejax.io.places import fill_folder
 from spikejax.io.video_codecs import is_video_name
 from spikejax.io.video_writer import VideoWriter
@@ -58,7 +59,7 @@ class Output(Protocol):
     def keep_tile(self, tile: Extent) -> None:
         """Keeps how the frames are cut up for a run that resumes."""
 
-    def write(self, frame: Frame, time: Fraction | None, scores: dict[str, Any]) -> None:
+    def write(self, frame: WrittenFrame, time: Fraction | None, scores: dict[str, Any]) -> None:
         """Keeps the next frame and its scores."""
 
     def finish(self, report: Mapping[str, Any]) -> None:
@@ -94,22 +95,25 @@ class WrittenHere:
         """Keeps how the frames are cut up for a run that resumes."""
         write_json(self._target.work / _PLAN, asdict(tile))
 
-    def write(self, frame: Frame, time: Fraction | None, scores: dict[str, Any]) -> None:
+    def write(self, frame: WrittenFrame, time: Fraction | None, scores: dict[str, Any]) -> None:
         """Keeps the next frame and its scores.
 
         Raises:
             OSError: the disk is full.
         """
-        file = self._file(self.done)
-        temporary = file.with_name(".frame.tmp.png")
-        write_picture(temporary, frame)
-        os.replace(temporary, file)
+        self._keep(self.done, to_uint8(frame) if self._source.bits <= 8 and self._movie is None else frame)
         if self._movie is not None:
             self._movie.write(frame, time)
         with (self._target.work / _SCORES).open("a", encoding="utf-8") as log:
             log.write(json.dumps({"time": None if time is None else str(time), **scores}) + "\n")
         self._scores.append(scores)
         self.done += 1
+
+    def _keep(self, number: int, frame: WrittenFrame) -> None:
+        file = self._file(number)
+        temporary = file.with_name(".frame.tmp.png")
+        write_picture(temporary, frame)
+        os.replace(temporary, file)
 
     def finish(self, report: Mapping[str, Any]) -> None:
         """Puts everything where it belongs, the report with it."""
@@ -122,6 +126,10 @@ class WrittenHere:
         if is_video_name(target.path):
             write_json(target.metrics, report)
         else:
+            if self._source.bits <= 8 and target.movie is not None:
+                # A run that resumes makes the video of them, which wants all the bits that there are.
+                for number in range(self.done):
+                    self._keep(number, to_uint8(read_kept(self._file(number))))
             write_json(self._folder / SCORES_FILE, report)
             if self._half_moved:
                 fill_folder(self._folder, target.place, replace=False, last=SCORES_FILE)
@@ -140,10 +148,11 @@ class WrittenHere:
             rate=self._source.rate,
             time_base=self._source.time_base,
             pixel_aspect=self._source.pixel_aspect,
+            colours=self._source.colours,
             sound_of=self._source.sound,
         )
         for number in range(self.done):
-            self._movie.write(read_frame(self._file(number)), self._times[number])
+            self._movie.write(read_kept(self._file(number)), self._times[number])
 
     def abandon(self) -> None:
         """Closes what is open and keeps the frames for another time, if there are any."""

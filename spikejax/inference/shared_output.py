@@ -14,7 +14,7 @@ from spikejax.distributed import hosts
 from spikejax.inference.output_target import OutputTarget, VideoSource
 from spikejax.inference.resumable_output import Output, open_output
 from spikejax.inference.tiling import Extent
-from spikejax.io.pictures import Frame
+from spikejax.io.pictures import WrittenFrame
 
 
 class WrittenElsewhere:
@@ -33,7 +33,7 @@ class WrittenElsewhere:
     def keep_tile(self, tile: Extent) -> None:
         """Keeps nothing."""
 
-    def write(self, frame: Frame, time: Fraction | None, scores: dict[str, Any]) -> None:
+    def write(self, frame: WrittenFrame, time: Fraction | None, scores: dict[str, Any]) -> None:
         """Counts the next frame."""
         self.done += 1
 

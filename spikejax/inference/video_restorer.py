@@ -170,7 +170,7 @@ class VideoRestorer:
         frames = frames_of_arrays(clip, spikes=spikes, counts=counts, bins=self.traits.spike_bins)
         settings = self.settings(_settings_of(**how))
         stream = self.stream(lambda start: islice(frames, start, None), settings)
-        restored = (to_depth(frame, stream.dtype) for _, frame, _ in stream)
+        restored = (to_depth(item.frame, stream.dtype) for item in stream)
         return np.stack(list(restored)) if is_array else restored
 
     def settings(self, chosen: RestoreSettings) -> StreamSettings:

@@ -28,6 +28,8 @@ PICTURE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", 
 # What a picture of a data set is read from.
 PicturePath: TypeAlias = Path | ListedPath | LmdbPicture
 Frame = UInt8[np.ndarray, "h w 3"] | UInt16[np.ndarray, "h w 3"]
+# What is written: RGB, or RGB and how much of it hides what is behind.
+WrittenFrame = UInt8[np.ndarray, "h w c"] | UInt16[np.ndarray, "h w c"]
 
 # Modes in which 8 bits a channel hold all there is; 16-bit and float pictures would be clipped by a conversion.
 _EIGHT_BIT_MODES = frozenset({"1", "L", "LA", "P", "RGB", "RGBA"})
@@ -71,19 +73,32 @@ def read_frame(path: AnyPath) -> Frame:
     return np.ascontiguousarray(pixels[..., ::-1])
 
 
-def write_picture(path: AnyPath, picture: Frame) -> None:
-    """Writes a picture in the format that the name says, without a temporary name.
+def write_picture(path: AnyPath, picture: WrittenFrame) -> None:
+    """Writes RGB, or RGB and what is transparent in it, in the format that the name says, without a temporary name.
 
     Raises:
         OSError: the disk is full, or the folder is gone.
     """
     if picture.dtype == np.uint16:
         # Pillow does not know colour of 16 bits. Encoding in memory tells a full disk from an unknown format.
-        encoded = cv2.imencode(Path(path).suffix, picture[..., ::-1], [cv2.IMWRITE_PNG_COMPRESSION, 1])[1]
+        swapped = picture[..., [2, 1, 0, 3][: picture.shape[2]]]
+        encoded = cv2.imencode(Path(path).suffix, swapped, [cv2.IMWRITE_PNG_COMPRESSION, 1])[1]
         Path(path).write_bytes(encoded.tobytes())
         return
     # Level 1 writes a 720p PNG several times as fast as the default, for a file about a tenth larger.
     Image.fromarray(picture).save(path, compress_level=1)
+
+
+def read_kept(path: AnyPath) -> WrittenFrame:
+    """A picture that `write_picture` has written, as it was: of 3 or 4 channels.
+
+    Raises:
+        InputError: it does not decode.
+    """
+    pixels = cv2.imdecode(np.frombuffer(Path(path).read_bytes(), np.uint8), cv2.IMREAD_UNCHANGED)
+    if pixels is None:
+        raise InputError(f"expected a picture, cannot decode {path}")
+    return np.ascontiguousarray(pixels[..., [2, 1, 0, 3][: pixels.shape[2]]])
 
 
 def picture_size(path: AnyPath) -> tuple[int, int]:

@@ -11,9 +11,13 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from spikejax.errors import InputError
 from spikejax.extensions import find_entry
+
+if TYPE_CHECKING:
+    from spikejax.io.colours import StaticHdr
 
 # Containers that we write.
 VIDEO_SUFFIXES = frozenset({".mkv", ".mov", ".mp4"})
@@ -38,7 +42,11 @@ class Codec:
         odd_formats: the same for frames of an odd height or width, which cannot be halved; empty if there are none.
         quality: the constant rate factor (0 is best) if nobody asks for another, None for a codec without one.
         options: other settings of the encoder, by FFmpeg's names.
+        alpha_options: those that it needs besides where frames are transparent.
         containers: suffixes of the files that hold it.
+        full_range: whether it can say that brightness spans the whole range of its bits.
+        display: how its options say static data of high dynamic range: the option, what of it names the display and
+            what the light level, and how numbers of the display are scaled; None if they do not.
     """
 
     encoder: str
@@ -46,20 +54,83 @@ class Codec:
     odd_formats: tuple[str, ...] = ()
     quality: int | None = None
     options: tuple[tuple[str, str], ...] = ()
+    alpha_options: tuple[tuple[str, str], ...] = ()
     containers: tuple[str, ...] = (".mkv", ".mov", ".mp4")
+    full_range: bool = True
+    display: DisplayOption | None = None
+
+
+@dataclass(frozen=True)
+class DisplayOption:
+    """How an encoder is told static data of high dynamic range.
+
+    Attributes:
+        option: FFmpeg's name of the encoder's own options.
+        display: the name of the display among them.
+        light: the name of the light level.
+        scaled: whether chromaticities and luminances are whole numbers, of 1/50000 and 1/10000 cd/m2; otherwise they
+            are fractions.
+    """
+
+    option: str
+    display: str
+    light: str
+    scaled: bool = True
+
+    def text(self, hdr: StaticHdr) -> str:
+        """The value of the option."""
+        parts = []
+        if hdr.display is not None:
+            units = [1] * 10 if self.scaled else [50000] * 8 + [10000] * 2
+            *places, most, least = (
+                number if unit == 1 else number / unit for number, unit in zip(hdr.display, units, strict=True)
+            )
+            red, green, blue, white = (f"({x},{y})" for x, y in zip(places[::2], places[1::2], strict=True))
+            parts.append(f"{self.display}=G{green}B{blue}R{red}WP{white}L({most},{least})")
+        if hdr.light is not None:
+            parts.append(f"{self.light}={hdr.light[0]},{hdr.light[1]}")
+        return ":".join(parts)
 
 
 _YUV420, _YUV444 = ("yuv420p", "yuv420p10le"), ("yuv444p", "yuv444p10le")
 # The factors are those at which a loss is not visible: what restoring gained is not to be lost again in the file.
 CODECS = {
-    "h264": Codec("libx264", _YUV420, _YUV444, quality=12),
-    "h265": Codec(
-        "libx265", _YUV420, _YUV444, quality=14, options=(("x265-params", "log-level=error"), ("tag", "hvc1"))
+    "h264": Codec(
+        "libx264", _YUV420, _YUV444, quality=12, display=DisplayOption("x264-params", "mastering-display", "cll")
     ),
-    "av1": Codec("libsvtav1", _YUV420, quality=18),
-    "vp9": Codec("libvpx-vp9", ("yuv420p", "yuv420p"), ("yuv444p", "yuv444p"), quality=16, options=(("b", "0"),)),
-    "ffv1": Codec("ffv1", ("bgr0", "gbrp16le"), ("bgr0", "gbrp16le"), containers=(".mkv", ".mov")),
-    "prores": Codec("prores_ks", ("yuv422p10le", "yuv422p10le"), options=(("profile", "3"),), containers=(".mov",)),
+    "h265": Codec(
+        "libx265",
+        _YUV420,
+        _YUV444,
+        quality=14,
+        options=(("x265-params", "log-level=error"), ("tag", "hvc1")),
+        display=DisplayOption("x265-params", "master-display", "max-cll"),
+    ),
+    "av1": Codec(
+        "libsvtav1",
+        _YUV420,
+        quality=18,
+        containers=(".mkv", ".mp4"),
+        display=DisplayOption("svtav1-params", "mastering-display", "content-light", scaled=False),
+    ),
+    "vp9": Codec(
+        "libvpx-vp9",
+        ("yuv420p", "yuv420p"),
+        ("yuv444p", "yuv444p"),
+        quality=16,
+        options=(("b", "0"),),
+        alpha_options=(("auto-alt-ref", "0"),),
+        containers=(".mkv", ".mp4"),
+    ),
+    "ffv1": Codec("ffv1", ("bgr0", "gbrp16le"), ("bgr0", "gbrp16le"), containers=(".mkv",)),
+    "prores": Codec(
+        "prores_ks",
+        ("yuv422p10le", "yuv422p10le"),
+        options=(("profile", "3"),),
+        alpha_options=(("profile", "4"),),
+        containers=(".mov",),
+        full_range=False,
+    ),
 }
 DEFAULT_CODEC = "h264"
 
@@ -85,16 +156,11 @@ class VideoSettings:
 
     def check(self, path: Path) -> None:
         """Raises InputError unless such a video can be written to a file of that name."""
-        import av.codec  # only here: the names of codecs are asked for by what writes no video
-
         codec = self.chosen_codec
         if self.quality is not None and (codec.quality is None or not 0 <= self.quality <= 63):
             wanted = "no quality, it has none" if codec.quality is None else "a quality from 0 (best) to 63"
             raise InputError(f"expected {wanted} for {self.codec}, found {self.quality}")
-        try:
-            formats = [known.name for known in av.Codec(codec.encoder, "w").video_formats or ()]
-        except av.codec.codec.UnknownCodecError:
-            raise InputError(f"expected an encoder that FFmpeg has, found {codec.encoder}: {self.codec}") from None
+        formats = self.encoder_formats
         if self.pixel_format is not None and self.pixel_format not in formats:
             raise InputError(
                 f"expected a pixel format of {self.codec} ({', '.join(formats)}), found {self.pixel_format!r}"
@@ -102,15 +168,20 @@ class VideoSettings:
         if path.suffix.lower() not in codec.containers:
             raise InputError(f"expected {' or '.join(codec.containers)} for codec {self.codec}, found {path.name}")
 
+    @cached_property
+    def encoder_formats(self) -> tuple[str, ...]:
+        """FFmpeg's names of the pixel formats that the encoder takes; raises `InputError` if FFmpeg has no such."""
+        import av.codec  # only here: the names of codecs are asked for by what writes no video
+
+        encoder = self.chosen_codec.encoder
+        try:
+            return tuple(known.name for known in av.Codec(encoder, "w").video_formats or ())
+        except av.codec.codec.UnknownCodecError:
+            raise InputError(f"expected an encoder that FFmpeg has, found {encoder}: {self.codec}") from None
+
     def format_for(self, height: int, width: int, *, bits: int) -> str:
-        """The pixel format for frames of that size and depth; raises `InputError` if there is none."""
+        """The pixel format for frames of that size and depth, of pictures; raises `InputError` if there is none."""
         odd = height % 2 or width % 2
-        if self.pixel_format is not None:
-            if odd and ("420" in self.pixel_format or "422" in self.pixel_format and width % 2):
-                raise InputError(
-                    f"expected an even height and width for pixel format {self.pixel_format}, found {height}x{width}"
-                )
-            return self.pixel_format
         codec = self.chosen_codec
         if odd and not codec.odd_formats:
             raise InputError(f"expected an even height and width for codec {self.codec}, found {height}x{width}")

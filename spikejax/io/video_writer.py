@@ -1,6 +1,7 @@
 """Frames to a video file, with the times and the sound of the video they came from.
 
-Frames are uint8 or uint16 RGB [h,w,3]. Colours are written as BT.709 of limited range, which is what players expect.
+Frames are uint8 or uint16 RGB [h,w,3], or [h,w,4] with what is transparent in them. Those of a video are written with
+its colours (see `spikejax.io.colours`), those of pictures as BT.709 of limited range, which is what players expect.
 """
 
 from __future__ import annotations
@@ -14,12 +15,14 @@ from typing import Any
 
 import av
 import numpy as np
-from av.video.reformatter import ColorRange, Colorspace
 
 from spikejax.errors import InputError
 from spikejax.io.atomic import atomic_write
-from spikejax.io.pictures import Frame
+from spikejax.io.colours import VideoColours, alpha_plane, from_rgb
+from spikejax.io.pictures import WrittenFrame
+from spikejax.io.pixel_formats import frame_of, pixel_format
 from spikejax.io.video_codecs import DEFAULT_RATE, VideoSettings
+from spikejax.io.written_colours import encoder_options, written_colours
 
 # Sound that these containers hold and players play; Matroska holds any.
 _PLAYED_SOUND = {
@@ -39,6 +42,7 @@ class VideoWriter:
         rate: Fraction | None = None,
         time_base: Fraction | None = None,
         pixel_aspect: Fraction | None = None,
+        colours: VideoColours | None = None,
         sound_of: Path | None = None,
     ) -> None:
         """Starts nothing yet: the first frame decides the size and depth.
@@ -49,6 +53,7 @@ class VideoWriter:
             rate: frames a second, where frames come without a time; None = 25.
             time_base: seconds of which the frames' times are multiples; None = a frame at the rate.
             pixel_aspect: width of a pixel over its height.
+            colours: of the video that the frames were made from; None for frames of pictures.
             sound_of: a video or sound file whose sound is added, as it is where the container holds its kind.
         """
         self._path = path
@@ -56,30 +61,22 @@ class VideoWriter:
         self._rate = rate or DEFAULT_RATE
         self._time_base = time_base or 1 / self._rate
         self._pixel_aspect = pixel_aspect
+        self._like = colours
+        self._colours = VideoColours(pixel_format("yuv420p"))
         self._sound_of = sound_of
         self._container: Any = None
         self._stream: Any = None
         self._sound: _Sound | None = None
         self._last: int | None = None
-        self._deep = False
 
-    def write(self, frame: Frame, time: Fraction | None = None) -> None:
+    def write(self, frame: WrittenFrame, time: Fraction | None = None) -> None:
         """Appends a frame that is shown from `time` (seconds) on; None = one frame of the rate after the last."""
         if self._container is None:
             self._start(frame)
         tick = self._tick(time)
         if self._sound is not None:
             self._sound.advance(tick * self._time_base)
-        if self._deep and frame.dtype == np.uint8:
-            # FFmpeg's own way from 8-bit RGB to 10 bits gives a darker picture.
-            frame = frame.astype(np.uint16) * np.uint16(257)
-        picture = av.VideoFrame.from_ndarray(
-            np.ascontiguousarray(frame), format="rgb24" if frame.dtype == np.uint8 else "rgb48le"
-        )
-        if not self._stream.pix_fmt.startswith(("rgb", "bgr", "gbr")):
-            picture = picture.reformat(format=self._stream.pix_fmt, dst_colorspace=Colorspace.ITU709)
-        else:
-            picture = picture.reformat(format=self._stream.pix_fmt)
+        picture = self._picture(frame)
         picture.pts, picture.time_base = tick, self._time_base
         self._container.mux(self._stream.encode(picture))
 
@@ -92,29 +89,39 @@ class VideoWriter:
         self._last = tick if self._last is None else max(tick, self._last + 1)
         return self._last
 
-    def _start(self, frame: Frame) -> None:
+    def _picture(self, frame: WrittenFrame) -> av.VideoFrame:
+        colours = self._colours
+        planes = from_rgb(frame[..., :3], colours)
+        if colours.format.alpha:
+            opaque = np.full(frame.shape[:2], np.iinfo(frame.dtype).max, frame.dtype)
+            planes.append(alpha_plane(frame[..., 3] if frame.shape[2] == 4 else opaque, colours.format))
+        picture = frame_of(planes, colours.format.name)
+        # An encoder is told by its first frame as well as by its context.
+        picture.colorspace, picture.color_range = colours.matrix, 2 if colours.full else 1
+        return picture
+
+    def _start(self, frame: WrittenFrame) -> None:
         codec = self._settings.chosen_codec
         height, width = frame.shape[:2]
-        bits = 8 if frame.dtype == np.uint8 else 16
-        pixel_format = self._settings.format_for(height, width, bits=bits)
-        quality = codec.quality if self._settings.quality is None else self._settings.quality
-        options = dict(codec.options) | ({} if quality is None else {"crf": str(quality)})
+        self._colours = written_colours(
+            self._settings, self._path.suffix.lower(), height, width, bits=8 * frame.itemsize, like=self._like
+        )
+        options = encoder_options(codec, self._settings.quality, self._colours)
         tag = options.pop("tag", None)
         # Without it, Matroska puts a random number into every file.
         self._container = av.open(f"file:{os.fspath(self._path)}", "w", options={"fflags": "+bitexact"})
         self._stream = self._container.add_stream(codec.encoder, rate=self._rate, options=options)
         self._stream.height, self._stream.width = height, width
-        self._stream.pix_fmt = pixel_format
-        self._deep = max(component.bits for component in av.VideoFormat(pixel_format).components) > 8
+        self._stream.pix_fmt = self._colours.format.name
         self._stream.time_base = self._time_base
         context = self._stream.codec_context
         context.time_base = self._time_base
-        if tag is not None and self._path.suffix != ".mkv":
+        if tag is not None and self._path.suffix.lower() != ".mkv":
             context.codec_tag = tag  # without it, Apple's players show nothing
         if self._pixel_aspect:
             context.sample_aspect_ratio = self._pixel_aspect
-        if not pixel_format.startswith(("rgb", "bgr", "gbr")):
-            context.colorspace, context.color_range = Colorspace.ITU709, ColorRange.MPEG
+        context.colorspace, context.color_range = self._colours.matrix, 2 if self._colours.full else 1
+        context.color_primaries, context.color_trc = self._colours.primaries, self._colours.transfer
         if self._sound_of is not None:
             self._sound = _Sound(self._sound_of, self._container, self._path.suffix)
 
@@ -223,7 +230,11 @@ class _EncodedTrack:
 
 
 def write_video(
-    path: str | os.PathLike[str], frames: Iterable[Frame], *, rate: Fraction | None = None, overwrite: bool = False
+    path: str | os.PathLike[str],
+    frames: Iterable[WrittenFrame],
+    *,
+    rate: Fraction | None = None,
+    overwrite: bool = False,
 ) -> None:
     """Writes frames to an H.264 video, whole or not at all.
 

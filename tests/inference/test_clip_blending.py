@@ -45,7 +45,7 @@ def run(
     input_frames: Iterable[InputFrame], network: Callable[..., np.ndarray], plan: ClipPlan, skip: int = 0
 ) -> np.ndarray:
     """The restored frames, rounded to 8 bits."""
-    return np.stack([to_uint8(frame) for _, frame, _ in restore_stream(input_frames, each(network), plan, skip=skip)])
+    return np.stack([to_uint8(frame) for _, frame, *_ in restore_stream(input_frames, each(network), plan, skip=skip)])
 
 
 @pytest.mark.parametrize("length", [4, 5, 9, 10])
@@ -54,8 +54,8 @@ def test_tiles_are_put_back_where_they_were_cut(length: int) -> None:
     clip, network = clip_of(length), Recorder()
     plan = ClipPlan(Extent(4, 16, 24), Extent(1, 4, 6))
     restored = list(restore_stream(map(InputFrame, clip), each(network), plan))
-    np.testing.assert_array_equal(np.stack([input_frame.frame for input_frame, _, _ in restored]), clip)
-    np.testing.assert_array_equal(np.stack([to_uint8(frame) for _, frame, _ in restored]), clip)
+    np.testing.assert_array_equal(np.stack([input_frame.frame for input_frame, *_ in restored]), clip)
+    np.testing.assert_array_equal(np.stack([to_uint8(frame) for _, frame, *_ in restored]), clip)
     assert set(network.shapes) == {(4, 16, 24, 3)}
 
 
@@ -66,7 +66,7 @@ def test_one_tile_equals_the_network_alone() -> None:
     restored = restore_stream(
         map(InputFrame, clip), each(lambda *_: answer), ClipPlan(Extent(4, 40, 56), Extent(1, 8, 8))
     )
-    np.testing.assert_array_equal(np.stack([frame for _, frame, _ in restored]), answer)
+    np.testing.assert_array_equal(np.stack([frame for _, frame, *_ in restored]), answer)
 
 
 def test_neighbouring_clips_fade_into_each_other() -> None:
@@ -176,7 +176,7 @@ def interpolated(clip: np.ndarray, skip: int = 0) -> list[tuple[float, float]]:
     input_frames = (InputFrame(frame, time=Fraction(base + number)) for number, frame in enumerate(clip[base:]))
     mean = lambda frames, _: frames.mean(axis=0, keepdims=True)  # noqa: E731
     stream = interpolate_stream(input_frames, each(mean), ClipPlan(Extent(4, 16, 16), Extent(3, 0, 0)), skip=skip)
-    return [(round(float(frame[0, 0, 0]), 3), float(time or 0)) for _, frame, time in stream]
+    return [(round(float(frame[0, 0, 0]), 3), float(time or 0)) for _, frame, time, *_ in stream]
 
 
 @pytest.mark.parametrize("length", [2, 3, 4, 7])

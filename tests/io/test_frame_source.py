@@ -11,7 +11,7 @@ from PIL import Image
 from skimage import data
 
 from spikejax.errors import InputError
-from spikejax.io import frame_source
+from spikejax.io import video_source
 from spikejax.io.frame_source import open_frames
 from spikejax.io.pictures import read_frame, read_picture, write_picture
 from spikejax.io.video_writer import write_video
@@ -70,7 +70,7 @@ def test_sixteen_bits_are_refused(tmp_path: Path) -> None:
 )
 def test_ratios_that_a_file_does_not_say(said: Any, known: Fraction | None) -> None:
     """Catches pixels of the shape 0/1, and a rate that seems known: PyAV 19 has a type and value for unknown."""
-    assert frame_source._known(said) == known
+    assert video_source._known(said) == known
 
 
 def test_frames_of_different_sizes(tmp_path: Path) -> None:
