@@ -8,7 +8,6 @@ from collections.abc import Callable
 from typing import Literal
 
 import jax
-import jax.numpy as jnp
 from einops import rearrange
 from flax import nnx
 from jax import Array, lax
@@ -56,17 +55,17 @@ class TemporalAttention(nnx.Module):
         if self.adds_sine:
             queries, keys = add_sine(queries), add_sine(keys)
         features = queries.shape[-1]
-        q = self._heads(self.in_projection(queries, slice(0, features)))
-        k, v = jnp.split(self.in_projection(keys, slice(features, None)), 2, axis=-1)
-        k, v = self._heads(k), self._heads(v)
+        (q,) = self._heads(self.in_projection(queries, slice(0, features)), 1)
+        # Keys and values are not split first: for the gradient of that XLA finds no tiles on GPUs.
+        k, v = self._heads(self.in_projection(keys, slice(features, None)), 2)
         dtype = accumulation_dtype(q.dtype)
         logits = lax.dot_general(q, k, (((3,), (3,)), ((0, 1), (0, 1))), preferred_element_type=dtype)
         weights = softmax_over_time(logits * q.shape[-1] ** -0.5, self.time_bias).astype(v.dtype)
         attended = lax.dot_general(weights, v, (((3,), (2,)), ((0, 1), (0, 1))), preferred_element_type=v.dtype)
         return self.out_projection(rearrange(attended, "p heads t d -> p t (heads d)"))
 
-    def _heads(self, x: Array) -> Array:
-        return rearrange(x, "p t (heads d) -> p heads t d", heads=self.heads)
+    def _heads(self, x: Array, arrays: int) -> Float[Array, "arrays p heads t d"]:
+        return rearrange(x, "p t (arrays heads d) -> arrays p heads t d", arrays=arrays, heads=self.heads)
 
 
 class MLP(nnx.Module):
