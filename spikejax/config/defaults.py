@@ -112,7 +112,7 @@ def _data() -> dict:
         frames=5,
         crop=256,
         batch_size=8,
-        workers=2,
+        workers=-1,
         flips=True,
         rotate=True,
         reverse_time=False,

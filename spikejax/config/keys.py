@@ -171,7 +171,10 @@ KEYS: dict[str, Key] = {
     "data.crop": Key(Whole(16), "side of the square training crops of the network's input", "pixels"),
     "data.batch_size": Key(Whole(1), "clips per update, over all devices"),
     "data.workers": Key(
-        Whole(0), "background threads that make batches; 0: each batch when it is asked for", harmless=True
+        Whole(0, also=(-1,)),
+        "background threads that make batches; -1: all CPUs that this process may use; 0: each batch when it is asked "
+        "for",
+        harmless=True,
     ),
     "data.flips": Key(Flag(), "random mirroring, left-right and up-down"),
     "data.rotate": Key(Flag(), "random quarter turns"),

@@ -14,6 +14,7 @@ from spikejax.data.simulation.camera_settings import CameraSettings, SensorNoise
 from spikejax.data.sources import MovingPhotographs, find_dataset, open_dataset
 from spikejax.distributed import hosts, sharding
 from spikejax.errors import InputError
+from spikejax.hardware.host import cpu_count
 from spikejax.io.paths import UserPath, as_path, local_only
 from spikejax.models.traits import NetworkTraits
 from spikejax.training.degradation_config import degradation_of
@@ -152,7 +153,7 @@ def open_inputs(
         draws,
         batch_size=data.batch_size,
         seed=seed,
-        workers=data.workers,
+        workers=cpu_count() if data.workers == -1 else data.workers,
         shard_index=own.start // len(own),
         shard_count=data.batch_size // len(own),
     )

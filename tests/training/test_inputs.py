@@ -1,15 +1,18 @@
 """What a run trains on: what its seeds decide, and the embedded data set filmed by other cameras."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from spikejax.data.batches import loader
 from spikejax.data.datasets.clip_dataset import ClipSpec
 from spikejax.data.datasets.folder_dataset import FolderDataset
 from spikejax.data.simulation.camera_settings import SensorNoise
 from spikejax.errors import InputError
 from spikejax.models.traits import NetworkTraits
+from spikejax.training import inputs
 from spikejax.training.inputs import data_root, embedded_data, open_inputs
 from tests.stand_ins import tiny_config
 
@@ -22,13 +25,31 @@ def test_runs_of_one_data_seed_see_the_same_batches(tmp_path: Path) -> None:
     for seed, data_seed, folder in ((1, 7, "a"), (2, 7, "a"), (7, -1, "a"), (2, -1, "b")):
         config = tiny_config()
         config.seed, config.data.seed = seed, data_seed
-        inputs = open_inputs(config, tmp_path / folder, traits=NetworkTraits(spike_bins=4))
-        batches.append((next(inputs.loader), inputs.names(0)))
+        opened = open_inputs(config, tmp_path / folder, traits=NetworkTraits(spike_bins=4))
+        batches.append((next(opened.loader), opened.names(0)))
     for name in ("input", "sharp", "voxels"):
         for other in (1, 2):
             np.testing.assert_array_equal(batches[0][0][name], batches[other][0][name])
         assert not np.array_equal(batches[0][0][name], batches[3][0][name])
     assert batches[0][1] == batches[1][1] == batches[2][1]
+
+
+@pytest.mark.parametrize(("workers", "expected"), [(-1, 7), (0, 0), (3, 3)])
+def test_workers(workers: int, expected: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Catches two threads that are to feed an accelerator on a machine of many CPUs, and a choice that is not kept."""
+    threads = []
+    make = loader.train_loader
+
+    def counting(*arguments: Any, workers: int, **options: Any) -> Any:
+        threads.append(workers)
+        return make(*arguments, workers=workers, **options)
+
+    monkeypatch.setattr(loader, "train_loader", counting)
+    monkeypatch.setattr(inputs, "cpu_count", lambda: 7)
+    config = tiny_config()
+    config.data.workers = workers
+    batch = next(open_inputs(config, tmp_path, traits=NetworkTraits(spike_bins=4)).loader)
+    assert threads == [expected] and batch["input"].shape == (2, 2, 16, 16, 3)
 
 
 def test_counts_are_normalised_as_the_network_wants(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from spikejax.data.datasets.clip_dataset import ClipSpec
 from spikejax.data.datasets.degradation import Degradation
 from spikejax.data.datasets.folder_dataset import FolderDataset
 from spikejax.errors import InputError
+from spikejax.io import pictures
 from spikejax.io.box import Box
 from spikejax.io.tiled_arrays import FrameArray
 from spikejax.prepare import main
@@ -309,6 +310,25 @@ def written(name: str, folder: Path) -> tuple[Path, Path]:
     """An imitation's source and a root for it."""
     IMITATIONS[name].write(folder / f"{name} source")
     return folder / f"{name} source", folder / f"{name} root"
+
+
+def test_an_index_opens_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Catches a start that looks at every header or folder: of 64,612 sequences it took many minutes."""
+    source, root = written("vimeo90k", tmp_path)
+    prepare(IMITATIONS["vimeo90k"], source, root)
+    opened = []
+
+    def no_picture(path: object) -> object:
+        opened.append(path)
+        raise AssertionError(f"opened {path}")
+
+    monkeypatch.setattr(pictures, "_open_picture", no_picture)
+    for folder in ("sequences", "BDx4"):
+        for name in VIMEO:
+            (source / folder / name).rename(source / f"{folder} {name.replace('/', ' ')}")
+    dataset = open_split(IMITATIONS["vimeo90k"], root, "train")
+    assert (len(dataset), dataset.size(0)) == (12, (64, 96, 1))
+    assert dataset.window_name(11) == "00001_0002/im6-im7" and not opened
 
 
 def test_an_index_that_is_damaged(tmp_path: Path) -> None:
