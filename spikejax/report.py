@@ -20,6 +20,7 @@ from spikejax.errors import InputError
 from spikejax.hardware.allocator import keep_freed_memory
 from spikejax.io.atomic import atomic_write
 from spikejax.io.json_files import read_json
+from spikejax.io.positions import Position
 from spikejax.io.video_codecs import is_video_name
 from spikejax.progress import say
 from spikejax.quality.score_files import metrics_path
@@ -40,14 +41,19 @@ def main(arguments: Sequence[str]) -> None:
     output = Path(options.output)
     metrics = _read_metrics(metrics_path(output))
     # Only now: they import decoders, and a mistake above should show at once.
+    from spikejax.io.frame_range import part_of
     from spikejax.io.frame_source import open_frames
     from spikejax.reports.gather import choose_frames, find_close_ups, gather
     from spikejax.reports.page import render
 
     restored = open_frames(output, own_depth=True)
-    source = open_frames(options.input or metrics["input"], own_depth=True)
     sharp_path = options.sharp or metrics.get("sharp")
-    sharp = None if sharp_path is None else open_frames(sharp_path, own_depth=True)
+    part = Position(frame=metrics.get("first_frame", 0))
+    source, sharp = (
+        None if path is None else part_of(open_frames(path, own_depth=True), part if part.frame else None, None)
+        for path in (options.input or metrics["input"], sharp_path)
+    )
+    assert source is not None
     numbers = choose_frames(metrics["frames"], metrics["per_frame"], options.frames)
     frames = gather(numbers, restored=restored, source=source, sharp=sharp)
     sources = [f"Restored from {metrics['input']}", f"by {metrics['network']}"]

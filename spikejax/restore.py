@@ -24,6 +24,7 @@ from spikejax.quality.metrics import Distance, open_metrics
 
 if TYPE_CHECKING:
     from spikejax.inference.video_restorer import VideoRestorer
+    from spikejax.io.frame_stream import FrameSource
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -43,11 +44,8 @@ def main(arguments: Sequence[str]) -> None:
     if not left:
         return
     # Only now, each in its turn: decoders and JAX take seconds to import, and a mistake above should show at once.
-    from spikejax.io.frame_source import open_frames
-
     for options in left:  # before the first is restored, so that a mistake in the last does not cost a night
-        for path in filter(None, (options.input, options.sharp)):
-            open_frames(path, own_depth=True)
+        _open(options)
 
     from spikejax.distributed import hosts
     from spikejax.hardware.devices import use_required
@@ -70,11 +68,22 @@ def _is_done(options: RestoreOptions) -> bool:
         InputError: writing the output would destroy something, or cannot work.
     """
     options.check_apart()
-    if options.resume and options.target.is_restored_from(options.input):
+    if options.resume and options.target.is_restored_from(options.input, options.part):
         print(f"{options.output} is complete already")
         return True
     options.target.check()
     return False
+
+
+def _open(options: RestoreOptions) -> tuple[FrameSource, FrameSource | None]:
+    """The frames that are to be restored, and the true ones, of which the same part is taken."""
+    from spikejax.io.frame_range import part_of
+    from spikejax.io.frame_source import open_frames
+
+    def opened(path: str) -> FrameSource:
+        return part_of(open_frames(path, own_depth=True), options.start, options.end, rate=options.fps)
+
+    return opened(options.input), None if options.sharp is None else opened(options.sharp)
 
 
 def _restore(
@@ -83,11 +92,9 @@ def _restore(
     """Restores one input; returns what of it did not decode, if there is any."""
     from spikejax.distributed import hosts
     from spikejax.inference.restore_run import describe_run, make_job, restore_to_files
-    from spikejax.io.frame_source import open_frames
 
     with hosts.failing_together():
-        frames = open_frames(options.input, own_depth=True)
-        sharp = None if options.sharp is None else open_frames(options.sharp, own_depth=True)
+        frames, sharp = _open(options)
         job = make_job(options, restorer, frames, sharp=sharp, measures=measures)
         description = describe_run(options, restorer, frames)
     report = restore_to_files(options, options.target, restorer, job, description, stall_seconds=stall_seconds)

@@ -66,6 +66,24 @@ def test_a_folder_is_restored(inputs: Path, monkeypatch: pytest.MonkeyPatch, spi
     np.testing.assert_array_equal(read(inputs / "out"), read(inputs / "sharp"))
 
 
+def test_a_part(inputs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Catches spikes or sharp frames of the beginning beside frames of the middle, and a part taken for another."""
+    use(monkeypatch, Brighten(BINS))
+    words = arguments(inputs, "--sharp", str(inputs / "sharp"))
+    restore.main(arguments(inputs))
+    whole = read(inputs / "out")
+    restore.main([*words, "--from", "2", "--to", "6", "--overwrite"])
+    np.testing.assert_array_equal(read(inputs / "out"), whole[2:6])
+    figures = json.loads((inputs / "out" / "metrics.json").read_text())
+    assert figures["frames"] == 4 and figures["first_frame"] == 2 and (figures["from"], figures["to"]) == ("2", "6")
+    assert all(frame["ssim_recon"] > 0.9999 for frame in figures["per_frame"])
+    capsys.readouterr()
+    restore.main([*words, "--from", "2", "--to", "6", "--resume"])
+    assert "is complete already" in capsys.readouterr().out
+    with pytest.raises(InputError, match="expected a new output"):
+        restore.main([*words, "--from", "1", "--to", "6", "--resume"])
+
+
 def test_several_inputs(inputs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Catches a program that is compiled for each, an input that is left out, and the last one's mistake found late."""
     restorer = restorer_of(Brighten(None))

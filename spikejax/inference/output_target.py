@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cached_property
@@ -98,10 +99,12 @@ class OutputTarget:
         """The folder for what hosts say of a run that does not get on."""
         return self.path.with_name(f"{self.path.name}.stalled")
 
-    def is_restored_from(self, source: str) -> bool:
-        """Whether the output is there, and whole, and was restored from this input."""
+    def is_restored_from(self, source: str, part: Mapping[str, str | None]) -> bool:
+        """Whether the output is there, and whole, and was restored from this part of this input."""
         metrics = None if self.work.exists() else read_json(self.metrics)
-        return metrics is not None and metrics.get("input") in (source, os.path.abspath(source))
+        if metrics is None or any(metrics.get(name) != value for name, value in part.items()):
+            return False
+        return metrics.get("input") in (source, os.path.abspath(source))
 
     def check(self) -> None:
         """Raises InputError if writing would destroy something, or cannot work."""
@@ -152,6 +155,8 @@ class VideoSource:
         time_base: seconds of which its times are multiples; None for a frame at the rate.
         pixel_aspect: width of a pixel over its height.
         sound: the file with its sound.
+        offset: the time there of the first frame, in seconds; more than 0 where a part is restored.
+        is_part: whether frames follow there that are not restored, with their sound.
         colours: what its numbers mean.
         bits: of a number in pictures that are written of it.
     """
@@ -160,5 +165,7 @@ class VideoSource:
     time_base: Fraction | None = None
     pixel_aspect: Fraction | None = None
     sound: Path | None = None
+    offset: Fraction = Fraction(0)
+    is_part: bool = False
     colours: VideoColours | None = None
     bits: int = 16

@@ -28,6 +28,7 @@ from spikejax.compile_cache import add_compile_cache
 from spikejax.errors import InputError
 from spikejax.inference.restore_options import RestoreOptions
 from spikejax.inference.tile_arguments import add_devices, add_protocol, read_extent, read_tile
+from spikejax.io.positions import position
 from spikejax.io.video_codecs import CODECS, DEFAULT_CODEC, DEFAULT_RATE
 from spikejax.quality.metrics import OF_FRAMES
 from spikejax.quality.score_files import SCORES_FILE
@@ -107,6 +108,11 @@ def _add_files(group: argparse._ArgumentGroup) -> None:
         help="frames: a folder of pictures, a pattern such as 'a/*.tif', or a video; several are restored one after "
         f"the other, compiled once, with {NAME} in --output (--video, --spikes, --sharp) for the name of each",
     )  # fmt: skip
+    add(
+        "--from", dest="start", type=position, metavar="WHERE",
+        help="restore the input from here on: a frame's number, from 0, or a time, such as 4.5s or 1:30",
+    )  # fmt: skip
+    add("--to", dest="end", type=position, metavar="WHERE", help="restore what comes before this frame or time")
     add("-o", "--output", required=True, metavar="PATH", help="a folder for PNG files, or a video (.mkv, .mov, .mp4)")
     add("--video", metavar="PATH", help="a video to write as well, where --output is a folder")
     add_overwrite(group, "the output of an earlier run")

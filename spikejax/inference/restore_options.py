@@ -13,6 +13,7 @@ from spikejax.errors import InputError
 from spikejax.inference.output_target import OutputTarget
 from spikejax.inference.tiling import PROTOCOLS, UNLIMITED, AutoTile, Extent
 from spikejax.io.paths import check_scheme, is_remote, local_only
+from spikejax.io.positions import Position
 from spikejax.io.video_codecs import DEFAULT_CODEC, VideoSettings
 from spikejax.quality.metrics import OF_FRAMES
 
@@ -37,6 +38,8 @@ class RestoreOptions:
         spike_size: height and width of the spike camera, where no config.yaml says it.
         flip_spikes: whether the camera stored the top row first.
         sharp: the true frames.
+        start: where the part begins that is restored, of a frame or time; None = with the first.
+        end: before which frame or time it ends; None = with the last.
         metrics: what is measured against them, by name; None = all.
         lpips: weights of that metric.
         overwrite: whether an earlier output is replaced.
@@ -68,6 +71,8 @@ class RestoreOptions:
     spike_size: tuple[int, int] | None = None
     flip_spikes: bool = False
     sharp: str | None = None
+    start: Position | None = None
+    end: Position | None = None
     metrics: tuple[str, ...] | None = None
     lpips: str | None = None
     overwrite: bool = False
@@ -161,6 +166,11 @@ class RestoreOptions:
         # How many devices share a frame does not matter; that they do means that there are no tiles in space.
         values["space"] = None if self.space is None else "whole frames"
         return {name: None if value is None else str(value) for name, value in values.items()}
+
+    @property
+    def part(self) -> dict[str, str | None]:
+        """What part of the input is restored, in the words of the command line."""
+        return {name: None if at is None else str(at) for name, at in (("from", self.start), ("to", self.end))}
 
     @property
     def paths(self) -> dict[str, str | None]:

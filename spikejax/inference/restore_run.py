@@ -114,7 +114,8 @@ def restore_to_files(
         report = restore_job(restorer, job, output, log=log)
         size = None if job.spikes is None else job.spikes.shape[:2]
         how = {"spike_size": size, "flip_spikes": options.flip_spikes, "dtype": options.dtype}
-        output.finish(report.to_json() | options.paths | how)
+        part = options.part | {"first_frame": job.frames.first}
+        output.finish(report.to_json() | options.paths | how | part)
     # A host that left would end those that still write.
     hosts.wait_for_all("the end of restoring")
     return report
@@ -155,7 +156,14 @@ def _video_source(frames: FrameSource, times: int, fps: Fraction | None) -> Vide
     time_base = None if frames.time_base is None else frames.time_base / times
     rate = (frames.rate or DEFAULT_RATE) * times
     return VideoSource(
-        rate, time_base, frames.pixel_aspect, Path(frames.path), frames.colours, 8 if frames.bits <= 8 else 16
+        rate,
+        time_base,
+        frames.pixel_aspect,
+        Path(frames.path),
+        offset=frames.offset,
+        is_part=frames.whole is not frames,
+        colours=frames.colours,
+        bits=8 if frames.bits <= 8 else 16,
     )
 
 

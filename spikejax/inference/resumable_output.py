@@ -150,6 +150,8 @@ class WrittenHere:
             pixel_aspect=self._source.pixel_aspect,
             colours=self._source.colours,
             sound_of=self._source.sound,
+            sound_from=self._source.offset,
+            whole_sound=not self._source.is_part,
         )
         for number in range(self.done):
             self._movie.write(read_kept(self._file(number)), self._times[number])

@@ -62,6 +62,9 @@ class VoxelSource:
                 size of its spikes.
         """
         self._dtype: CountType = np.uint16
+        # The spikes on the disk are those of all frames, whatever part of them is wanted.
+        self._part = slice(frames.first, frames.first + frames.count if frames.whole is not frames else None)
+        frames = frames.whole
         self._readers: Sequence[_CountReader]
         self.notes: list[str] = []
         path = local_only(path)
@@ -102,7 +105,7 @@ class VoxelSource:
         Raises:
             InputError: a file is damaged, or holds no whole numbers of spikes.
         """
-        for read in self._readers[start:]:
+        for read in self._readers[self._part][start:]:
             yield whole_counts(read(), self._dtype)
 
     def _read_windows(self, spikes: Sequence[FrameSpikes], bins: int) -> list[_CountReader]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import abc
 import functools
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -101,6 +102,25 @@ class FrameSource(abc.ABC):
     def read(self, start: int = 0) -> Iterator[tuple[Frame, Fraction | None]]:
         """Yields the frames from number `start` on, each with its time in seconds (None if it has none)."""
         return ((decoded.frame, decoded.time) for decoded in self.decode(start))
+
+    def times(self) -> Iterator[Fraction | None]:
+        """Yields when each frame is shown, in seconds; None for those that have no time, as pictures."""
+        return itertools.repeat(None, self.count)
+
+    @property
+    def whole(self) -> FrameSource:
+        """The source that the frames are a part of; itself where they are all."""
+        return self
+
+    @property
+    def first(self) -> int:
+        """The number of the first frame in that source."""
+        return 0
+
+    @property
+    def offset(self) -> Fraction:
+        """The time of the first frame in that source, in seconds."""
+        return Fraction(0)
 
     def __iter__(self) -> Iterator[Frame]:
         return (decoded.frame for decoded in self.decode())

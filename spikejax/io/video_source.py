@@ -110,6 +110,12 @@ class VideoFrames(FrameSource):
                 time = self._time(decoded)
                 yield DecodedFrame(frame, time, alpha)
 
+    def times(self) -> Iterator[Fraction | None]:
+        """See `FrameSource.times`; decodes all, but makes no RGB of it."""
+        with self._open() as (container, stream):
+            for decoded in self._decoded(container, stream):
+                yield self._time(decoded)
+
     def _time(self, decoded: Any) -> Fraction | None:
         # A decoder that was opened here and not by the file knows no unit of time.
         unit = decoded.time_base or self.time_base

@@ -44,6 +44,8 @@ class VideoWriter:
         pixel_aspect: Fraction | None = None,
         colours: VideoColours | None = None,
         sound_of: Path | None = None,
+        sound_from: Fraction = Fraction(0),  # noqa: B008, it cannot change
+        whole_sound: bool = True,
     ) -> None:
         """Starts nothing yet: the first frame decides the size and depth.
 
@@ -55,6 +57,8 @@ class VideoWriter:
             pixel_aspect: width of a pixel over its height.
             colours: of the video that the frames were made from; None for frames of pictures.
             sound_of: a video or sound file whose sound is added, as it is where the container holds its kind.
+            sound_from: the time in that file, in seconds, that is shown at time 0.
+            whole_sound: whether it sounds to its end; otherwise to that of the frames.
         """
         self._path = path
         self._settings = settings
@@ -63,7 +67,7 @@ class VideoWriter:
         self._pixel_aspect = pixel_aspect
         self._like = colours
         self._colours = VideoColours(pixel_format("yuv420p"))
-        self._sound_of = sound_of
+        self._sound_of, self._sound_from, self._whole_sound = sound_of, sound_from, whole_sound
         self._container: Any = None
         self._stream: Any = None
         self._sound: _Sound | None = None
@@ -123,7 +127,11 @@ class VideoWriter:
         context.colorspace, context.color_range = self._colours.matrix, 2 if self._colours.full else 1
         context.color_primaries, context.color_trc = self._colours.primaries, self._colours.transfer
         if self._sound_of is not None:
-            self._sound = _Sound(self._sound_of, self._container, self._path.suffix)
+            self._sound = _Sound(self._sound_of, self._sound_from, self._container, self._path.suffix)
+
+    def _end(self) -> Fraction:
+        """Until when the last frame is shown, in seconds."""
+        return (self._last or 0) * self._time_base + 1 / self._rate
 
     def close(self) -> None:
         """Writes what is still held back, and the file's end; without a frame there is no file."""
@@ -132,7 +140,7 @@ class VideoWriter:
         try:
             self._container.mux(self._stream.encode(None))
             if self._sound is not None:
-                self._sound.advance(None)
+                self._sound.advance(None if self._whole_sound else self._end())
         finally:
             self.abandon()
 
@@ -148,10 +156,11 @@ class VideoWriter:
 class _Sound:
     """Brings the sound of a file into a video that is being written, as far as the video has come."""
 
-    def __init__(self, path: Path, target: Any, suffix: str) -> None:
+    def __init__(self, path: Path, begin: Fraction, target: Any, suffix: str) -> None:
         self._target = target
         self._source = av.open(f"file:{os.fspath(path)}")
-        self._start = Fraction(self._source.start_time or 0, av.time_base)
+        self._start = Fraction(self._source.start_time or 0, av.time_base) + begin
+        self._begin = begin
         self._tracks = {}
         for stream in self._source.streams.audio:
             name = stream.codec_context.codec.canonical_name
@@ -166,6 +175,8 @@ class _Sound:
             return
         for packet in self._source.demux(*self._source.streams.audio):
             time = Fraction(packet.dts or 0) * packet.time_base - self._start if packet.dts is not None else Fraction(0)
+            if time < 0 and self._begin:
+                continue  # what sounds before the part
             for ready in self._tracks[packet.stream.index].packets(packet, self._start):
                 yield time, ready
 

@@ -9,6 +9,8 @@ from spikejax.errors import InputError
 from spikejax.inference.output_target import OutputTarget
 from spikejax.io.video_codecs import VideoSettings
 
+WHOLE: dict[str, str | None] = {"from": None, "to": None}
+
 
 def test_names(tmp_path: Path) -> None:
     """Catches a video taken for a folder, and two outputs of one folder that share a file."""
@@ -23,12 +25,13 @@ def test_names(tmp_path: Path) -> None:
 def test_whether_it_is_there_already(tmp_path: Path) -> None:
     """Catches an output of another input, or one that is not whole, taken for this one."""
     target = OutputTarget(tmp_path / "out.mkv")
-    assert not target.is_restored_from("blur")
+    assert not target.is_restored_from("blur", WHOLE)
     target.metrics.write_text(json.dumps({"input": str(Path("blur").absolute())}))
-    assert target.is_restored_from("blur")
-    assert not target.is_restored_from("other")
+    assert target.is_restored_from("blur", WHOLE)
+    assert not target.is_restored_from("other", WHOLE)
+    assert not target.is_restored_from("blur", WHOLE | {"to": "12"})
     target.work.mkdir()
-    assert not target.is_restored_from("blur")
+    assert not target.is_restored_from("blur", WHOLE)
 
 
 @pytest.mark.parametrize(

@@ -108,6 +108,21 @@ def test_sound_is_kept(tmp_path: Path, sound: str, kind: str, suffix: str, kept:
     assert open_frames(tmp_path / f"a.{suffix}").count == 10
 
 
+@pytest.mark.parametrize("suffix", ["mkv", "mp4"])
+def test_sound_of_a_part(tmp_path: Path, suffix: str) -> None:
+    """Catches a part that sounds like the beginning, or on after its last frame."""
+    source = write_sound(tmp_path / "sound.mkv", "pcm_s16le", "s16")
+    target = tmp_path / f"a.{suffix}"
+    writer = VideoWriter(target, rate=RATE, sound_of=source, sound_from=Fraction("0.2"), whole_sound=False)
+    for frame in moving(3, 64, 96):  # 0.12 s of the 0.2 s that are left
+        writer.write(frame)
+    writer.close()
+    with av.open(str(target)) as container:
+        heard = [frame for frame in container.decode(audio=0)]
+    assert 0 <= float(heard[0].time) < 0.15
+    assert sum(frame.samples for frame in heard) <= 8000 * 0.2 + 1024
+
+
 def test_an_odd_size_needs_a_format_that_has_it(tmp_path: Path) -> None:
     """Catches a row that is lost without a word, and FFmpeg's message for it."""
     with pytest.raises(InputError, match="even height and width for pixel format yuv420p, found 45x63"):
