@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import errno
 import io
 import math
 import os
@@ -29,6 +28,7 @@ from typing import Any, NoReturn
 
 from spikejax.errors import DamagedInput, InputError, one_line
 from spikejax.extras import named_when_missing
+from spikejax.io.disk_space import NO_ROOM
 from spikejax.io.paths import check_scheme, local_only
 from spikejax.progress import STYLES, show_progress_as
 
@@ -128,7 +128,7 @@ def _exit_code(main: Callable[[Sequence[str]], None], arguments: Sequence[str]) 
         _drop_output()
         return EXIT_BROKEN_PIPE
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno not in NO_ROOM:
             raise
         _say(f"spikejax: error: expected room on the disk, found none: {error.filename or 'the output, or a file'}")
         _drop_output()

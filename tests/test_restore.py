@@ -184,6 +184,20 @@ def test_a_video_becomes_a_video(inputs: Path, monkeypatch: pytest.MonkeyPatch) 
     assert json.loads((inputs / "out.metrics.json").read_text())["frames"] == FRAMES
 
 
+@pytest.mark.parametrize("free", [10**9, 150_000])
+def test_what_the_rest_will_take_is_said(
+    inputs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], free: int
+) -> None:
+    """Catches a disk that is too small and shows after hours, and a line for every frame."""
+    use(monkeypatch, Brighten(None))
+    monkeypatch.setattr("spikejax.inference.resumable_output.check_room", lambda folder, needed: None)
+    monkeypatch.setattr("spikejax.inference.resumable_output.room_in_words", lambda parts: ("9 GB", free > 10**6))
+    restore.main(arguments(inputs, spikes=False))
+    said = capsys.readouterr().err
+    assert said.count("the rest will take 9 GB\n") == 1
+    assert ("that is more than there is" in said) == (free < 10**6)
+
+
 def test_nothing_is_overwritten_unasked(inputs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Catches a lost earlier result; asked for, it is replaced as a whole."""
     use(monkeypatch, Brighten(BINS))

@@ -97,7 +97,7 @@ class OutputTarget:
     @property
     def stalled(self) -> Path:
         """The folder for what hosts say of a run that does not get on."""
-        return self.path.with_name(f"{self.path.name}.stalled")
+        return self.place.with_name(f"{self.place.name}.stalled")
 
     def is_restored_from(self, source: str, part: Mapping[str, str | None]) -> bool:
         """Whether the output is there, and whole, and was restored from this part of this input."""

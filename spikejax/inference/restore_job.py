@@ -109,7 +109,9 @@ def restore_job(
     waited = -reader.waited
     total = restored_count(restorer, job.frames, job.settings, exact=False)
     progress = Progress("restoring", total=None if total is None else total - already, unit="frame", stream=log)
-    writer = _JobWriter(job, output, stream.dtype, progress)
+    at = already + stream.plan.tile.frames  # after a clip
+    room = None if total is None or log is not None else _Room(output, total, at if at < total else total)
+    writer = _JobWriter(job, output, stream.dtype, progress, room)
     behind = WriteBehind(writer.write, _WRITE_BEHIND)
     with behind.running() as put:
         for item in stream:
@@ -195,11 +197,29 @@ def _input_frame(decoded: DecodedFrame, counts: Num[np.ndarray, "h2 w2 k"] | Non
     return InputFrame(frame if alpha is None else fill_hidden(frame, alpha), counts, time, alpha)
 
 
+class _Room:
+    """Says once, after the first clip, what all of the output will take on its disk."""
+
+    def __init__(self, output: Output, total: int, at: int) -> None:
+        self._output, self._total, self._at = output, total, at
+
+    def written(self) -> None:
+        """Speaks when so many frames are done."""
+        if self._output.done != self._at or self._total <= self._at:
+            return
+        text, fits = self._output.room(self._total)
+        say(f"the rest will take {text}")
+        if not fits:
+            say("spikejax: note: that is more than there is; the run will stop in time, and go on with --resume")
+
+
 class _JobWriter:
     """Measures and writes restored frames."""
 
-    def __init__(self, job: RestoreJob, output: Output, dtype: np.dtype, progress: Progress) -> None:
-        self._output, self._dtype, self._progress = output, dtype, progress
+    def __init__(
+        self, job: RestoreJob, output: Output, dtype: np.dtype, progress: Progress, room: _Room | None
+    ) -> None:
+        self._output, self._dtype, self._progress, self._room = output, dtype, progress, room
         self._measures = job.measures
         self._sharp = None if job.sharp is None else job.sharp.read(output.done)
 
@@ -215,6 +235,8 @@ class _JobWriter:
             scores = self._scores(before, to_uint8(recon), to_uint8(reference[0]))
         self._output.write(with_alpha(recon, restored.alpha), restored.time, scores)
         self._progress.advance()
+        if self._room is not None:
+            self._room.written()
 
     def _scores(
         self, before: Num[np.ndarray, "h0 w0 3"] | None, recon: metrics.Picture, sharp: metrics.Picture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import sys
@@ -24,12 +23,11 @@ from spikejax.inference.shared_output import open_shared_output
 from spikejax.inference.tiling import Extent
 from spikejax.inference.video_restorer import RestoreSettings, VideoRestorer
 from spikejax.inference.voxel_source import VoxelSource
+from spikejax.io.disk_space import NO_ROOM
 from spikejax.io.frame_source import FrameSource
 from spikejax.io.video_codecs import DEFAULT_RATE
 from spikejax.io.written_colours import lost_colours, written_colours
 from spikejax.quality.metrics import Distance
-
-_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def make_job(
@@ -197,6 +195,6 @@ def _explaining(output: str) -> Iterator[None]:
             raise
         raise InputError(f"expected all hosts of the run to answer, one has ended: {cause}") from error
     except OSError as error:
-        if error.errno not in _NO_ROOM:
+        if error.errno not in NO_ROOM:
             raise
         raise InputError(f"expected more room on the disk of {output}: {error.strerror}") from error

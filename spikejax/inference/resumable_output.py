@@ -3,7 +3,8 @@
 Work is done in a folder beside the output, `.NAME.partial` (of an output that is filled in place, see
 `spikejax.io.places`, in it), which holds
 
-    frames/          the frames so far, each whole; what a video is made of is kept here without loss until it is done
+    frames/          the frames so far, each whole; of a video, those that are not in a closed segment
+    N.segment        a part of the video that is encoded (beside its own target), see `spikejax.io.video_segments`
     run.json         what is being done: a run that continues must do the same
     plan.json        how the frames are cut up, where that was chosen by the memory there was
     scores.jsonl     the scores of the frames so far, a line each
@@ -24,15 +25,16 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from spikejax.errors import InputError
+from spikejax.inference.disk_room import check_room, room_in_words
 from spikejax.inference.output_target import OutputTarget, VideoSource
 from spikejax.inference.tiling import Extent
 from spikejax.io.atomic import atomic_write, move_folder
 from spikejax.io.json_files import read_json, write_json
-from spikejax.io.pictures import WrittenFrame, read_kept, write_picture
+from spikejax.io.pictures import WrittenFrame, is_deep, read_kept, write_picture
 from spikejax.io.pixel_depth import to_uint8
 from spikejax.io.places import fill_folder
 from spikejax.io.video_codecs import is_video_name
-from spikejax.io.video_writer import VideoWriter
+from spikejax.io.video_segments import SegmentedVideo
 from spikejax.quality.score_files import SCORES_FILE
 
 _RUN, _PLAN, _SCORES = "run.json", "plan.json", "scores.jsonl"
@@ -62,6 +64,9 @@ class Output(Protocol):
     def write(self, frame: WrittenFrame, time: Fraction | None, scores: dict[str, Any]) -> None:
         """Keeps the next frame and its scores."""
 
+    def room(self, total: int) -> tuple[str, bool]:
+        """What all `total` frames will take on the disk, in words, and whether that fits; there is one at least."""
+
     def finish(self, report: Mapping[str, Any]) -> None:
         """Puts everything where it belongs, the report with it."""
 
@@ -76,7 +81,9 @@ class WrittenHere:
     def __init__(self, target: OutputTarget, source: VideoSource, *, names: tuple[str, ...] | None) -> None:
         self._target, self._source, self._names = target, source, names
         self._folder, self._half_moved = target.frames, target.half_moved
-        self._movie: VideoWriter | None = None
+        self._movie: SegmentedVideo | None = None
+        self._frames_stay, self._shortens = not is_video_name(target.path), source.bits <= 8
+        self._largest = self._measured = self._measured_bytes = 0
         self.done = 0
         self._scores: list[dict[str, Any]] = []
 
@@ -101,35 +108,81 @@ class WrittenHere:
         Raises:
             OSError: the disk is full.
         """
-        self._keep(self.done, to_uint8(frame) if self._source.bits <= 8 and self._movie is None else frame)
-        if self._movie is not None:
-            self._movie.write(frame, time)
+        # The segment is encoded in memory, and written when it is closed.
+        check_room(self._folder, 2 * self._largest or frame.nbytes // 8)
+        self._measure(self._keep(self.done, to_uint8(frame) if self._shortens and self._movie is None else frame))
         with (self._target.work / _SCORES).open("a", encoding="utf-8") as log:
             log.write(json.dumps({"time": None if time is None else str(time), **scores}) + "\n")
         self._scores.append(scores)
         self.done += 1
+        self._encode(frame, time)
 
-    def _keep(self, number: int, frame: WrittenFrame) -> None:
+    def _measure(self, size: int) -> None:
+        self._largest, self._measured = max(self._largest, size), self._measured + 1
+        self._measured_bytes += size
+
+    def _encode(self, frame: WrittenFrame, time: Fraction | None) -> None:
+        if self._movie is None:
+            return
+        before = self._movie.closed
+        if self._movie.write(frame, time):
+            self._let_go(before)
+
+    def _let_go(self, first: int) -> None:
+        """Frames from number `first` on are in closed segments: their pictures go, or get the bits that are wanted."""
+        for number in range(first, 0 if self._movie is None else self._movie.closed):
+            if not self._frames_stay:
+                self._file(number).unlink(missing_ok=True)
+            elif self._shortens and is_deep(self._file(number)):
+                # Until now a run that resumes would have encoded it, with all the bits that there are.
+                self._keep(number, to_uint8(read_kept(self._file(number))))
+
+    def room(self, total: int) -> tuple[str, bool]:
+        """What all `total` frames will take on the disk, in words, and whether that fits; there is one at least."""
+        picture = self._measured_bytes / max(1, self._measured)
+        parts = {}
+        if self._frames_stay:
+            parts[self._folder] = (picture * (total - self.done), 0.0)
+        if self._movie is not None and self._target.movie_work is not None:
+            each = self._movie.bytes_of_a_frame
+            kept = 0 if self._frames_stay else picture * self._movie.longest_segment
+            stays, goes = parts.get(self._folder, (0.0, 0.0))
+            parts[self._folder] = (stays, goes + kept)
+            parts[self._target.movie_work] = (each * total, each * (total - self._movie.closed))
+        return room_in_words(parts)
+
+    def _keep(self, number: int, frame: WrittenFrame) -> int:
+        """Keeps a frame, whole or not at all; returns its bytes on the disk."""
         file = self._file(number)
         temporary = file.with_name(".frame.tmp.png")
-        write_picture(temporary, frame)
-        os.replace(temporary, file)
+        try:
+            write_picture(temporary, frame)
+            size = temporary.stat().st_size
+            os.replace(temporary, file)
+        except OSError:
+            temporary.unlink(missing_ok=True)
+            raise
+        return size
 
     def finish(self, report: Mapping[str, Any]) -> None:
         """Puts everything where it belongs, the report with it."""
         target = self._target
         if self._movie is not None and target.movie is not None:
-            movie, self._movie = self._movie, None
-            movie.close()
-            assert target.movie_place is not None
+            assert target.movie_place is not None and target.movie_work is not None
+            before = self._movie.closed
+            self._movie.close()
+            self._let_go(before)
+            check_room(target.movie_work, self._movie.size)
+            self._movie.join(
+                self._movie_file,
+                sound_of=self._source.sound,
+                sound_from=self._source.offset,
+                whole_sound=not self._source.is_part,
+            )
             os.replace(self._movie_file, target.movie_place)
         if is_video_name(target.path):
             write_json(target.metrics, report)
         else:
-            if self._source.bits <= 8 and target.movie is not None:
-                # A run that resumes makes the video of them, which wants all the bits that there are.
-                for number in range(self.done):
-                    self._keep(number, to_uint8(read_kept(self._file(number))))
             write_json(self._folder / SCORES_FILE, report)
             if self._half_moved:
                 fill_folder(self._folder, target.place, replace=False, last=SCORES_FILE)
@@ -138,29 +191,26 @@ class WrittenHere:
         self._remove_work()
 
     def start(self) -> None:
-        """Starts the video with the frames that are kept from an earlier run."""
+        """Goes on with the frames, and the video's segments, that are kept from an earlier run."""
+        if self._target.movie_work is not None:
+            options = {
+                "settings": self._target.settings,
+                "rate": self._source.rate,
+                "time_base": self._source.time_base,
+                "pixel_aspect": self._source.pixel_aspect,
+                "colours": self._source.colours,
+            }
+            self._movie = SegmentedVideo(self._target.movie_work, self._movie_file.suffix, options)
         self._read_scores()
-        if self._target.movie is None:
-            return
-        self._movie = VideoWriter(
-            self._movie_file,
-            settings=self._target.settings,
-            rate=self._source.rate,
-            time_base=self._source.time_base,
-            pixel_aspect=self._source.pixel_aspect,
-            colours=self._source.colours,
-            sound_of=self._source.sound,
-            sound_from=self._source.offset,
-            whole_sound=not self._source.is_part,
-        )
-        for number in range(self.done):
-            self._movie.write(read_kept(self._file(number)), self._times[number])
+        self._let_go(0)  # a run may have been killed before it did
+        for number in range(self.done if self._movie is None else self._movie.closed, self.done):
+            self._measure(self._file(number).stat().st_size)
+            self._encode(read_kept(self._file(number)), self._times[number])
 
     def abandon(self) -> None:
         """Closes what is open and keeps the frames for another time, if there are any."""
         if self._movie is not None:
             self._movie.abandon()
-            self._movie_file.unlink(missing_ok=True)
         if not self.done:
             self._remove_work()
 
@@ -177,6 +227,13 @@ class WrittenHere:
         name = f"{number:06d}" if self._names is None else Path(self._names[number]).stem
         return self._folder / f"{name}.png"
 
+    def _is_kept(self, number: int) -> bool:
+        """Whether a frame is there, with all its bits where it is not in a segment of the video yet."""
+        file = self._file(number)
+        if self._movie is None or not self._shortens or number < self._movie.closed:
+            return file.is_file()
+        return file.is_file() and is_deep(file)
+
     def _read_scores(self) -> None:
         """Counts the frames that are there with their scores; later ones are made again."""
         log = self._target.work / _SCORES
@@ -184,8 +241,13 @@ class WrittenHere:
         lines = log.read_text(encoding="utf-8").splitlines(keepends=True) if log.exists() else []
         whole = [json.loads(line) for line in lines if line.endswith("\n")]
         self.done = 0
-        while self.done < len(whole) and self._file(self.done).is_file():
+        if self._movie is not None:
+            self._movie.forget_after(len(whole))
+            self.done = 0 if self._frames_stay else self._movie.closed
+        while self.done < len(whole) and self._is_kept(self.done):
             self.done += 1
+        if self._movie is not None:
+            self._movie.forget_after(self.done)
         entries = whole[: self.done]
         with atomic_write(log) as temporary:
             temporary.write_text("".join(json.dumps(entry) + "\n" for entry in entries), encoding="utf-8")

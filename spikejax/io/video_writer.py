@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -82,7 +82,15 @@ class VideoWriter:
             self._sound.advance(tick * self._time_base)
         picture = self._picture(frame)
         picture.pts, picture.time_base = tick, self._time_base
-        self._container.mux(self._stream.encode(picture))
+        self._take(self._stream.encode(picture))
+
+    def _take(self, packets: Sequence[Any]) -> None:
+        """Takes what the encoder gives."""
+        self._container.mux(packets)
+
+    def _flush(self) -> None:
+        """Takes what the encoder still holds back."""
+        self._take(self._stream.encode(None))
 
     def _tick(self, time: Fraction | None) -> int:
         step = max(1, math.floor(1 / self._rate / self._time_base + Fraction(1, 2)))
@@ -138,7 +146,7 @@ class VideoWriter:
         if self._container is None:
             return
         try:
-            self._container.mux(self._stream.encode(None))
+            self._flush()
             if self._sound is not None:
                 self._sound.advance(None if self._whole_sound else self._end())
         finally:

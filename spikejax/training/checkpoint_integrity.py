@@ -1,13 +1,12 @@
 """What disks do to checkpoints: damage, and no space left."""
 
-import errno
-import shutil
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from spikejax.errors import InputError, one_line
+from spikejax.io.disk_space import NO_ROOM, free_bytes
 from spikejax.io.json_files import read_json, write_json
 from spikejax.io.paths import UserPath
 
@@ -59,9 +58,7 @@ def check_space(folder: UserPath, needed: int) -> None:
     """Raises InputError if less than `needed` bytes are free where `folder` is, or will be made."""
     if not isinstance(folder, Path):  # a bucket has room
         return
-    while not folder.exists():
-        folder = folder.parent
-    free = shutil.disk_usage(folder).free
+    free = free_bytes(folder)
     if free < needed:
         raise InputError(f"expected {needed / 1e6:,.1f} MB free for checkpoints, found {free / 1e6:,.1f} MB: {folder}")
 
@@ -82,7 +79,7 @@ def _checksum(path: Path) -> int:
 
 def _is_full_disk(error: BaseException | None) -> bool:
     while error is not None:
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if isinstance(error, OSError) and error.errno in NO_ROOM:
             return True
         if "No space left on device" in str(error):  # how the array storage below orbax says it
             return True

@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 
 from spikejax.errors import InputError
+from spikejax.inference import disk_room
 from spikejax.inference.output_target import OutputTarget, VideoSource
 from spikejax.inference.resumable_output import open_output
+from spikejax.io import video_segments
 from spikejax.io.frame_source import open_frames
 
 FRAMES = np.random.default_rng(0).integers(0, 256, (6, 32, 48, 3), dtype=np.uint8)
@@ -40,9 +42,13 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
+@pytest.mark.parametrize("segment", [1, 2, 3, 48])
 @pytest.mark.parametrize("name", ["out", "out.mkv", "out.mp4"])
-def test_going_on_gives_the_same_bytes(tmp_path: Path, name: str) -> None:
+def test_going_on_gives_the_same_bytes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, segment: int
+) -> None:
     """Catches frames lost or doubled where a run stopped, other times, figures lost, and remains of the work."""
+    monkeypatch.setattr(video_segments, "segment_length", lambda frame: segment)
     video = "also.mkv" if name == "out" else None
     for run in ("whole", "stopped"):
         (tmp_path / run).mkdir()
@@ -265,3 +271,113 @@ def test_a_video_lies_beside_its_own_target(tmp_path: Path) -> None:
     write(target, resume=True)
     assert open_frames(target.movie).count == len(FRAMES)
     assert not list(tmp_path.rglob("*.partial"))
+
+
+@pytest.mark.parametrize(("segment", "pictures"), [(2, 1), (3, 2), (48, 5)])
+def test_a_video_keeps_the_pictures_of_its_open_segment_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, segment: int, pictures: int
+) -> None:
+    """Catches a disk full of pictures where a video is wanted."""
+    monkeypatch.setattr(video_segments, "segment_length", lambda frame: segment)
+    target = OutputTarget(tmp_path / "out.mkv")
+    with pytest.raises(StopForNow):
+        write(target, stop_at=5)
+    assert len(list(target.frames.iterdir())) == pictures
+    assert len(list(target.work.glob("*.segment"))) == 5 // segment
+    assert {path.suffix for path in target.work.iterdir()} <= {"", ".json", ".jsonl", ".segment"}
+
+
+@pytest.mark.parametrize("damage", ["cut", "bit", "gone", "scores", "picture"])
+@pytest.mark.parametrize("name", ["out", "out.mkv"])
+def test_what_is_damaged_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: str, name: str) -> None:
+    """Catches a video with a hole, or other frames, where a file of the work is not whole; and a traceback."""
+    monkeypatch.setattr(video_segments, "segment_length", lambda frame: 2)
+    video = tmp_path / "also.mkv" if name == "out" else None
+    whole = OutputTarget(tmp_path / "whole" / name, video and tmp_path / "whole" / "also.mkv")
+    write(whole)
+    target = OutputTarget(tmp_path / "hurt" / name, video and tmp_path / "hurt" / "also.mkv")
+    with pytest.raises(StopForNow):
+        write(target, stop_at=5)
+    assert target.movie_work is not None
+    second, log = target.movie_work / "000001.segment", target.work / "scores.jsonl"
+    content = second.read_bytes()
+    if damage == "cut":
+        second.write_bytes(content[:-1])
+    elif damage == "bit":
+        second.write_bytes(content[:-9] + bytes([content[-9] ^ 1]) + content[-8:])
+    elif damage == "gone":
+        second.unlink()
+    elif damage == "scores":
+        log.write_text("".join(log.read_text().splitlines(keepends=True)[:3]))
+    else:
+        (target.frames / "000004.png").unlink()
+    write(target, resume=True)
+    assert contents(tmp_path / "hurt") == contents(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("name", ["out", "out.mkv"])
+@pytest.mark.parametrize("free", [70_000, 70_001])
+def test_a_run_stops_before_the_disk_is_full(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, free: int
+) -> None:
+    """Catches a disk that is filled to the last byte, a frame half-written, and a run that cannot go on."""
+    target = OutputTarget(tmp_path / name)
+    with monkeypatch.context() as small:
+        small.setattr(disk_room, "free_bytes", lambda folder: free - size_of(tmp_path))
+        with pytest.raises(InputError, match="expected more room on the disk, .* are needed next, .* are free: "):
+            write(target)
+    assert size_of(tmp_path) < free
+    write(target, resume=True)
+    np.testing.assert_allclose(np.stack(list(open_frames(target.path))), FRAMES, atol=0 if name == "out" else 255)
+
+
+@pytest.mark.parametrize("name", ["out", "out.mkv"])
+@pytest.mark.parametrize("at", range(6))
+def test_a_disk_that_is_full_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, at: int) -> None:
+    """Catches files that are half-written, under whatever name, where others fill the disk meanwhile."""
+    monkeypatch.setattr(video_segments, "segment_length", lambda frame: 2)
+    target, calls = OutputTarget(tmp_path / name), iter(range(at))
+    move = os.replace
+
+    def replace(source: Path, goal: Path) -> None:
+        if Path(goal).suffix in (".png", ".segment") and next(calls, None) is None:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(source))
+        move(source, goal)
+
+    with monkeypatch.context() as full:
+        full.setattr(os, "replace", replace)
+        with pytest.raises(OSError, match="No space left"):
+            write(target)
+            raise OSError("No space left was never said")
+    kept = [path.name for path in tmp_path.rglob("*") if path.is_file()]
+    assert not [file for file in kept if "tmp" in file or file.startswith("open")]
+    write(target, resume=True)
+    assert len(list(open_frames(target.path))) == len(FRAMES)
+
+
+@pytest.mark.parametrize(("name", "video"), [("out", None), ("out.mkv", None), ("out", "disk/also.mkv")])
+def test_what_the_whole_will_take(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, video: str | None
+) -> None:
+    """Catches an estimate that is far off, for one disk or for two, and one that always fits."""
+    monkeypatch.setattr(video_segments, "segment_length", lambda frame: 2)
+    target = OutputTarget(tmp_path / name, None if video is None else tmp_path / video)
+    with open_output(target, VideoSource(), names=None, description=DESCRIPTION) as output:
+        for frame in FRAMES[:4]:
+            output.write(frame, None, {})
+        for free, enough in ((10**9, True), (1000, False)):
+            with monkeypatch.context() as disk:
+                disk.setattr(disk_room, "free_bytes", lambda folder, free=free: free)
+                text, fits = output.room(6)
+            assert fits == enough
+        said = float(text.split()[1]) * 1000  # kB
+        for frame in FRAMES[4:]:
+            output.write(frame, None, {})
+        output.finish({})
+    pictures = sum(path.stat().st_size for path in tmp_path.glob("out/*.png")) / 3  # two of six are missing
+    assert said == pytest.approx(pictures + sum(path.stat().st_size for path in tmp_path.rglob("*.mkv")), rel=0.2)
+
+
+def size_of(folder: Path) -> int:
+    """The bytes of all files."""
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())

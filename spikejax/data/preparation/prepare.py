@@ -44,6 +44,7 @@ from spikejax.data.preparation.published_layouts import LayoutChoices, find_publ
 from spikejax.data.preparation.workers import run_parallel
 from spikejax.data.spikes.stream_size import StreamConfig, size_notes, write_config
 from spikejax.errors import InputError
+from spikejax.io.disk_space import free_bytes
 from spikejax.io.json_files import write_json
 from spikejax.io.tiled_arrays import open_frames_array
 from spikejax.progress import byte_text, with_progress
@@ -210,7 +211,7 @@ def _check_space(jobs: Sequence[FrameJob], root: Path, print_line: PrintLine) ->
     if not count:
         return
     sizes = {kind: size * len(jobs) / count for kind, size in measured.items()}
-    free = shutil.disk_usage(root).free
+    free = free_bytes(root)
     parts = ", ".join(f"{byte_text(size)} of {kind}" for kind, size in sizes.items())
     text = f"{byte_text(sum(sizes.values()))} for {len(jobs)} frames ({parts}), {byte_text(free)} are free: {root}"
     if sum(sizes.values()) > free:

@@ -34,6 +34,7 @@ from spikejax.data.preparation.picture_selection import PictureChoices, SourceSe
 from spikejax.data.preparation.picture_trees import SourceFolder
 from spikejax.data.preparation.workers import run_parallel
 from spikejax.errors import InputError
+from spikejax.io.disk_space import free_bytes
 from spikejax.io.pictures import is_eight_bit, picture_header, read_picture
 from spikejax.io.tiled_arrays import FrameArray, compressed_size, create_frames, frame_file
 from spikejax.progress import byte_text, with_progress
@@ -239,7 +240,7 @@ def _write_tiles(
         return 0
     measured = jobs[:: max(1, len(jobs) // _MEASURED)][:_MEASURED]
     size = sum(compressed_size(read_picture(job.folder.file(base, job.number))) for job in measured)
-    needed, free = size * len(jobs) / len(measured), shutil.disk_usage(root).free
+    needed, free = size * len(jobs) / len(measured), free_bytes(root)
     text = f"about {byte_text(needed)} for {len(jobs)} pictures in tiles, {byte_text(free)} are free: {root}"
     if needed > free:
         raise InputError(f"expected space on the disk: {text}")

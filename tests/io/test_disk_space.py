@@ -1,0 +1,53 @@
+"""What may still be written, on a disk and within a quota."""
+
+import ctypes
+import os
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from spikejax.io import disk_space
+from spikejax.io.disk_space import free_bytes
+
+linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="asks Linux")
+
+
+def test_the_disk_of_a_folder_that_is_to_be_made(tmp_path: Path) -> None:
+    """Catches a traceback where the folder is not there yet."""
+    assert free_bytes(tmp_path / "a" / "b") == pytest.approx(shutil.disk_usage(tmp_path).free, rel=0.2)
+
+
+@linux
+@pytest.mark.parametrize(("kind", "limit", "used", "left"), [(0, 4096, 10, 4096 * 1024 - 10), (1, 1, 4096, 0)])
+def test_a_quota(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: int, limit: int, used: int, left: int) -> None:
+    """Catches a limit in the wrong unit, one of groups that is not asked for, and a negative rest."""
+
+    class Libc:
+        def quotactl(self, command: Any, device: bytes, owner: int, quota: Any) -> int:
+            assert command.value & 0xFFFFFFFF in (0x80000700, 0x80000701) and device == b"/dev/sda1"
+            if command.value & 1 != kind:
+                return -1
+            assert owner == (os.getuid(), os.getgid())[kind]
+            quota._obj.hard_limit, quota._obj.used = limit, used
+            return 0
+
+    device = os.stat(tmp_path).st_dev
+    mounts = tmp_path / "mountinfo"
+    mounts.write_text(f"22 1 {os.major(device)}:{os.minor(device)} / / rw shared:1 - ext4 /dev/sda1 rw\nnonsense\n")
+    monkeypatch.setattr(disk_space, "_MOUNTS", mounts)
+    monkeypatch.setattr(ctypes, "CDLL", lambda name, use_errno: Libc())
+    assert free_bytes(tmp_path) == left
+
+
+@linux
+def test_disks_without_quotas(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Catches a disk that has none, or a network disk, taken for a full one."""
+    for lines in ("", "22 1 0:9999 / / rw - nfs server:/a rw"):
+        (tmp_path / "mountinfo").write_text(lines)
+        monkeypatch.setattr(disk_space, "_MOUNTS", tmp_path / "mountinfo")
+        assert free_bytes(tmp_path) > 0
+    monkeypatch.setattr(disk_space, "_MOUNTS", tmp_path / "none")
+    assert free_bytes(tmp_path) > 0
