@@ -207,6 +207,11 @@ class RestoredStream:
         tile, smallest = settings.tile, smallest_tile(traits)
         if smallest.within(tile.or_all(smallest)) != smallest and not traits.interpolates:
             raise InputError(f"expected a --tile of at least {smallest}, found {tile}")
+        if settings.published and 0 < tile.frames < traits.window and not traits.interpolates:
+            raise InputError(
+                f"expected a --tile of at least the {traits.window} frames of the network's window with the published "
+                f"protocol, found {tile}"
+            )
         input_frames = frames_from(0)
         head = list(islice(input_frames, self._head_length()))
         _check_size(head, traits, name)

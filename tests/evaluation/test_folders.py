@@ -116,6 +116,30 @@ def test_from_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         spikejax.evaluate(tmp_path / "w.safetensors", output=tmp_path / "api", tiles=3)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--tile", "6,8,8"], "expected a --tile of at least 2,16,16, found 6,8,8"),
+        (["--tile", "1,16,16"], "expected a --tile of at least 2,16,16, found 1,16,16"),
+        (
+            ["--tile", "4,16,16", "--protocol", "published"],
+            "at least the 6 frames of the network's window .*found 4,16,16",
+        ),
+        (["--tile", "6,20,20", "--protocol", "published"], "multiples of 8 with the published protocol, found 6,20,20"),
+    ],
+)
+def test_a_tile_that_does_not_hold_a_window(
+    arguments: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Catches figures of a network whose windows were cut, called published ones, and a traceback of the compiler."""
+    for root in ("lq", "gt"):
+        write_tree(tmp_path / root, {"a": 8}, side=32)
+    use(monkeypatch, NetworkTraits(window=6))
+    with pytest.raises(InputError, match=message):
+        run(tmp_path, *arguments, "--overlap", "0,0,0")
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_stopped_evaluation_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Catches hours of work that are done again, and scores of another network or tile taken for this one's."""
     write_tree(tmp_path / "lq", {"a": 3, "b": 3})
