@@ -8,11 +8,16 @@ from collections.abc import Callable
 from typing import Literal
 
 import jax
+import jax.numpy as jnp
 from einops import rearrange
 from flax import nnx
 from jax import Array, lax
 from jaxtyping import Float
 
+from spikejax.kernels import over_time as kernel
+from spikejax.kernels.choice import Choice, choose
+from spikejax.kernels.over_time import over_time
+from spikejax.kernels.over_time_layout import OverTime
 from spikejax.models.layers import LayerNorm, Linear, accumulation_dtype
 from spikejax.models.schedule import count_chunks, in_chunks
 from spikejax.models.time_positions import UNTOLD, TimeBias, TimePositions, add_sine, softmax_over_time
@@ -90,6 +95,11 @@ class SpikeTemporalSA(nnx.Module):
 
     def __call__(self, x: Float[Array, "b t h w c"]) -> Float[Array, "b t h w c"]:
         """The attended features, of the same shape."""
+        what = OverTime(self.attention.heads, asks=False)
+        choice = _choose(x, self.attention)
+        if choice.form != "plain":
+            parameters = _in_order((self.norm1,), self.attention, self.norm2, self.mlp)
+            return over_time((x,), parameters, what, choice)
         return over_pixels(self._sequences, x)
 
     def _sequences(self, x: Array) -> Array:
@@ -132,6 +142,11 @@ class TemporalCrossAttnFuse(nnx.Module):
         self, features: Float[Array, "b t h w c"], spikes: Float[Array, "b t h w c"]
     ) -> Float[Array, "b t h w c"]:
         """The fused features, of the same shape."""
+        what = OverTime(self.attention.heads, asks=True, residual=self.residual == "features")
+        choice = _choose(features, self.attention)
+        if choice.form != "plain" and features.dtype == spikes.dtype:
+            parameters = _in_order((self.norm_query, self.norm_spikes), self.attention, self.norm_mlp, self.mlp)
+            return over_time((features, spikes), parameters, what, choice)
         return over_pixels(self._sequences, features, spikes)
 
     def _sequences(self, features: Array, spikes: Array) -> Array:
@@ -139,6 +154,30 @@ class TemporalCrossAttnFuse(nnx.Module):
         x = features if self.residual == "features" else query
         x = x + self.attention(query, self.norm_spikes(spikes))
         return x + self.mlp(self.norm_mlp(x))
+
+
+def _choose(x: Float[Array, "b t h w c"], attention: TemporalAttention) -> Choice:
+    """The form of what surrounds an attention; kernels know nothing of time."""
+    _, frames, rows, columns, features = x.shape
+    told = attention.adds_sine or attention.time_bias is not None
+    shape = dict(frames=frames, features=features, rows=rows, columns=columns)
+    return choose(lambda form: not told and kernel.fits(form, dtype=x.dtype, **shape))
+
+
+def _in_order(
+    norms: tuple[LayerNorm, ...], attention: TemporalAttention, norm_mlp: LayerNorm, mlp: MLP
+) -> tuple[Array, ...]:
+    """The parameters as `over_time` takes them."""
+    projections = (
+        jnp.split(leaf[...], 3, axis=-1) for leaf in (attention.in_projection.kernel, attention.in_projection.bias)
+    )
+    return (
+        *(leaf[...] for norm in norms for leaf in (norm.scale, norm.bias)),
+        *(leaf for pair in zip(*projections, strict=True) for leaf in pair),
+        *(leaf[...] for leaf in (attention.out_projection.kernel, attention.out_projection.bias)),
+        *(leaf[...] for leaf in (norm_mlp.scale, norm_mlp.bias)),
+        *(leaf[...] for layer in (mlp.linear1, mlp.linear2) for leaf in (layer.kernel, layer.bias)),
+    )
 
 
 def over_pixels(function: Callable[..., Array], *clips: Float[Array, "b t h w _c"]) -> Float[Array, "b t h w _c"]:

@@ -16,6 +16,8 @@ from jax import Array
 from spikejax.distributed import sharding
 from spikejax.kernels import sampling, window_attention
 from spikejax.kernels.choice import Choice
+from spikejax.kernels.over_time import over_time
+from spikejax.kernels.over_time_layout import OverTime
 from spikejax.kernels.sampling_layout import PART, TAPS, Sampling, of_warp
 from spikejax.kernels.window_layout import Heads
 from tests.kernels.comparison import with_gradients
@@ -57,7 +59,25 @@ def attention(choice: Choice) -> tuple[Callable[..., Array], tuple[Any, ...]]:
     return lambda qkv, bias: window_attention.window_attention(qkv, bias, regions, heads, choice), given
 
 
-OPERATIONS = {"convolution": convolution, "warping": warping, "attention": attention}
+def attention_over_time(choice: Choice) -> tuple[Callable[..., Array], tuple[Any, ...]]:
+    """The fusion of two clips with two."""
+    shapes = ((8,), (8,)) * 2 + ((8, 8), (8,)) * 4 + ((8,), (8,), (8, 16), (16,), (16, 8), (8,))
+    parameters = [array(*shape, seed=number) for number, shape in enumerate(shapes)]
+    bias = parameters.pop(7)  # of the keys: it changes nothing, and its gradient is rounding alone
+    clips = array(2, 2, 8, 16, 8, seed=20), array(2, 2, 8, 16, 8, seed=21)
+
+    def fused(x: Array, y: Array, *parameters: Array) -> Array:
+        return over_time((x, y), (*parameters[:7], bias, *parameters[7:]), OverTime(2, asks=True), choice)
+
+    return fused, (*clips, *parameters)
+
+
+OPERATIONS = {
+    "convolution": convolution,
+    "warping": warping,
+    "attention": attention,
+    "attention over time": attention_over_time,
+}
 
 
 def main() -> None:

@@ -1,0 +1,218 @@
+"""Attention over time for TPUs (Pallas, Mosaic). It computes what `spikejax.models.temporal` defines.
+
+A block has all frames of some pixels, [t, pixels, features]. For a pair of frames the logits of all heads are the
+product of queries times keys, element by element, with a matrix of ones and zeros that sums over each head's features;
+its transpose brings the weights back to the features. So heads are never brought apart.
+
+The backward pass differentiates the same function inside its kernel, and adds the parameters' gradients up over the
+grid.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import Array, lax
+from jax.experimental import pallas as pl
+from jax.experimental.pallas import tpu as pltpu
+
+from spikejax.kernels.over_time_layout import OverTime
+from spikejax.kernels.products import product
+from spikejax.kernels.window_layout import largest_divisor
+
+_PIXELS = 128  # of a block
+_EPSILON = 1e-5
+_VMEM_BYTES = 64 * 2**20
+
+
+def forward(clips: tuple[Array, ...], parameters: tuple[Array, ...], what: OverTime, *, interpret: bool) -> Array:
+    """The result [b, t, h, w, c]; see `spikejax.kernels.over_time.over_time`."""
+    lists, parameters = _as_lists(clips), _as_matrices(parameters)
+    grid, of_pixels, whole = _blocks(lists[0])
+
+    def kernel(*refs: Any) -> None:
+        *inputs, out_ref = refs
+        values = [ref[...] for ref in inputs]
+        blocks, matrices = values[: len(lists)], values[len(lists) :]
+        function = partial(_sequences, what, interpret)
+        out_ref[0] = function(tuple(block[0] for block in blocks), tuple(matrices))
+
+    result = pl.pallas_call(
+        kernel,
+        grid=grid,
+        in_specs=[*(of_pixels for _ in lists), *map(whole, parameters)],
+        out_specs=of_pixels,
+        out_shape=jax.ShapeDtypeStruct(lists[0].shape, lists[0].dtype),
+        compiler_params=_compiler_params(),
+        interpret=interpret,
+        name="attention_over_time",
+    )(*lists, *parameters)
+    return result.reshape(clips[0].shape)
+
+
+def backward(
+    clips: tuple[Array, ...], parameters: tuple[Array, ...], dy: Array, what: OverTime, *, interpret: bool
+) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
+    """The gradients of clips and parameters, these float32."""
+    lists, matrices = _as_lists(clips), _as_matrices(parameters)
+    (dy_list,) = _as_lists((dy,))
+    grid, of_pixels, whole = _blocks(lists[0])
+    count = len(lists)
+
+    def kernel(*refs: Any) -> None:
+        dy_ref, *inputs = refs[: 1 + count + len(matrices)]
+        outputs = refs[1 + count + len(matrices) :]
+        blocks = tuple(ref[0] for ref in inputs[:count])
+
+        @pl.when((pl.program_id(0) == 0) & (pl.program_id(1) == 0))
+        def _() -> None:
+            for ref in outputs[count:]:
+                ref[...] = jnp.zeros_like(ref)
+
+        function: Any = partial(_sequences, what, interpret)
+        _, pull = jax.vjp(function, blocks, tuple(ref[...] for ref in inputs[count:]))
+        dblocks, dmatrices = pull(dy_ref[0])
+        for ref, gradient in zip(outputs[:count], dblocks, strict=True):
+            ref[0] = gradient
+        for ref, gradient in zip(outputs[count:], dmatrices, strict=True):
+            ref[...] += gradient
+
+    gradients = pl.pallas_call(
+        kernel,
+        grid=grid,
+        in_specs=[of_pixels, *(of_pixels for _ in lists), *map(whole, matrices)],
+        out_specs=[*(of_pixels for _ in lists), *map(whole, matrices)],
+        out_shape=[
+            *(jax.ShapeDtypeStruct(x.shape, x.dtype) for x in lists),
+            *(jax.ShapeDtypeStruct(x.shape, jnp.float32) for x in matrices),
+        ],
+        compiler_params=_compiler_params(),
+        interpret=interpret,
+        name="attention_over_time_gradient",
+    )(dy_list, *lists, *matrices)
+    dclips = tuple(x.reshape(clip.shape) for x, clip in zip(gradients[:count], clips, strict=True))
+    return dclips, tuple(x.reshape(p.shape) for x, p in zip(gradients[count:], parameters, strict=True))
+
+
+def _as_lists(clips: tuple[Array, ...]) -> tuple[Array, ...]:
+    """[b, t, pixels, c]."""
+    return tuple(clip.reshape(*clip.shape[:2], -1, clip.shape[-1]) for clip in clips)
+
+
+def _as_matrices(parameters: tuple[Array, ...]) -> tuple[Array, ...]:
+    """Biases and scales as rows."""
+    return tuple(x.astype(jnp.float32).reshape(-1, x.shape[-1]) for x in parameters)
+
+
+def _blocks(x: Array) -> tuple[tuple[int, int], pl.BlockSpec, Callable[[Array], pl.BlockSpec]]:
+    """The grid, a block of pixels, and a whole matrix."""
+    clips, frames, pixels, features = x.shape
+    size = 16 * largest_divisor(pixels // 16, _PIXELS // 16)
+    of_pixels = pl.BlockSpec((1, frames, size, features), lambda clip, block: (clip, 0, block, 0))
+    return (clips, pixels // size), of_pixels, lambda matrix: pl.BlockSpec(matrix.shape, lambda clip, block: (0, 0))
+
+
+def _compiler_params() -> Any:
+    return pltpu.CompilerParams(dimension_semantics=("arbitrary", "arbitrary"), vmem_limit_bytes=_VMEM_BYTES)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(2, 3))
+def _times(x: Array, matrix: Array, exact: bool, interpret: bool) -> Array:
+    """A product in x's type, float32: JAX's own derivative of it would multiply arrays of two types."""
+    return product(x, matrix.astype(x.dtype), 1, 0, exact=exact, interpret=interpret)
+
+
+def _times_forward(x: Array, matrix: Array, exact: bool, interpret: bool) -> tuple[Array, tuple[Array, Array]]:
+    return _times(x, matrix, exact, interpret), (x, matrix)
+
+
+def _times_backward(exact: bool, interpret: bool, saved: tuple[Array, Array], dy: Array) -> tuple[Array, Array]:
+    x, matrix = saved
+    times = partial(product, exact=exact, interpret=interpret)
+    dy = dy.astype(x.dtype)
+    return times(dy, matrix.astype(x.dtype), 1, 1).astype(x.dtype), times(x, dy, 0, 0)
+
+
+_times.defvjp(_times_forward, _times_backward)
+
+
+def _sequences(what: OverTime, interpret: bool, clips: tuple[Array, ...], parameters: tuple[Array, ...]) -> Array:
+    """The result of a block, [t, pixels, c]."""
+    frames, pixels, features = clips[0].shape
+    dtype = clips[0].dtype
+    left = iter(parameters)
+
+    def norm(x: Array) -> Array:
+        scale, bias = next(left), next(left)
+        accurate = x.astype(jnp.float32)
+        centred = accurate - accurate.mean(-1, keepdims=True)
+        variance = (centred * centred).mean(-1, keepdims=True)
+        return (centred * lax.rsqrt(variance + _EPSILON) * scale + bias).astype(dtype)
+
+    def linear(x: Array) -> Array:
+        kernel, bias = next(left), next(left)
+        return (_times(x, kernel, False, interpret) + bias).astype(dtype)
+
+    x, *others = (clip.reshape(frames * pixels, features) for clip in clips)
+    query = norm(x)
+    asked = norm(others[0]) if others else query
+    q, k, v = (
+        projected.astype(jnp.float32).reshape(frames, pixels, features)
+        for projected in (linear(query), linear(asked), linear(asked))
+    )
+    attended = _attend(what, interpret, q, k, v, dtype).reshape(frames * pixels, features)
+    attended = linear(attended)
+    x = (x if what.residual else query) + attended
+    hidden = linear(norm(x))
+    y = x + linear(_gelu(hidden))
+    return y.reshape(clips[0].shape)
+
+
+def _attend(what: OverTime, interpret: bool, q: Array, k: Array, v: Array, dtype: jnp.dtype) -> Array:
+    frames, _, features = q.shape
+    queries, keys, values = _split_frames(q), _split_frames(k), _split_frames(v)
+    depth = features // what.heads
+    lane = lax.broadcasted_iota(jnp.int32, (features, what.heads), 0)
+    head = lax.broadcasted_iota(jnp.int32, (features, what.heads), 1)
+    of_head = ((lane >= head * depth) & (lane < (head + 1) * depth)).astype(jnp.float32)
+    results = []
+    for frame in range(frames):
+        logits = [
+            _times(queries[frame] * keys[other], of_head, True, interpret) * depth**-0.5 for other in range(frames)
+        ]
+        highest = lax.stop_gradient(_fold(jnp.maximum, logits))
+        weights = [jnp.exp(x - highest) for x in logits]
+        total = _fold(jnp.add, weights)
+        # Rounded as the plain form's weights are.
+        weights = [_times((x / total).astype(dtype), of_head.T, False, interpret) for x in weights]
+        results.append(_fold(jnp.add, [weight * values[other] for other, weight in enumerate(weights)]))
+    return _join_frames(tuple(results)).astype(dtype)
+
+
+# Each is the other's derivative; JAX's own would pad arrays with zeros and add them.
+@jax.custom_vjp
+def _split_frames(x: Array) -> tuple[Array, ...]:
+    return tuple(x[frame] for frame in range(len(x)))
+
+
+@jax.custom_vjp
+def _join_frames(frames: tuple[Array, ...]) -> Array:
+    return jnp.concatenate([frame[None] for frame in frames])
+
+
+_split_frames.defvjp(lambda x: (_split_frames(x), None), lambda _, dy: (_join_frames(tuple(dy)),))
+_join_frames.defvjp(lambda x: (_join_frames(x), None), lambda _, dy: (_split_frames(dy),))
+
+
+def _fold(function: Callable[[Array, Array], Array], arrays: list[Array]) -> Array:
+    total = arrays[0]
+    for array in arrays[1:]:
+        total = function(total, array)
+    return total
+
+
+def _gelu(x: Array) -> Array:
+    accurate = x.astype(jnp.float32)
+    return (0.5 * accurate * (1.0 + lax.erf(accurate * 0.5**0.5))).astype(x.dtype)
