@@ -6,7 +6,9 @@
 data set has blurry and sharp frames; the input of the others is made of the sharp ones (--config.data.degradation=none
 reads it for super-resolution, from pictures in blur/ that are four times smaller). Clips are as large
 as the published training's: for super-resolution, whose target is four times their size, 64 pixels (256 of the target),
-else 192. Tiles are those of the published evaluation. Parameters are float32, and so is the computation.
+else 192. Septuplets of Vimeo-90K are played backwards at random; for super-resolution they are lengthened to 8 frames,
+and in validation the middle one counts. Tiles are those of the published evaluation. Parameters are float32, and so is
+the computation.
 """
 
 from ml_collections import ConfigDict
@@ -32,6 +34,8 @@ def get_config(name: str = "") -> ConfigDict:
 
     config.data.degradation = published.degradation
     config.data.frames = published.frames
+    config.data.repeat_last = published.repeat_last
+    config.data.reverse_time = published.reverse_time
     config.data.crop = published.crop
     config.data.batch_size = 8
 
@@ -52,6 +56,7 @@ def get_config(name: str = "") -> ConfigDict:
     config.training.steps = 300_000
 
     config.validation.frames = published.frames
+    config.validation.middle_frame = published.repeat_last > 0  # the frame of a septuplet that published figures are of
     config.restore.tile = published.tiles.tile
     config.restore.overlap = published.tiles.overlap
     return config

@@ -1,6 +1,7 @@
 """Data sets of pictures without spikes, from what is published to a table of scores."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -78,3 +79,28 @@ def test_from_published_to_scores(name: str, tmp_path: Path) -> None:
         scores = json.loads((tmp_path / split / "metrics.json").read_text())
         assert set(scores["clips"]) == set(imitation.splits[split])
         assert scores["data"] == str(root) and scores["unused"] == []
+
+
+def test_septuplets_as_published(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Catches clips of 7 frames for a network of windows of 8, and scores of other frames than the middle one."""
+    imitation, source, root = IMITATIONS["vimeo90k"], tmp_path / "source", tmp_path / "root"
+    imitation.write(source)
+    prepare(imitation, source, root)
+    options = [
+        option
+        for option in run_options(imitation, root, tmp_path / "network.py")
+        if not option.startswith(("--config.data.frames", "--config.validation.frames", "--config.restore"))
+    ]
+    options[options.index("spike:backbone")] = "vrt:003"
+    options.append("--config.optimizer.slow=")
+    options.append("--config.optimizer.slow_steps=0")
+    network = tmp_path / "network.py"
+    code = network.read_text().replace("assert voxels is None", "assert voxels is None and clip.shape[1] == 8")
+    network.write_text(code.replace("window=2", "window=8"))
+    train.main([*options, "--workdir", str(tmp_path / "run")])
+    arguments = ["--network", str(tmp_path / "run"), "--output", str(tmp_path / "out"), "--metrics", "psnr"]
+    evaluate.main([*arguments, "--trust-code"])
+    scores = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert {name: len(frames) for name, frames in scores["frames"].items()} == {"00001_0266": 1}
+    psnr = scores["mean_over_frames"]["psnr_recon"]
+    assert f"{psnr:.2f} dB" in re.findall(r"step 2: PSNR .*? -> (\S+ dB)", capsys.readouterr().out)

@@ -40,6 +40,7 @@ def get_config() -> ConfigDict:
                 every=1_000,
                 frames=5,
                 sequences=0,
+                middle_frame=False,
                 noise_sigma=30.0,
                 pictures=2,
                 metrics=("psnr", "psnr_y", "ssim", "ssim_y", "lpips"),
@@ -116,6 +117,7 @@ def _data() -> dict:
         flips=True,
         rotate=True,
         reverse_time=False,
+        repeat_last=0,
         threshold_factor=1.0,
         scenes=dict(
             train_sequences=40,

@@ -179,6 +179,9 @@ KEYS: dict[str, Key] = {
     "data.flips": Key(Flag(), "random mirroring, left-right and up-down"),
     "data.rotate": Key(Flag(), "random quarter turns"),
     "data.reverse_time": Key(Flag(), "also play clips backwards; leave off, spikes have a direction in time"),
+    "data.repeat_last": Key(
+        Whole(0), "how many of data.frames repeat the last frame that is read, for sequences shorter than a window"
+    ),
     "data.threshold_factor": Key(
         Number(1), "each clip's spikes as if the camera's threshold were up to this many times as high"
     ),
@@ -259,6 +262,11 @@ KEYS: dict[str, Key] = {
     ),
     "validation.sequences": Key(
         Whole(0), "how many sequences of the validation split are used, from the first; 0: all"
+    ),
+    "validation.middle_frame": Key(
+        Flag(),
+        "of sequences of at most validation.frames the middle frame alone counts, as of Vimeo-90K's",
+        harmless=True,
     ),
     "validation.noise_sigma": Key(
         Number(0, 255), "standard deviation of the noise (`data.degradation` noise)", "of 255"

@@ -34,6 +34,8 @@ class Published:
         task: what it restores and the data it was trained on.
         vrt: the fields of the model that differ from the defaults.
         frames: of a training clip.
+        repeat_last: how many of them repeat the last one that is read.
+        reverse_time: whether training clips are played backwards at random.
         crop: pixels, side of the training crops of the network's input.
         test_sets: the tiles of the published evaluation, by the name of the test set. The first entry is also what
             restoring takes unless told otherwise.
@@ -46,6 +48,8 @@ class Published:
     crop: int
     test_sets: Mapping[str, Tiles]
     degradation: str = "none"
+    repeat_last: int = 0
+    reverse_time: bool = False
 
     @property
     def tiles(self) -> Tiles:
@@ -79,14 +83,18 @@ PUBLISHED = {
     ),
     "003": Published(
         *("super-resolution x4, Vimeo-90K (BI)", _VIMEO),
-        frames=7,
+        frames=8,
+        repeat_last=1,
+        reverse_time=True,
         crop=64,
         test_sets={"Vid4": Tiles((32, 128, 128)), "Vimeo-90K-T": _TILES_VIMEO},
         degradation="bicubic",
     ),
     "004": Published(
         *("super-resolution x4, Vimeo-90K (BD)", _VIMEO),
-        frames=7,
+        frames=8,
+        repeat_last=1,
+        reverse_time=True,
         crop=64,
         test_sets={"Vid4": Tiles((32, 128, 128)), "UDM10": Tiles((32, 128, 128)), "Vimeo-90K-T": _TILES_VIMEO},
         degradation="gaussian",
@@ -108,6 +116,7 @@ PUBLISHED = {
     "009": Published(
         *("interpolation, Vimeo-90K", _INTERPOLATION),
         frames=4,
+        reverse_time=True,
         crop=192,
         test_sets={
             "DAVIS-train": Tiles((0, 256, 256), (0, 20, 20)),

@@ -185,6 +185,13 @@ def _interpolated(section: str) -> Callable[[ConfigDict], str | None]:
     return check
 
 
+def _repeat_last(config: ConfigDict) -> str | None:
+    frames = config.data.frames
+    if config.data.repeat_last and config.data.degradation == "interpolation":
+        return "0 to interpolate"
+    return None if config.data.repeat_last < frames else f"0 to {frames - 1}, below data.frames"
+
+
 def _even_window(config: ConfigDict) -> str | None:
     frames = config.model.vrt.window[0]
     if config.model.vrt.warp_frames or not _is_vrt(config) or frames % 2 == 0:
@@ -202,11 +209,11 @@ def _is_embedded(config: ConfigDict) -> bool:
 
 
 def _scene_frames(config: ConfigDict) -> str | None:
-    frames = config.data.frames
+    frames = config.data.frames - config.data.repeat_last
     needed = 2 * frames - 1 if config.data.degradation == "interpolation" else frames
     if not _is_embedded(config) or config.data.scenes.frames >= needed:
         return None
-    return f"at least {needed}, what a clip of data.frames {frames} is made of"
+    return f"at least {needed}, what a clip of data.frames {config.data.frames} is made of"
 
 
 def _scene_area(config: ConfigDict) -> str | None:
@@ -336,6 +343,9 @@ RELATIONS = (
         ("data.frames", "data.degradation", "model.vrt.window"),
         "The frames of the window, to interpolate.",
         _interpolated("data"),
+    ),
+    Relation(
+        ("data.repeat_last", "data.frames", "data.degradation"), "Below frames, and 0 to interpolate.", _repeat_last
     ),
     Relation(
         ("validation.frames", "data.degradation", "model.vrt.window"),

@@ -30,7 +30,7 @@ from spikejax.quality.metrics import AFTER, METRICS, Measure, open_all_metrics
 from spikejax.quality.score_files import check_score_folder, mean_over_frames, mean_scores, write_score_folder
 from spikejax.training.inputs import data_root, embedded_data
 from spikejax.training.measure_split import TrainedNetwork, load_trained, open_split
-from spikejax.training.validation import HostShare, ScoreTable, SequenceRestorer, Sequences
+from spikejax.training.validation import HostShare, ScoreTable, SequenceRestorer, Sequences, middle_up_to
 from spikejax.training.workdir import is_workdir
 
 _VIMEO = "Vimeo-90K-T"
@@ -98,7 +98,8 @@ def evaluate(options: EvaluationOptions) -> Evaluation:
     settings = _settings(options, trained, dataset)
     header = _header(options, trained, settings, where, dataset)
     work = PartialEvaluation(output, {**options.decisive, "parameters": trained.restorer.fingerprint()})
-    restorer = SequenceRestorer(trained.restorer.network, settings)
+    counted = 0 if options.sharp is not None else middle_up_to(trained.config)
+    restorer = SequenceRestorer(trained.restorer.network, settings, counted)
     frames = _measure(options, restorer, dataset, work, _metrics(options, trained))
     evaluation = Evaluation(header, frames)
     if hosts.is_first():
@@ -237,13 +238,13 @@ def _measure(
     hosts.check_same(json.dumps(work.description), "options, network and data")
     sequences = dataset.sequences()[: options.sequences or None]
     vimeo = options.test_set == _VIMEO and restorer.network.traits.upscale > 1
-    counted = _COUNTED_OF_VIMEO if vimeo else slice(None)
     share = HostShare(jax.process_index(), jax.process_count(), hosts.sum_over_hosts)
     done = work.done(sequences)
     left = sum(length for name, length in sequences if name not in done)
     progress = Progress("evaluating", total=left, unit="frame") if hosts.is_first() else None
     for number, (name, length) in enumerate(sequences, 1):
         if name not in done:
+            counted = _COUNTED_OF_VIMEO if vimeo else restorer.counted(length)
             table = ScoreTable(length, measures, share)
             for index, shown in enumerate(restorer.restore(dataset, name, length)):
                 table.add(index, shown)

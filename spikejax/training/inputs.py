@@ -132,7 +132,7 @@ def open_inputs(
         if spike_bins is not None:
             statistics = kind.training_statistics(root, bins=spike_bins)
     spec = ClipSpec(
-        data.frames,
+        data.frames - data.repeat_last,
         spike_bins,
         crop=data.crop,
         degradation=training,
@@ -146,6 +146,7 @@ def open_inputs(
         flips=data.flips,
         rotate=data.rotate,
         reverse_time=data.reverse_time,
+        repeat_last=data.repeat_last,
         threshold_factor=data.threshold_factor,
     )
     loader = train_loader(

@@ -27,7 +27,7 @@ from spikejax.models.traits import NetworkTraits
 from spikejax.training.degradation_config import degradation_of
 from spikejax.training.step import describe_network
 from spikejax.training.trained_params import read_network
-from spikejax.training.validation import SequenceRestorer, validation_tiles
+from spikejax.training.validation import SequenceRestorer, middle_up_to, validation_tiles
 from spikejax.training.workdir import CONFIG_FILE, is_workdir
 
 
@@ -64,7 +64,9 @@ class TrainedNetwork:
         tile, overlap = validation_tiles(self.config, frames=frames)
         sigma = dataset.degradation.sigma[0] if self.traits.noise_level else None
         return SequenceRestorer(
-            self.restorer.network, self.restorer.settings(RestoreSettings(tile=tile, overlap=overlap, sigma=sigma))
+            self.restorer.network,
+            self.restorer.settings(RestoreSettings(tile=tile, overlap=overlap, sigma=sigma)),
+            middle_up_to(self.config),
         )
 
 

@@ -18,7 +18,7 @@ from spikejax.inference.restored_stream import StreamSettings
 from spikejax.models.traits import NetworkTraits
 from spikejax.training.program import Program
 from spikejax.training.step import NetworkDescription
-from spikejax.training.validation import SequenceRestorer, validation_tiles
+from spikejax.training.validation import SequenceRestorer, middle_up_to, validation_tiles
 
 
 class TrainingTileNetwork:
@@ -125,4 +125,5 @@ def training_validator(config: ConfigDict, program: Program, statistics: Mapping
     tile, overlap = validation_tiles(config)
     sigma = config.validation.noise_sigma if program.network.traits.noise_level else None
     network = TrainingTileNetwork(program.network, program.mesh, moments)
-    return TrainingValidator(network, StreamSettings(tile, overlap, sigma=sigma, blacken_not_finite=True))
+    settings = StreamSettings(tile, overlap, sigma=sigma, blacken_not_finite=True)
+    return TrainingValidator(network, settings, middle_up_to(config))

@@ -107,15 +107,21 @@ class SequenceRestorer:
     Attributes:
         network: restores tiles.
         settings: how.
+        middle_up_to: of a sequence of at most so many frames the middle one alone counts; 0 = all frames always do.
     """
 
     network: TileNetwork
     settings: StreamSettings
+    middle_up_to: int = 0
 
     @property
     def at_once(self) -> int:
         """Frames that are read at once; a long sequence need not fit into memory."""
         return self.settings.tile.frames or 8
+
+    def counted(self, length: int) -> slice:
+        """The frames of a sequence of so many that count."""
+        return slice(length // 2, length // 2 + 1) if length <= self.middle_up_to else slice(None)
 
     def restore(self, dataset: Sequences, name: str, length: int) -> Iterator[ShownFrame]:
         """Yields the frames of a sequence, in order.
@@ -188,6 +194,11 @@ def validation_tiles(config: ConfigDict, *, frames: int | None = None) -> tuple[
     return Extent(frames or config.validation.frames, *tile), Extent(0, *overlap)
 
 
+def middle_up_to(config: ConfigDict) -> int:
+    """Frames of the longest sequence of which a validation counts the middle one alone; 0 = of none."""
+    return config.validation.frames if config.validation.middle_frame else 0
+
+
 def validate(
     restorer: SequenceRestorer,
     dataset: Sequences,
@@ -230,7 +241,7 @@ def validate(
                 progress.advance()
             black = shown.black_tiles
         black_tiles += black
-        frames[name] = table.scores()
+        frames[name] = table.scores(restorer.counted(length))
     if progress is not None:
         progress.finish()
     return Validation(mean_scores([mean_scores(clip) for clip in frames.values()]), frames, kept, black_tiles)

@@ -202,6 +202,8 @@ BROKEN: list[tuple[str, dict[str, Any], str]] = [
     ("vrt:006", {"data.degradation": "bicubic"}, "data.degradation: expected none for a network that neither"),
     ("vrt:008", {"data.noise_sigma": (50, 0)}, "data.noise_sigma: expected the least first, then the largest"),
     ("vrt:009", {"data.frames": 6}, "data.frames: expected 4, the frames of model.vrt.window"),
+    ("vrt:009", {"data.repeat_last": 1}, "data.repeat_last: expected 0 to interpolate, found 1"),
+    ("vrt:003", {"data.repeat_last": 8}, "data.repeat_last: expected 0 to 7, below data.frames, found 8"),
     ("vrt:009", {"validation.frames": 6}, "validation.frames: expected 4, the frames of model.vrt.window"),
     ("vrt:006", {"training.accumulate": 3}, "data.batch_size: expected a multiple of training.accumulate, 3, found 8"),
     ("quickstart", {"data.frames": 9}, "data.scenes.frames: expected at least 9, what a clip of data.frames 9"),

@@ -63,10 +63,17 @@ def test_recipe_of_vrt() -> None:
         sizes[name] = (config.data.frames, config.data.crop, config.restore.tile, config.restore.overlap)
     assert sizes["001"] == (6, 64, (40, 128, 128), (2, 20, 20))
     assert sizes["002"] == (16, 64, (40, 128, 128), (2, 20, 20))
-    assert sizes["003"] == sizes["004"] == (7, 64, (32, 128, 128), (2, 20, 20))
+    assert sizes["003"] == sizes["004"] == (8, 64, (32, 128, 128), (2, 20, 20))
     assert sizes["005"] == sizes["007"] == sizes["008"] == (6, 192, (12, 256, 256), (2, 20, 20))
     assert sizes["006"] == (6, 192, (18, 192, 192), (2, 20, 20))
     assert sizes["009"] == (4, 192, (0, 256, 256), (0, 20, 20))
+    of_septuplets = {}
+    for name in PUBLISHED:
+        config = load_config(f"{CONFIGS}/vrt.py:{name}")
+        of_septuplets[name] = (config.data.repeat_last, config.data.reverse_time, config.validation.middle_frame)
+    assert of_septuplets.pop("003") == of_septuplets.pop("004") == (1, True, True)
+    assert of_septuplets.pop("009") == (0, True, False)
+    assert set(of_septuplets.values()) == {(0, False, False)}
     made = [load_config(f"{CONFIGS}/vrt.py:{name}").data.degradation for name in sorted(PUBLISHED)]
     assert made == ["bicubic"] * 3 + ["gaussian"] + ["none"] * 3 + ["noise", "interpolation"]
 

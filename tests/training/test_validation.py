@@ -12,7 +12,15 @@ from spikejax.errors import InputError
 from spikejax.inference.tiling import Extent
 from spikejax.models.traits import NetworkTraits
 from spikejax.quality import metrics
-from spikejax.training.validation import HostShare, ScoreTable, ShownFrame, Validation, validate, validation_tiles
+from spikejax.training.validation import (
+    HostShare,
+    ScoreTable,
+    ShownFrame,
+    Validation,
+    middle_up_to,
+    validate,
+    validation_tiles,
+)
 from tests.stand_ins import KnownTiles, tiny_config
 
 
@@ -132,6 +140,20 @@ def test_a_frame_that_nobody_measured() -> None:
     """Catches a mean over zeros when hosts disagree about who measures which frames."""
     with pytest.raises(RuntimeError, match="measured not at all"):
         validate(KnownTiles(keep).restorer(), DATA, share=HostShare(0, 2))
+
+
+def test_the_middle_frame_counts_of_short_sequences() -> None:
+    """Catches a septuplet measured on all its frames, or a long sequence on one: figures are of the middle ones."""
+    restorer = KnownTiles(brighten).restorer()
+    middle = validate(dataclasses.replace(restorer, middle_up_to=3), DATA)
+    whole = validate(restorer, DATA)
+    assert middle is not None and whole is not None
+    frames = whole.frames
+    assert middle.frames == {"a": frames["a"], "b": frames["b"][1:], "c": frames["c"], "d": frames["d"][1:2]}
+    config = tiny_config()
+    assert middle_up_to(config) == 0
+    config.validation.middle_frame = True
+    assert middle_up_to(config) == config.validation.frames == 2
 
 
 def test_pictures_are_blur_recon_sharp_of_the_first_sequences() -> None:

@@ -37,6 +37,7 @@ class SampleDraws:
         flips: whether samples are mirrored at random, left and right, up and down.
         rotate: whether they are turned by a random number of quarter turns.
         reverse_time: whether they are played backwards at random.
+        repeat_last: how many times the last frame is there once more at the end, after all else.
         threshold_factor: the spike camera's threshold is raised by a random factor up to this one, see
             `threshold.raise_threshold`; the factor's logarithm is uniform. 1 = never.
     """
@@ -45,6 +46,7 @@ class SampleDraws:
     flips: bool = True
     rotate: bool = True
     reverse_time: bool = False
+    repeat_last: int = 0
     threshold_factor: float = 1.0
 
     def __post_init__(self) -> None:
@@ -168,4 +170,7 @@ class _Samples:
         if draws.threshold_factor > 1 and "voxels" in sample:
             factor = draws.threshold_factor ** rng.uniform()
             sample["voxels"] = raise_threshold(sample["voxels"], factor, rng=rng)
-        return augment(sample, augmentation)
+        sample = augment(sample, augmentation)
+        if draws.repeat_last:
+            sample = {key: np.concatenate([clip, *[clip[-1:]] * draws.repeat_last]) for key, clip in sample.items()}
+        return sample

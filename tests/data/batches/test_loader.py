@@ -123,6 +123,18 @@ def test_a_window_is_cut_and_turned_anew_in_every_epoch(make_root: Callable[...,
     assert len({next(loader)["input"].tobytes() for _ in range(20)}) > 15
 
 
+def test_the_last_frame_is_there_again(dataset: FolderDataset) -> None:
+    """Catches the first frame repeated where time was turned round, or one array that is not as long as the others."""
+    plain = train_loader(dataset, SampleDraws(8, reverse_time=True), batch_size=4, workers=0, seed=3)
+    longer = train_loader(dataset, SampleDraws(8, reverse_time=True, repeat_last=2), batch_size=4, workers=0, seed=3)
+    for _ in range(3):
+        clips, lengthened = next(plain), next(longer)
+        assert clips.keys() == lengthened.keys() == {"input", "sharp", "voxels"}
+        for key, clip in clips.items():
+            np.testing.assert_array_equal(lengthened[key][:, :-2], clip)
+            np.testing.assert_array_equal(lengthened[key][:, -2:], clip[:, [-1, -1]])
+
+
 @pytest.mark.parametrize("workers", [0, 2])
 @pytest.mark.parametrize("draws", [DRAWS, SampleDraws(8, threshold_factor=4.0)])
 def test_state_continues_at_the_very_next_batch(dataset: FolderDataset, draws: SampleDraws, workers: int) -> None:
