@@ -28,6 +28,7 @@ from typing import Any, NoReturn
 
 from spikejax.errors import DamagedInput, InputError, one_line
 from spikejax.extras import named_when_missing
+from spikejax.io.damage import keep_decoders_quiet
 from spikejax.io.disk_space import NO_ROOM
 from spikejax.io.paths import check_scheme, local_only
 from spikejax.progress import STYLES, show_progress_as
@@ -101,6 +102,7 @@ def _is_one_of_many() -> bool:
 
 
 def _exit_code(main: Callable[[Sequence[str]], None], arguments: Sequence[str]) -> int:
+    keep_decoders_quiet()
     try:
         with named_when_missing():
             main(arguments)

@@ -10,13 +10,14 @@ from __future__ import annotations
 import argparse
 import sys
 import webbrowser
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from spikejax.cli import add_trust_code, make_parser, path_or_bucket, positive_count, run, whole_number_from
 from spikejax.compile_cache import add_compile_cache, use_compile_cache
-from spikejax.errors import InputError
+from spikejax.errors import InputError, one_line
 from spikejax.hardware.allocator import keep_freed_memory
 from spikejax.io.atomic import atomic_write
 from spikejax.io.json_files import read_json
@@ -39,7 +40,32 @@ def main(arguments: Sequence[str]) -> None:
     """
     options = build_parser().parse_args(arguments)
     output = Path(options.output)
-    metrics = _read_metrics(metrics_path(output))
+    scores = metrics_path(output)
+    metrics = _read_metrics(scores)
+    with _damage_named(scores):
+        html = _draw(options, output, metrics)
+    page = Path(options.page) if options.page else _default_page(output)
+    with atomic_write(page) as temporary:
+        temporary.write_text(html, encoding="utf-8")
+    print(page)
+    if options.open:
+        webbrowser.open(page.absolute().as_uri())
+
+
+@contextmanager
+def _damage_named(scores: Path) -> Iterator[None]:
+    """Turns what the metrics of a run lack, or have of another kind, into a line."""
+    try:
+        yield
+    except InputError:
+        raise
+    except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        what = f"{type(error).__name__} ({one_line(error)})"
+        raise InputError(f"expected the metrics that restoring writes, found {what}: {scores}") from error
+
+
+def _draw(options: argparse.Namespace, output: Path, metrics: dict[str, Any]) -> str:
+    """The page of a restored output."""
     # Only now: they import decoders, and a mistake above should show at once.
     from spikejax.io.frame_range import part_of
     from spikejax.io.frame_source import open_frames
@@ -58,7 +84,7 @@ def main(arguments: Sequence[str]) -> None:
     frames = gather(numbers, restored=restored, source=source, sharp=sharp)
     sources = [f"Restored from {metrics['input']}", f"by {metrics['network']}"]
     spikes, note = _with_other_spikes(options, metrics, frames, source)
-    html = render(
+    return render(
         metrics,
         frames,
         find_close_ups(frames),
@@ -67,12 +93,6 @@ def main(arguments: Sequence[str]) -> None:
         spikes=spikes,
         note=note,
     )
-    page = Path(options.page) if options.page else _default_page(output)
-    with atomic_write(page) as temporary:
-        temporary.write_text(html, encoding="utf-8")
-    print(page)
-    if options.open:
-        webbrowser.open(page.absolute().as_uri())
 
 
 def _with_other_spikes(

@@ -217,3 +217,20 @@ def test_in_a_browser(restored: Path, tmp_path: Path) -> None:
     ended = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
     title = ended.stdout.partition("<title>")[2].partition("</title>")[0]
     assert title == "80%|before 80 percent|true|true|false"
+
+
+@pytest.mark.parametrize("value", [None, "text", -1, [], {"a": "b"}, 1e300, "missing"])
+def test_metrics_that_are_damaged(restored: Path, tmp_path: Path, value: object) -> None:
+    """Catches the traceback of a metrics.json of which any one value is missing or of another kind."""
+    path = restored / "metrics.json"
+    whole = json.loads(path.read_text())
+    refused = 0
+    for key in whole:
+        damaged = {name: content for name, content in whole.items() if name != key}
+        path.write_text(json.dumps(damaged if value == "missing" else damaged | {key: value}))
+        try:
+            report.main([str(restored), "--page", str(tmp_path / "page.html")])
+        except InputError as error:
+            refused += 1
+            assert "expected" in str(error), key
+    assert refused

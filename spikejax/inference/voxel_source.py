@@ -20,6 +20,7 @@ from spikejax.data.spikes.stream_files import count_frames
 from spikejax.data.spikes.stream_size import StreamSize, find_stream_size
 from spikejax.data.spikes.voxels import Counts, CountType, whole_counts
 from spikejax.errors import InputError
+from spikejax.io.damage import DAMAGED_ARRAY, DAMAGED_TABLE
 from spikejax.io.frame_source import FrameSource, natural_key
 from spikejax.io.paths import local_only
 from spikejax.io.tiled_arrays import FrameArray, open_frames_array
@@ -154,7 +155,7 @@ def _logged_windows(log: str | Path, stream: Path, frames: FrameSource, total: i
             rows = list(csv.DictReader(file))
         named = [row for row in rows if row.get("sequence") in (None, *(part.name for part in stream.parents))]
         windows = [(int(row["t0"]), int(row["t1"])) for row in named]
-    except (OSError, KeyError, TypeError, ValueError) as error:
+    except DAMAGED_TABLE as error:
         raise InputError(
             f"expected a CSV file with whole numbers in columns t0 and t1, found {error!r}: {log}"
         ) from error
@@ -216,7 +217,7 @@ def _read_counts(file: Path) -> Float32[np.ndarray, "h w k"]:
 def _load_counts(file: Path) -> np.ndarray:
     try:
         return np.load(file, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+    except DAMAGED_ARRAY as error:
         raise InputError(f"expected a whole .npy file of voxels, found a damaged one: {file}") from error
 
 

@@ -16,7 +16,7 @@ from typing import TypeAlias
 import cv2
 import numpy as np
 from jaxtyping import UInt8, UInt16
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 
 from spikejax.errors import InputError
 from spikejax.io.bucket_listing import ListedPath
@@ -31,6 +31,7 @@ Frame = UInt8[np.ndarray, "h w 3"] | UInt16[np.ndarray, "h w 3"]
 # What is written: RGB, or RGB and how much of it hides what is behind.
 WrittenFrame = UInt8[np.ndarray, "h w c"] | UInt16[np.ndarray, "h w c"]
 
+cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # it prints what it then returns None for
 # Modes in which 8 bits a channel hold all there is; 16-bit and float pictures would be clipped by a conversion.
 _EIGHT_BIT_MODES = frozenset({"1", "L", "LA", "P", "RGB", "RGBA"})
 # Paths that are no files of this machine's disks.
@@ -155,5 +156,7 @@ def _open_picture(path: AnyPath) -> Iterator[Image.Image]:
     try:
         with Image.open(file) as picture:
             yield picture
-    except (OSError, UnidentifiedImageError, SyntaxError) as error:  # SyntaxError: Pillow's answer to some broken PNGs
+    except InputError:
+        raise
+    except Exception as error:  # Pillow has a reader for each format, which fail at broken files in ways of their own
         raise InputError(f"expected a picture, cannot decode {path}: {error}") from error

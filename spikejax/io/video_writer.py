@@ -166,7 +166,7 @@ class _Sound:
 
     def __init__(self, path: Path, begin: Fraction, target: Any, suffix: str) -> None:
         self._target = target
-        self._source = av.open(f"file:{os.fspath(path)}")
+        self._source = av.open(f"file:{os.fspath(path)}", metadata_errors="replace")
         self._start = Fraction(self._source.start_time or 0, av.time_base) + begin
         self._begin = begin
         self._tracks = {}

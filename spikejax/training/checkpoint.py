@@ -41,9 +41,19 @@ class Checkpoints:
         config: written beside the checkpoints, to rebuild the network by.
         statistics: of the voxels, written beside the checkpoints so that restoring does not need the training data;
             None if the network takes no spikes.
+        data_set: what tells the clips that are trained on from others, see `Inputs.identity`; None = nobody says.
+        allow_other_data: whether a run may go on with others than those in whose order its place was kept.
     """
 
-    def __init__(self, workdir: AnyPath, config: ConfigDict, *, statistics: Mapping[str, Any] | None):
+    def __init__(
+        self,
+        workdir: AnyPath,
+        config: ConfigDict,
+        *,
+        statistics: Mapping[str, Any] | None,
+        data_set: Mapping[str, int] | None = None,
+        allow_other_data: bool = False,
+    ):
         workdir = user_path(workdir)
         if hosts.is_first():
             save_config(config, workdir / CONFIG_FILE)
@@ -52,6 +62,7 @@ class Checkpoints:
         hosts.wait_for_all("the workdir's configuration")
         self.folder = workdir / CHECKPOINTS
         self._not_finite = workdir / NOT_FINITE
+        self._data_set, self._allow_other_data = data_set, allow_other_data
         self._last = open_manager(self.folder / LAST, *STATE_ITEMS, max_to_keep=_KEPT)
         self._best = open_manager(
             self.folder / BEST,
@@ -78,7 +89,7 @@ class Checkpoints:
         """
         if self._last.latest_step() != step:
             self._wait_among_hosts()
-            self._last.save(step, args=_state_to_save(state, data_state, skipped=int(state.skipped)))
+            self._last.save(step, args=self._state_to_save(state, data_state, skipped=int(state.skipped)))
 
     def save_not_finite(self, state: TrainState, failed: NotFinite, clips: Sequence[str], *, allowed: int) -> UserPath:
         """Saves the state that a batch made no finite loss or gradient of; returns the folder.
@@ -93,7 +104,7 @@ class Checkpoints:
         """
         step = failed.update - 1
         with open_manager(self._not_finite, *STATE_ITEMS) as manager:
-            manager.save(step, args=_state_to_save(state, failed.data_state, skipped=allowed), force=True)
+            manager.save(step, args=self._state_to_save(state, failed.data_state, skipped=allowed), force=True)
         if hosts.is_first():
             write_json(self._not_finite / f"{step}.json", failed.to_json() | {"clips": list(clips)})
         return self._not_finite / str(step)
@@ -123,7 +134,7 @@ class Checkpoints:
             abstract: shapes, dtypes and shardings the state shall have; it may have been saved from another mesh.
 
         Raises:
-            InputError: the checkpoint is of another network or optimizer, or all are damaged.
+            InputError: the checkpoint is of another network or optimizer, or other clips, or all are damaged.
         """
         step = self._newest_whole_step()
         if step is None:
@@ -141,6 +152,7 @@ class Checkpoints:
             kept = metadata.get("average") is not None
             arguments["average" if kept else "params"] = ocp.args.StandardRestore(abstract.average)
         restored = self._last.restore(step, args=ocp.args.Composite(**arguments))
+        self._check_data_set(restored.data, self.folder / LAST / str(step))
         average = None
         if abstract.average is not None:
             average = restored.average if "average" in arguments else jax.tree.map(jax.numpy.copy, restored.params)
@@ -160,6 +172,24 @@ class Checkpoints:
         """Finishes what is being saved and ends the background threads."""
         self._last.close()
         self._best.close()
+
+    def _state_to_save(self, state: TrainState, data_state: dict | bytes, *, skipped: int) -> ocp.args.Composite:
+        items = {"params": state.params, "optimizer": state.optimizer, "average": state.average}
+        arguments = {name: ocp.args.StandardSave(tree) for name, tree in items.items() if tree is not None}
+        data = _data_state_to_json(data_state) | {"skipped": skipped}
+        if self._data_set is not None:
+            data["data_set"] = dict(self._data_set)
+        return ocp.args.Composite(**arguments, data=ocp.args.JsonSave(data))
+
+    def _check_data_set(self, saved: Mapping[str, Any], path: UserPath) -> None:
+        before, now = saved.get("data_set"), self._data_set
+        if self._allow_other_data or before is None or now is None or before == now:
+            return
+        found = f"{now['clips']}" + (" of other names" if before["clips"] == now["clips"] else "")
+        raise InputError(
+            f"expected the {before['clips']} training clips that the run was at, found {found} (--allow-config-changes "
+            f"goes on with those, from another place among them): {path}"
+        )
 
     def _wait_among_hosts(self) -> None:
         """Two managers that save at once get in each other's way: hosts meet at barriers that have the same names."""
@@ -198,13 +228,6 @@ def _set_damaged_aside(folder: UserPath, steps: Sequence[int]) -> int | None:
     for newer in damaged:
         os.replace(folder / str(newer), folder / f"{newer}.damaged")
     return step
-
-
-def _state_to_save(state: TrainState, data_state: dict | bytes, *, skipped: int) -> ocp.args.Composite:
-    items = {"params": state.params, "optimizer": state.optimizer, "average": state.average}
-    arguments = {name: ocp.args.StandardSave(tree) for name, tree in items.items() if tree is not None}
-    data = _data_state_to_json(data_state) | {"skipped": skipped}
-    return ocp.args.Composite(**arguments, data=ocp.args.JsonSave(data))
 
 
 def _bytes(tree: Any) -> int:

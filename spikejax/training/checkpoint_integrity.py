@@ -1,5 +1,6 @@
 """What disks do to checkpoints: damage, and no space left."""
 
+import logging
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ from spikejax.io.paths import UserPath
 # Hidden, so that nobody takes it for a part of the checkpoint. It moves, and goes, with the folder.
 _SUMS = ".sums.json"
 _BYTES_AT_ONCE = 2**24
+_NO_SPACE = "No space left on device"
 
 
 def write_sums(folder: Path) -> None:
@@ -42,16 +44,23 @@ def damage(folder: UserPath) -> str | None:
 
 @contextmanager
 def full_disk_explained() -> Iterator[None]:
-    """Turns an error of the block, or function, that comes from a full disk into an `InputError`."""
+    """Turns an error of the block, or function, that comes from a full disk into an `InputError`.
+
+    The threads that orbax saves in log such an error with its traceback, several times; they are kept from it.
+    """
+    logger = logging.getLogger("absl")  # orbax's
+    logger.addFilter(_says_something_else)
     try:
         yield
     except Exception as error:
         if not _is_full_disk(error):
+            logger.removeFilter(_says_something_else)
             raise
         raise InputError(
             "no space left on the disk; checkpoints are whole and the same command continues from them "
             f"({type(error).__name__}: {one_line(error)})"
-        ) from error
+        ) from error  # the filter stays: threads that still save end with the process
+    logger.removeFilter(_says_something_else)
 
 
 def check_space(folder: UserPath, needed: int) -> None:
@@ -77,11 +86,17 @@ def _checksum(path: Path) -> int:
     return total
 
 
+def _says_something_else(record: logging.LogRecord) -> bool:
+    """Whether a line of a log is about anything but a full disk."""
+    error = record.exc_info[1] if record.exc_info else None
+    return not _is_full_disk(error) and _NO_SPACE not in record.getMessage()
+
+
 def _is_full_disk(error: BaseException | None) -> bool:
     while error is not None:
         if isinstance(error, OSError) and error.errno in NO_ROOM:
             return True
-        if "No space left on device" in str(error):  # how the array storage below orbax says it
+        if _NO_SPACE in str(error):  # how the array storage below orbax says it
             return True
         error = error.__cause__ or error.__context__
     return False

@@ -51,6 +51,12 @@ class Inputs:
         """Size of the sharp pictures over that of the spikes; None if the network takes no spikes."""
         return None if self.statistics is None else self.train_set.size(0)[2]
 
+    @property
+    def identity(self) -> dict[str, int]:
+        """What tells the data set's clips from others: their number, and a checksum of their names in their order."""
+        names = "\n".join(self.train_set.window_name(index) for index in range(len(self.train_set)))
+        return {"clips": len(self.train_set), "names": zlib.crc32(names.encode(errors="surrogateescape"))}
+
     def describe(self) -> str:
         """How much there is, in words."""
         amount = f"{len(self.train_set)} training clips, {len(self.val_set.sequences())} validation sequences"

@@ -61,7 +61,7 @@ def train(
         config: see `spikejax.config.defaults`.
         workdir: where checkpoints, logs and pictures go; all hosts see the same.
         build: makes the network.
-        allow_config_changes: whether a run may go on with another configuration than it was started with.
+        allow_config_changes: whether a run may go on with another configuration, or other clips, than before.
         stall_seconds: after which a run that does not get on ends its process, see `hosts.watch_for_stalls`.
 
     Raises:
@@ -92,7 +92,13 @@ def train(
     terminal.note(f"data: {inputs.describe()}")
 
     # ---- State: from the last checkpoint, or fresh, or from other weights ----
-    checkpoints = Checkpoints(workdir, config, statistics=inputs.statistics)
+    checkpoints = Checkpoints(
+        workdir,
+        config,
+        statistics=inputs.statistics,
+        data_set=inputs.identity,
+        allow_other_data=allow_config_changes,
+    )
     checkpoints.check_space(program.abstract)
     step, state = initial_state(program, checkpoints, inputs.loader, weights=training.start_from, note=terminal.note)
 

@@ -55,6 +55,27 @@ def test_last_comes_back_as_it_was(tmp_path: Path, config: ConfigDict, abstract:
         assert sorted(path.name for path in (workdir / "checkpoints" / "last").iterdir()) == ["3", "5"]
 
 
+@pytest.mark.parametrize(
+    ("now", "told"), [({"clips": 3, "names": 7}, "found 3 "), ({"clips": 4, "names": 8}, "found 4 of other names ")]
+)
+def test_a_data_set_that_has_changed(
+    tmp_path: Path, config: ConfigDict, abstract: TrainState, state: TrainState, now: dict[str, int], told: str
+) -> None:
+    """Catches a run that goes on with other clips, in another order, without a word: a picture that was lost, say."""
+    before = {"clips": 4, "names": 7}
+    checkpoints = Checkpoints(tmp_path, config, statistics=None, data_set=before)
+    checkpoints.save_last(3, state, {})
+    checkpoints.close()
+    for data_set, other in ((before, False), (None, False), (now, True)):
+        checkpoints = Checkpoints(tmp_path, config, statistics=None, data_set=data_set, allow_other_data=other)
+        assert checkpoints.restore_last(abstract) is not None
+        checkpoints.close()
+    checkpoints = Checkpoints(tmp_path, config, statistics=None, data_set=now)
+    with pytest.raises(InputError, match=f"expected the 4 training clips that the run was at, {told}"):
+        checkpoints.restore_last(abstract)
+    checkpoints.close()
+
+
 def scaled(params: Any, factor: float) -> Any:
     """Parameters that one can tell apart."""
     return jax.tree.map(lambda leaf: leaf * factor, params)

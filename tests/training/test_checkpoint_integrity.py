@@ -1,6 +1,7 @@
 """Damaged files and full disks."""
 
 import errno
+import logging
 from collections.abc import Callable
 from pathlib import Path
 
@@ -76,3 +77,26 @@ def test_space_is_checked_where_the_folder_will_be(tmp_path: Path) -> None:
     checkpoint_integrity.check_space(tmp_path / "not" / "yet", 1)
     with pytest.raises(InputError, match=r"expected 1,000,000,000,000\.0 MB free for checkpoints, found"):
         checkpoint_integrity.check_space(tmp_path / "not" / "yet", 10**18)
+
+
+def test_a_full_disk_is_one_line(caplog: pytest.LogCaptureFixture) -> None:
+    """Catches tracebacks that orbax's threads log of a full disk, and a log that keeps silent about other errors."""
+    logger = logging.getLogger("absl")
+
+    def log(error: Exception) -> None:
+        try:
+            raise error
+        except Exception as raised:
+            logger.error("saving: %s", raised, exc_info=True)
+
+    with pytest.raises(InputError, match="no space left"), checkpoint_integrity.full_disk_explained():
+        log(OSError(errno.ENOSPC, "No space left on device"))
+        log(ValueError("tensorstore: No space left on device"))
+        log(ValueError("another"))
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert [record.getMessage() for record in caplog.records] == ["saving: another"]
+    logger.removeFilter(checkpoint_integrity._says_something_else)
+    with checkpoint_integrity.full_disk_explained():
+        pass
+    log(OSError(errno.ENOSPC, "No space left on device"))
+    assert len(caplog.records) == 2  # outside of a run it is nobody's business

@@ -52,6 +52,22 @@ def test_workers(workers: int, expected: int, tmp_path: Path, monkeypatch: pytes
     assert threads == [expected] and batch["input"].shape == (2, 2, 16, 16, 3)
 
 
+def test_a_data_set_is_known_by_its_clips(tmp_path: Path) -> None:
+    """Catches a data set that lacks a picture and looks like the whole one, and one that looks other in another run."""
+    config = tiny_config()
+
+    def identity() -> dict[str, int]:
+        return open_inputs(config, tmp_path, traits=NetworkTraits(spike_bins=4)).identity
+
+    whole = identity()
+    assert identity() == whole
+    picture = next(tmp_path.glob("train/*/blur/000000.png"))
+    picture.rename(tmp_path / "away.png")
+    assert identity()["clips"] == whole["clips"] - 1
+    (tmp_path / "away.png").rename(picture)
+    assert identity() == whole
+
+
 def test_counts_are_normalised_as_the_network_wants(tmp_path: Path) -> None:
     """Catches a training or a validation whose voxels are made in another way than when the network restores."""
     config = tiny_config()

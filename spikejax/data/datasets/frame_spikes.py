@@ -15,6 +15,7 @@ from spikejax.data.spikes.voxels import Counts, voxelise_packed, whole_counts
 from spikejax.errors import InputError
 from spikejax.io.box import Box
 from spikejax.io.bucket_listing import DataPath
+from spikejax.io.damage import DAMAGED_ARRAY
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ class FrameSpikes:
                 counts = np.load(self.cache, mmap_mode="r", allow_pickle=False)
             else:
                 counts = np.load(self.cache.open("rb"), allow_pickle=False)
-        except (OSError, ValueError) as error:
+        except DAMAGED_ARRAY as error:
             raise InputError(f"expected an array of voxels, found a damaged file: {self.cache}") from error
         if counts.dtype != np.float32 or counts.ndim != 3 or counts.shape[1:] != (self.height, self.width):
             expected = f"float32 voxels (K, {self.height}, {self.width})"

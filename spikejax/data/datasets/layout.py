@@ -21,14 +21,16 @@ ROOT/.prepare.lock                           locked while a preparation is at wo
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
-from spikejax.errors import InputError
+from spikejax.errors import InputError, one_line
 from spikejax.io.atomic import atomic_write
 from spikejax.io.bucket_listing import listed
+from spikejax.io.damage import DAMAGED_TABLE
 from spikejax.io.json_files import read_json, write_json
 from spikejax.io.paths import AnyPath
 
@@ -112,15 +114,14 @@ def read_alignment(split_folder: AnyPath) -> list[AlignedFrame]:
         return []
     with path.open(newline="", encoding="utf-8") as file:
         reader = csv.DictReader(file)
-        if tuple(reader.fieldnames or ()) != _columns(AlignedFrame):
-            raise InputError(f"expected columns {','.join(_columns(AlignedFrame))}, found {reader.fieldnames}: {path}")
-        try:
+        with _damage_named(reader, "whole numbers", path):
+            if tuple(reader.fieldnames or ()) != _columns(AlignedFrame):
+                expected = ",".join(_columns(AlignedFrame))
+                raise InputError(f"expected columns {expected}, found {reader.fieldnames}: {path}")
             return [
                 AlignedFrame(row["sequence"], *(int(row[column]) for column in ("frame", "t0", "t1", "spikes")))
                 for row in reader
             ]
-        except (TypeError, ValueError) as error:
-            raise InputError(f"expected whole numbers, found {error} in line {reader.line_num}: {path}") from error
 
 
 def read_dropped(split_folder: AnyPath) -> list[DroppedFrame]:
@@ -129,7 +130,20 @@ def read_dropped(split_folder: AnyPath) -> list[DroppedFrame]:
     if not path.exists():
         return []
     with path.open(newline="", encoding="utf-8") as file:
-        return [DroppedFrame(row["sequence"], row["frame"], row["reason"]) for row in csv.DictReader(file)]
+        reader = csv.DictReader(file)
+        with _damage_named(reader, f"columns {','.join(_columns(DroppedFrame))}", path):
+            return [DroppedFrame(row["sequence"], row["frame"], row["reason"]) for row in reader]
+
+
+@contextmanager
+def _damage_named(reader: csv.DictReader, expected: str, path: AnyPath) -> Iterator[None]:
+    """Turns what goes wrong with a table into a line."""
+    try:
+        yield
+    except InputError:
+        raise
+    except DAMAGED_TABLE as error:
+        raise InputError(f"expected {expected}, found {one_line(error)} in line {reader.line_num}: {path}") from error
 
 
 def write_dropped(split_folder: AnyPath, rows: Iterable[DroppedFrame]) -> None:

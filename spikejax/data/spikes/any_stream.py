@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +10,7 @@ from jaxtyping import UInt8
 from spikejax.data.spikes.stream_files import count_frames, read_dat
 from spikejax.data.spikes.stream_size import StreamSize, find_stream_size
 from spikejax.errors import InputError
+from spikejax.io.damage import DAMAGED_ARRAY
 from spikejax.io.paths import AnyPath
 
 STREAM_SUFFIXES = (".dat", ".npy", ".npz")
@@ -108,7 +108,7 @@ def _load_array(path: Path, *, header_only: bool = False) -> np.ndarray:
             return loaded[loaded.files[0]]
     except FileNotFoundError:
         raise InputError(f"expected a spike file, found none: {path}") from None
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+    except DAMAGED_ARRAY as error:
         if isinstance(error, InputError):
             raise
         raise InputError(f"expected a whole numpy array file ({path.suffix}), found a damaged one: {path}") from error
