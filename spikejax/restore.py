@@ -9,6 +9,8 @@ On many hosts start the same command on each, as for training; all of them see t
 from __future__ import annotations
 
 import dataclasses
+import importlib
+from argparse import Namespace
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -20,6 +22,7 @@ from spikejax.inference.restore_arguments import build_parser as build_parser
 from spikejax.inference.restore_arguments import parse_options
 from spikejax.inference.restore_options import RestoreOptions
 from spikejax.packaged import resolve_network
+from spikejax.progress import say
 from spikejax.quality.metrics import Distance, open_metrics
 
 if TYPE_CHECKING:
@@ -55,10 +58,43 @@ def main(arguments: Sequence[str]) -> None:
     with hosts.failing_together():
         measures = _measures(left[0])
         restorer = _load(left[0])
+    if other_options.preview is not None:
+        left = _preview(left, restorer, measures, other_options)
     stall = other_options.stall_seconds
     damaged = [damage for options in left if (damage := _restore(options, restorer, measures, stall))]
+    if other_options.open and other_options.preview is None:
+        _report(left, open_it=True)
     if damaged:
         raise DamagedInput(f"restored what decodes of {'; '.join(damaged)}")
+
+
+def _preview(
+    left: list[RestoreOptions], restorer: VideoRestorer, measures: dict[str, Distance], other_options: Namespace
+) -> list[RestoreOptions]:
+    """Restores previews and reports on them; returns what is to be restored afterwards."""
+    from spikejax.inference.preview import SECONDS, preview_of
+
+    previews = [preview_of(options, _open(options)[0]) for options in left]
+    for options, preview in zip(left, previews, strict=True):
+        if preview is None:
+            say(f"no preview of {options.input}, which is not longer than {SECONDS} s, or does not say how long it is")
+            continue
+        preview.check_apart()
+        preview.target.check()
+        _restore(preview, restorer, measures, other_options.stall_seconds)
+        _report([preview], open_it=other_options.open)
+    if other_options.preview == "first":
+        return left
+    return [options for options, preview in zip(left, previews, strict=True) if preview is None]
+
+
+def _report(every: list[RestoreOptions], *, open_it: bool) -> None:
+    """Writes the report of each output, and opens it in the browser, on the first host."""
+    from spikejax.distributed import hosts
+
+    report = importlib.import_module("spikejax.report")  # as the command of that name does it
+    for options in every if hosts.is_first() else ():
+        report.main([options.output, *["--open"] * open_it])
 
 
 def _is_done(options: RestoreOptions) -> bool:

@@ -14,7 +14,7 @@ import pytest
 from flax import nnx
 from skimage import data
 
-from spikejax import restore
+from spikejax import report, restore
 from spikejax.cli import run
 from spikejax.data.spikes.stream_files import write_dat
 from spikejax.errors import InputError
@@ -82,6 +82,23 @@ def test_a_part(inputs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
     assert "is complete already" in capsys.readouterr().out
     with pytest.raises(InputError, match="expected a new output"):
         restore.main([*words, "--from", "1", "--to", "6", "--resume"])
+
+
+def test_a_preview(inputs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Catches a preview of the beginning, one that ends the run unasked, and a page that is not written or opened."""
+    use(monkeypatch, Brighten(BINS))
+    opened: list[str] = []
+    monkeypatch.setattr(report.webbrowser, "open", opened.append)
+    monkeypatch.setattr("spikejax.inference.preview.SECONDS", 1)
+    words = arguments(inputs, "--fps", "3", "--video", str(inputs / "a.mkv"))
+    restore.main([*words, "--preview", "only", "--open"])
+    assert not (inputs / "out").exists() and not (inputs / "a.mkv").exists()
+    np.testing.assert_array_equal(read(inputs / "out.preview"), read(inputs / "sharp")[2:5])
+    assert opened == [(inputs / "out.preview" / "report.html").as_uri()]
+    restore.main([*words, "--preview"])
+    assert len(read(inputs / "out.preview")) == 3 and len(read(inputs / "out")) == FRAMES and len(opened) == 1
+    restore.main([*words[:-4], "--overwrite", "--preview", "only"])  # at 25 frames a second it is shorter than a second
+    assert "no preview of" in capsys.readouterr().err and len(read(inputs / "out")) == FRAMES
 
 
 def test_several_inputs(inputs: Path, monkeypatch: pytest.MonkeyPatch) -> None:

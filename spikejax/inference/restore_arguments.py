@@ -48,6 +48,8 @@ def parse_options(arguments: Sequence[str]) -> tuple[list[RestoreOptions], argpa
     own = {field.name: values.pop(field.name) for field in dataclasses.fields(RestoreOptions)}
     own["metrics"] = None if own["metrics"] is None else tuple(own["metrics"])
     inputs = own.pop("input")
+    if values["preview"] and (own["start"] or own["end"]):
+        parser.error("expected --preview of a whole input, found --from or --to with it")
     try:
         every = [RestoreOptions(**_named(own, path, inputs), input=path) for path in inputs]
     except InputError as error:
@@ -113,6 +115,15 @@ def _add_files(group: argparse._ArgumentGroup) -> None:
         help="restore the input from here on: a frame's number, from 0, or a time, such as 4.5s or 1:30",
     )  # fmt: skip
     add("--to", dest="end", type=position, metavar="WHERE", help="restore what comes before this frame or time")
+    add(
+        "--preview", nargs="?", const="first", choices=("first", "only"),
+        help="first restore three seconds from the middle, to OUT.preview, with a report; --preview only stops there",
+    )  # fmt: skip
+    add(
+        "--open",
+        action="store_true",
+        help="write the report, of the preview if there is one, and open it in the browser",
+    )
     add("-o", "--output", required=True, metavar="PATH", help="a folder for PNG files, or a video (.mkv, .mov, .mp4)")
     add("--video", metavar="PATH", help="a video to write as well, where --output is a folder")
     add_overwrite(group, "the output of an earlier run")
