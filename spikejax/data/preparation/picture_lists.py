@@ -69,6 +69,8 @@ class SequenceList:
 
     def read(self) -> list[ListedSequence]:
         """Its lines; raises `InputError` if there are none, one is of another form, or a sequence is there twice."""
+        if not self.path.is_file():
+            raise InputError(f"expected a list of sequences, found no file: {self.path}")
         try:
             lines = self.path.read_text(encoding="utf-8").splitlines()
         except (OSError, UnicodeDecodeError) as error:

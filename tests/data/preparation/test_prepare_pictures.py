@@ -114,6 +114,8 @@ def test_other_lists(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     )
     assert "1 of 4 sequences are in no list" in capsys.readouterr().err
     assert sorted(path.name for path in (tmp_path / "root").iterdir() if path.is_dir()) == ["train", "val"]
+    with pytest.raises(InputError, match=r"expected a list of sequences, found no file: none\.txt"):
+        prepare(IMITATIONS["vimeo90k"], source, tmp_path / "other", "--list", "none.txt")
 
 
 def test_names_that_differ_are_said_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
