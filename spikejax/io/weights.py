@@ -20,8 +20,6 @@ from typing import Any, Literal
 
 import jax
 import numpy as np
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
 
 from spikejax.errors import InputError
 from spikejax.io.atomic import atomic_directory, atomic_write
@@ -281,6 +279,9 @@ def read_weights(path: AnyPath) -> Weights:
 
 
 def _write_file(path: Path, weights: Weights) -> None:
+    from safetensors import SafetensorError  # training and models are to be imported without it
+    from safetensors.numpy import save_file
+
     # The library writes the memory behind an array, whatever its strides.
     arrays = {name: np.ascontiguousarray(leaf) for name, leaf in flatten_params(weights.params).items()}
     with atomic_write(path) as temporary:
@@ -292,6 +293,8 @@ def _write_file(path: Path, weights: Weights) -> None:
 
 
 def _read_file(path: UserPath) -> Weights:
+    from safetensors import SafetensorError, safe_open
+
     try:
         # Not mapped, since what is mapped counts as memory in use.
         with as_local_file(path) as local, safe_open(local, framework="numpy", backend="pread") as file:
