@@ -27,11 +27,11 @@ from spikejax.io.json_files import write_json  # noqa: E402
 
 # In the order in which they run, with the share of the time that each may take at most.
 PARTS = {
-    "environment": 0.15,
-    "kernels": 0.4,
+    "environment": 0.2,
+    "kernels": 0.5,
     "goldens": 0.4,
-    "repeatable": 0.3,
-    "updates": 0.3,
+    "repeatable": 0.4,
+    "updates": 0.4,
     "spike network": 0.5,
     "deblurring network": 0.5,
 }

@@ -50,12 +50,13 @@ def timed(function: Callable[[], Any]) -> float:
     return time.perf_counter() - start
 
 
-def configuration(remat: str) -> "ConfigDict":
+def configuration(remat: str, precision: str = "default") -> "ConfigDict":
     """The published recipe of the network, with one clip of `CLIP` as its batch."""
     from spikejax.config.files import load_config
 
     _, frames, crop, _, _ = CLIP
-    changes = {"data.frames": frames, "data.crop": crop, "data.batch_size": 1, "model.remat": remat}
+    changes: dict[str, Any] = {"data.frames": frames, "data.crop": crop, "data.batch_size": 1}
+    changes |= {"model.remat": remat, "model.precision": precision}
     return load_config("vrt:006", [f"--config.{key}={value}" for key, value in changes.items()])
 
 
@@ -129,6 +130,10 @@ def main(given: Sequence[str]) -> None:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to FILE")
     parser.add_argument("--repeats", type=int, default=3, help="runs of each part (default: 3)")
     parser.add_argument("--remat", default="blocks", help="what a training step computes again (default: %(default)s)")
+    parser.add_argument(
+        "--precision", choices=("highest", "high", "default"), default="default",
+        help="of float32 products on TPUs and GPUs (default: %(default)s)",
+    )  # fmt: skip
     parser.add_argument("--part", choices=PARTS, help="measure this part alone")
     parser.add_argument("--data", action="store_true", help="measure the data's way to the training step instead")
     parser.add_argument("--root", type=Path, help="with --data: data set for the loader (default: the embedded one)")
@@ -140,12 +145,21 @@ def main(given: Sequence[str]) -> None:
         figures = measure_data(arguments.root, training=not arguments.no_training)
     elif arguments.part:
         keep_freed_memory()
-        figures = measure(arguments.part, configuration(arguments.remat), repeats=arguments.repeats)
+        figures = measure(
+            arguments.part, configuration(arguments.remat, arguments.precision), repeats=arguments.repeats
+        )
     else:
         figures = {}
         for part in reversed(PARTS):  # the forward pass last: the rate of products beside it is the one that is kept
             command = [sys.executable, __file__, "--part", part]
-            command += ["--repeats", str(arguments.repeats), "--remat", arguments.remat]
+            command += [
+                "--repeats",
+                str(arguments.repeats),
+                "--remat",
+                arguments.remat,
+                "--precision",
+                arguments.precision,
+            ]
             figures |= json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
     text = json.dumps(figures, indent=2, sort_keys=True)
     print(text)

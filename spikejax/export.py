@@ -21,6 +21,7 @@ from spikejax.cli import (
     run,
 )
 from spikejax.errors import InputError
+from spikejax.inference.precision import add_precision, check_precision
 from spikejax.io.atomic import atomic_write
 from spikejax.io.paths import user_path
 
@@ -38,8 +39,10 @@ def main(arguments: Sequence[str]) -> None:
     output, workdir = Path(options.output), user_path(options.network, what="--network")
     if output.suffix not in _KINDS:
         raise InputError(f"expected an output of the kind {', '.join(_KINDS)}, found {output}")
-    if output.suffix != ".stablehlo" and (options.tile or options.spike_ratio or options.batch):
-        raise InputError(f"expected an output .stablehlo with --tile, --spike-ratio and --batch, found {output}")
+    if output.suffix != ".stablehlo" and (options.tile or options.spike_ratio or options.batch or options.precision):
+        raise InputError(
+            f"expected an output .stablehlo with --tile, --spike-ratio, --batch and --precision, found {output}"
+        )
     if output.is_dir() or (output.exists() and not options.overwrite):
         raise InputError(f"expected a new file (--overwrite replaces one), found something there: {output}")
     which = _CHECKPOINTS.get(options.which)
@@ -93,6 +96,7 @@ def _export_program(workdir: object, output: Path, which: str | None, options: a
         ratio=ratio,
         batch=options.batch,
         moments=restorer.network.moments,
+        precision=check_precision(options.precision),
     )
     with atomic_write(output) as temporary:
         temporary.write_bytes(exported.serialize())
@@ -134,6 +138,7 @@ def build_parser() -> argparse.ArgumentParser:
         help="how many times larger frames are than spikes (default: 1)",
     )
     program.add_argument("--batch", type=positive_count, metavar="N", help="clips at once (default: any number)")
+    add_precision(program)
     add_overwrite(parser, "the output")
     return parser
 

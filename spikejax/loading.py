@@ -9,6 +9,7 @@ from spikejax.config.networks import PUBLISHED
 from spikejax.errors import InputError
 from spikejax.inference.exported_network import SUFFIX as EXPORTED
 from spikejax.inference.exported_network import load_exported
+from spikejax.inference.precision import check_precision
 from spikejax.inference.video_restorer import VideoRestorer
 from spikejax.installed import load_module
 from spikejax.io.paths import AnyPath, UserPath, as_local_file, scheme_of, user_path
@@ -21,7 +22,9 @@ from spikejax.training.measure_split import load_trained
 TORCH_SUFFIXES = (".pth", ".pt", ".ckpt")
 
 
-def load(path: AnyPath, *, dtype: str | None = None, trust_code: bool = False) -> VideoRestorer:
+def load(
+    path: AnyPath, *, dtype: str | None = None, precision: str | None = None, trust_code: bool = False
+) -> VideoRestorer:
     """A trained network.
 
     Args:
@@ -29,6 +32,7 @@ def load(path: AnyPath, *, dtype: str | None = None, trust_code: bool = False) -
             `spikejax convert` wrote; a file of PyTorch's (`.pth`, `.pt`, `.ckpt`), see `converted_weights`; or "demo",
             the network that comes with the package.
         dtype: "float32" or "bfloat16", what features are computed in; None = as the network was trained.
+        precision: of float32 products, "highest" (as None), "high" or "default"; of a network in bfloat16 few are.
         trust_code: whether code that the network's configuration names (FILE.py:NAME) is run; whoever made the folder
             or the file chose it.
 
@@ -43,8 +47,15 @@ def load(path: AnyPath, *, dtype: str | None = None, trust_code: bool = False) -
     if isinstance(path, Path) and path.suffix == EXPORTED:
         if dtype is not None:
             raise InputError(f"expected no dtype with an exported network, which has its own, found {dtype}: {path}")
+        if precision is not None:
+            raise InputError(
+                f"expected no precision with an exported network, which has its own, found {precision}: {path}"
+            )
         return load_exported(path)
-    return load_trained(path, dtype=dtype, trust_code=trust_code, weights=converted_weights(path)).restorer
+    weights = converted_weights(path)
+    return load_trained(
+        path, dtype=dtype, precision=check_precision(precision), trust_code=trust_code, weights=weights
+    ).restorer
 
 
 def converted_weights(path: UserPath) -> Weights | None:

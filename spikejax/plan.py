@@ -28,13 +28,25 @@ from spikejax.cli import (
 )
 from spikejax.config.files import CONFIG_HELP, OVERRIDE_PREFIX, load_config, parse_with_overrides
 from spikejax.errors import InputError
+from spikejax.inference.precision import add_precision
 from spikejax.inference.tile_arguments import read_extent, read_tile
 from spikejax.io.json_files import write_json
 from spikejax.packaged import resolve_network
 from spikejax.planning.compilers import quiet
 
 # Options that have an effect with --restore alone, and without it alone.
-_OF_RESTORING = ("network", "tile", "overlap", "memory", "sigma", "times", "dtype", "spike_ratio", "trust_code")
+_OF_RESTORING = (
+    "network",
+    "tile",
+    "overlap",
+    "memory",
+    "sigma",
+    "times",
+    "dtype",
+    "precision",
+    "spike_ratio",
+    "trust_code",
+)
 _OF_TRAINING = ("batch", "mesh", "remat", "sweep")
 
 if TYPE_CHECKING:
@@ -109,7 +121,12 @@ def _plan_restoring(options: argparse.Namespace, overrides: Sequence[str]) -> di
     from spikejax.planning.restore_text import restore_json, restore_text
     from spikejax.planning.topology import open_topology
 
-    restorer = load(resolve_network(options.network), dtype=options.dtype, trust_code=options.trust_code)
+    restorer = load(
+        resolve_network(options.network),
+        dtype=options.dtype,
+        precision=options.precision,
+        trust_code=options.trust_code,
+    )
     names = ("tile", "overlap", "memory", "sigma", "ensemble", "times")
     settings = restorer.settings(RestoreSettings(**{name: getattr(options, name) for name in names}))
     given = RestoredInput(
@@ -175,6 +192,7 @@ def _add_restoring(group: argparse._ArgumentGroup) -> None:
     add("--times", type=positive_count, metavar="N", help="of interpolation: 2, 4 or 8")
     add("--ensemble", choices=("none", "flips", "turns"), default="none", help="of mirrored copies (default: none)")
     add("--dtype", choices=("float32", "bfloat16"), help="what features are computed in (default: as trained)")
+    add_precision(group)
     add(
         "--spike-ratio", type=positive_count, metavar="N",
         help="how many times larger frames are than spikes, for a network that takes spikes (default: 1)",

@@ -152,7 +152,7 @@ def _load(options: RestoreOptions) -> VideoRestorer:
     # The next video of the same tile size finds its program compiled.
     keep_freed_memory()
     use_compile_cache(options.compile_cache, apart_from=[options.network, options.lpips])
-    return load(options.network, dtype=options.dtype, trust_code=options.trust_code)
+    return load(options.network, dtype=options.dtype, precision=options.precision, trust_code=options.trust_code)
 
 
 if __name__ == "__main__":

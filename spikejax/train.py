@@ -38,6 +38,8 @@ def main(arguments: Sequence[str]) -> None:
     """
     options, overrides = parse_with_overrides(build_parser(), arguments)
     show_as_asked(options)
+    if options.precision:
+        overrides = [*overrides, f"{OVERRIDE_PREFIX}model.precision={options.precision}"]
     config = load_config(options.config, overrides)
     workdir = user_path(options.workdir, what="--workdir")
     check_config(config, continued=holds_checkpoint(workdir))
@@ -93,6 +95,10 @@ def build_parser() -> argparse.ArgumentParser:
         "--check", nargs="?", const="run", choices=("run", "compile"),
         help="try the run and stop: do one update and validate one clip; or, with --check=compile, compile the "
         "training step and a tile of validation and print the memory that they need",
+    )  # fmt: skip
+    parser.add_argument(
+        "--precision", choices=("highest", "high", "default"),
+        help="of float32 products on TPUs and GPUs, as --config.model.precision (default: the configuration's)",
     )  # fmt: skip
     add_progress(parser)
     add_compile_cache(parser)

@@ -98,6 +98,7 @@ def _model() -> dict:
             time_own_frame=2.0,
         ),
         compute_dtype="float32",
+        precision="default",
         remat="none",
         kernels="auto",
     )

@@ -68,6 +68,11 @@ KEYS: dict[str, Key] = {
     "model.compute_dtype": Key(
         OneOf(("float32", "bfloat16")), "what features are computed in; parameters are float32 in both"
     ),
+    "model.precision": Key(
+        OneOf(("highest", "high", "default")),
+        "of float32 products in training, see performance.md; restoring and evaluating have `--precision`",
+        harmless=True,
+    ),
     "model.remat": Key(
         OneOf(("none", "blocks", "everything")),
         "what the backward pass computes again, to save memory; `blocks` saves most of it",

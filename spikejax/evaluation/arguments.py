@@ -21,6 +21,7 @@ from spikejax.compile_cache import add_compile_cache
 from spikejax.data.datasets.layout import SPLITS
 from spikejax.data.simulation.noise_arguments import add_noise_options, noise_of
 from spikejax.evaluation.options import EvaluationOptions
+from spikejax.inference.precision import add_precision
 from spikejax.inference.tile_arguments import add_devices, add_protocol, read_extent
 from spikejax.quality.metrics import METRICS
 
@@ -112,6 +113,7 @@ def _add_restoring(group: argparse._ArgumentGroup) -> None:
         help="standard deviation of the noise, of 255, for a network that takes a noise level (default: as validation)",
     )  # fmt: skip
     add("--dtype", choices=("float32", "bfloat16"), help="what features are computed in (default: as trained)")
+    add_precision(group)
 
 
 def _add_measuring(group: argparse._ArgumentGroup) -> None:

@@ -38,6 +38,7 @@ class EvaluationOptions:
         threshold_factor: the spikes are those of a camera whose threshold is so many times as high.
         noise: of the camera that films the embedded scenes again.
         dtype: of features.
+        precision: of float32 products; None = "highest".
         devices: how many restore tiles of their own.
         space: how many share the rows of each tile instead.
         save_frames: whether the frames are written as well.
@@ -65,6 +66,7 @@ class EvaluationOptions:
     threshold_factor: float = 1.0
     noise: SensorNoise = field(default_factory=SensorNoise)
     dtype: str | None = None
+    precision: str | None = None
     devices: int | None = None
     space: int | None = None
     save_frames: bool = False

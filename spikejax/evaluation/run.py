@@ -18,6 +18,7 @@ from spikejax.distributed import hosts
 from spikejax.errors import InputError
 from spikejax.evaluation.options import EvaluationOptions
 from spikejax.evaluation.partial import FRAMES, PartialEvaluation, Scores
+from spikejax.inference.precision import check_precision
 from spikejax.inference.restored_stream import StreamSettings
 from spikejax.inference.tiling import Extent
 from spikejax.inference.video_restorer import RestoreSettings
@@ -90,6 +91,7 @@ def evaluate(options: EvaluationOptions) -> Evaluation:
         path,
         which=options.which,
         dtype=options.dtype,
+        precision=check_precision(options.precision),
         trust_code=options.trust_code,
         weights=converted_weights(path),
     )

@@ -44,6 +44,7 @@ def export_network(
     batch: int | None = None,
     moments: tuple[float, float] = (0.0, 1.0),
     platforms: Sequence[str] = PLATFORMS,
+    precision: str = "highest",
 ) -> Exported:
     """The whole step of restoring as one program, the network's parameters in it.
 
@@ -55,6 +56,7 @@ def export_network(
         batch: clips at once; None = any number.
         moments: mean and standard deviation of log1p of the counts.
         platforms: that it is to run on.
+        precision: of float32 products, see `spikejax.inference.precision`.
     """
     graphdef, state = nnx.split(network)
 
@@ -78,7 +80,8 @@ def export_network(
         level = others.pop(0) if others else jnp.zeros(0, jnp.float32)
         return jax.lax.map(lambda one: restore_one(one, level), clips)
 
-    return jax.export.export(jax.jit(restore), platforms=tuple(platforms))(*_arguments(traits, tile, ratio, batch))
+    with jax.default_matmul_precision(precision):
+        return jax.export.export(jax.jit(restore), platforms=tuple(platforms))(*_arguments(traits, tile, ratio, batch))
 
 
 def _arguments(traits: NetworkTraits, tile: Extent, ratio: int, batch: int | None) -> list[jax.ShapeDtypeStruct]:

@@ -26,6 +26,7 @@ from spikejax.cli import (
 )
 from spikejax.compile_cache import add_compile_cache
 from spikejax.errors import InputError
+from spikejax.inference.precision import add_precision
 from spikejax.inference.restore_options import RestoreOptions
 from spikejax.inference.tile_arguments import add_devices, add_protocol, read_extent, read_tile
 from spikejax.io.positions import position
@@ -198,6 +199,7 @@ def _add_restoring(group: argparse._ArgumentGroup) -> None:
     )  # fmt: skip
     add_trust_code(group)
     add("--dtype", choices=("float32", "bfloat16"), help="what features are computed in (default: as trained)")
+    add_precision(group)
 
 
 def _add_video(group: argparse._ArgumentGroup) -> None:

@@ -52,6 +52,7 @@ class RestoreOptions:
         fps: frames a second of an input of pictures.
         ensemble: "none", "flips" or "turns".
         dtype: of features.
+        precision: of float32 products; None = "highest".
         codec: of a video; None = the usual one.
         quality: constant rate factor.
         pixel_format: of a video.
@@ -85,6 +86,7 @@ class RestoreOptions:
     fps: Fraction | None = None
     ensemble: str = "none"
     dtype: str | None = None
+    precision: str | None = None
     codec: str | None = None
     quality: int | None = None
     pixel_format: str | None = None

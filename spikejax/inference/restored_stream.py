@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Generator, Iterable, Iterator
-from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from itertools import chain, groupby, islice
 from typing import Protocol, runtime_checkable
@@ -118,7 +117,7 @@ class ClipNetwork:
         statistics: SpikeStatistics | None,
         *,
         build_float32: Callable[[], nnx.Module] | None = None,
-        exact: bool = False,
+        precision: str = "highest",
     ) -> None:
         """Compiles nothing yet.
 
@@ -127,12 +126,12 @@ class ClipNetwork:
             traits: what it does.
             statistics: of the spikes it was trained on.
             build_float32: makes the same network with features in float32; None = `model` is it, or there is none.
-            exact: whether products are of float32, also on devices that shorten them unless told otherwise.
+            precision: of float32 products, see `spikejax.inference.precision`.
         """
         self.model = model
         self.traits = traits
         self.moments = (0.0, 1.0) if statistics is None else (statistics.mean, statistics.std)
-        self._statistics, self._build_float32, self._exact = statistics, build_float32, exact
+        self._statistics, self._build_float32, self.precision = statistics, build_float32, precision
         self._in_float32: ClipNetwork | None = None
         self._programs: dict[tuple[ClipShape, float | None, Devices], CompiledNetwork] = {}
 
@@ -142,7 +141,7 @@ class ClipNetwork:
         if key in self._programs:
             return self._programs[key], 0.0
         normalise = self.traits.spike_normalise
-        with jax.default_matmul_precision("highest") if self._exact else nullcontext():
+        with jax.default_matmul_precision(self.precision):
             program = CompiledNetwork(
                 self.model, shape, statistics=self.moments, normalise=normalise, sigma=sigma, devices=devices
             )
@@ -157,7 +156,7 @@ class ClipNetwork:
         """The same network with all features in float32; made when it is asked for, once."""
         if self._in_float32 is None:
             model = self.model if self._build_float32 is None else self._build_float32()
-            self._in_float32 = ClipNetwork(model, self.traits, self._statistics, exact=True)
+            self._in_float32 = ClipNetwork(model, self.traits, self._statistics, precision="highest")
         return self._in_float32
 
 

@@ -99,6 +99,7 @@ class VideoRestorer:
         statistics: SpikeStatistics | None = None,
         name: str = "the network",
         build_float32: Callable[[], nnx.Module] | None = None,
+        precision: str = "highest",
     ) -> None:
         """Compiles nothing yet.
 
@@ -111,11 +112,12 @@ class VideoRestorer:
             name: for messages, such as the file it came from.
             build_float32: makes the same network with features in float32, for tiles that are not finite; None = the
                 network is it.
+            precision: of float32 products, see `spikejax.inference.precision`.
 
         Raises:
             InputError: it takes spikes and there are no statistics.
         """
-        self.network = ClipNetwork(model, traits, statistics, build_float32=build_float32)
+        self.network = ClipNetwork(model, traits, statistics, build_float32=build_float32, precision=precision)
         self.traits = traits
         self.name = name
         self.tile = tile

@@ -7,6 +7,7 @@ frame t to t+k. All pairs of neighbouring frames, in both directions, are one ba
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
+import jax
 import jax.numpy as jnp
 from einops import rearrange
 from jax import Array
@@ -54,8 +55,10 @@ def clip_flows(network: FlowNetwork, clip: Float[Array, "b t h w 3"], reach: int
     references, supportings = (
         rearrange(jnp.stack(frames), "d b t h w c -> (b d t) h w c") for frames in ((earlier, later), (later, earlier))
     )
+    with jax.default_matmul_precision("highest"):  # flows are positions: 8 bits of them would be whole pixels
+        flows = network(references, supportings)
     by_scale = []
-    for flow in network(references, supportings):
+    for flow in flows:
         backward, forward = rearrange(flow, "(b d t) h w c -> d b t h w c", d=2, b=batch)
         by_scale.append(_compose(backward, forward, reach))
     return tuple(by_scale)

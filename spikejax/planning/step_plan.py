@@ -165,8 +165,8 @@ def plan_step(
     flops = count_flops(traced.jaxpr, platform=topology.platform) / count
     memory = None if compiled is None else memory_of(compiled)
     traffic = None if compiled is None else traffic_of(compiled)
-    roofline = roofline_of(topology, config.model.compute_dtype, flops, traffic)
-    peak = topology.chip and topology.chip.flops(config.model.compute_dtype)
+    roofline = roofline_of(topology, config.model.compute_dtype, flops, traffic, precision=config.model.precision)
+    peak = topology.chip and topology.chip.flops(config.model.compute_dtype, config.model.precision)
     return StepPlan(
         topology=topology.name,
         devices=count,
@@ -243,13 +243,15 @@ def _cost_analysis(compiled: Any) -> dict[str, float]:
     return {name: analysis[name] for name in ("flops", "bytes accessed") if name in analysis}
 
 
-def roofline_of(topology: Topology, dtype: str, flops: float, traffic: Traffic | None) -> Roofline | None:
+def roofline_of(
+    topology: Topology, dtype: str, flops: float, traffic: Traffic | None, *, precision: str = "default"
+) -> Roofline | None:
     """What a program takes on a topology's device at the least; None where its peaks or the traffic are not known."""
     chip, link = topology.chip, topology.link_bandwidth
     if chip is None or link is None or traffic is None:
         return None
     return Roofline(
-        compute=flops / chip.flops(dtype),
+        compute=flops / chip.flops(dtype, precision),
         memory=traffic.memory_bytes / chip.memory_bandwidth,
         network=traffic.sent / link,
     )

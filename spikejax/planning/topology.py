@@ -34,10 +34,17 @@ _GPU_LIMITS = dict(
     registers_per_core_limit=65536,
     registers_per_block_limit=65536,
 )
+_ADA = dict(
+    fpus_per_core=128,
+    clock_rate_ghz=2.52,
+    threads_per_core_limit=1536,
+    shared_memory_per_core=102400,
+    shared_memory_per_block_optin=101376,
+)
 _GPU_CARDS = {
     "a100": (
         "NVIDIA A100-SXM4-80GB",
-        8,
+        (8, 0),
         dict(
             core_count=108,
             fpus_per_core=64,
@@ -49,7 +56,7 @@ _GPU_CARDS = {
     ),
     "h100": (
         "NVIDIA H100 80GB HBM3",
-        9,
+        (9, 0),
         dict(
             core_count=132,
             fpus_per_core=128,
@@ -59,6 +66,32 @@ _GPU_CARDS = {
             shared_memory_per_block_optin=232448,
         ),
     ),
+    "h200": (
+        "NVIDIA H200",
+        (9, 0),
+        dict(
+            core_count=132,
+            fpus_per_core=128,
+            clock_rate_ghz=1.98,
+            l2_cache_size=52428800,
+            shared_memory_per_core=233472,
+            shared_memory_per_block_optin=232448,
+        ),
+    ),
+    "b200": (
+        "NVIDIA B200",
+        (10, 0),
+        dict(
+            core_count=148,
+            fpus_per_core=128,
+            clock_rate_ghz=1.965,
+            l2_cache_size=132644864,
+            shared_memory_per_core=233472,
+            shared_memory_per_block_optin=232448,
+        ),
+    ),
+    "l40s": ("NVIDIA L40S", (8, 9), _ADA | dict(core_count=142, l2_cache_size=100663296)),
+    "rtx4090": ("NVIDIA GeForce RTX 4090", (8, 9), _ADA | dict(core_count=128, l2_cache_size=75497472)),
 }
 
 
@@ -160,11 +193,11 @@ def _gpu(name: str, chip: Chip, size: str) -> Topology:
 
 def _target_config(chip: Chip) -> str:
     """The card as a text proto."""
-    description, major, figures = _GPU_CARDS[chip.name]
+    description, (major, minor), figures = _GPU_CARDS[chip.name]
     fields = _GPU_LIMITS | figures
     fields |= dict(memory_bandwidth=int(chip.memory_bandwidth), device_memory_size=chip.memory_bytes)
     lines = "\n".join(f"  {field}: {value}" for field, value in fields.items())
     return (
-        f"gpu_device_info {{\n{lines}\n  cuda_compute_capability {{ major: {major} }}\n}}\n"
+        f"gpu_device_info {{\n{lines}\n  cuda_compute_capability {{ major: {major} minor: {minor} }}\n}}\n"
         f'platform_name: "CUDA"\ndnn_version_info {{ major: 9 }}\ndevice_description_str: "{description}"\n'
     )

@@ -75,6 +75,7 @@ def load_trained(
     *,
     which: str | None = None,
     dtype: str | None = None,
+    precision: str = "highest",
     trust_code: bool = False,
     weights: Weights | None = None,
 ) -> TrainedNetwork:
@@ -84,6 +85,7 @@ def load_trained(
         path: where it was trained; or a .safetensors file or a folder of weights, see `spikejax.io.weights`.
         which: "best_psnr" or "last", of a workdir; None = the best if there is one, else the last.
         dtype: "float32" or "bfloat16", what features are computed in; None = as it was trained.
+        precision: of float32 products, see `spikejax.inference.precision`.
         trust_code: whether code that the network's configuration names (FILE.py:NAME) may be run.
         weights: what `path` holds, where somebody has read it already.
 
@@ -114,6 +116,7 @@ def load_trained(
         tile=Extent(*own.tile),
         overlap=Extent(*own.overlap),
         name=str(path),
+        precision=precision,
         build_float32=None if model.get("compute_dtype") == "float32" else in_float32,
     )
     if is_workdir(path):

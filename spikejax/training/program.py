@@ -53,7 +53,7 @@ class Program:
 
     def forward(self) -> Callable[..., jax.Array]:
         """The compiled forward pass, see `make_forward`."""
-        return step.make_forward(self.network, self.mesh)
+        return step.make_forward(self.network, self.mesh, precision=self.update.precision)
 
 
 def describe_program(
@@ -90,6 +90,7 @@ def describe_program(
         accumulate=training.accumulate,
         ema_decay=training.ema_decay,
         skip_not_finite=training.skip_not_finite,
+        precision=config.model.precision,
     )
     abstract = step.abstract_state(network, update.optimizer, mesh, average=training.ema_decay > 0)
     return Program(network, update, schedule, zeros, abstract)

@@ -183,6 +183,7 @@ class Update:
         accumulate: parts of the batch that are computed one after the other; the gradient is their mean.
         ema_decay: of the average, if the state has one.
         skip_not_finite: updates whose loss or gradient is not finite that are left out before all stops.
+        precision: of float32 products, see `spikejax.inference.precision`.
     """
 
     network: NetworkDescription
@@ -193,12 +194,13 @@ class Update:
     accumulate: int = 1
     ema_decay: float = 0.0
     skip_not_finite: int = 0
+    precision: str = "default"
 
     def __call__(self, state: TrainState, batch: Batch, loss: Loss) -> tuple[TrainState, dict[str, Array]]:
         """The state after a batch; and "loss", each of its terms as "loss/NAME", "gradient_norm" and "skipped"."""
         key = jax.random.fold_in(jax.random.key(self.seed), state.step)
         differentiate = self._differentiate if self.accumulate == 1 else self._differentiate_in_parts
-        with trace_for(sharding.kernel_target(self.mesh)):
+        with trace_for(sharding.kernel_target(self.mesh)), jax.default_matmul_precision(self.precision):
             (value, terms), gradient = differentiate(state.params, batch, loss, key)
         norm = optax.tree.norm(gradient)
         finite = jnp.isfinite(value) & jnp.isfinite(norm)
@@ -287,7 +289,7 @@ def make_train_step(
 
 
 def make_forward(
-    network: NetworkDescription, mesh: DeviceMesh
+    network: NetworkDescription, mesh: DeviceMesh, *, precision: str = "default"
 ) -> Callable[[Any, Array, Array | None], Float[Array, "b t h w 3"]]:
     """The compiled deterministic forward pass: (params, input, voxels or None) -> restored clips.
 
@@ -297,7 +299,7 @@ def make_forward(
 
     def forward(params: Any, clips: Array, voxels: Array | None) -> Array:
         clips, voxels = jax.lax.with_sharding_constraint((clips, voxels), sharding.batch_sharding(mesh))
-        with trace_for(sharding.kernel_target(mesh)):
+        with trace_for(sharding.kernel_target(mesh)), jax.default_matmul_precision(precision):
             return nnx.merge(network.graph, params)(clips, voxels, key=None)
 
     return jax.jit(forward, out_shardings=sharding.clip_sharding(mesh))

@@ -12,13 +12,14 @@ from jax import lax
 from spikejax import extras
 from spikejax.errors import InputError
 from spikejax.hardware.chips import CHIPS, chip_of
+from spikejax.inference.precision import PRECISIONS
 from spikejax.planning.topology import open_topology
 
 
-@pytest.mark.parametrize("name", ["v9:2x2", "h200:8", "", "16x16"])
+@pytest.mark.parametrize("name", ["v9:2x2", "h300:8", "", "16x16"])
 def test_unknown_chip_is_told_the_known(name: str) -> None:
     """Catches a message without what would be right."""
-    with pytest.raises(InputError, match="v4, v5e, v5p, v6e, tpu7x, a100, h100 or cpu, as in v5e:4x4"):
+    with pytest.raises(InputError, match="v6e, tpu7x, a100, h100, h200, b200, l40s, rtx4090 or cpu, as in v5e:4x4"):
         open_topology(name)
 
 
@@ -76,7 +77,18 @@ def test_pod_that_is_not_built() -> None:
 
 @pytest.mark.parametrize(
     ("kind", "name"),
-    [("TPU v5 lite", "v5e"), ("TPU v5", "v5p"), ("TPU v4", "v4"), ("NVIDIA H100 80GB HBM3", "h100"), ("cpu", None)],
+    [
+        ("TPU v5 lite", "v5e"),
+        ("TPU v5", "v5p"),
+        ("TPU v4", "v4"),
+        ("NVIDIA H100 80GB HBM3", "h100"),
+        ("NVIDIA H200", "h200"),
+        ("NVIDIA B200", "b200"),
+        ("NVIDIA L40S", "l40s"),
+        ("NVIDIA GeForce RTX 4090", "rtx4090"),
+        ("NVIDIA GeForce RTX 4060", None),
+        ("cpu", None),
+    ],
 )
 def test_chip_of_a_device(kind: str, name: str | None) -> None:
     """Catches a v5e that is taken for a v5p, whose name begins the same, and peaks for what is not listed."""
@@ -90,3 +102,21 @@ def test_peaks_are_those_of_a_device() -> None:
     assert CHIPS["tpu7x"].flops("bfloat16") * CHIPS["tpu7x"].devices == 2307e12
     assert CHIPS["v5e"].flops("float32") == 197e12
     assert CHIPS["h100"].flops("float32") == 494.7e12
+
+
+def test_more_bits_of_float32_cost_what_they_cost_on_each_platform() -> None:
+    """Catches passes that GPUs do not make, and bfloat16 that is slower for what float32 is told."""
+    passes = {precision: 197e12 / CHIPS["v5e"].flops("float32", precision) for precision in PRECISIONS}
+    assert passes == pytest.approx({"highest": 6, "high": 3, "default": 1})
+    on_gpu = {precision: CHIPS["a100"].flops("float32", precision) for precision in PRECISIONS}
+    assert on_gpu == {"highest": 19.5e12, "high": 156e12, "default": 156e12}
+    assert {chip.flops("bfloat16", "highest") / chip.flops("bfloat16") for chip in CHIPS.values()} == {1}
+
+
+@pytest.mark.needs("plan-gpu")
+@pytest.mark.parametrize("name", [chip.name for chip in CHIPS.values() if chip.platform == "cuda"])
+def test_every_gpu_is_compiled_for(name: str) -> None:
+    """Catches a card without a description, or with one that XLA refuses."""
+    place = jax.sharding.SingleDeviceSharding(open_topology(f"{name}:1").devices[0])
+    x = jax.ShapeDtypeStruct((64, 64), jnp.bfloat16, sharding=place)
+    assert jax.jit(lambda x: x @ x).lower(x).compile().memory_analysis().output_size_in_bytes == 2 * 64 * 64
