@@ -200,6 +200,23 @@ def _sampling(rows: int, random: np.random.Generator) -> tuple[nnx.Module, tuple
     return layer, (sources, target, 2 * random.normal(size=(1, 4, 1, rows, rows, 2)))
 
 
+def _over_time(rows: int, random: np.random.Generator) -> tuple[nnx.Module, tuple[np.ndarray, ...]]:
+    """The attention over time of the spikes' features at full size."""
+    from spikejax.models.temporal import SpikeTemporalSA
+
+    rows = max(rows, 16)
+    return SpikeTemporalSA(96, heads=6, rngs=nnx.Rngs(0)), (random.normal(size=(1, 5, rows, rows, 96)),)
+
+
+def _fusion(rows: int, random: np.random.Generator) -> tuple[nnx.Module, tuple[np.ndarray, ...]]:
+    """The fusion of stage 1."""
+    from spikejax.models.temporal import TemporalCrossAttnFuse
+
+    rows = max(rows, 16)
+    layer = TemporalCrossAttnFuse(96, heads=6, residual="features", rngs=nnx.Rngs(0))
+    return layer, tuple(random.normal(size=(2, 1, 5, rows, rows, 96)))
+
+
 def operations() -> dict[str, Operation]:
     """What is compared and timed, by name; every operation with a kernel has one."""
     return {
@@ -207,6 +224,8 @@ def operations() -> dict[str, Operation]:
         "window attention, mutual, 2x8x8": Operation("window_attention", _attention(96, (2, 8, 8), mutual=True)),
         "window attention, 20 features": Operation("window_attention", _attention(120, (1, 8, 8), mutual=False)),
         "deformable alignment": Operation("sampling", _sampling),
+        "attention over time": Operation("over_time", _over_time),
+        "fusion": Operation("over_time", _fusion),
     }
 
 
