@@ -7,7 +7,7 @@ import numpy as np
 from flax import nnx
 
 from spikejax.models import imagenet
-from spikejax.models.attention import Window, WindowAttention, relative_position_index, sine_position_encoding
+from spikejax.models.attention import Window, WindowAttention, relative_position_index
 
 from .rules import ARRAY, CONV, CONV_IN_SPACE, LINEAR_1X1, Counterpart, Rule, linear, nest, norm
 from .transfer import Buffer
@@ -98,8 +98,8 @@ def attention_buffers(model: nnx.Module, counterparts: Mapping[str, Counterpart]
     """What every attention of `model` keeps of its window of N tokens and its C features.
 
     `relative_position_index` is int64 [N, N]. `position_bias`, only where there is mutual attention, is the encoding of
-    one frame's window, float32 [1, N / 2, C]: the original repeats it for both frames when it attends. PyTorch's own
-    sines differ from ours by at most 2.4e-7.
+    one frame's window, float32 [1, N / 2, C], see `published_encoding`: the original repeats it for both frames when it
+    attends.
 
     Args:
         model: may be shapes alone.
@@ -121,7 +121,7 @@ def attention_buffers(model: nnx.Module, counterparts: Mapping[str, Counterpart]
         if attention.qkv_mutual is not None:
             features = attention.qkv_mutual.kernel.shape[-2]
             height, width = attention.window[1:]
-            encoding = partial(_encoding, height, width, features)
+            encoding = partial(_position_bias, height, width, features)
             buffers[f"{prefix}position_bias"] = Buffer((1, height * width, features), np.dtype(np.float32), encoding)
     return buffers
 
@@ -134,5 +134,24 @@ def _index(window: Window) -> np.ndarray:
     return relative_position_index(window).astype(np.int64)
 
 
-def _encoding(height: int, width: int, features: int) -> np.ndarray:
-    return sine_position_encoding(height, width, features)[None].astype(np.float32)
+def published_encoding(height: int, width: int, features: int) -> np.ndarray:
+    """`sine_position_encoding` as the original computes it, float32 [height * width, features].
+
+    It rounds to float32 after every step, also where the rest of the network is float64 then: frequencies, angles (up
+    to 2 pi, so that these are off by up to 2.4e-7) and sines. Our networks take the exact values.
+    """
+    half, one = features // 2, np.float32(1)
+    powers = np.float32(2) * np.floor(np.arange(half, dtype=np.float32) / 2) / np.float32(half)
+    # The power and the sines are rounded once; NumPy's own in float32 are off by several units.
+    frequency = (10000.0 ** powers.astype(np.float64)).astype(np.float32)
+    parts = []
+    for axis, length in enumerate((height, width)):
+        position = np.arange(1, length + 1, dtype=np.float32) / (length * one + np.float32(1e-6))
+        angle = ((position * np.float32(2 * np.pi))[:, None] / frequency).astype(np.float64)
+        encoding = np.where(np.arange(half) % 2 == 0, np.sin(angle), np.cos(angle)).astype(np.float32)
+        parts.append(np.broadcast_to(np.expand_dims(encoding, 1 - axis), (height, width, half)))
+    return np.concatenate(parts, axis=-1).reshape(height * width, features)
+
+
+def _position_bias(height: int, width: int, features: int) -> np.ndarray:
+    return published_encoding(height, width, features)[None]

@@ -4,6 +4,8 @@ import jax
 import numpy as np
 import pytest
 
+from convert.vrt_keys import published_encoding
+from spikejax.models import attention
 from spikejax.quality import metrics
 from tests.golden.evaluation import CASES, answers_of, input_of, restorer_of, truth_of
 
@@ -25,8 +27,13 @@ def scores(restored: np.ndarray, truth: np.ndarray) -> np.ndarray:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
-def test_float64_answers_and_figures(name: str) -> None:
-    """Catches any other way to cut, lengthen or average than the published one, and figures of other pictures."""
+def test_float64_answers_and_figures(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Catches any other way to cut, lengthen or average than the published one, and figures of other pictures.
+
+    The answers are those of a network in float64 whose encodings of positions are float32, as the original's buffers
+    are: by exact ones the answers differ by up to 1.7e-6 of their range.
+    """
+    monkeypatch.setattr(attention, "sine_position_encoding", published_encoding)
     answers, case = answers_of(name), CASES[name]
     with jax.enable_x64(True):
         restorer = restorer_of(name, double=True)
@@ -36,10 +43,11 @@ def test_float64_answers_and_figures(name: str) -> None:
     difference = np.abs(shown - output) / np.ptp(output)
     figures = np.abs(scores(restored, truth_of(name)) - answers["per_frame"]).max(axis=0)
     print(f"{name}: of its range {difference.max():.1e} (mean {difference.mean():.1e}), figures {figures}")
-    # Not within 1e-6, and why is not known: the network itself agrees within 1e-11, and so do cuts and weights. Another
-    # way to blend differs by 1e-2.
-    assert difference.max() <= 2e-6
-    assert difference.mean() <= 1.5e-7
+    # The answers are kept in float32. Another way to blend differs by 1e-2.
+    # Single pixels of denoising differ by up to 1.6e-6, and why is not known: its input and its level of noise are
+    # rounded to float32 on the way here.
+    assert difference.max() <= (2e-6 if name == "denoise_tiles" else 1e-6)
+    assert difference.mean() <= 5e-8
     assert figures[[0, 2]].max() <= 0.002
     assert figures[[1, 3]].max() <= 2e-5
 
