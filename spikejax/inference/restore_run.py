@@ -23,6 +23,7 @@ from spikejax.inference.shared_output import open_shared_output
 from spikejax.inference.tiling import Extent
 from spikejax.inference.video_restorer import RestoreSettings, VideoRestorer
 from spikejax.inference.voxel_source import VoxelSource
+from spikejax.io.contents import contents_of
 from spikejax.io.disk_space import NO_ROOM
 from spikejax.io.frame_source import FrameSource
 from spikejax.io.video_codecs import DEFAULT_RATE
@@ -122,7 +123,12 @@ def restore_to_files(
 def describe_run(options: RestoreOptions, restorer: VideoRestorer, frames: FrameSource) -> str:
     """JSON of all that decides the restored frames: hosts must agree on it, and a run that resumes with its start."""
     size = f"{frames.height}x{frames.width}, {frames.expected_length} frames"
-    return json.dumps(options.decisive | {"network": restorer.fingerprint(), "size": size})
+    # What is read counts by its contents, and the place of a video without links: paths can be spelt in many ways.
+    read = {name: getattr(options, name) for name in ("input", "spikes", "spike_windows", "sharp", "lpips")}
+    contents = {name: None if path is None else contents_of(path) for name, path in read.items()}
+    video = None if options.video is None else os.path.realpath(options.video)
+    decisive = options.decisive | contents | {"video": video}
+    return json.dumps(decisive | {"network": restorer.fingerprint(), "size": size})
 
 
 def _settings(options: RestoreOptions, restorer: VideoRestorer) -> StreamSettings:

@@ -17,8 +17,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from fractions import Fraction
 from pathlib import Path
@@ -28,6 +28,7 @@ from spikejax.errors import InputError
 from spikejax.inference.disk_room import check_room, room_in_words
 from spikejax.inference.output_target import OutputTarget, VideoSource
 from spikejax.inference.tiling import Extent
+from spikejax.io.alone import LOCK, working_alone
 from spikejax.io.atomic import atomic_write, move_folder
 from spikejax.io.json_files import read_json, write_json
 from spikejax.io.pictures import WrittenFrame, is_deep, read_kept, write_picture
@@ -278,30 +279,46 @@ def open_output(
         InputError: there is an output or an unfinished run already, or the unfinished run did something else.
     """
     target.check()
-    _check_unfinished(target, description, resume=resume)
-    for folder in (target.frames, *target.all_work):
-        folder.mkdir(parents=True, exist_ok=True)
-    target.check_renames()
-    write_json(target.work / _RUN, description)
-    output = WrittenHere(target, source, names=names)
-    try:
-        output.start()
-        yield output
-    except BaseException:
-        output.abandon()
-        raise
+    with ExitStack() as stack:
+        held: list[Path] = []
+        try:
+            for folder in target.all_work:
+                stack.enter_context(working_alone(folder / LOCK, target.path))
+                held.append(folder)
+            _check_unfinished(target, description, resume=resume)
+            target.frames.mkdir(exist_ok=True)
+            target.check_renames()
+        except BaseException:
+            _remove_empty(held)
+            raise
+        write_json(target.work / _RUN, description)
+        output = WrittenHere(target, source, names=names)
+        try:
+            output.start()
+            yield output
+        except BaseException:
+            output.abandon()
+            raise
+
+
+def _remove_empty(folders: Sequence[Path]) -> None:
+    """Removes the folders of work that hold nothing but their locks."""
+    for folder in folders:
+        if not any(path.is_file() and path.name != LOCK for path in folder.rglob("*")):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _check_unfinished(target: OutputTarget, description: Mapping[str, Any], *, resume: bool) -> None:
-    if not any(folder.exists() for folder in target.all_work):
+    left = [path for folder in target.all_work for path in folder.iterdir() if path.name != LOCK]
+    if not left:
         return
     if not resume:
         if not target.overwrite:
             raise InputError(
                 f"expected --resume to go on with the unfinished run in {target.work}, or --overwrite to begin again"
             )
-        for folder in target.all_work:
-            shutil.rmtree(folder, ignore_errors=True)
+        for path in left:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
         return
     earlier = read_json(target.work / _RUN) or {}
     now = json.loads(json.dumps(description))

@@ -13,6 +13,7 @@ from spikejax.inference import restore_run
 from spikejax.inference.restore_options import RestoreOptions
 from spikejax.inference.restore_run import describe_run, make_job, restore_to_files
 from spikejax.inference.tiling import AutoTile, Extent
+from spikejax.io.contents import contents_of
 from spikejax.io.frame_source import FrameSource, open_frames
 from tests.inference.small_input import BINS, FRAMES, HEIGHT, WIDTH, Brighten, restorer_of
 
@@ -64,7 +65,7 @@ def test_what_decides_a_run(inputs: Path) -> None:
     options, restorer = options_for(inputs), restorer_of(Brighten(None))
     description = json.loads(describe_run(options, restorer, frames_of(inputs)))
     assert description["size"] == f"{HEIGHT}x{WIDTH}, {FRAMES} frames"
-    assert description["input"] == options.input
+    assert description["input"] == contents_of(options.input)
     other = restorer_of(Brighten(None))
     other.network.model.factor[...] *= 2  # type: ignore[attr-defined]
     assert json.loads(describe_run(options, other, frames_of(inputs)))["network"] != description["network"]
@@ -92,3 +93,22 @@ def test_what_stops_a_run_is_one_line(
     with pytest.raises(InputError, match=message):
         restore_to_files(options, options.target, restorer, job, describe_run(options, restorer, job.frames))
     assert not options.target.work.exists()
+
+
+def test_a_run_is_known_by_what_it_reads(inputs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Catches another film behind the same name that is taken for the first, and ./blur refused for blur."""
+    monkeypatch.chdir(inputs)
+    restorer = restorer_of(Brighten(None))
+
+    def describe(path: str, **more: str) -> str:
+        options = RestoreOptions(network="n", input=path, output="out", **more)
+        return describe_run(options, restorer, frames_of(inputs))
+
+    before = describe("blur", sharp="sharp", video="out.mkv")
+    assert describe("./blur", sharp=str(inputs / "sharp"), video="./out.mkv") == before
+    for name in ("sharp", "blur"):
+        path = inputs / name / "000003.png"
+        path.write_bytes(path.read_bytes() + b"0")
+        after = describe("blur", sharp="sharp", video="out.mkv")
+        assert after != before
+        before = after

@@ -381,3 +381,36 @@ def test_what_the_whole_will_take(
 def size_of(folder: Path) -> int:
     """The bytes of all files."""
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+@pytest.mark.parametrize("options", [{}, {"resume": True}, {"overwrite": True}])
+@pytest.mark.parametrize(("name", "video"), [("out", None), ("out.mkv", None), ("other", "out.mkv")])
+def test_a_second_run_is_refused(tmp_path: Path, options: dict[str, bool], name: str, video: str | None) -> None:
+    """Catches two runs that write between each other's frames, or one that removes those of the other."""
+    first = OutputTarget(tmp_path / "out", tmp_path / "out.mkv") if video else OutputTarget(tmp_path / name)
+    second = OutputTarget(tmp_path / name, video and tmp_path / video, overwrite=options.get("overwrite", False))
+    with open_output(first, VideoSource(), names=None, description=DESCRIPTION) as output:
+        output.write(FRAMES[0], None, {})
+        with pytest.raises(InputError, match="expected to work alone, found another process at work"):
+            write(second, resume=options.get("resume", False))
+        for frame in FRAMES[1:]:
+            output.write(frame, None, {})
+        output.finish({})
+    assert len(list(open_frames(first.path))) == len(FRAMES)
+
+
+@pytest.mark.parametrize(
+    "error", [NotImplementedError("FileSystem does not appear to support flock"), OSError(37, "No locks")]
+)
+def test_a_disk_without_locks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: Exception
+) -> None:
+    """Catches a network disk that nothing can be restored to, and one where two runs may meet without a word."""
+
+    def acquire(self: object) -> None:
+        raise error
+
+    monkeypatch.setattr("filelock.FileLock.acquire", acquire)
+    write(OutputTarget(tmp_path / "out"))
+    assert capsys.readouterr().err.count("no locks on this disk") == 1
+    assert len(list(open_frames(tmp_path / "out"))) == len(FRAMES)
