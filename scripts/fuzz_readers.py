@@ -280,7 +280,8 @@ def _overrides(folder: Path, draw: random.Random) -> None:
 
 
 def _read_overrides(folder: Path) -> None:
-    words = (folder / "words.txt").read_bytes().decode(errors="surrogateescape").split("\n")
+    file = folder / "words.txt"
+    words = (file.read_bytes() if file.is_file() else b"").decode(errors="surrogateescape").split("\n")
     check_config(load_config(folder / "in.py", [word for word in words if word]), paths=False)
 
 

@@ -385,9 +385,10 @@ class Soak:
         for path in self._results.glob(f".{kind}*"):
             shutil.rmtree(path, ignore_errors=True)
         log = self.folder / f"{kind}.log"
-        log.write_text("")
+        log.write_text(_MARK)
         code: int | None = None
-        while code != 0 and time.monotonic() < end:
+        known = len(self.record.problems)
+        while code != 0 and time.monotonic() < end and len(self.record.problems) < known + 3:
             names = [name for name in self._names if kind != "restoring" or not name.endswith("checkpoint")]
             (fault,) = self.draw.choices(names, [FAULTS[name].weight for name in names])
             code = self._attempt(kind, result, fault)

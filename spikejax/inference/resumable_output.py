@@ -320,7 +320,11 @@ def _check_unfinished(target: OutputTarget, description: Mapping[str, Any], *, r
         for path in left:
             shutil.rmtree(path) if path.is_dir() else path.unlink()
         return
-    earlier = read_json(target.work / _RUN) or {}
+    earlier = read_json(target.work / _RUN)
+    if earlier is None:  # written before anything else: that run was killed, or met a full disk, before it began
+        for folder in target.all_work:
+            shutil.rmtree(folder, ignore_errors=True)
+        return
     now = json.loads(json.dumps(description))
     for key in sorted(earlier.keys() | now.keys()):
         if earlier.get(key) != now.get(key):

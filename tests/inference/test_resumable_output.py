@@ -95,6 +95,15 @@ def test_another_run_does_not_go_on(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["out", "out.mp4"])
+def test_a_run_that_ended_before_it_began(tmp_path: Path) -> None:
+    """Catches an empty folder of a run that was killed, or met a full disk, at once, which no --resume gets past."""
+    target = OutputTarget(tmp_path / "out")
+    for folder in target.all_work:
+        folder.mkdir(parents=True, exist_ok=True)
+    write(target, resume=True)
+    assert len(list((tmp_path / "out").glob("*.png"))) == len(FRAMES)
+
+
 def test_an_output_replaces_another_only_if_asked(tmp_path: Path, name: str) -> None:
     """Catches a lost earlier result; asked for, the new one takes its place as a whole."""
     write(OutputTarget(tmp_path / name))
