@@ -94,7 +94,6 @@ def test_another_run_does_not_go_on(tmp_path: Path) -> None:
     assert len(list(open_frames(target.path))) == 6
 
 
-@pytest.mark.parametrize("name", ["out", "out.mp4"])
 def test_a_run_that_ended_before_it_began(tmp_path: Path) -> None:
     """Catches an empty folder of a run that was killed, or met a full disk, at once, which no --resume gets past."""
     target = OutputTarget(tmp_path / "out")
@@ -104,6 +103,7 @@ def test_a_run_that_ended_before_it_began(tmp_path: Path) -> None:
     assert len(list((tmp_path / "out").glob("*.png"))) == len(FRAMES)
 
 
+@pytest.mark.parametrize("name", ["out", "out.mp4"])
 def test_an_output_replaces_another_only_if_asked(tmp_path: Path, name: str) -> None:
     """Catches a lost earlier result; asked for, the new one takes its place as a whole."""
     write(OutputTarget(tmp_path / name))
