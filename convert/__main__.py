@@ -9,11 +9,22 @@ In a checkout `python -m convert` is the same. --help does not wait for JAX, whi
 
 import argparse
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from spikejax.cli import CommandParser, number_from, run
+from spikejax.cli import (
+    CHECKPOINTS,
+    CommandParser,
+    add_statistics,
+    add_which,
+    network_path,
+    number_from,
+    run,
+)
 from spikejax.errors import InputError
+from spikejax.hub.resolving import resolve_network
+from spikejax.io.paths import local_only
 
 from .network_names import network_names
 
@@ -50,9 +61,10 @@ def build_parser() -> argparse.ArgumentParser:
         "--input",
         required=True,
         nargs="+",
-        type=Path,
+        type=network_path,
         metavar="FILE",
-        help=".pth, .pt, .ckpt, .safetensors or .npz; several files are taken together, as a VRT and its spike branch",
+        help=".pth, .pt, .ckpt, .safetensors or .npz, or hf://USER/NAME/FILE of a hub; several files are "
+        "taken together, as a VRT and its spike branch",
     )
     to_jax.add_argument(
         "--output", required=True, type=Path, metavar="PATH", help="a .safetensors file, or a folder (orbax)"
@@ -64,10 +76,16 @@ def build_parser() -> argparse.ArgumentParser:
         "--lora-alpha", type=number_from(0), metavar="A",
         help="of low-rank adapters, merged as W + A / rank B A (default: as the file says)",
     )  # fmt: skip
+    add_statistics(to_jax)
     to_jax.set_defaults(run=_to_jax)
 
     to_torch = commands.add_parser("to-torch", help="our weights to a PyTorch state dict", allow_abbrev=False)
-    to_torch.add_argument("--input", required=True, type=Path, metavar="PATH", help="weights that to-jax wrote")
+    to_torch.add_argument(
+        "--input", required=True, type=network_path, metavar="PATH",
+        help="weights that to-jax or spikejax.export wrote, the workdir of a training, or a name as for restore",
+    )  # fmt: skip
+    add_which(to_torch)
+    add_statistics(to_torch)
     to_torch.add_argument(
         "--output", required=True, type=Path, metavar="FILE", help="a file; its suffix, one of .pth .pt .safetensors "
         ".npz, says of which kind"
@@ -91,25 +109,31 @@ def build_parser() -> argparse.ArgumentParser:
 
 def _to_jax(options: argparse.Namespace) -> None:
     from spikejax.io.weights import flatten_params, write_weights
+    from spikejax.training.trained_params import with_statistics
 
     from .conversion import convert_files
     from .transfer import count_numbers
 
     _check_output(options.output, weights=True, overwrite=options.overwrite)
+    paths = [local_only(resolve_network(name), what="--input") for name in options.input]
     name = None if options.network in _RECOGNIZE else options.network
     weights, arrays = convert_files(
-        options.input, network=name, prefix=options.prefix, lora_alpha=options.lora_alpha, note=print
+        paths, network=name, prefix=options.prefix, lora_alpha=options.lora_alpha, note=print
     )
+    if options.statistics is not None:
+        weights = with_statistics(weights, options.statistics, source=options.input[0])
     write_weights(options.output, weights, replace=options.overwrite)
     params, files = flatten_params(weights.params), " and ".join(map(str, options.input))
     print(f"{files}: {arrays:,} arrays -> {options.output}: {count_numbers(params):,} parameters, float32")
 
 
 def _to_torch(options: argparse.Namespace) -> None:
+    import jax
     import ml_dtypes  # noqa: F401, NumPy knows "bfloat16" from then on
     import numpy as np
 
-    from spikejax.io.weights import read_weights
+    from spikejax.io.weights import describe_weights
+    from spikejax.training.trained_params import read_network
 
     from .array_files import WRITTEN_SUFFIXES, write_arrays
     from .convertible_networks import network_of
@@ -121,11 +145,13 @@ def _to_torch(options: argparse.Namespace) -> None:
     if options.wrap is not None and options.output.suffix not in (".pth", ".pt"):
         raise InputError(f"--wrap: expected an output of the kind .pth or .pt, found {options.output}")
     _check_output(options.output, weights=False, overwrite=options.overwrite)
-    weights = read_weights(options.input)
+    which = CHECKPOINTS.get(options.which)
+    weights = read_network(resolve_network(options.input), which=which, statistics=options.statistics, any_kind=True)
+    weights = replace(weights, params=jax.tree.map(np.asarray, weights.params))
     state_dict = network_of(weights).to_torch(weights, dtype=np.dtype(options.dtype))
     state_dict = {options.prefix + key: array for key, array in state_dict.items()}
     try:
-        write_arrays(options.output, state_dict, wrapper=options.wrap)
+        write_arrays(options.output, state_dict, wrapper=options.wrap, description=describe_weights(weights))
     except OSError as error:
         raise InputError(f"cannot write {options.output}: {error.strerror or error}") from error
     if extra := [key for key in state_dict if key.rpartition(".")[2] in OWN_KEYS]:
@@ -134,13 +160,13 @@ def _to_torch(options: argparse.Namespace) -> None:
 
 
 def _info(options: argparse.Namespace) -> None:
-    from spikejax.io.weights import flatten_params, read_weights
+    from spikejax.training.trained_params import read_params
 
     from .array_files import read_arrays
     from .table import format_table
 
     if options.file.is_dir():
-        arrays: Mapping[str, Any] = flatten_params(read_weights(options.file).params)
+        arrays: Mapping[str, Any] = read_params(options.file, any_kind=True)
     else:
         arrays = read_arrays(options.file, note=print)
     for line in format_table(arrays):

@@ -1,9 +1,11 @@
 """Files of arrays, whatever program wrote them, as {key: array}."""
 
+import json
 import math
 import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,6 +26,7 @@ from .torch_files import is_legacy, read_legacy, read_zip, write_torch
 
 WRITTEN_SUFFIXES = (".pth", ".pt", ".safetensors", ".npz")
 _LISTED_NAMES = 12
+_DESCRIPTION = "spikejax_description"  # in the metadata of .safetensors files
 # Arrays may claim so many times the bytes of their file, as views of few numbers and compressed ones do, and some more.
 _LARGEST_RATIO, _LARGEST_SURPLUS = 16, 64 * 2**20
 _SAFETENSORS_DTYPES = {
@@ -50,8 +53,8 @@ def read_arrays(path: Path, *, prefix: str | None = None, note: Note = silent) -
 
 def read_all(
     paths: Sequence[Path], *, prefix: str | None = None, lora_alpha: float | None = None, note: Note = silent
-) -> dict[str, StoredArray]:
-    """The arrays of several files together, low-rank adapters merged into the weights that they adapt.
+) -> StateDict:
+    """What several files hold together, low-rank adapters merged into the weights that they adapt.
 
     Args:
         paths: the files.
@@ -64,6 +67,7 @@ def read_all(
     """
     arrays: dict[str, StoredArray] = {}
     numbers: dict[str, float] = {}
+    descriptions: list[str | None] = []
     for path in paths:
         more = _read_state_dict(path, prefix, note)
         if both := sorted(arrays.keys() & more.arrays.keys()):
@@ -71,27 +75,41 @@ def read_all(
             raise InputError(f"expected other arrays than in the files before it, found {both[0]}{others}: {path}")
         arrays |= more.arrays
         numbers |= more.numbers
-    return merge_adapters(arrays, numbers, alpha=lora_alpha, note=note)
+        descriptions.append(more.description)
+    merged = merge_adapters(arrays, numbers, alpha=lora_alpha, note=note)
+    # Of several files none describes the network that they make together.
+    return StateDict(merged, numbers, descriptions[0] if len(descriptions) == 1 else None)
 
 
-def write_arrays(path: Path, arrays: Mapping[str, Any], *, wrapper: str | None = None) -> None:
+def write_arrays(
+    path: Path,
+    arrays: Mapping[str, Any],
+    *,
+    wrapper: str | None = None,
+    description: Mapping[str, Any] | None = None,
+) -> None:
     """Writes arrays to the kind of file that the suffix of `path` names, one of `WRITTEN_SUFFIXES`.
 
     Args:
         path: appears when it is whole; what was there is replaced.
         arrays: {key: array}.
         wrapper: see `write_torch`; other kinds of files have none.
+        description: of the network, kept where a state dict does not see it; .npz files have no such place.
     """
+    text = None if description is None else json.dumps(description)
     with atomic_write(path) as temporary:
         if path.suffix in (".pth", ".pt"):
-            write_torch(temporary, arrays, wrapper=wrapper)
+            write_torch(temporary, arrays, wrapper=wrapper, description=text)
         elif path.suffix == ".npz":
             with zipfile.ZipFile(temporary, "w") as archive:
                 for key, array in arrays.items():
                     with archive.open(f"{key}.npy", "w", force_zip64=True) as file:
                         np.lib.format.write_array(file, np.asarray(array), allow_pickle=False)
         else:
-            save_file({key: np.ascontiguousarray(array) for key, array in arrays.items()}, temporary)
+            # "pt" is what other programs ask for before they take a file for PyTorch's.
+            metadata = {"format": "pt"} | ({} if text is None else {_DESCRIPTION: text})
+            contiguous = {key: np.ascontiguousarray(array) for key, array in arrays.items()}
+            save_file(contiguous, temporary, metadata=metadata)
 
 
 def _read_state_dict(path: Path, prefix: str | None, note: Note) -> StateDict:
@@ -103,6 +121,7 @@ def _read_state_dict(path: Path, prefix: str | None, note: Note) -> StateDict:
     except OSError as error:
         raise InputError(f"expected a file that can be read, found {error.strerror or error}: {path}") from error
     state_dict = find_state_dict(unpickled.value, path, prefix=prefix, note=note)
+    state_dict = replace(state_dict, description=unpickled.description)
     if unpickled.unknown:
         note(f"left aside, not run: {_listed(unpickled.unknown)}: {path}")
     claimed = sum(array.nbytes for array in state_dict.arrays.values())
@@ -124,7 +143,7 @@ def _read(path: Path) -> Unpickled:
         if start.startswith(b"PK\x03\x04"):
             return _read_zip(path)
         if start[8:9] == b"{":  # behind the length of the header
-            return Unpickled(_read_safetensors(path), ())
+            return _read_safetensors(path)
         if is_legacy(file):
             return read_legacy(path)
         if start[0] == 0x80 and len(start) > 1 and start[1] <= 5:
@@ -185,7 +204,7 @@ def _array_of_npz(path: Path, archive: zipfile.ZipFile, entry: zipfile.ZipInfo) 
     return StoredArray(shape, dtype, read)
 
 
-def _read_safetensors(path: Path) -> dict[str, StoredArray]:
+def _read_safetensors(path: Path) -> Unpickled:
     try:
         # Not mapped, since what is mapped counts as memory in use.
         file = safe_open(path, framework="numpy", backend="pread")
@@ -198,6 +217,6 @@ def _read_safetensors(path: Path) -> dict[str, StoredArray]:
                 raise InputError(f"expected arrays of {known}, found {name} of {view.get_dtype()}: {path}")
             read = partial(file.get_tensor, name)
             arrays[name] = StoredArray(tuple(view.get_shape()), np.dtype(dtype), read)
-        return arrays
+        return Unpickled(arrays, (), (file.metadata() or {}).get(_DESCRIPTION))
     except SafetensorError as error:
         raise damaged_file(path, error) from error

@@ -63,10 +63,12 @@ class Unpickled:
     Attributes:
         value: of plain containers, numbers, texts, `StoredArray` and `Unknown`.
         unknown: the names it asks for that weights are not made of.
+        description: what the file says of its network, as `to-torch` wrote it; None if nothing.
     """
 
     value: Any
     unknown: tuple[str, ...]
+    description: str | None = None
 
 
 def load_pickle(file: BinaryFile, path: Any, persistent_load: PersistentLoad | None = None) -> Unpickled:

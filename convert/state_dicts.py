@@ -37,10 +37,12 @@ class StateDict:
     Attributes:
         arrays: {key: array}, without wrappers and prefixes.
         numbers: numbers that lie beside them, by their dotted keys.
+        description: what `to-torch` wrote of the network, if it did.
     """
 
     arrays: dict[str, StoredArray]
     numbers: dict[str, float]
+    description: str | None = None
 
 
 def silent(line: str) -> None:

@@ -10,6 +10,7 @@ import pickle
 import zipfile
 import zlib
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any
 
@@ -24,6 +25,8 @@ LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 _LEGACY_PROTOCOL = 1001
 _LOCAL_HEADER = 30  # bytes, of an entry of a zip archive
 _ALIGNMENT = 64  # bytes; PyTorch aligns storages so that they can be mapped
+# A record of ours, beside those that PyTorch reads: the state dict itself stays as its network wants it.
+_DESCRIPTION = ".spikejax/description.json"
 
 
 def read_zip(path: Path) -> Unpickled:
@@ -48,7 +51,10 @@ def read_zip(path: Path) -> Unpickled:
                     f"expected a file of a little-endian machine, found one of a big-endian machine: {path}"
                 )
             with archive.open(pickles[0]) as file:
-                return load_pickle(file, path, _storages_of_zip(path, folder, entries))
+                unpickled = load_pickle(file, path, _storages_of_zip(path, folder, entries))
+            if folder + _DESCRIPTION not in entries:
+                return unpickled
+            return replace(unpickled, description=archive.read(folder + _DESCRIPTION).decode(errors="replace"))
     except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError, RuntimeError) as error:
         raise damaged_file(path, error) from error
 
@@ -150,13 +156,16 @@ def _locate(file: IO[bytes], path: Path, keys: Any, types: Mapping[str, np.dtype
         raise damaged_file(path, f"the storages {', '.join(sorted(missing))} are missing")
 
 
-def write_torch(path: Path, state_dict: Mapping[str, Any], *, wrapper: str | None = None) -> None:
+def write_torch(
+    path: Path, state_dict: Mapping[str, Any], *, wrapper: str | None = None, description: str | None = None
+) -> None:
     """Writes a file that `torch.load(path, weights_only=True)` reads.
 
     Args:
         path: the file.
         state_dict: {key: array}; each is read once, when it is written.
         wrapper: puts the state dict under this key of a dict.
+        description: of the network, in a record that PyTorch does not read.
     """
     names = {dtype: name for name, dtype in STORAGE_DTYPES.items()}
     with zipfile.ZipFile(path, "w") as archive:
@@ -173,6 +182,8 @@ def write_torch(path: Path, state_dict: Mapping[str, Any], *, wrapper: str | Non
         for number, array in enumerate(state_dict.values()):
             _write_record(archive, f"archive/data/{number}", np.ascontiguousarray(array).tobytes())
         _write_record(archive, "archive/version", b"3\n")
+        if description is not None:
+            _write_record(archive, f"archive/{_DESCRIPTION}", description.encode())
 
 
 def _write_record(archive: zipfile.ZipFile, name: str, data: bytes) -> None:

@@ -12,12 +12,19 @@ if TYPE_CHECKING:
     from spikejax.inference.video_restorer import VideoRestorer
 
 
-def load(path: str | os.PathLike[str], *, dtype: str | None = None, trust_code: bool = False) -> VideoRestorer:
+def load(
+    path: str | os.PathLike[str],
+    *,
+    dtype: str | None = None,
+    statistics: str | os.PathLike[str] | None = None,
+    trust_code: bool = False,
+    accept_license: bool = False,
+) -> VideoRestorer:
     """A trained network with `.restore(clip, spikes)`, see `spikejax.loading.load`."""
     # Only now: importing the package must not take the seconds that importing JAX takes.
     from spikejax.loading import load as load_network
 
-    return load_network(path, dtype=dtype, trust_code=trust_code)
+    return load_network(path, dtype=dtype, statistics=statistics, trust_code=trust_code, accept_license=accept_license)
 
 
 def __getattr__(name: str) -> Any:

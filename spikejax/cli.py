@@ -30,7 +30,7 @@ from spikejax.errors import DamagedInput, InputError, one_line
 from spikejax.extras import named_when_missing
 from spikejax.io.damage import keep_decoders_quiet
 from spikejax.io.disk_space import NO_ROOM
-from spikejax.io.paths import check_scheme, local_only
+from spikejax.io.paths import check_network_path, check_scheme, local_only
 from spikejax.progress import STYLES, show_progress_as
 
 EXIT_INPUT_ERROR = 2
@@ -43,6 +43,8 @@ EXIT_BROKEN_PIPE = 141
 _LARGEST = 2**31 - 1  # of sizes and counts that are meant
 _HIGHEST_RATE = 100_000  # frames a second
 _BYTES = {"M": 2**20, "G": 2**30}
+# What `--which` calls the folders of a workdir's checkpoints.
+CHECKPOINTS = {"best": "best_psnr", "last": "last"}
 
 
 # ---- How a command ends ----
@@ -168,7 +170,11 @@ class CommandParser(argparse.ArgumentParser):
     def _get_value(self, action: argparse.Action, arg_string: str) -> Any:
         """The value of a word; raises InputError for a path with a scheme, whatever the option is for."""
         if action.nargs != argparse.PARSER:  # the words of a command among several, whose own parser reads them next
-            check = check_scheme if action.type is path_or_bucket else local_only
+            check: Callable[..., Any] = local_only
+            if action.type is path_or_bucket:
+                check = check_scheme
+            elif action.type is network_path:
+                check = check_network_path
             check(arg_string, what=_long_names(action) or str(action.metavar))
         return super()._get_value(action, arg_string)
 
@@ -243,6 +249,11 @@ def path_or_bucket(text: str) -> str:
     return text
 
 
+def network_path(text: str) -> str:
+    """A `type` for argparse: a path as `path_or_bucket`, or the name of a network, hf://USER/NAME among them."""
+    return text
+
+
 def size(text: str) -> tuple[int, int]:
     """The height and width that an argument says: 250x400, 250,400 or 250 400."""
     height, width = _whole_numbers(text, "HEIGHTxWIDTH such as 250x400", count=2, smallest=1)
@@ -311,6 +322,32 @@ def add_trust_code(parser: argparse._ActionsContainer) -> None:
         "--trust-code",
         action="store_true",
         help="run the code (FILE.py:NAME) that the network's own configuration names; for networks of your own",
+    )
+
+
+def add_accept_license(parser: argparse._ActionsContainer) -> None:
+    """Adds `--accept-license`, which `spikejax.hub.resolving.resolve_network` takes."""
+    parser.add_argument(
+        "--accept-license",
+        action="store_true",
+        help="download the published weights of vrt:NAME where they are not here; you accept their licence, CC BY-NC "
+        "4.0, by this",
+    )
+
+
+def add_statistics(parser: argparse._ActionsContainer) -> None:
+    """Adds `--statistics`, which `spikejax.training.trained_params.with_statistics` takes."""
+    parser.add_argument(
+        "--statistics", type=path_or_bucket, metavar="FILE",
+        help="statistics.json of the spikes that the network was trained on, or the data set or workdir that has it; "
+        "for a network of other programs, which comes without",
+    )  # fmt: skip
+
+
+def add_which(parser: argparse._ActionsContainer) -> None:
+    """Adds `--which`, of whose choices `CHECKPOINTS` knows the checkpoint."""
+    parser.add_argument(
+        "--which", choices=tuple(CHECKPOINTS), help="checkpoint (default: the best if there is one, else the last)"
     )
 
 

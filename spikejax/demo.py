@@ -15,8 +15,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from spikejax.cli import add_overwrite, make_parser, run
+from spikejax.config.named_networks import DEMO
 from spikejax.errors import InputError
-from spikejax.packaged import CLIP_FILE, DEMO, NETWORK_FILE, packaged_file
+from spikejax.packaged import CLIP_FILE, NETWORK_FILE, packaged_file
 
 _PARTS = ("blur", "sharp", "voxels")
 

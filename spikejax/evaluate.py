@@ -89,7 +89,8 @@ def call(
     """
     from spikejax.evaluation.run import evaluate
 
-    paths = {name: os.fspath(options[name]) for name in ("input", "sharp", "data", "lpips") if options.get(name)}
+    given = ("input", "sharp", "data", "lpips", "statistics")
+    paths = {name: os.fspath(options[name]) for name in given if options.get(name)}
     unknown = sorted(options.keys() - {field.name for field in dataclasses.fields(EvaluationOptions)})
     if unknown:
         raise InputError(f"expected options of spikejax.evaluate, found {', '.join(unknown)}")

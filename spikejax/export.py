@@ -11,22 +11,26 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from spikejax.cli import (
+    CHECKPOINTS,
+    add_accept_license,
     add_overwrite,
+    add_statistics,
     add_trust_code,
+    add_which,
     add_words,
     extent,
     make_parser,
-    path_or_bucket,
+    network_path,
     positive_count,
     run,
 )
 from spikejax.errors import InputError
+from spikejax.hub.resolving import resolve_network
 from spikejax.inference.precision import add_precision, check_precision
 from spikejax.io.atomic import atomic_write
 from spikejax.io.paths import user_path
 
 _KINDS = (".safetensors", ".pth", ".pt", ".stablehlo")
-_CHECKPOINTS = {"best": "best_psnr", "last": "last"}
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -36,7 +40,7 @@ def main(arguments: Sequence[str]) -> None:
         arguments: what follows the program's name.
     """
     options = build_parser().parse_args(arguments)
-    output, workdir = Path(options.output), user_path(options.network, what="--network")
+    output = Path(options.output)
     if output.suffix not in _KINDS:
         raise InputError(f"expected an output of the kind {', '.join(_KINDS)}, found {output}")
     if output.suffix != ".stablehlo" and (options.tile or options.spike_ratio or options.batch or options.precision):
@@ -45,7 +49,9 @@ def main(arguments: Sequence[str]) -> None:
         )
     if output.is_dir() or (output.exists() and not options.overwrite):
         raise InputError(f"expected a new file (--overwrite replaces one), found something there: {output}")
-    which = _CHECKPOINTS.get(options.which)
+    which = CHECKPOINTS.get(options.which)
+    network = resolve_network(options.network, accept_license=options.accept_license)
+    workdir = user_path(network, what="--network")
     try:
         if output.suffix == ".stablehlo":
             _export_program(workdir, output, which, options)
@@ -62,17 +68,17 @@ def _export_weights(workdir: object, output: Path, which: str | None, options: a
     import numpy as np
 
     from spikejax import installed
-    from spikejax.io.weights import write_weights
+    from spikejax.io.weights import describe_weights, write_weights
     from spikejax.training.trained_params import read_network
 
-    weights = read_network(str(workdir), which=which, trust_code=options.trust_code)
+    weights = read_network(str(workdir), which=which, statistics=options.statistics, trust_code=options.trust_code)
     if output.suffix == ".safetensors":
         write_weights(output, weights, replace=options.overwrite)
         return
     network = installed.load_module("convert.convertible_networks").network_of(weights)
     on_host = dataclasses.replace(weights, params=jax.tree.map(np.asarray, weights.params))
     state_dict = network.to_torch(on_host, dtype=np.dtype(np.float32))
-    installed.load_module("convert.array_files").write_arrays(output, state_dict)
+    installed.load_module("convert.array_files").write_arrays(output, state_dict, description=describe_weights(weights))
 
 
 def _export_program(workdir: object, output: Path, which: str | None, options: argparse.Namespace) -> None:
@@ -81,7 +87,9 @@ def _export_program(workdir: object, output: Path, which: str | None, options: a
     from spikejax.inference.tiling import Extent
     from spikejax.training.measure_split import load_trained
 
-    trained = load_trained(user_path(str(workdir)), which=which, trust_code=options.trust_code)
+    trained = load_trained(
+        user_path(str(workdir)), which=which, statistics=options.statistics, trust_code=options.trust_code
+    )
     restorer = trained.restorer
     tile = Extent(*options.tile) if options.tile else restorer.tile
     if 0 in tile.shape:
@@ -111,8 +119,9 @@ def build_parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add(
-        "--network", "--workdir", dest="network", required=True, type=path_or_bucket, metavar="PATH",
-        help="where spikejax.train left the network; or weights, a .safetensors file or a folder of spikejax convert",
+        "--network", "--workdir", dest="network", required=True, type=network_path, metavar="PATH",
+        help="where spikejax.train left the network; or weights, a .safetensors file or a folder of spikejax convert; "
+        "or a name, as for restore",
     )  # fmt: skip
     add(
         "-o",
@@ -121,7 +130,9 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="FILE",
         help=f"its suffix, one of {' '.join(_KINDS)}, says of which kind",
     )
-    add("--which", choices=tuple(_CHECKPOINTS), help="checkpoint (default: the best if there is one, else the last)")
+    add_which(parser)
+    add_accept_license(parser)
+    add_statistics(parser)
     add_trust_code(parser)
     program = parser.add_argument_group(".stablehlo")
     add_words(

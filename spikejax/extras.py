@@ -21,6 +21,7 @@ EXTRAS: Mapping[str, tuple[str, ...]] = {
     "gcs": ("gcsfs", "fsspec"),
     "s3": ("s3fs", "fsspec"),
     "lmdb": ("lmdb",),
+    "hub": ("huggingface_hub",),
     "wandb": ("wandb",),
     "mlflow": ("mlflow",),
     "plan-tpu": ("libtpu",),

@@ -21,8 +21,8 @@ from spikejax.cli import (
     byte_count,
     check_effects,
     make_parser,
+    network_path,
     number_from,
-    path_or_bucket,
     positive_count,
     run,
 )
@@ -31,7 +31,6 @@ from spikejax.errors import InputError
 from spikejax.inference.precision import add_precision
 from spikejax.inference.tile_arguments import read_extent, read_tile
 from spikejax.io.json_files import write_json
-from spikejax.packaged import resolve_network
 from spikejax.planning.compilers import quiet
 
 # Options that have an effect with --restore alone, and without it alone.
@@ -122,7 +121,7 @@ def _plan_restoring(options: argparse.Namespace, overrides: Sequence[str]) -> di
     from spikejax.planning.topology import open_topology
 
     restorer = load(
-        resolve_network(options.network),
+        options.network,
         dtype=options.dtype,
         precision=options.precision,
         trust_code=options.trust_code,
@@ -184,7 +183,7 @@ def build_parser() -> argparse.ArgumentParser:
 def _add_restoring(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
     add("--restore", metavar="INPUT", help="plan to restore this folder of pictures or video; nothing is restored")
-    add("--network", type=path_or_bucket, metavar="PATH", help="the network that restores")
+    add("--network", type=network_path, metavar="PATH", help="the network that restores")
     add_words(group, "--tile", read=read_tile, metavar="FRAMES,HEIGHT,WIDTH", help="as for spikejax.restore, also auto")
     add_words(group, "--overlap", read=read_extent, metavar="FRAMES,HEIGHT,WIDTH", help="as for spikejax.restore")
     add("--memory", type=byte_count, metavar="SIZE", help="what --tile auto may use here, such as 6G")

@@ -18,10 +18,10 @@ from spikejax.cli import run, show_as_asked
 from spikejax.compile_cache import use_compile_cache
 from spikejax.errors import DamagedInput
 from spikejax.hardware.allocator import keep_freed_memory
+from spikejax.hub.resolving import resolve_network
 from spikejax.inference.restore_arguments import build_parser as build_parser
 from spikejax.inference.restore_arguments import parse_options
 from spikejax.inference.restore_options import RestoreOptions
-from spikejax.packaged import resolve_network
 from spikejax.progress import say
 from spikejax.quality.metrics import Distance, open_metrics
 
@@ -41,7 +41,7 @@ def main(arguments: Sequence[str]) -> None:
     """
     every, other_options = parse_options(arguments)
     show_as_asked(other_options)
-    network = resolve_network(every[0].network)
+    network = resolve_network(every[0].network, accept_license=other_options.accept_license)
     every = [dataclasses.replace(options, network=network) for options in every]
     left = [options for options in every if not _is_done(options)]
     if not left:
@@ -152,7 +152,13 @@ def _load(options: RestoreOptions) -> VideoRestorer:
     # The next video of the same tile size finds its program compiled.
     keep_freed_memory()
     use_compile_cache(options.compile_cache, apart_from=[options.network, options.lpips])
-    return load(options.network, dtype=options.dtype, precision=options.precision, trust_code=options.trust_code)
+    return load(
+        options.network,
+        dtype=options.dtype,
+        precision=options.precision,
+        statistics=options.statistics,
+        trust_code=options.trust_code,
+    )
 
 
 if __name__ == "__main__":

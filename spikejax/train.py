@@ -14,6 +14,7 @@ from collections.abc import Sequence
 
 from spikejax.cli import (
     EXIT_NOT_FINITE,
+    add_accept_license,
     add_hosts,
     add_progress,
     add_require,
@@ -27,6 +28,7 @@ from spikejax.compile_cache import add_compile_cache, use_compile_cache
 from spikejax.config.files import CONFIG_HELP, OVERRIDE_PREFIX, holds_checkpoint, load_config, parse_with_overrides
 from spikejax.config.keys import check_config, named_files
 from spikejax.hardware.allocator import keep_freed_memory
+from spikejax.hub.resolving import resolve_network
 from spikejax.io.paths import user_path
 
 
@@ -42,7 +44,8 @@ def main(arguments: Sequence[str]) -> None:
         overrides = [*overrides, f"{OVERRIDE_PREFIX}model.precision={options.precision}"]
     config = load_config(options.config, overrides)
     workdir = user_path(options.workdir, what="--workdir")
-    check_config(config, continued=holds_checkpoint(workdir))
+    continued = holds_checkpoint(workdir)
+    check_config(config, continued=continued)
 
     # Only now: they take seconds to import (TensorFlow writes the logs), and a mistake above should show at once.
     from spikejax.distributed import hosts
@@ -53,6 +56,8 @@ def main(arguments: Sequence[str]) -> None:
     keep_freed_memory()
     use_compile_cache(options.compile_cache, apart_from=[workdir, *named_files(config)])
     hosts.join_as(options)
+    if config.training.start_from and not continued:
+        resolve_network(config.training.start_from, accept_license=options.accept_license)
     use_required(options.require)
     try:
         if options.check == "compile":
@@ -100,6 +105,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--precision", choices=("highest", "high", "default"),
         help="of float32 products on TPUs and GPUs, as --config.model.precision (default: the configuration's)",
     )  # fmt: skip
+    add_accept_license(parser)
     add_progress(parser)
     add_compile_cache(parser)
     add_require(parser.add_argument_group("devices"))

@@ -48,6 +48,8 @@ MAY_BE_IN_A_BUCKET = {
     ("report", "--network"),
     ("export", "--workdir"),
     ("plan", "--network"),
+    *((command, "--statistics") for command in ("restore", "evaluate", "export", "convert")),
+    ("convert", "--input"),  # of to-torch; to-jax says so itself
 }
 
 
@@ -354,7 +356,7 @@ def parsers_within(parser: argparse.ArgumentParser) -> Iterator[argparse.Argumen
 def test_a_bucket_is_refused_by_every_option_but_a_few(
     parser_of: Callable[[str], argparse.ArgumentParser], command: str
 ) -> None:
-    """Catches an option that makes the folder ./hf:/bucket/x of hf://bucket/x, and begins to work on it."""
+    """Catches an option that makes the folder ./ftp:/bucket/x of ftp://bucket/x, and begins to work on it."""
     count = 0
     for parser in parsers_within(parser_of(command)):
         taking = [action for action in parser._actions if action.nargs != 0]
@@ -362,16 +364,16 @@ def test_a_bucket_is_refused_by_every_option_but_a_few(
             action.required = False
         for action in taking:
             for name in [long for long in action.option_strings if long.startswith("--")][:1] or [None]:
-                words = ["hf://bucket/x"] if name is None else [name, "hf://bucket/x"]
+                words = ["ftp://bucket/x"] if name is None else [name, "ftp://bucket/x"]
                 with pytest.raises(
-                    InputError, match=r"expected a path on this machine's disks.*hf://bucket/x"
+                    InputError, match=r"expected a path on this machine's disks.*ftp://bucket/x"
                 ) as caught:
                     parser.parse_args(words)
                 assert str(caught.value).startswith(name or str(action.metavar))
                 count += 1
-                if action.type is cli.path_or_bucket:
+                if action.type in (cli.path_or_bucket, cli.network_path):
                     assert (command, name) in MAY_BE_IN_A_BUCKET
                     continue
                 with pytest.raises(InputError, match=r"expected a path on this machine's disks \("):
-                    parser.parse_args([word.replace("hf", "gs") for word in words])
+                    parser.parse_args([word.replace("ftp", "gs") for word in words])
     assert count >= (1 if command == "demo" else 3), command

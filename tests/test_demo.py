@@ -16,8 +16,8 @@ from spikejax import demo, packaged, report, restore
 from spikejax.data.datasets.voxel_statistics import ensure_statistics
 from spikejax.data.sources import find_dataset
 from spikejax.errors import InputError
+from spikejax.hub.resolving import resolve_network
 from spikejax.io.json_files import read_json
-from spikejax.packaged import resolve_network
 from tests.inference.small_input import BINS, save_random_network, tiny_config
 
 SCENES = dict(train_sequences=1, val_sequences=1, frames=3, height=32, width=40, max_motion=8.0)

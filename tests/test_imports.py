@@ -50,6 +50,7 @@ ALLOWED = {
         "spikejax.data",
         "spikejax.distributed",
         "spikejax.hardware",
+        "spikejax.hub",  # a run may start from a named network
         "spikejax.inference",  # validation restores as restoring does
         "spikejax.io",
         "spikejax.kernels",
@@ -70,6 +71,7 @@ ALLOWED = {
         "spikejax.config",
         "spikejax.data",
         "spikejax.distributed",
+        "spikejax.hub",
         "spikejax.inference",
         "spikejax.io",
         "spikejax.loading",  # files of PyTorch's are converted for both
@@ -97,14 +99,24 @@ ALLOWED = {
     "spikejax.loading": {
         "spikejax.config",
         "spikejax.data",
+        "spikejax.hub",
         "spikejax.inference",
         "spikejax.io",
         "spikejax.models",
-        "spikejax.packaged",
         "spikejax.training",
     },
     "spikejax.packaged": set(),
-    "convert": {"spikejax.config", "spikejax.io", "spikejax.models"},
+    # Networks by name, from elsewhere and to others; `convert` is run where published ones are taken over.
+    "spikejax.hub": {"spikejax.config", "spikejax.io", "spikejax.models", "spikejax.packaged"},
+    # The reader of networks is training's, and statistics of spikes are the data's.
+    "convert": {
+        "spikejax.config",
+        "spikejax.data",
+        "spikejax.hub",
+        "spikejax.io",
+        "spikejax.models",
+        "spikejax.training",
+    },
     "configs": {"spikejax.config"},
 }
 # The same within spikejax.data.

@@ -160,7 +160,7 @@ def test_nothing_to_load(tmp_path: Path, name: str) -> None:
 def test_the_name_of_a_published_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Catches a newcomer who asks for network 006 and is not told where its weights come from."""
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(InputError, match=r"found no 006 \(spikejax convert to-jax --network 006 makes it "):
+    with pytest.raises(InputError, match=r"found no 006 \(vrt:006 is the published network, "):
         spikejax.load("006")
     with pytest.raises(InputError, match="found no 600$"):
         spikejax.load("600")

@@ -36,6 +36,7 @@ WHERE = {
     "gcs": EVERYWHERE,
     "s3": EVERYWHERE,
     "lmdb": EVERYWHERE,
+    "hub": EVERYWHERE,
     "wandb": EVERYWHERE,
     "mlflow": EVERYWHERE,
     "cuda12": (LINUX, LINUX_ARM),

@@ -15,6 +15,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from spikejax.config.named_networks import is_network_name
 from spikejax.config.relations import EMBEDDED, RELATIONS
 from spikejax.config.value_rules import (
     LARGEST_WHOLE,
@@ -246,7 +247,9 @@ KEYS: dict[str, Key] = {
     "training.checkpoint_every": Key(Whole(1), "between two saves of `last`", "updates", harmless=True),
     "training.start_at_zero": Key(Pattern(), f"parameters that begin as 0; {_PATTERN}"),
     "training.start_from": Key(
-        PathName(), "weights (.safetensors or folder) or workdir to begin with; what it lacks is fresh; empty: all is"
+        PathName(),
+        "weights (.safetensors or folder), a workdir, or a name (vrt:006, hf://USER/NAME) to begin with; what it lacks "
+        "is fresh; empty: all is",
     ),
     "training.accumulate": Key(Whole(1), "parts of a batch that are computed one after the other, to save memory"),
     "training.ema_decay": Key(
@@ -432,6 +435,8 @@ def _path_errors(values: Mapping[str, Any], *, continued: bool) -> Iterator[str]
     for key, value in values.items():
         rule = KEYS[key].rule
         if isinstance(rule, PathName) and value and not (continued and key == "training.start_from"):
+            if key == "training.start_from" and is_network_name(value):
+                continue  # it is fetched before the run begins
             if is_remote(value) and values["data.source"] in _ON_DISKS and key == "data.root":
                 yield f"{key}: expected a {rule.kind} on this machine's disks, found {value}"
                 continue

@@ -32,6 +32,7 @@ class Published:
 
     Attributes:
         task: what it restores and the data it was trained on.
+        file: of its weights, as its authors have published them.
         vrt: the fields of the model that differ from the defaults.
         frames: of a training clip.
         repeat_last: how many of them repeat the last one that is read.
@@ -43,6 +44,7 @@ class Published:
     """
 
     task: str
+    file: str
     vrt: dict[str, Any]
     frames: int
     crop: int
@@ -76,13 +78,21 @@ _TILES_256 = Tiles((12, 256, 256))
 
 PUBLISHED = {
     "001": Published(
-        *("super-resolution x4, REDS", _REDS), frames=6, crop=64, test_sets=_TILES_REDS, degradation="bicubic"
+        *("super-resolution x4, REDS", "001_VRT_videosr_bi_REDS_6frames.pth", _REDS),
+        frames=6,
+        crop=64,
+        test_sets=_TILES_REDS,
+        degradation="bicubic",
     ),
     "002": Published(
-        *("super-resolution x4, REDS", _REDS_16), frames=16, crop=64, test_sets=_TILES_REDS, degradation="bicubic"
+        *("super-resolution x4, REDS", "002_VRT_videosr_bi_REDS_16frames.pth", _REDS_16),
+        frames=16,
+        crop=64,
+        test_sets=_TILES_REDS,
+        degradation="bicubic",
     ),
     "003": Published(
-        *("super-resolution x4, Vimeo-90K (BI)", _VIMEO),
+        *("super-resolution x4, Vimeo-90K (BI)", "003_VRT_videosr_bi_Vimeo_7frames.pth", _VIMEO),
         frames=8,
         repeat_last=1,
         reverse_time=True,
@@ -91,7 +101,7 @@ PUBLISHED = {
         degradation="bicubic",
     ),
     "004": Published(
-        *("super-resolution x4, Vimeo-90K (BD)", _VIMEO),
+        *("super-resolution x4, Vimeo-90K (BD)", "004_VRT_videosr_bd_Vimeo_7frames.pth", _VIMEO),
         frames=8,
         repeat_last=1,
         reverse_time=True,
@@ -99,13 +109,32 @@ PUBLISHED = {
         test_sets={"Vid4": Tiles((32, 128, 128)), "UDM10": Tiles((32, 128, 128)), "Vimeo-90K-T": _TILES_VIMEO},
         degradation="gaussian",
     ),
-    "005": Published("deblurring, DVD", _DEBLURRING, frames=6, crop=192, test_sets={"DVD10": _TILES_256}),
-    "006": Published(
-        "deblurring, GoPro", _DEBLURRING, frames=6, crop=192, test_sets={"GoPro11": Tiles((18, 192, 192))}
+    "005": Published(
+        "deblurring, DVD",
+        "005_VRT_videodeblurring_DVD.pth",
+        _DEBLURRING,
+        frames=6,
+        crop=192,
+        test_sets={"DVD10": _TILES_256},
     ),
-    "007": Published("deblurring, REDS", _DEBLURRING, frames=6, crop=192, test_sets={"REDS4": _TILES_256}),
+    "006": Published(
+        "deblurring, GoPro",
+        "006_VRT_videodeblurring_GoPro.pth",
+        _DEBLURRING,
+        frames=6,
+        crop=192,
+        test_sets={"GoPro11": Tiles((18, 192, 192))},
+    ),
+    "007": Published(
+        "deblurring, REDS",
+        "007_VRT_videodeblurring_REDS.pth",
+        _DEBLURRING,
+        frames=6,
+        crop=192,
+        test_sets={"REDS4": _TILES_256},
+    ),
     "008": Published(
-        *("denoising, DAVIS", _DENOISING),
+        *("denoising, DAVIS", "008_VRT_videodenoising_DAVIS.pth", _DENOISING),
         frames=6,
         crop=192,
         test_sets={"Set8": _TILES_256, "DAVIS-test": _TILES_256},
@@ -114,7 +143,7 @@ PUBLISHED = {
     # Four frames, the first, third, fifth and seventh of a sequence, go in, and the fourth comes out. The pictures of
     # DAVIS alone are cut into tiles; whole frames, as of the others, fit into no memory where they are larger.
     "009": Published(
-        *("interpolation, Vimeo-90K", _INTERPOLATION),
+        *("interpolation, Vimeo-90K", "009_VRT_videofi_Vimeo_4frames.pth", _INTERPOLATION),
         frames=4,
         reverse_time=True,
         crop=192,

@@ -7,12 +7,15 @@ import dataclasses
 from collections.abc import Sequence
 
 from spikejax.cli import (
+    add_accept_license,
     add_hosts,
     add_overwrite,
     add_progress,
+    add_statistics,
     add_trust_code,
     add_words,
     make_parser,
+    network_path,
     number_from,
     path_or_bucket,
     whole_number_from,
@@ -49,11 +52,13 @@ def build_parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add(
-        "--network", "--workdir", dest="network", required=True, type=path_or_bucket, metavar="PATH",
+        "--network", "--workdir", dest="network", required=True, type=network_path, metavar="PATH",
         help="where spikejax.train left the network; or weights, a .safetensors file or a folder that spikejax convert "
-        "wrote (with --data or --sharp)",
+        "wrote, vrt:006 (published) or hf://USER/NAME (these with --data or --sharp)",
     )  # fmt: skip
     add("-o", "--output", required=True, metavar="OUT", help="folder for the scores")
+    add_accept_license(parser)
+    add_statistics(parser)
     add_trust_code(parser)
     add("--which", choices=("best_psnr", "last"), help="checkpoint (default: the best if there is one, else the last)")
     _add_data(parser.add_argument_group("what it is measured on"))

@@ -11,7 +11,7 @@ from spikejax.errors import InputError
 from spikejax.inference.tiling import PROTOCOLS, UNLIMITED, Extent
 
 # What may change when an evaluation goes on: the same scores come out.
-_FREE = frozenset({"output", "overwrite", "devices", "space", "compile_cache", "trust_code"})
+_FREE = frozenset({"output", "overwrite", "devices", "space", "compile_cache", "trust_code", "accept_license"})
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,7 @@ class EvaluationOptions:
         sequences: how many are measured, from the first; 0 = all.
         metrics: what is measured, by name.
         lpips: weights of that metric.
+        statistics: a file of those of the network's spikes, if it comes without.
         threshold_factor: the spikes are those of a camera whose threshold is so many times as high.
         noise: of the camera that films the embedded scenes again.
         dtype: of features.
@@ -44,6 +45,7 @@ class EvaluationOptions:
         save_frames: whether the frames are written as well.
         compile_cache: folder of compiled programs.
         trust_code: whether code that the network's configuration names is run.
+        accept_license: whether the licence of published weights that are downloaded is accepted.
         overwrite: whether an earlier evaluation is replaced.
     """
 
@@ -63,6 +65,7 @@ class EvaluationOptions:
     sequences: int = 0
     metrics: tuple[str, ...] | None = None
     lpips: str | None = None
+    statistics: str | None = None
     threshold_factor: float = 1.0
     noise: SensorNoise = field(default_factory=SensorNoise)
     dtype: str | None = None
@@ -72,6 +75,7 @@ class EvaluationOptions:
     save_frames: bool = False
     compile_cache: str | None = None
     trust_code: bool = False
+    accept_license: bool = False
     overwrite: bool = False
 
     def __post_init__(self) -> None:

@@ -18,6 +18,7 @@ from spikejax.distributed import hosts
 from spikejax.errors import InputError
 from spikejax.evaluation.options import EvaluationOptions
 from spikejax.evaluation.partial import FRAMES, PartialEvaluation, Scores
+from spikejax.hub.resolving import resolve_network
 from spikejax.inference.precision import check_precision
 from spikejax.inference.restored_stream import StreamSettings
 from spikejax.inference.tiling import Extent
@@ -79,9 +80,11 @@ def evaluate(options: EvaluationOptions) -> Evaluation:
     Raises:
         InputError: the options, the network and the data do not fit together.
     """
-    output, path = Path(options.output), user_path(options.network, what="--network")
+    output = Path(options.output)
     options.check_one_tile()
     check_score_folder(output, overwrite=options.overwrite)
+    network = resolve_network(options.network, accept_license=options.accept_license)
+    path = user_path(network, what="--network")
     if options.data is None and options.sharp is None and not is_workdir(path):
         raise InputError(
             f"expected --data or --sharp with weights, which name no data to measure on, found none: {path}"
@@ -92,6 +95,7 @@ def evaluate(options: EvaluationOptions) -> Evaluation:
         which=options.which,
         dtype=options.dtype,
         precision=check_precision(options.precision),
+        statistics=options.statistics,
         trust_code=options.trust_code,
         weights=converted_weights(path),
     )

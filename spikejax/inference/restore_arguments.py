@@ -9,15 +9,18 @@ from pathlib import Path
 from typing import Any
 
 from spikejax.cli import (
+    add_accept_license,
     add_hosts,
     add_overwrite,
     add_progress,
     add_stall_seconds,
+    add_statistics,
     add_trust_code,
     add_words,
     byte_count,
     frame_rate,
     make_parser,
+    network_path,
     number_from,
     path_or_bucket,
     positive_count,
@@ -92,6 +95,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_restoring(parser.add_argument_group("restoring"))
     _add_video(parser.add_argument_group("video"))
     add_devices(parser)
+    add_accept_license(parser)
     add_progress(parser)
     add_compile_cache(parser)
     add_hosts(parser)
@@ -102,9 +106,9 @@ def build_parser() -> argparse.ArgumentParser:
 def _add_files(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
     add(
-        "--network", required=True, type=path_or_bucket, metavar="PATH",
-        help="where spikejax.train left the network, or a .safetensors file or folder of spikejax convert; demo: the "
-        "one that comes with the package",
+        "--network", required=True, type=network_path, metavar="PATH",
+        help="where spikejax.train left the network, or a .safetensors file or folder of spikejax convert; demo (the "
+        "one that comes with the package), vrt:006 (published), hf://USER/NAME[@REVISION][/FILE] (of a hub)",
     )  # fmt: skip
     add(
         "-i", "--input", required=True, nargs="+", type=path_or_bucket, metavar="PATH",
@@ -197,6 +201,7 @@ def _add_restoring(group: argparse._ArgumentGroup) -> None:
         help="take the mean over mirrored copies of the input (4 times the work) or over mirrored and turned copies "
         "(8 times)",
     )  # fmt: skip
+    add_statistics(group)
     add_trust_code(group)
     add("--dtype", choices=("float32", "bfloat16"), help="what features are computed in (default: as trained)")
     add_precision(group)

@@ -12,7 +12,7 @@ from spikejax.cli import check_effects
 from spikejax.errors import InputError
 from spikejax.inference.output_target import OutputTarget
 from spikejax.inference.tiling import PROTOCOLS, UNLIMITED, AutoTile, Extent
-from spikejax.io.paths import check_scheme, is_remote, local_only
+from spikejax.io.paths import check_network_path, check_scheme, is_remote, local_only
 from spikejax.io.positions import Position
 from spikejax.io.video_codecs import DEFAULT_CODEC, VideoSettings
 from spikejax.quality.metrics import OF_FRAMES
@@ -20,8 +20,8 @@ from spikejax.quality.metrics import OF_FRAMES
 # What may change when a run resumes: the same frames come out. (Another network shows by its parameters' checksum.)
 _FREE = frozenset({"network", "output", "overwrite", "resume", "memory", "devices", "compile_cache", "trust_code"})
 
-_PATHS = ("network", "input", "output", "video", "spikes", "spike_windows", "sharp", "lpips", "compile_cache")
-_MAYBE_IN_BUCKET = ("network", "input", "sharp", "lpips")
+_MAYBE_IN_BUCKET = ("network", "input", "sharp", "lpips", "statistics")
+_PATHS = (*_MAYBE_IN_BUCKET, "output", "video", "spikes", "spike_windows", "compile_cache")
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,7 @@ class RestoreOptions:
         end: before which frame or time it ends; None = with the last.
         metrics: what is measured against them, by name; None = all.
         lpips: weights of that metric.
+        statistics: a file of those of the network's spikes, if it comes without.
         overwrite: whether an earlier output is replaced.
         resume: whether to go on with an unfinished run.
         tile: what the network sees at once; 0 = all there are.
@@ -76,6 +77,7 @@ class RestoreOptions:
     end: Position | None = None
     metrics: tuple[str, ...] | None = None
     lpips: str | None = None
+    statistics: str | None = None
     overwrite: bool = False
     resume: bool = False
     tile: Extent | AutoTile | None = None
@@ -102,6 +104,7 @@ class RestoreOptions:
             raise InputError("expected --overwrite (begin again) or --resume (go on), found both")
         for name in _PATHS:
             check = check_scheme if name in _MAYBE_IN_BUCKET else local_only
+            check = check_network_path if name == "network" else check
             check(getattr(self, name) or "", what=f"--{name.replace('_', '-')}")
         self._check_effects()
         if isinstance(self.tile, Extent) and self.overlap is not None:
@@ -149,7 +152,10 @@ class RestoreOptions:
 
     def check_apart(self) -> None:
         """Raises InputError if what is written would destroy what is read."""
-        sources = (self.input, self.spikes, self.spike_windows, self.sharp, self.network, self.lpips)
+        sources = (
+            *(self.input, self.spikes, self.spike_windows, self.sharp),
+            *(self.network, self.lpips, self.statistics),
+        )
         for output in filter(None, (self.output, self.video)):
             for source in filter(None, sources):
                 if not is_remote(source) and Path(source).resolve().is_relative_to(Path(output).resolve()):

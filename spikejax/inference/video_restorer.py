@@ -21,6 +21,8 @@ from spikejax.inference.tiling import PROTOCOLS, UNLIMITED, AutoTile, Extent
 from spikejax.io.pixel_depth import to_depth
 from spikejax.models.traits import NetworkTraits
 
+MISSING_STATISTICS = "expected the training statistics of the spikes (--statistics FILE), found none"
+
 
 class RestoreKeywords(TypedDict, total=False):
     """How to restore: keywords of `VideoRestorer.restore`, each of which may be left out.
@@ -123,7 +125,7 @@ class VideoRestorer:
         self.tile = tile
         self.overlap = overlap
         if self.traits.spike_bins is not None and statistics is None:
-            raise InputError(f"expected the training statistics of the spikes, found none in {name}")
+            raise InputError(f"{MISSING_STATISTICS} in {name}")
 
     @overload
     def restore(  # type: ignore[overload-overlap]  # arrays are iterables as well; the first that fits counts

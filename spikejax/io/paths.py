@@ -26,6 +26,7 @@ AnyPath = str | os.PathLike[str]
 UserPath: TypeAlias = Path | epath.Path
 
 # Of two letters at least: C:/ is a drive. One slash is enough, as `Path` makes one of two.
+HUB_SCHEME = "hf"  # of networks in the Hugging Face Hub, which `spikejax.hub` fetches
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/+")
 
 
@@ -57,6 +58,12 @@ def check_scheme(path: AnyPath, *, what: str = "") -> None:
         owner = f"{what}: " if what else ""
         buckets = " or ".join(f"{scheme}://BUCKET/..." for scheme in KINDS)
         raise InputError(f"{owner}expected a path on this machine's disks, or {buckets}, found {path}")
+
+
+def check_network_path(path: AnyPath, *, what: str = "") -> None:
+    """Raises InputError for a path that is none of a network: neither of this machine, nor in a bucket or the hub."""
+    if scheme_of(path) != HUB_SCHEME:
+        check_scheme(path, what=what)
 
 
 def user_path(path: AnyPath, *, what: str = "") -> UserPath:

@@ -1,8 +1,9 @@
 """Weights outside of training runs: one file or folder that says which network it is for.
 
-    NAME.safetensors    one file (https://github.com/huggingface/safetensors), what is not an array in its metadata
-    FOLDER/weights.json what is not an array
-    FOLDER/params/      the parameters (orbax)
+    NAME.safetensors          one file (https://github.com/huggingface/safetensors), what is no array in its metadata
+    FOLDER/model.safetensors  such a file, in a folder for a hub
+    FOLDER/weights.json       or: what is not an array
+    FOLDER/params/            and the parameters (orbax)
 
 Parameters keep the names that configurations and messages use, such as "vrt.spynet.levels.0.convolutions.0.kernel".
 Readers of this module need neither PyTorch nor TensorFlow.
@@ -29,6 +30,7 @@ from spikejax.version import __version__
 WEIGHTS_FORMAT = 1
 NETWORK_KINDS = ("restorer", "spynet", "vgg16", "vgg19", "lpips_alex", "lpips_vgg")
 SUFFIX = ".safetensors"
+MODEL_FILE = f"model{SUFFIX}"  # in a folder for a hub
 _DESCRIPTION, _PARAMS = "weights.json", "params"
 _PROGRAM = "spikejax"
 _LOGGER = logging.getLogger(__name__)
@@ -66,8 +68,8 @@ class Weights:
 
 
 def holds_weights(folder: UserPath) -> bool:
-    """Whether a folder is one of weights, as it says itself."""
-    return (folder / _DESCRIPTION).is_file()
+    """Whether a folder is one of weights, of ours or for a hub."""
+    return (folder / _DESCRIPTION).is_file() or (folder / MODEL_FILE).is_file()
 
 
 def parameter_name(path: jax.tree_util.KeyPath) -> str:
@@ -266,6 +268,8 @@ def read_weights(path: AnyPath) -> Weights:
         is_folder, exists = path.is_dir(), path.exists()
     except OSError as error:
         raise InputError(f"expected weights, found {error.strerror or error}: {path}") from error
+    if is_folder and (path / MODEL_FILE).is_file():
+        return _read_file(path / MODEL_FILE)
     if is_folder:
         return _read_folder(path)
     if not exists:
@@ -287,7 +291,7 @@ def _write_file(path: Path, weights: Weights) -> None:
     with atomic_write(path) as temporary:
         temporary.touch()  # says more plainly than the library why a folder cannot be written to
         try:
-            save_file(arrays, temporary, metadata={_PROGRAM: json.dumps(_describe(weights))})
+            save_file(arrays, temporary, metadata={_PROGRAM: json.dumps(describe_weights(weights))})
         except SafetensorError as error:  # a full disk, among others
             raise OSError(None, str(error)) from error
 
@@ -304,7 +308,7 @@ def _read_file(path: UserPath) -> Weights:
                     f"expected weights that name their network, found arrays alone (spikejax convert to-jax reads "
                     f"those of other programs): {path}"
                 )
-            fields = _check_description(json.loads(description), path)
+            fields = read_description(json.loads(description), path)
             named = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118, it is no mapping
     except (SafetensorError, OSError, json.JSONDecodeError, RecursionError) as error:
         raise InputError(f"expected a whole {SUFFIX} file, found a damaged one ({error}): {path}") from error
@@ -315,7 +319,7 @@ def _write_folder(path: Path, weights: Weights, *, replace: bool) -> None:
     from spikejax.io.orbax_params import write_params  # orbax takes seconds, and files do not need it
 
     with atomic_directory(path, replace=replace) as temporary:
-        (temporary / _DESCRIPTION).write_text(json.dumps(_describe(weights), indent=1) + "\n")
+        (temporary / _DESCRIPTION).write_text(json.dumps(describe_weights(weights), indent=1) + "\n")
         write_params(temporary / _PARAMS, jax.tree.map(np.asarray, weights.params))
 
 
@@ -327,7 +331,7 @@ def _read_folder(path: UserPath) -> Weights:
     from spikejax.io.orbax_params import read_orbax_params
 
     try:
-        fields = _check_description(json.loads(description.read_text()), path)
+        fields = read_description(json.loads(description.read_text()), path)
         with as_orbax_reads(path / _PARAMS) as folder:
             params = read_orbax_params(folder)
     except InputError:
@@ -338,13 +342,24 @@ def _read_folder(path: UserPath) -> Weights:
     return Weights(params=nest_params(flatten_params(params)), **fields)
 
 
-def _describe(weights: Weights) -> dict[str, Any]:
+def describe_weights(weights: Weights) -> dict[str, Any]:
+    """What JSON says of weights beside their parameters; `read_description` reads it."""
     described = {name: getattr(weights, name) for name in _DESCRIBED}
     return {"format": WEIGHTS_FORMAT, "version": __version__, **described}
 
 
-def _check_description(description: Any, path: UserPath) -> dict[str, Any]:
-    """The fields of `Weights` but `params`; what is missing has its default, and what nobody knows is said."""
+def read_description(description: Any, path: AnyPath) -> dict[str, Any]:
+    """The fields of `Weights` but `params` that a description says.
+
+    What is missing has its default, and what nobody knows is said.
+
+    Args:
+        description: of `describe_weights`, of whatever version; or anything else.
+        path: where it was, for messages.
+
+    Raises:
+        InputError: it is none, or of a version that is not known.
+    """
     if not isinstance(description, dict):
         found = type(description).__name__
         raise InputError(

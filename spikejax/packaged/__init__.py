@@ -9,13 +9,10 @@ Nothing heavy is imported.
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from spikejax.errors import InputError
 
-# What --network and `spikejax.load` call it, where there is no file or folder of that name.
-DEMO = "demo"
 NETWORK_FILE, CARD_FILE, CLIP_FILE = "demo.safetensors", "demo.md", "demo_clip.npz"
 # Of the weights: what everybody downloads who installs the package.
 LARGEST_BYTES = 6_000_000
@@ -35,12 +32,3 @@ def packaged_file(name: str) -> Path:
             "spikejax train --config quickstart --workdir runs/quickstart"
         )
     return path
-
-
-def resolve_network(path: str) -> str:
-    """The path of a network: that of the packaged one for "demo", unless something of that name is there.
-
-    Raises:
-        InputError: it is the packaged one, and this version comes without.
-    """
-    return path if path != DEMO or os.path.lexists(path) else str(packaged_file(NETWORK_FILE))

@@ -7,13 +7,13 @@ import jax
 import jax.numpy as jnp
 
 from spikejax.errors import InputError
-from spikejax.io.paths import AnyPath, user_path
-from spikejax.io.weights import MismatchError, compare_params, flatten_params, parameter_name, read_weights
+from spikejax.hub.resolving import resolve_network
+from spikejax.io.paths import AnyPath
+from spikejax.io.weights import MismatchError, compare_params, flatten_params, parameter_name
 from spikejax.training.checkpoint import Checkpoints
 from spikejax.training.program import Program
 from spikejax.training.step import TrainState
 from spikejax.training.trained_params import read_params
-from spikejax.training.workdir import CONFIG_FILE
 
 
 def initial_state(
@@ -54,19 +54,13 @@ def start_from(state: TrainState, path: AnyPath) -> tuple[TrainState, list[str]]
 
     Args:
         state: fresh; every parameter that is given a new value keeps its sharding and dtype.
-        path: weights (a .safetensors file or a folder, see `spikejax.io.weights`) or another run's workdir.
+        path: weights (a .safetensors file or a folder, see `spikejax.io.weights`), another run's workdir, or the name
+            of a network, such as vrt:006.
 
     Raises:
         InputError: there are no weights, or some that the network does not have or has in another shape.
     """
-    path = user_path(path)
-    if (path / CONFIG_FILE).is_file():
-        given = read_params(path)
-    else:
-        weights = read_weights(path)
-        if weights.kind != "restorer":
-            raise InputError(f"training.start_from: expected the weights of a restorer, found {weights.kind}: {path}")
-        given = flatten_params(weights.params)
+    given = read_params(resolve_network(path))
     wanted = flatten_params(state.params)
     if problems := [problem for problem in compare_params(given, wanted) if problem.kind != "missing"]:
         raise MismatchError("training.start_from to hold parameters that the network has", problems, path)

@@ -19,8 +19,8 @@ from spikejax.data.datasets.voxel_statistics import statistics_from
 from spikejax.data.sources import open_dataset
 from spikejax.errors import InputError
 from spikejax.inference.tiling import Extent
-from spikejax.inference.video_restorer import RestoreSettings, VideoRestorer
-from spikejax.io.paths import UserPath
+from spikejax.inference.video_restorer import MISSING_STATISTICS, RestoreSettings, VideoRestorer
+from spikejax.io.paths import AnyPath, UserPath
 from spikejax.io.weights import Weights
 from spikejax.models.restorer import build_restorer
 from spikejax.models.traits import NetworkTraits
@@ -76,6 +76,7 @@ def load_trained(
     which: str | None = None,
     dtype: str | None = None,
     precision: str = "highest",
+    statistics: AnyPath | None = None,
     trust_code: bool = False,
     weights: Weights | None = None,
 ) -> TrainedNetwork:
@@ -86,13 +87,16 @@ def load_trained(
         which: "best_psnr" or "last", of a workdir; None = the best if there is one, else the last.
         dtype: "float32" or "bfloat16", what features are computed in; None = as it was trained.
         precision: of float32 products, see `spikejax.inference.precision`.
+        statistics: a file of those of the spikes, for a network that comes without.
         trust_code: whether code that the network's configuration names (FILE.py:NAME) may be run.
         weights: what `path` holds, where somebody has read it already.
 
     Raises:
         InputError: there is no such checkpoint, it is damaged, or the weights are of another network.
     """
-    weights = read_network(path, which=which, build=build_restorer, trust_code=trust_code, weights=weights)
+    weights = read_network(
+        path, which=which, build=build_restorer, statistics=statistics, trust_code=trust_code, weights=weights
+    )
     assert weights.model is not None, path
     model = {**weights.model} if dtype is None else {**weights.model, "compute_dtype": dtype}
     network = describe_network(lambda: build_restorer(model, rngs=nnx.Rngs(0)))
@@ -173,7 +177,7 @@ def open_split(
     statistics, bins = None, trained.traits.spike_bins
     if bins is not None:
         if trained.statistics is None:
-            raise InputError(f"expected the training statistics of the spikes, found none in {trained.path}")
+            raise InputError(f"{MISSING_STATISTICS} in {trained.path}")
         statistics = statistics_from(trained.statistics, bins=bins, source=str(trained.path))
     degradation = degradation_of(trained.config, trained.traits, validation=True)
     # A network that interpolates takes as many frames as it was made for; another one any number.

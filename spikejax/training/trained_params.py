@@ -14,11 +14,13 @@ from flax import nnx
 from ml_collections import ConfigDict
 
 from spikejax.config.files import read_saved_config, read_saved_model
+from spikejax.data.datasets.voxel_statistics import read_statistics_file
 from spikejax.errors import InputError
 from spikejax.io.json_files import read_json
 from spikejax.io.paths import AnyPath, UserPath, user_path
 from spikejax.io.weights import MismatchError, Weights, compare_params, flatten_params, read_weights
 from spikejax.models.restorer import build_restorer
+from spikejax.models.traits import traits_of
 from spikejax.training import checkpoint_integrity
 from spikejax.training.checkpoint_manager import STATE_ITEMS, check_arrays, folder_of, open_manager, validated_item
 from spikejax.training.step import Build
@@ -75,6 +77,8 @@ def read_network(
     *,
     which: str | None = None,
     build: Build = build_restorer,
+    statistics: AnyPath | None = None,
+    any_kind: bool = False,
     trust_code: bool = False,
     weights: Weights | None = None,
 ) -> Weights:
@@ -84,6 +88,8 @@ def read_network(
         path: a workdir; or a .safetensors file or a folder of weights, see `spikejax.io.weights`.
         which: "best_psnr" or "last", of a workdir; None = the best if there is one, else the last.
         build: makes the network of a `model` section.
+        statistics: a file of those of the spikes, for a network that comes without; see `with_statistics`.
+        any_kind: whether weights of a network that does not restore are given back as they are.
         trust_code: whether the network's configuration may name code (FILE.py:NAME), which is run.
         weights: what `path` holds, where somebody has read it already.
 
@@ -101,17 +107,66 @@ def read_network(
         weights = Weights(
             "restorer", config.model.to_dict(), trained.params, trained.statistics, config.restore.to_dict()
         )
-        return dataclasses.replace(weights, training=_training_summary(trained))
-    if which is not None:
-        raise InputError(f"expected a workdir, which has the checkpoint {which}, found weights: {path}")
-    weights = _of_a_restorer(weights or read_weights(path), path, trust_code=trust_code)
+        weights = dataclasses.replace(weights, training=_training_summary(trained))
+    else:
+        if which is not None:
+            raise InputError(f"expected a workdir, which has the checkpoint {which}, found weights: {path}")
+        weights = weights or read_weights(path)
+        if weights.kind == "restorer" or not any_kind:
+            weights = _checked(weights, path, build=build, trust_code=trust_code)
+    if statistics is None:
+        return weights
+    return with_statistics(weights, statistics, source=path, build=build)
+
+
+def _checked(weights: Weights, path: UserPath, *, build: Build, trust_code: bool) -> Weights:
+    """The weights of a network that restores pictures, whose parameters are those that it has, in float32."""
+    _check_restores(weights, path)
+    section = read_saved_model(weights.model, source=path, trust_code=trust_code)
     # Of weights that are kept in fewer bits; networks have float32.
-    weights = dataclasses.replace(weights, params=jax.tree.map(_as_float32, weights.params))
-    model = nnx.eval_shape(lambda: build(weights.model, rngs=nnx.Rngs(0)))
+    weights = dataclasses.replace(weights, model=section, params=jax.tree.map(_as_float32, weights.params))
+    model = nnx.eval_shape(lambda: build(section, rngs=nnx.Rngs(0)))
     wanted = flatten_params(nnx.to_pure_dict(nnx.state(model)))
     if problems := compare_params(flatten_params(weights.params), wanted):
         raise MismatchError("the parameters that the network has", problems, path)
     return weights
+
+
+def _check_restores(weights: Weights, path: UserPath) -> None:
+    if weights.kind != "restorer":
+        raise InputError(f"expected a network that restores pictures, found weights of {weights.kind}: {path}")
+
+
+def spike_bins(weights: Weights, *, build: Build = build_restorer) -> int | None:
+    """The time bins of the spikes that a network takes; None if it takes none, or restores nothing."""
+    if weights.model is None:
+        return None
+    section = weights.model
+    return traits_of(nnx.eval_shape(lambda: build(section, rngs=nnx.Rngs(0)))).spike_bins
+
+
+def with_statistics(weights: Weights, file: AnyPath, *, source: AnyPath, build: Build = build_restorer) -> Weights:
+    """`weights` with the statistics of the spikes that the network was trained on.
+
+    Args:
+        weights: of a network that takes spikes and comes without them, as one that other programs trained does.
+        file: statistics.json of a data set or a workdir, or the folder that it lies in.
+        source: of the weights, for messages.
+        build: makes the network of a `model` section.
+
+    Raises:
+        InputError: the network takes no spikes, or has other statistics already; or there are none in `file`, or those
+            of other bins.
+    """
+    bins = spike_bins(weights, build=build)
+    if bins is None:
+        raise InputError(f"expected no --statistics with a network that takes no spikes, found {file}: {source}")
+    given = dataclasses.asdict(read_statistics_file(file, bins=bins))
+    own = weights.statistics
+    if own is not None and any(own.get(name) != given[name] for name in ("mean", "std")):
+        found = f"mean {given['mean']:g} and std {given['std']:g} in {file}"
+        raise InputError(f"expected the statistics that the network has, or no --statistics, found {found}: {source}")
+    return dataclasses.replace(weights, statistics=given)
 
 
 def _as_float32(leaf: np.ndarray) -> np.ndarray:
@@ -131,33 +186,23 @@ def _training_summary(trained: TrainedParams) -> dict[str, Any]:
     }
 
 
-def read_restorer_weights(path: UserPath, *, trust_code: bool = False) -> Weights:
-    """The weights of a network that restores pictures; the model has every key of today.
+def read_params(path: AnyPath, *, any_kind: bool = False) -> dict[str, np.ndarray]:
+    """The parameters of a network by their dotted names, for those who compare them with another network's.
 
     Args:
-        path: a .safetensors file or a folder, see `spikejax.io.weights`.
-        trust_code: whether the model may name code (FILE.py:NAME), which is run; weights may be anybody's.
+        path: a workdir, of which the best checkpoint is taken, or the last; or weights, see `spikejax.io.weights`.
+        any_kind: whether weights of a network that does not restore will do.
 
     Raises:
-        InputError: there are no weights, or those of something else.
+        InputError: there is no checkpoint, or there are no weights of a network that restores pictures.
     """
-    return _of_a_restorer(read_weights(path), path, trust_code=trust_code)
-
-
-def _of_a_restorer(weights: Weights, path: UserPath, *, trust_code: bool) -> Weights:
-    if weights.kind != "restorer" or weights.model is None:
-        raise InputError(f"expected a network that restores pictures, found weights of {weights.kind}: {path}")
-    model = read_saved_model(weights.model, source=path, trust_code=trust_code)
-    return dataclasses.replace(weights, model=model)
-
-
-def read_params(workdir: AnyPath) -> dict[str, np.ndarray]:
-    """The parameters of a run by their dotted names, whatever its network: of the best validation, or the last.
-
-    Raises:
-        InputError: no checkpoint there.
-    """
-    with _newest(user_path(workdir), [BEST, LAST]) as (manager, step):
+    path = user_path(path)
+    if not is_workdir(path):
+        weights = read_weights(path)
+        if not any_kind:
+            _check_restores(weights, path)
+        return flatten_params(weights.params)
+    with _newest(path, [BEST, LAST]) as (manager, step):
         metadata = manager.item_metadata(step)
         name = validated_item(metadata)
         on_host = jax.tree.map(lambda leaf: np.empty(leaf.shape, leaf.dtype), metadata[name].tree)

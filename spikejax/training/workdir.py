@@ -33,7 +33,9 @@ STALLED = "stalled"
 
 def is_workdir(path: UserPath) -> bool:
     """Whether a path stands for a workdir, which need not be there; else it stands for weights outside of runs."""
-    return (path / CONFIG_FILE).is_file() or not (path.is_file() or path.suffix == SUFFIX or holds_weights(path))
+    if (path / CONFIG_FILE).is_file() and (not holds_weights(path) or (path / CHECKPOINTS).is_dir()):
+        return True  # a folder for a hub has a config.json, too, and weights may lie in a workdir
+    return not (path.is_file() or path.suffix == SUFFIX or holds_weights(path))
 
 
 def check_writable(workdir: UserPath) -> None:

@@ -299,6 +299,16 @@ def test_what_is_named_has_to_be_there(changes: dict[str, Any], message: str) ->
     assert message in str(caught.value)
 
 
+def test_a_run_may_start_from_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Catches the name of a network taken for a file that is missing, and one that stands for nothing."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("demo", "vrt:006", "hf://me/net@v1"):
+        check_config(changed(load_config("quickstart"), {"training.start_from": name}))
+    for name, told in (("vrt:010", "found vrt:010"), ("hf://me", "expected hf://USER/NAME")):
+        with pytest.raises(InputError, match=told):
+            check_config(changed(load_config("quickstart"), {"training.start_from": name}))
+
+
 def test_files_of_weights() -> None:
     """Catches a file beside which a compile cache would be read."""
     assert named_files(defaults.get_config()) == []

@@ -95,5 +95,5 @@ def test_adapters_in_a_file_of_their_own(tmp_path: Path) -> None:
     save_file({"q.lora_A.weight": A1, "q.lora_B.weight": B1}, tmp_path / "adapters.safetensors")
     save_file({"q.weight": BASE}, tmp_path / "base.safetensors")
     for names in (("adapters", "base"), ("base", "adapters")):
-        arrays = read_all([tmp_path / f"{name}.safetensors" for name in names], lora_alpha=16)
+        arrays = read_all([tmp_path / f"{name}.safetensors" for name in names], lora_alpha=16).arrays
         np.testing.assert_array_equal(arrays["q.weight"], MERGED_1)

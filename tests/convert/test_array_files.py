@@ -130,6 +130,6 @@ def test_several_files(tmp_path: Path) -> None:
     for name, keys in (("one", "ab"), ("two", "cd"), ("three", "be")):
         save_file({key: np.zeros(1) for key in keys}, tmp_path / f"{name}.safetensors")
     one, two, three = (tmp_path / f"{name}.safetensors" for name in ("one", "two", "three"))
-    assert set(read_all([one, two])) == set("abcd")
+    assert set(read_all([one, two]).arrays) == set("abcd")
     with pytest.raises(InputError, match="than in the files before it, found b: .*three.safetensors"):
         read_all([one, two, three])

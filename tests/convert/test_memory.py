@@ -18,7 +18,7 @@ pytestmark = pytest.mark.slow
 PROGRAM = """
 import sys
 from pathlib import Path
-import convert.__main__, spikejax.io.orbax_params
+import convert.__main__, spikejax.io.orbax_params, spikejax.training.trained_params
 
 def kilobytes(field):
     return next(int(line.split()[1]) for line in Path("/proc/self/status").read_text().splitlines() if field in line)

@@ -4,11 +4,13 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import ml_dtypes
 import numpy as np
 import optax
 import pytest
 from ml_collections import ConfigDict
 
+from spikejax import packaged
 from spikejax.distributed import sharding
 from spikejax.errors import InputError
 from spikejax.io.weights import Weights, flatten_params, nest_params, write_weights
@@ -40,6 +42,18 @@ def test_what_the_file_lacks_stays_fresh(tmp_path: Path, state: TrainState, name
             np.testing.assert_array_equal(leaf, params.get(key, flatten_params(state.params)[key]))
 
 
+def test_a_network_by_its_name(tmp_path: Path, state: TrainState, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Catches a run that starts from named networks nowhere, or from parameters of fewer bits as they are."""
+    params = {key: leaf.astype(ml_dtypes.bfloat16) for key, leaf in given(state).items()}
+    write_weights(tmp_path / "demo.safetensors", Weights("restorer", {}, nest_params(params)))
+    monkeypatch.setattr(packaged, "FOLDER", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    started, fresh = start_from(state, "demo")
+    assert fresh == []
+    for key, leaf in flatten_params(started.params).items():
+        np.testing.assert_array_equal(leaf, params[key].astype(np.float32))
+
+
 def test_weights_that_do_not_fit(tmp_path: Path, state: TrainState) -> None:
     """Catches weights of another network of which what fits is used silently."""
     params = given(state)
@@ -54,9 +68,9 @@ def test_weights_that_do_not_fit(tmp_path: Path, state: TrainState) -> None:
         start_from(state, tmp_path / "more")
     assert caught.value.details == tuple(f"other.{name}: expected none, found (4,)" for name in "ab")
     write_weights(tmp_path / "flow", Weights("spynet", None, nest_params(params)))
-    with pytest.raises(InputError, match="expected the weights of a restorer, found spynet"):
+    with pytest.raises(InputError, match="expected a network that restores pictures, found weights of spynet: .*/flow"):
         start_from(state, tmp_path / "flow")
-    with pytest.raises(InputError, match="found nothing"):
+    with pytest.raises(InputError, match="expected a checkpoint in .*/nothing/.*, found none"):
         start_from(state, tmp_path / "nothing")
 
 

@@ -109,11 +109,21 @@ def read_statistics(root: AnyPath, *, bins: int) -> SpikeStatistics:
     Raises:
         InputError: it is missing, incomplete, for another number of bins or another split, or has an std near 0.
     """
-    path = as_path(root) / STATISTICS
-    fields = read_json(path)
+    return read_statistics_file(as_path(root) / STATISTICS, bins=bins)
+
+
+def read_statistics_file(path: AnyPath, *, bins: int) -> SpikeStatistics:
+    """What a file of statistics says, or the one in a folder, which may be a data set or a workdir.
+
+    Raises:
+        InputError: as `read_statistics`.
+    """
+    path = as_path(path)
+    file = path / STATISTICS if path.is_dir() else path
+    fields = read_json(file)
     if fields is None:
-        raise InputError(f"expected the training split's statistics, found none: {path}")
-    return statistics_from(fields, bins=bins, source=str(path))
+        raise InputError(f"expected the training split's statistics, found none: {file}")
+    return statistics_from(fields, bins=bins, source=str(file))
 
 
 def statistics_from(fields: Mapping[str, object], *, bins: int, source: str) -> SpikeStatistics:
