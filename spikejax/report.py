@@ -23,6 +23,7 @@ from spikejax.io.atomic import atomic_write
 from spikejax.io.json_files import read_json
 from spikejax.io.positions import Position
 from spikejax.io.video_codecs import is_video_name
+from spikejax.io.video_reading import VideoReading
 from spikejax.progress import say
 from spikejax.quality.score_files import metrics_path
 
@@ -74,10 +75,13 @@ def _draw(options: argparse.Namespace, output: Path, metrics: dict[str, Any]) ->
 
     restored = open_frames(output, own_depth=True)
     sharp_path = options.sharp or metrics.get("sharp")
+    reading = metrics.get("reading")
     part = Position(frame=metrics.get("first_frame", 0))
     source, sharp = (
-        None if path is None else part_of(open_frames(path, own_depth=True), part if part.frame else None, None)
-        for path in (options.input or metrics["input"], sharp_path)
+        None
+        if path is None
+        else part_of(open_frames(path, own_depth=True, reading=how), part if part.frame else None, None)
+        for path, how in ((options.input or metrics["input"], reading and VideoReading(**reading)), (sharp_path, None))
     )
     assert source is not None
     numbers = choose_frames(metrics["frames"], metrics["per_frame"], options.frames)

@@ -22,6 +22,7 @@ from spikejax.hub.resolving import resolve_network
 from spikejax.inference.restore_arguments import build_parser as build_parser
 from spikejax.inference.restore_arguments import parse_options
 from spikejax.inference.restore_options import RestoreOptions
+from spikejax.io.video_reading import VideoReading
 from spikejax.progress import say
 from spikejax.quality.metrics import Distance, open_metrics
 
@@ -116,10 +117,11 @@ def _open(options: RestoreOptions) -> tuple[FrameSource, FrameSource | None]:
     from spikejax.io.frame_range import part_of
     from spikejax.io.frame_source import open_frames
 
-    def opened(path: str) -> FrameSource:
-        return part_of(open_frames(path, own_depth=True), options.start, options.end, rate=options.fps)
+    def opened(path: str, reading: VideoReading | None = None) -> FrameSource:
+        source = open_frames(path, own_depth=True, reading=reading)
+        return part_of(source, options.start, options.end, rate=options.fps)
 
-    return opened(options.input), None if options.sharp is None else opened(options.sharp)
+    return opened(options.input, options.reading), None if options.sharp is None else opened(options.sharp)
 
 
 def _restore(

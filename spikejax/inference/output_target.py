@@ -26,6 +26,7 @@ from spikejax.quality.score_files import SCORES_FILE, metrics_path
 
 if TYPE_CHECKING:
     from spikejax.io.colours import VideoColours
+    from spikejax.io.timeline import Splice
 
 
 @dataclass(frozen=True)
@@ -159,6 +160,7 @@ class VideoSource:
         is_part: whether frames follow there that are not restored, with their sound.
         colours: what its numbers mean.
         bits: of a number in pictures that are written of it.
+        splices: where its clock jumps; grows while it is read.
     """
 
     rate: Fraction | None = None
@@ -169,3 +171,4 @@ class VideoSource:
     is_part: bool = False
     colours: VideoColours | None = None
     bits: int = 16
+    splices: list[Splice] = field(default_factory=list)

@@ -90,6 +90,7 @@ def build_parser() -> argparse.ArgumentParser:
         "and the rest is restored.",
     )
     _add_files(parser.add_argument_group("files"))
+    _add_reading(parser.add_argument_group("videos as input"))
     _add_spikes(parser.add_argument_group("spikes"))
     _add_measuring(parser.add_argument_group("measuring"))
     _add_restoring(parser.add_argument_group("restoring"))
@@ -133,6 +134,23 @@ def _add_files(group: argparse._ArgumentGroup) -> None:
     add("--video", metavar="PATH", help="a video to write as well, where --output is a folder")
     add_overwrite(group, "the output of an earlier run")
     add("--resume", action="store_true", help="go on with a run that was stopped, if there is one")
+
+
+def _add_reading(group: argparse._ArgumentGroup) -> None:
+    add = group.add_argument
+    add(
+        "--stream", type=whole_number_from(0), metavar="N",
+        help="the film among the file's video streams, from 0 (default: the one that players choose)",
+    )  # fmt: skip
+    add(
+        "--deinterlace", choices=("kept", "doubled"),
+        help="make a progressive video of an interlaced one, by FFmpeg's bwdif: a frame of each, or one of each field",
+    )  # fmt: skip
+    add("--as-progressive", action="store_true", help="restore an interlaced video as it is, its combs included")
+    add(
+        "--resize-changes", action="store_true",
+        help="bring frames to the first one's size where it changes (default: stop there, exit code 3)",
+    )  # fmt: skip
 
 
 def _add_spikes(group: argparse._ArgumentGroup) -> None:

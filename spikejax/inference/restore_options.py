@@ -7,6 +7,7 @@ import os
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from spikejax.cli import check_effects
 from spikejax.errors import InputError
@@ -16,6 +17,9 @@ from spikejax.io.paths import check_network_path, check_scheme, is_remote, local
 from spikejax.io.positions import Position
 from spikejax.io.video_codecs import DEFAULT_CODEC, VideoSettings
 from spikejax.quality.metrics import OF_FRAMES
+
+if TYPE_CHECKING:
+    from spikejax.io.video_reading import VideoReading
 
 # What may change when a run resumes: the same frames come out. (Another network shows by its parameters' checksum.)
 _FREE = frozenset({"network", "output", "overwrite", "resume", "memory", "devices", "compile_cache", "trust_code"})
@@ -62,6 +66,10 @@ class RestoreOptions:
         protocol: how overlapping tiles are blended.
         compile_cache: folder of compiled programs.
         trust_code: whether code that the network's configuration names is run.
+        stream: the number of the film among a file's video streams.
+        deinterlace: whether interlaced video is made progressive, at its rate ("kept") or twice that ("doubled").
+        as_progressive: whether interlaced video is restored as it is.
+        resize_changes: whether frames of another size than the first one's are brought to it.
     """
 
     network: str
@@ -97,11 +105,17 @@ class RestoreOptions:
     protocol: str = PROTOCOLS[0]
     compile_cache: str | None = None
     trust_code: bool = False
+    stream: int | None = None
+    deinterlace: str | None = None
+    as_progressive: bool = False
+    resize_changes: bool = False
 
     def __post_init__(self) -> None:
         """Raises InputError for options that do not fit together."""
         if self.overwrite and self.resume:
             raise InputError("expected --overwrite (begin again) or --resume (go on), found both")
+        if self.deinterlace is not None and self.as_progressive:
+            raise InputError("expected --deinterlace or --as-progressive, found both")
         for name in _PATHS:
             check = check_scheme if name in _MAYBE_IN_BUCKET else local_only
             check = check_network_path if name == "network" else check
@@ -134,6 +148,15 @@ class RestoreOptions:
             extent = getattr(self, name)
             if isinstance(extent, AutoTile) or extent is not None and (extent.height or extent.width):
                 raise InputError(f"expected --{name} FRAMES,0,0 with --space, whose frames are whole, found {extent}")
+
+    @property
+    def reading(self) -> VideoReading | None:
+        """How a video is read; None if nothing is said of it."""
+        from spikejax.io.video_reading import VideoReading  # only here: --help of other commands needs it not
+
+        interlaced = self.deinterlace or ("progressive" if self.as_progressive else "refuse")
+        reading = VideoReading(self.stream, interlaced, self.resize_changes)
+        return None if reading == VideoReading() else reading
 
     @property
     def measured(self) -> tuple[str, ...]:

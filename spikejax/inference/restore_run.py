@@ -7,8 +7,10 @@ import os
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from dataclasses import asdict
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import jax
 
@@ -24,6 +26,7 @@ from spikejax.inference.tiling import Extent
 from spikejax.inference.video_restorer import RestoreSettings, VideoRestorer
 from spikejax.inference.voxel_source import VoxelSource
 from spikejax.io.contents import contents_of
+from spikejax.io.copied_streams import stream_notes
 from spikejax.io.disk_space import NO_ROOM
 from spikejax.io.frame_source import FrameSource
 from spikejax.io.video_codecs import DEFAULT_RATE
@@ -111,8 +114,12 @@ def restore_to_files(
         log = None if hosts.is_first() else stack.enter_context(open(os.devnull, "w", encoding="utf-8"))
         stack.enter_context(hosts.watch_for_stalls(stall_seconds, target.stalled))
         report = restore_job(restorer, job, output, log=log)
+        for remark in job.frames.whole.remarks if hosts.is_first() else ():
+            print(f"spikejax: note: {remark}", file=sys.stderr)
         size = None if job.spikes is None else job.spikes.shape[:2]
-        how = {"spike_size": size, "flip_spikes": options.flip_spikes, "dtype": options.dtype}
+        how: dict[str, Any] = {"spike_size": size, "flip_spikes": options.flip_spikes, "dtype": options.dtype}
+        if options.reading is not None:
+            how["reading"] = asdict(options.reading)
         part = options.part | {"first_frame": job.frames.first}
         output.finish(report.to_json() | options.paths | how | part)
     # A host that left would end those that still write.
@@ -168,6 +175,7 @@ def _video_source(frames: FrameSource, times: int, fps: Fraction | None) -> Vide
         is_part=frames.whole is not frames,
         colours=frames.colours,
         bits=8 if frames.bits <= 8 else 16,
+        splices=frames.whole.splices,
     )
 
 
@@ -182,8 +190,9 @@ def _check_colours(target: OutputTarget, frames: FrameSource, upscale: int) -> N
     height, width, suffix = frames.height * upscale, frames.width * upscale, target.movie.suffix.lower()
     written = written_colours(target.settings, suffix, height, width, bits=frames.bits, like=frames.colours)
     if frames.colours is not None and hosts.is_first():
-        for lost in lost_colours(target.settings, frames.colours, written):
-            print(f"spikejax: note: {lost}", file=sys.stderr)
+        lost = list(lost_colours(target.settings, frames.colours, written))
+        for note in lost + stream_notes(Path(frames.path), suffix):
+            print(f"spikejax: note: {note}", file=sys.stderr)
 
 
 @contextmanager

@@ -179,6 +179,7 @@ class WrittenHere:
                 sound_of=self._source.sound,
                 sound_from=self._source.offset,
                 whole_sound=not self._source.is_part,
+                splices=self._source.splices,
             )
             os.replace(self._movie_file, target.movie_place)
         if is_video_name(target.path):

@@ -22,22 +22,31 @@ from spikejax.io.bucket_listing import DataPath, ListedPath, listed
 from spikejax.io.frame_stream import Damage, DecodedFrame
 from spikejax.io.frame_stream import FrameSource as FrameSource
 from spikejax.io.pictures import PICTURE_SUFFIXES, is_deep, picture_size, read_frame, read_picture
+from spikejax.io.video_reading import VideoReading
 from spikejax.io.video_source import VideoFrames
 
 
-def open_frames(path: str | os.PathLike[str], *, own_depth: bool = False) -> FrameSource:
+def open_frames(
+    path: str | os.PathLike[str], *, own_depth: bool = False, reading: VideoReading | None = None
+) -> FrameSource:
     """The frames of a folder of pictures or a glob (in natural order of their names), or of a video file.
 
     Args:
         path: a folder, a pattern such as `shots/left_*.png`, or a video.
         own_depth: whether pictures of more than 8 bits a channel, and all videos, become uint16; otherwise such
             pictures are refused, and videos rounded.
+        reading: how a video is read; None for the default.
 
     Raises:
         InputError: there is no such path, no picture in the folder, pictures of different sizes (two are named), or
-            nothing that decodes as a video.
+            nothing that decodes as a video; a video is interlaced, and `reading` does not say what to do; or `reading`
+            is given for pictures.
     """
     path = listed(path)
+    if reading is not None and (isinstance(path, ListedPath) or not path.is_file()):
+        raise InputError(
+            f"expected a video with --stream, --deinterlace, --as-progressive or --resize-changes, found {path}"
+        )
     if path.is_dir():
         files = [
             file for file in path.iterdir() if file.suffix.lower() in PICTURE_SUFFIXES and not file.name.startswith(".")
@@ -48,7 +57,7 @@ def open_frames(path: str | os.PathLike[str], *, own_depth: bool = False) -> Fra
     if isinstance(path, ListedPath):
         raise InputError(f"expected a folder of pictures, or a video on this machine's disks, found {path}")
     if path.is_file():
-        return VideoFrames(path, own_depth=own_depth)
+        return VideoFrames(path, own_depth=own_depth, reading=reading or VideoReading())
     if glob.has_magic(os.fspath(path)):
         files = [Path(file) for file in glob.glob(os.fspath(path)) if Path(file).is_file()]
         if not files:
@@ -70,7 +79,7 @@ def _stem(file: DataPath) -> str:
 class _Pictures(FrameSource):
     def __init__(self, path: DataPath, files: Sequence[DataPath], *, own_depth: bool) -> None:
         self.path = path
-        self.damage = Damage()
+        self.damage, self.splices = Damage(), []
         self._files = sorted(files, key=lambda file: natural_key(file.name))
         self.names = tuple(file.name for file in self._files)
         for file, following in itertools.pairwise(sorted(self._files, key=_stem)):

@@ -16,6 +16,7 @@ from jaxtyping import UInt8, UInt16
 from spikejax.io.bucket_listing import DataPath
 from spikejax.io.colours import VideoColours
 from spikejax.io.pictures import Frame
+from spikejax.io.timeline import Splice
 
 
 @dataclass
@@ -81,6 +82,8 @@ class FrameSource(abc.ABC):
         pixel_aspect: width of a pixel over its height, None if unknown.
         colours: what the numbers of a video mean, None for pictures.
         damage: what did not decode when the source was last read.
+        splices: where its clock jumped when it was last read, see `spikejax.io.timeline`; grows while it is read.
+        remarks: what else there is to say of it when it has been read, in words.
     """
 
     path: DataPath
@@ -94,6 +97,12 @@ class FrameSource(abc.ABC):
     pixel_aspect: Fraction | None = None
     colours: VideoColours | None = None
     damage: Damage
+    splices: list[Splice]
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What else there is to say of the source when it has been read."""
+        return ()
 
     @abc.abstractmethod
     def decode(self, start: int = 0) -> Iterator[DecodedFrame]:

@@ -6,17 +6,20 @@ assume where the file says nothing. See `spikejax.io.colours` for RGB, `spikejax
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import struct
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import av
+import av.filter
+import cv2
 import numpy as np
 
 from spikejax.errors import InputError
@@ -33,10 +36,15 @@ from spikejax.io.colours import (
 from spikejax.io.frame_stream import Damage, DecodedFrame, FrameSource
 from spikejax.io.pictures import Frame
 from spikejax.io.pixel_depth import to_uint8
-from spikejax.io.pixel_formats import pixel_format, planes_of
+from spikejax.io.pixel_formats import frame_of, pixel_format, planes_of
+from spikejax.io.timeline import Splice, without_jumps
+from spikejax.io.video_codecs import DEFAULT_RATE
+from spikejax.io.video_reading import VideoReading
 
 # Positions of damage that are kept; a video may consist of little else.
 _MOST_POSITIONS = 20
+# Frames at the start by which an interlaced video is known.
+_HEAD = 10
 _RESERVED_MATRIX = 3
 
 
@@ -59,35 +67,62 @@ class ContainerTags:
 class VideoFrames(FrameSource):
     """The frames of a video file; see `FrameSource`."""
 
-    def __init__(self, path: Path, *, own_depth: bool) -> None:
+    def __init__(self, path: Path, *, own_depth: bool, reading: VideoReading) -> None:
+        """Decodes the first frames, which tell more than the header.
+
+        Raises:
+            InputError: nothing decodes, or frames are interlaced and `reading` refuses them.
+        """
         self.path = self._file = path
-        self.damage = Damage()
-        self._own_depth = own_depth
+        self.damage, self.splices = Damage(), []
+        self._own_depth, self._reading = own_depth, reading
+        self._interlaced = self._resized = 0
         with self._open() as (container, stream):
-            self.rate = _known(stream.average_rate) or _known(stream.guessed_rate)
-            self.expected_length = _announced_length(container, stream)
+            rate = _known(stream.average_rate) or _known(stream.guessed_rate)
+            self.rate = rate and rate * reading.fields
+            length = _announced_length(container, stream)
+            self.expected_length = None if length is None else length * reading.fields
             # FFmpeg counts time from here when it copies: the sound's first packet may be earlier than the picture's.
             self.start_time = Fraction(container.start_time or 0, av.time_base)
-            self.time_base = _known(stream.time_base)
+            base = _known(stream.time_base)
+            self.time_base = base and base / reading.fields
             self._tags = _container_tags(container, stream)
-            first = next(self._decoded(container, stream), None)
-            if first is None:
+            head = list(itertools.islice(self._decoded(container, stream), _HEAD))
+            if not head:
                 raise InputError(f"expected a video, no frame decodes in {path}")
             aspect = _known(stream.sample_aspect_ratio)
-        # The first frame and not the header tells the size and the colours: it shows that something decodes.
-        self.colours = colours_of(first, self._tags)
+        if reading.interlaced == "refuse" and any(frame.interlaced_frame for frame in head):
+            raise InputError(
+                "expected a progressive video, or --deinterlace (kept or doubled: the rate) or --as-progressive, found "
+                f"interlaced frames: {path}"
+            )
+        self.colours = colours_of(head[0], self._tags)
         self.bits = self.colours.format.bits if own_depth else 8
-        upright = Orientation.of(first)
-        self.height, self.width = (first.width, first.height) if upright.swapped else (first.height, first.width)
+        upright = Orientation.of(head[0])
+        self._size = (head[0].height, head[0].width)
+        self.height, self.width = self._size[::-1] if upright.swapped else self._size
         self.pixel_aspect = 1 / aspect if aspect and upright.swapped else aspect
         self.damage = Damage()
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """See `FrameSource.remarks`."""
+        remarks = []
+        if self.splices:
+            where = ", ".join(f"{float(splice.clock + splice.shift):.2f}" for splice in self.splices[:_MOST_POSITIONS])
+            remarks.append(f"{len(self.splices)} jumps in time were closed (at {where} s)")
+        if self._interlaced and self._reading.interlaced == "refuse":
+            remarks.append(f"{self._interlaced} frames are interlaced and were restored as they are (--deinterlace)")
+        if self._resized:
+            remarks.append(f"{self._resized} frames of another size were brought to {self.width}x{self.height}")
+        return tuple(remarks)
 
     @contextmanager
     def _open(self) -> Iterator[tuple[Any, Any]]:
         """Yields the open container and its film; what goes wrong inside is an InputError."""
         try:
             with open_container(self._file) as container:
-                stream = film_of(container, self._file)
+                stream = film_of(container, self._file, self._reading.stream)
                 stream.thread_type = "AUTO"
                 yield container, stream
         except av.error.FFmpegError as error:
@@ -100,58 +135,115 @@ class VideoFrames(FrameSource):
         not opened for its own depth.
         """
         self.damage = Damage()
+        self.splices.clear()
+        self._interlaced = self._resized = 0
         with self._open() as (container, stream):
-            for index, decoded in enumerate(self._decoded(container, stream)):
-                if index < start:
-                    continue
-                frame, alpha = self._upright(decoded)
-                if frame.shape[:2] != (self.height, self.width):
-                    raise InputError(f"expected frames of one size, frame {index} changes it in {self.path}")
-                time = self._time(decoded)
-                yield DecodedFrame(frame, time, alpha)
+            for index, (decoded, time) in enumerate(self._placed(container, stream, self.splices)):
+                if (decoded.height, decoded.width) != self._size and not self._reading.resize_changes:
+                    self.damage.ends = (
+                        f"frames from number {index} on are {decoded.width}x{decoded.height} and not "
+                        f"{self._size[1]}x{self._size[0]}, and were left out (--resize-changes brings them to it)"
+                    )
+                    return
+                self._interlaced += decoded.interlaced_frame
+                if index >= start:
+                    frame, alpha = self._upright(decoded)
+                    yield DecodedFrame(frame, time, alpha)
 
     def times(self) -> Iterator[Fraction | None]:
         """See `FrameSource.times`; decodes all, but makes no RGB of it."""
         with self._open() as (container, stream):
-            for decoded in self._decoded(container, stream):
-                yield self._time(decoded)
+            for _, time in self._placed(container, stream, []):
+                yield time
+
+    def _placed(self, container: Any, stream: Any, splices: list[Splice]) -> Iterator[tuple[Any, Fraction | None]]:
+        """Yields the progressive frames, and when they are shown."""
+        frames: Iterator[Any] = self._decoded(container, stream)
+        if self._reading.interlaced in ("kept", "doubled"):
+            frames = deinterlaced(frames, stream, fields=self._reading.fields)
+        timed = ((frame, self._time(frame)) for frame in frames)
+        return without_jumps(timed, step=1 / (self.rate or DEFAULT_RATE), splices=splices)
 
     def _time(self, decoded: Any) -> Fraction | None:
         # A decoder that was opened here and not by the file knows no unit of time.
         unit = decoded.time_base or self.time_base
         return None if decoded.pts is None or unit is None else decoded.pts * unit - self.start_time
 
-    def _upright(self, decoded: av.VideoFrame) -> tuple[Frame, Any]:
+    def _upright(self, decoded: av.VideoFrame) -> Any:
         colours = colours_of(decoded, self._tags)
         planes = planes_of(decoded)
         orientation = Orientation.of(decoded)
         frame, alpha = to_rgb(planes, colours), alpha_of(planes, colours.format)
+        if frame.shape[:2] != self._size:
+            self._resized += 1
+            size = self._size[::-1]
+            frame = cv2.resize(frame, size, interpolation=cv2.INTER_LANCZOS4)
+            alpha = None if alpha is None else cv2.resize(alpha, size, interpolation=cv2.INTER_LANCZOS4)
         if not self._own_depth:
             frame, alpha = to_uint8(frame), None if alpha is None else to_uint8(alpha)
         return orientation.apply(frame), None if alpha is None else orientation.apply(alpha)
 
     def _decoded(self, container: Any, stream: Any) -> Iterator[av.VideoFrame]:
-        packets, decoder = 0, _decoder_of(stream)
+        packets, decoder, last = 0, _decoder_of(stream), None
         try:
             for packet in container.demux(stream):
-                packets += packet.size > 0
+                empty = packet.size == 0
+                # Capture programs write an empty packet for a picture that is as the one before. Without a time, it
+                # is the mark of the end.
+                packets += not empty or packet.dts is not None
+                if empty and packet.dts is not None:
+                    if last is not None:
+                        yield _repeated(last, packet)
+                    continue
                 try:
-                    frames = decoder.decode(packet if packet.size else None)
+                    frames = decoder.decode(None if empty else packet)
                 except av.error.FFmpegError:
                     self._count_damage(packet)
                     continue
-                for frame in frames:
-                    self.damage.concealed += frame.is_corrupt
-                    yield frame
+                for last in frames:
+                    self.damage.concealed += last.is_corrupt
+                    yield last
         except av.error.FFmpegError:  # the container itself is damaged from here on
             self.damage.packets += 1
-        if stream.frames:
-            self.damage.missing = max(0, stream.frames - packets)
+        self.damage.missing = max(0, _announced_packets(container, stream) - packets)
 
     def _count_damage(self, packet: Any) -> None:
         self.damage.packets += 1
         if packet.pts is not None and len(self.damage.positions) < _MOST_POSITIONS:
             self.damage.positions.append(float(packet.pts * packet.time_base - self.start_time))
+
+
+def deinterlaced(frames: Iterator[av.VideoFrame], stream: Any, *, fields: int) -> Iterator[Any]:
+    """Yields progressive frames of interlaced ones, one or two of each, by FFmpeg's bwdif."""
+    graph: Any = None
+    source: Any = None
+    sink: Any = None
+    for frame in itertools.chain(frames, [None]):
+        if graph is None:
+            if frame is None:
+                return
+            graph = av.filter.Graph()
+            base = frame.time_base or stream.time_base
+            source = graph.add_buffer(
+                width=frame.width, height=frame.height, format=frame.format.name, time_base=Fraction(base)
+            )
+            mode = "send_field" if fields == 2 else "send_frame"
+            bwdif, sink = graph.add("bwdif", f"mode={mode}:parity=auto:deint=all"), graph.add("buffersink")
+            source.link_to(bwdif)
+            bwdif.link_to(sink)
+            graph.configure()
+        source.push(frame)
+        with suppress(av.error.BlockingIOError, av.error.EOFError):
+            while True:
+                yield sink.pull()
+
+
+def _repeated(frame: av.VideoFrame, packet: Any) -> av.VideoFrame:
+    """The same picture at a packet's time."""
+    again = frame_of(planes_of(frame), frame.format.name)
+    again.colorspace, again.color_range = frame.colorspace, frame.color_range
+    again.pts, again.time_base = packet.pts if packet.pts is not None else packet.dts, packet.time_base
+    return again
 
 
 # ---- Files and their streams ----
@@ -163,16 +255,24 @@ def open_container(path: Path) -> Any:
     return av.open(f"file:{os.fspath(path)}", metadata_errors="replace")
 
 
-def film_of(container: Any, path: Path) -> Any:
+def film_of(container: Any, path: Path, number: int | None = None) -> Any:
     """The stream of a file that is its film: the one that is played by default, and no picture of a cover.
+
+    Args:
+        container: the open file.
+        path: of it, for messages.
+        number: of the stream among the file's video streams, from 0, if another one is wanted.
 
     Raises:
         InputError: there is none, or FFmpeg cannot decode it.
     """
+    streams = list(container.streams.video)
+    if number is not None and number >= len(streams):
+        raise InputError(f"expected --stream from 0 to {len(streams) - 1}, found {number}: {path}")
     films = [stream for stream in container.streams.video if not _is_cover(stream)]
     if not films:
         raise InputError(f"expected a video, found no video stream in {path}")
-    stream = next((film for film in films if _is_default(film)), films[0])
+    stream = next((film for film in films if _is_default(film)), films[0]) if number is None else streams[number]
     if stream.codec_context is None or stream.codec_context.format is None:
         raise InputError(f"expected a video that FFmpeg decodes, found a stream of unknown format in {path}")
     return stream
@@ -320,10 +420,26 @@ def _known(ratio: Any) -> Fraction | None:
     return Fraction(ratio.numerator, ratio.denominator)
 
 
+def _announced_packets(container: Any, stream: Any) -> int:
+    """How many packets of a stream a file announces; 0 if it does not."""
+    # Headers count what an MP4's list of edits leaves out, and the repeated pictures of AVI; their indices do not.
+    entries = getattr(stream, "index_entries", None)
+    if entries is None or not len(entries):
+        return stream.frames
+    whole = "mp4" in container.format.name or "avi" in container.format.name and _reaches(entries, stream.frames)
+    return len(entries) if whole else stream.frames
+
+
+def _reaches(entries: Any, frames: int) -> bool:
+    """Whether an AVI's index, which may have been cut off, goes to its last frame."""
+    return entries[len(entries) - 1].timestamp + 1 >= frames
+
+
 def _announced_length(container: Any, stream: Any) -> int | None:
     rate = _known(stream.average_rate)
-    if stream.frames:
-        return stream.frames
+    packets = _announced_packets(container, stream)
+    if packets:
+        return packets
     if stream.duration and rate:
         return round(stream.duration * stream.time_base * rate)
     if container.duration and rate:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -19,16 +19,12 @@ import numpy as np
 from spikejax.errors import InputError
 from spikejax.io.atomic import atomic_write
 from spikejax.io.colours import VideoColours, alpha_plane, from_rgb
+from spikejax.io.copied_streams import CopiedStreams, copy_words
 from spikejax.io.pictures import WrittenFrame
 from spikejax.io.pixel_formats import frame_of, pixel_format
+from spikejax.io.timeline import Splice
 from spikejax.io.video_codecs import DEFAULT_RATE, VideoSettings
 from spikejax.io.written_colours import encoder_options, written_colours
-
-# Sound that these containers hold and players play; Matroska holds any.
-_PLAYED_SOUND = {
-    ".mp4": frozenset({"aac", "ac3", "alac", "eac3", "flac", "mp3", "opus"}),
-    ".mov": frozenset({"aac", "ac3", "alac", "eac3", "mp3", "pcm_s16le", "pcm_s24le"}),
-}
 
 
 class VideoWriter:
@@ -46,6 +42,7 @@ class VideoWriter:
         sound_of: Path | None = None,
         sound_from: Fraction = Fraction(0),  # noqa: B008, it cannot change
         whole_sound: bool = True,
+        splices: list[Splice] | None = None,
     ) -> None:
         """Starts nothing yet: the first frame decides the size and depth.
 
@@ -56,9 +53,11 @@ class VideoWriter:
             time_base: seconds of which the frames' times are multiples; None = a frame at the rate.
             pixel_aspect: width of a pixel over its height.
             colours: of the video that the frames were made from; None for frames of pictures.
-            sound_of: a video or sound file whose sound is added, as it is where the container holds its kind.
+            sound_of: a video or sound file whose sound, subtitles, chapters and tags are added, as they are where the
+                container holds their kind.
             sound_from: the time in that file, in seconds, that is shown at time 0.
             whole_sound: whether it sounds to its end; otherwise to that of the frames.
+            splices: where that file's clock jumps; grows while frames are written.
         """
         self._path = path
         self._settings = settings
@@ -68,9 +67,10 @@ class VideoWriter:
         self._like = colours
         self._colours = VideoColours(pixel_format("yuv420p"))
         self._sound_of, self._sound_from, self._whole_sound = sound_of, sound_from, whole_sound
+        self._splices = [] if splices is None else splices
         self._container: Any = None
         self._stream: Any = None
-        self._sound: _Sound | None = None
+        self._sound: CopiedStreams | None = None
         self._last: int | None = None
 
     def write(self, frame: WrittenFrame, time: Fraction | None = None) -> None:
@@ -135,7 +135,9 @@ class VideoWriter:
         context.colorspace, context.color_range = self._colours.matrix, 2 if self._colours.full else 1
         context.color_primaries, context.color_trc = self._colours.primaries, self._colours.transfer
         if self._sound_of is not None:
-            self._sound = _Sound(self._sound_of, self._sound_from, self._container, self._path.suffix)
+            suffix = self._path.suffix.lower()
+            copy_words(self._sound_of, self._container, self._stream, chapters=self._whole_sound)
+            self._sound = CopiedStreams(self._sound_of, self._sound_from, self._container, suffix, self._splices)
 
     def _end(self) -> Fraction:
         """Until when the last frame is shown, in seconds."""
@@ -159,93 +161,6 @@ class VideoWriter:
         if self._container is not None:
             container, self._container = self._container, None
             container.close()
-
-
-class _Sound:
-    """Brings the sound of a file into a video that is being written, as far as the video has come."""
-
-    def __init__(self, path: Path, begin: Fraction, target: Any, suffix: str) -> None:
-        self._target = target
-        self._source = av.open(f"file:{os.fspath(path)}", metadata_errors="replace")
-        self._start = Fraction(self._source.start_time or 0, av.time_base) + begin
-        self._begin = begin
-        self._tracks = {}
-        for stream in self._source.streams.audio:
-            name = stream.codec_context.codec.canonical_name
-            kept = name in _PLAYED_SOUND.get(suffix, target.supported_codecs)
-            track = _CopiedTrack(stream, target) if kept else _EncodedTrack(stream, target)
-            self._tracks[stream.index] = track
-        self._packets = self._demux()
-        self._waiting: tuple[Fraction, Any] | None = None
-
-    def _demux(self) -> Iterator[tuple[Fraction, Any]]:
-        if not self._tracks:
-            return
-        for packet in self._source.demux(*self._source.streams.audio):
-            time = Fraction(packet.dts or 0) * packet.time_base - self._start if packet.dts is not None else Fraction(0)
-            if time < 0 and self._begin:
-                continue  # what sounds before the part
-            for ready in self._tracks[packet.stream.index].packets(packet, self._start):
-                yield time, ready
-
-    def advance(self, until: Fraction | None) -> None:
-        """Adds all that sounds before `until` (seconds), None for all there is.
-
-        Raises:
-            OSError: the disk is full.
-        """
-        while True:
-            try:
-                self._waiting = self._waiting or next(self._packets, None)
-            except av.error.InvalidDataError:
-                self._waiting = None  # damaged sound ends there
-            if self._waiting is None or (until is not None and self._waiting[0] >= until):
-                return
-            self._target.mux(self._waiting[1])
-            self._waiting = None
-
-    def close(self) -> None:
-        self._source.close()
-
-
-class _CopiedTrack:
-    """Sound that the container takes as it is."""
-
-    def __init__(self, stream: Any, target: Any) -> None:
-        self._stream = target.add_stream_from_template(stream)
-
-    def packets(self, packet: Any, start: Fraction) -> Iterator[Any]:
-        if packet.dts is None:  # the mark of the end
-            return
-        shift = round(start / packet.time_base)
-        packet.pts = None if packet.pts is None else packet.pts - shift
-        packet.dts -= shift
-        packet.stream = self._stream
-        yield packet
-
-
-class _EncodedTrack:
-    """Sound that becomes AAC because the container does not take it as it is."""
-
-    def __init__(self, stream: Any, target: Any) -> None:
-        rate = stream.codec_context.sample_rate
-        # Raw sound often does not say where its channels belong; what has one or two is not in doubt.
-        layout = {1: "mono", 2: "stereo"}.get(stream.codec_context.channels, stream.codec_context.layout.name)
-        self._stream = target.add_stream("aac", rate=rate, layout=layout)
-        self._resample = av.AudioResampler(format="fltp", layout=layout, rate=rate)
-
-    def packets(self, packet: Any, start: Fraction) -> Iterator[Any]:
-        try:
-            decoded = packet.decode()
-        except av.error.InvalidDataError:
-            return
-        for frame in decoded:
-            if frame.pts is not None:
-                frame.pts -= round(start / frame.time_base)
-            for resampled in self._resample.resample(frame):
-                yield from self._stream.encode(resampled)
-        if packet.dts is None:
-            yield from self._stream.encode(None)
 
 
 def write_video(

@@ -18,7 +18,7 @@ from spikejax.io.pixel_formats import frame_of, nearest_formats, pixel_format
 from spikejax.io.video_codecs import Codec, VideoSettings
 
 # FFmpeg's names of the containers that we write.
-_MUXERS = {".mkv": "matroska", ".mov": "mov", ".mp4": "mp4", ".webm": "webm"}
+MUXERS = {".mkv": "matroska", ".mov": "mov", ".mp4": "mp4", ".webm": "webm"}
 _TRIED_FRAMES = 5
 
 
@@ -94,7 +94,7 @@ def can_write(codec: Codec, name: str, suffix: str, odd_rows: int, odd_columns: 
     colours = VideoColours(pixel_format("yuv420p")).stored_as(name)
     options = encoder_options(codec, None, colours)
     tag = options.pop("tag", None)
-    container = av.open(io.BytesIO(), "w", format=_MUXERS[suffix])
+    container = av.open(io.BytesIO(), "w", format=MUXERS[suffix])
     try:
         stream: Any = container.add_stream(codec.encoder, rate=25, options=options)
         stream.height, stream.width, stream.pix_fmt = 64 + odd_rows, 64 + odd_columns, name

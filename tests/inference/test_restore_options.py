@@ -52,6 +52,10 @@ OTHER: dict[str, tuple[Any, bool]] = {
     "pixel_format": ("yuv444p", False),
     "devices": (2, True),
     "space": (2, False),
+    "stream": (1, False),
+    "deinterlace": ("kept", False),
+    "as_progressive": (True, False),
+    "resize_changes": (True, False),
     "compile_cache": ("c", True),
     "trust_code": (True, True),
 }

@@ -93,7 +93,7 @@ def test_more_than_eight_bits_stay(tmp_path: Path, codec: str) -> None:
         ("aac", "fltp", "mp4", "aac"),
         ("flac", "s16", "mkv", "flac"),
         ("pcm_s16le", "s16", "mkv", "pcm_s16le"),
-        ("pcm_s16le", "s16", "mp4", "aac"),
+        ("pcm_s16le", "s16", "mp4", "pcm_s16le"),
     ],
 )
 def test_sound_is_kept(tmp_path: Path, sound: str, kind: str, suffix: str, kept: str) -> None:
