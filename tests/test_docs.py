@@ -187,9 +187,11 @@ def load_command(name: str) -> ModuleType:
     """The module of a command, or of a script by its path."""
     if not name.startswith("scripts/"):
         return installed.load_module(name) if name.startswith("convert") else importlib.import_module(name)
-    spec = importlib.util.spec_from_file_location(Path(name).stem, ROOT / name)
+    title = f"a_script_{Path(name).stem}"  # which hides no module
+    spec = importlib.util.spec_from_file_location(title, ROOT / name)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
+    sys.modules[title] = module  # dataclasses look their own module up
     sys.path.insert(0, str(ROOT / "scripts"))  # as Python does for a script
     try:
         spec.loader.exec_module(module)

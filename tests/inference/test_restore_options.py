@@ -1,6 +1,7 @@
 """What restoring is asked to do: what fits together, and what a run that resumes must share."""
 
 import dataclasses
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 from spikejax.errors import InputError
 from spikejax.inference.restore_options import RestoreOptions
 from spikejax.inference.tiling import AutoTile, Extent
+from spikejax.io.positions import Position
 from spikejax.quality.metrics import OF_FRAMES
 
 PLAIN = RestoreOptions(network="n", input="in", output="out")
@@ -23,6 +25,7 @@ NEEDED: dict[str, dict[str, Any]] = {
     "codec": {"video": "a.mkv"},
     "quality": {"video": "a.mkv"},
     "pixel_format": {"video": "a.mkv"},
+    "fps": {"video": "a.mkv"},
 }
 # Every option with another value than PLAIN's, and whether a run that resumes may have it.
 OTHER: dict[str, tuple[Any, bool]] = {
@@ -43,7 +46,12 @@ OTHER: dict[str, tuple[Any, bool]] = {
     "overlap": (Extent(1, 8, 8), False),
     "memory": (2**30, True),
     "sigma": (3.0, False),
-    "rate": (2, False),
+    "times": (2, False),
+    "start": (Position(frame=2), False),
+    "end": (Position(frame=9), False),
+    "fps": (Fraction(24), False),
+    "precision": ("high", False),
+    "statistics": ("statistics.json", False),
     "ensemble": ("flips", False),
     "dtype": ("bfloat16", False),
     "protocol": ("published", False),

@@ -130,7 +130,7 @@ def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
     """Catches a traceback where the file system refuses."""
     (tmp_path / "file").write_text("")
     for name in ("weights.safetensors", "weights"):
-        with pytest.raises(InputError, match="cannot write weights to .*file"):
+        with pytest.raises(InputError, match="(cannot write weights to|expected a place to write to, found) .*file"):
             write_weights(tmp_path / "file" / name, WEIGHTS)
 
 
