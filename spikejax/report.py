@@ -83,7 +83,8 @@ def _draw(options: argparse.Namespace, output: Path, metrics: dict[str, Any]) ->
         else part_of(open_frames(path, own_depth=True, reading=how), part if part.frame else None, None)
         for path, how in ((options.input or metrics["input"], reading and VideoReading(**reading)), (sharp_path, None))
     )
-    assert source is not None
+    if source is None:
+        raise InputError(f"expected the input in the metrics, or --input, found none: {metrics_path(output)}")
     numbers = choose_frames(metrics["frames"], metrics["per_frame"], options.frames)
     frames = gather(numbers, restored=restored, source=source, sharp=sharp)
     sources = [f"Restored from {metrics['input']}", f"by {metrics['network']}"]

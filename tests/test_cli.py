@@ -223,7 +223,7 @@ def test_options_of_a_kind_have_one_grammar(parser_of: Callable[[str], argparse.
         for name, action in options_of(parser_of(command)).items():
             if action.metavar in kinds:
                 kinds[str(action.metavar)].add((command, name))
-            elif "size" in name or "tile" in name.split("-"):
+            elif {"size", "tile"} & set(name.split("-")):
                 pytest.fail(f"{command} {name}: a size with the metavar {action.metavar}")
             if name == "--overwrite":
                 assert str(action.help).startswith("replace ") and str(action.help).endswith(", if there is one")

@@ -42,6 +42,10 @@ class Kept:
         self.scores.append(scores)
         self.done += 1
 
+    def room(self, total: int) -> tuple[str, bool]:
+        """See `Output`."""
+        return "", True
+
     def finish(self, report: Mapping[str, Any]) -> None:
         """See `Output`."""
 

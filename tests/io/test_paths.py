@@ -26,7 +26,7 @@ from spikejax.training.loop import train
 from spikejax.training.trained_params import load_for_inference, read_params
 from tests.fake_bucket import FakeBucket
 
-BUCKET, OTHER_BUCKET = "gs://bucket/run", "hf://bucket/run"
+BUCKET, OTHER_BUCKET = "gs://bucket/run", "abfs://bucket/run"
 
 
 class OwnDataset(ClipDataset):
