@@ -1,5 +1,6 @@
 """The network that comes with the package: made of a training, named demo, and shown."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -18,6 +19,7 @@ from spikejax.data.sources import find_dataset
 from spikejax.errors import InputError
 from spikejax.hub.resolving import resolve_network
 from spikejax.io.json_files import read_json
+from spikejax.quality.metrics import psnr
 from tests.inference.small_input import BINS, save_random_network, tiny_config
 
 SCENES = dict(train_sequences=1, val_sequences=1, frames=3, height=32, width=40, max_motion=8.0)
@@ -124,3 +126,18 @@ def test_a_network_that_is_too_large(trained: Path, tmp_path: Path, monkeypatch:
     monkeypatch.undo()
     with pytest.raises(InputError, match="--sequence: expected one of 000_chelsea, found 'x'"):
         make_demo(trained, tmp_path, sequence="x", frames=2)
+
+
+@pytest.mark.slow
+def test_the_packaged_network_restores_its_clip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Catches packaged files that do not fit together, or a network that today's code computes otherwise."""
+    monkeypatch.chdir(tmp_path)
+    with np.load(packaged.packaged_file("demo_clip.npz")) as clip:
+        blur, sharp, counts = clip["blur"], clip["sharp"], clip["counts"]
+    restored = spikejax.load("demo").restore(blur, counts=counts)
+    figures = [np.mean([psnr(*pair) for pair in zip(shown, sharp, strict=True)]) for shown in (blur, restored)]
+    card = packaged.packaged_file("demo.md").read_text(encoding="utf-8")
+    stated = re.search(r"PSNR ([\d.]+) -> ([\d.]+),", card)
+    assert stated is not None
+    np.testing.assert_allclose(figures, [float(figure) for figure in stated.groups()], atol=0.02)
+    assert figures[1] - figures[0] > 4.8
