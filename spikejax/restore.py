@@ -12,6 +12,7 @@ import dataclasses
 import importlib
 from argparse import Namespace
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from spikejax.cli import run, show_as_asked
@@ -44,12 +45,12 @@ def main(arguments: Sequence[str]) -> None:
     show_as_asked(other_options)
     network = resolve_network(every[0].network, accept_license=other_options.accept_license)
     every = [dataclasses.replace(options, network=network) for options in every]
-    left = [options for options in every if not _is_done(options)]
-    if not left:
+    wanted = [options for options in every if not _is_done(options)]
+    if not wanted:
         return
     # Only now, each in its turn: decoders and JAX take seconds to import, and a mistake above should show at once.
-    for options in left:  # before the first is restored, so that a mistake in the last does not cost a night
-        _open(options)
+    # All before the first is restored, so that a mistake in the last does not cost a night.
+    left = [_open(options) for options in wanted]
 
     from spikejax.distributed import hosts
     from spikejax.hardware.devices import use_required
@@ -57,36 +58,52 @@ def main(arguments: Sequence[str]) -> None:
     hosts.join_as(other_options)
     use_required(other_options.require)
     with hosts.failing_together():
-        measures = _measures(left[0])
-        restorer = _load(left[0])
+        measures = _measures(wanted[0])
+        restorer = _load(wanted[0])
     if other_options.preview is not None:
         left = _preview(left, restorer, measures, other_options)
     stall = other_options.stall_seconds
-    damaged = [damage for options in left if (damage := _restore(options, restorer, measures, stall))]
+    damaged = [damage for given in left if (damage := _restore(given, restorer, measures, stall))]
     if other_options.open and other_options.preview is None:
-        _report(left, open_it=True)
+        _report([given.options for given in left], open_it=True)
     if damaged:
         raise DamagedInput(f"restored what decodes of {'; '.join(damaged)}")
 
 
+@dataclass(frozen=True)
+class _Given:
+    """What one input is restored by.
+
+    Attributes:
+        options: of it.
+        frames: that are to be restored.
+        sharp: the true ones, if there are any, of which the same part is taken.
+    """
+
+    options: RestoreOptions
+    frames: FrameSource
+    sharp: FrameSource | None
+
+
 def _preview(
-    left: list[RestoreOptions], restorer: VideoRestorer, measures: dict[str, Distance], other_options: Namespace
-) -> list[RestoreOptions]:
+    left: list[_Given], restorer: VideoRestorer, measures: dict[str, Distance], other_options: Namespace
+) -> list[_Given]:
     """Restores previews and reports on them; returns what is to be restored afterwards."""
     from spikejax.inference.preview import SECONDS, preview_of
 
-    previews = [preview_of(options, _open(options)[0]) for options in left]
-    for options, preview in zip(left, previews, strict=True):
+    previews = [preview_of(given.options, given.frames) for given in left]
+    for given, preview in zip(left, previews, strict=True):
         if preview is None:
-            say(f"no preview of {options.input}, which is not longer than {SECONDS} s, or does not say how long it is")
+            path = given.options.input
+            say(f"no preview of {path}, which is not longer than {SECONDS} s, or does not say how long it is")
             continue
         preview.check_apart()
         preview.target.check()
-        _restore(preview, restorer, measures, other_options.stall_seconds)
+        _restore(_open(preview), restorer, measures, other_options.stall_seconds)
         _report([preview], open_it=other_options.open)
     if other_options.preview == "first":
         return left
-    return [options for options, preview in zip(left, previews, strict=True) if preview is None]
+    return [given for given, preview in zip(left, previews, strict=True) if preview is None]
 
 
 def _report(every: list[RestoreOptions], *, open_it: bool) -> None:
@@ -112,8 +129,8 @@ def _is_done(options: RestoreOptions) -> bool:
     return False
 
 
-def _open(options: RestoreOptions) -> tuple[FrameSource, FrameSource | None]:
-    """The frames that are to be restored, and the true ones, of which the same part is taken."""
+def _open(options: RestoreOptions) -> _Given:
+    """What an input is restored by; of a part of a video, frames are decoded up to its end to find it."""
     from spikejax.io.frame_range import part_of
     from spikejax.io.frame_source import open_frames
 
@@ -121,20 +138,21 @@ def _open(options: RestoreOptions) -> tuple[FrameSource, FrameSource | None]:
         source = open_frames(path, own_depth=True, reading=reading)
         return part_of(source, options.start, options.end, rate=options.fps)
 
-    return opened(options.input, options.reading), None if options.sharp is None else opened(options.sharp)
+    sharp = None if options.sharp is None else opened(options.sharp)
+    return _Given(options, opened(options.input, options.reading), sharp)
 
 
 def _restore(
-    options: RestoreOptions, restorer: VideoRestorer, measures: dict[str, Distance], stall_seconds: int | None
+    given: _Given, restorer: VideoRestorer, measures: dict[str, Distance], stall_seconds: int | None
 ) -> str | None:
     """Restores one input; returns what of it did not decode, if there is any."""
     from spikejax.distributed import hosts
     from spikejax.inference.restore_run import describe_run, make_job, restore_to_files
 
+    options = given.options
     with hosts.failing_together():
-        frames, sharp = _open(options)
-        job = make_job(options, restorer, frames, sharp=sharp, measures=measures)
-        description = describe_run(options, restorer, frames)
+        job = make_job(options, restorer, given.frames, sharp=given.sharp, measures=measures)
+        description = describe_run(options, restorer, given.frames)
     report = restore_to_files(options, options.target, restorer, job, description, stall_seconds=stall_seconds)
     if hosts.is_first():
         print(f"{report.frames} frames restored to {options.output}, {report.seconds_per_frame:.3g} s a frame")
