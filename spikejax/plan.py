@@ -72,10 +72,7 @@ def main(arguments: Sequence[str]) -> None:
         if getattr(options, name) is None:
             parser.error(f"expected --config and --topology, or --restore and --network, found no --{name}")
     config = load_config(options.config, overrides)
-    # The host's own accelerators, if it has any, are left alone.
-    os.environ["JAX_PLATFORMS"] = "cpu"
-    # A program for devices that are not here can be kept, but JAX warns instead of reading it back.
-    os.environ["JAX_ENABLE_COMPILATION_CACHE"] = "false"
+    _leave_this_host_alone()
 
     with quiet():
         plans = _print_plans(options, config)
@@ -98,6 +95,14 @@ def _print_plans(options: argparse.Namespace, config: ConfigDict) -> dict[str, A
     return print_plan(with_changes(config, mesh=mesh, remat=remat), topology, batch_size=options.batch)
 
 
+def _leave_this_host_alone() -> None:
+    """Has this process compile for devices that are not here, and nothing else; before JAX is imported."""
+    # The host's own accelerators, if it has any, are left alone.
+    os.environ["JAX_PLATFORMS"] = "cpu"
+    # A program for devices that are not here can be kept, but JAX warns instead of reading it back.
+    os.environ["JAX_ENABLE_COMPILATION_CACHE"] = "false"
+
+
 def _plan_restoring(options: argparse.Namespace, overrides: Sequence[str]) -> dict[str, Any]:
     """Prints the plan of restoring; the same for JSON."""
     if options.config is not None:
@@ -108,8 +113,7 @@ def _plan_restoring(options: argparse.Namespace, overrides: Sequence[str]) -> di
     if options.network is None:
         raise InputError("expected --network with --restore, found none")
     if options.topology is not None:
-        os.environ["JAX_PLATFORMS"] = "cpu"
-        os.environ["JAX_ENABLE_COMPILATION_CACHE"] = "false"
+        _leave_this_host_alone()
     from spikejax.io.frame_source import open_frames
 
     frames = open_frames(options.restore, own_depth=True)
