@@ -10,11 +10,12 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from spikejax.io.mounts import mount_lines
+
 # What the system says where there is no room: on the disk, in a quota, for a file of that size.
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 # Of quotactl(2): the command that asks, for users and groups, and the unit of limits.
 _GET_QUOTA, _USERS, _GROUPS, _LIMIT_UNIT = 0x800007, 0, 1, 1024
-_MOUNTS = Path("/proc/self/mountinfo")
 
 
 class _Quota(ctypes.Structure):
@@ -55,11 +56,7 @@ def _device_of(folder: Path) -> str | None:
     """The block device that a folder lies on; None if there is none, as on a network disk."""
     number = os.stat(folder).st_dev
     wanted = f"{os.major(number)}:{os.minor(number)}"
-    try:
-        lines = os.fsdecode(_MOUNTS.read_bytes()).splitlines()
-    except OSError:
-        return None
-    for line in lines:
+    for line in mount_lines():
         ours, _, tree = line.partition(" - ")
         if wanted in ours.split(" ")[2:3] and tree.split(" ")[1:2] and tree.split(" ")[1].startswith("/dev/"):
             return tree.split(" ")[1]

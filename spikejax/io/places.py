@@ -15,12 +15,12 @@ import shutil
 from pathlib import Path
 
 from spikejax.errors import InputError
+from spikejax.io.mounts import mount_lines
 
 PARTIAL = ".partial"
 _LONGEST_NAME = 255  # bytes, of all file systems in use
 # Of a new file system.
 _OF_THE_DISK = "lost+found"
-_MOUNTS = Path("/proc/self/mountinfo")
 
 
 def resolved(path: str | os.PathLike[str]) -> Path:
@@ -57,11 +57,7 @@ def is_mount_point(folder: Path) -> bool:
     """Whether a resolved folder is one, also where another folder of the same disk is mounted there (Linux)."""
     if os.path.ismount(folder):
         return True
-    try:
-        lines = os.fsdecode(_MOUNTS.read_bytes()).splitlines()
-    except OSError:  # no such list on this system
-        return False
-    points = (line.split(" ")[4] for line in lines if line.count(" ") > 4)
+    points = (line.split(" ")[4] for line in mount_lines() if line.count(" ") > 4)
     return os.fspath(folder) in (re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), at) for at in points)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from spikejax.io import disk_space
+from spikejax.io import mounts
 from spikejax.io.disk_space import free_bytes
 
 linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="asks Linux")
@@ -35,9 +35,9 @@ def test_a_quota(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: int, lim
             return 0
 
     device = os.stat(tmp_path).st_dev
-    mounts = tmp_path / "mountinfo"
-    mounts.write_text(f"22 1 {os.major(device)}:{os.minor(device)} / / rw shared:1 - ext4 /dev/sda1 rw\nnonsense\n")
-    monkeypatch.setattr(disk_space, "_MOUNTS", mounts)
+    table = tmp_path / "mountinfo"
+    table.write_text(f"22 1 {os.major(device)}:{os.minor(device)} / / rw shared:1 - ext4 /dev/sda1 rw\nnonsense\n")
+    monkeypatch.setattr(mounts, "_MOUNTS", table)
     monkeypatch.setattr(ctypes, "CDLL", lambda name, use_errno: Libc())
     assert free_bytes(tmp_path) == left
 
@@ -47,7 +47,7 @@ def test_disks_without_quotas(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     """Catches a disk that has none, or a network disk, taken for a full one."""
     for lines in ("", "22 1 0:9999 / / rw - nfs server:/a rw"):
         (tmp_path / "mountinfo").write_text(lines)
-        monkeypatch.setattr(disk_space, "_MOUNTS", tmp_path / "mountinfo")
+        monkeypatch.setattr(mounts, "_MOUNTS", tmp_path / "mountinfo")
         assert free_bytes(tmp_path) > 0
-    monkeypatch.setattr(disk_space, "_MOUNTS", tmp_path / "none")
+    monkeypatch.setattr(mounts, "_MOUNTS", tmp_path / "none")
     assert free_bytes(tmp_path) > 0

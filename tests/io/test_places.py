@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from spikejax.errors import InputError
-from spikejax.io import places
+from spikejax.io import mounts
 from spikejax.io.atomic import atomic_directory
 from spikejax.io.places import check_can_be_written, hidden_sibling, is_mount_point
 
@@ -45,9 +45,9 @@ def test_mount_points_with_blanks(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     (tmp_path / "a b").mkdir()
     lines = tmp_path / "mountinfo"
     lines.write_text(f"36 35 0:43 / {tmp_path}/a\\040b rw,relatime - ext4 /dev/vda rw\n\nnonsense\n")
-    monkeypatch.setattr(places, "_MOUNTS", lines)
+    monkeypatch.setattr(mounts, "_MOUNTS", lines)
     assert is_mount_point(tmp_path / "a b") and not is_mount_point(tmp_path)
-    monkeypatch.setattr(places, "_MOUNTS", tmp_path / "none")
+    monkeypatch.setattr(mounts, "_MOUNTS", tmp_path / "none")
     assert not is_mount_point(tmp_path / "a b") and is_mount_point(Path("/"))
 
 
