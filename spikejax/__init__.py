@@ -16,6 +16,7 @@ def load(
     path: str | os.PathLike[str],
     *,
     dtype: str | None = None,
+    precision: str | None = None,
     statistics: str | os.PathLike[str] | None = None,
     trust_code: bool = False,
     accept_license: bool = False,
@@ -24,7 +25,14 @@ def load(
     # Only now: importing the package must not take the seconds that importing JAX takes.
     from spikejax.loading import load as load_network
 
-    return load_network(path, dtype=dtype, statistics=statistics, trust_code=trust_code, accept_license=accept_license)
+    return load_network(
+        path,
+        dtype=dtype,
+        precision=precision,
+        statistics=statistics,
+        trust_code=trust_code,
+        accept_license=accept_license,
+    )
 
 
 def __getattr__(name: str) -> Any:

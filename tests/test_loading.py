@@ -1,6 +1,7 @@
 """`spikejax.load`, for what converting wrote; training's folders are restored with in test_restore.py."""
 
 import dataclasses
+import inspect
 import os
 import pickle
 import subprocess
@@ -16,13 +17,14 @@ from flax import nnx
 import spikejax
 from convert.array_files import write_arrays
 from convert.convertible_networks import network_of
+from spikejax import loading
 from spikejax.config.files import save_config
 from spikejax.errors import InputError
 from spikejax.inference.tiling import Extent
 from spikejax.io.weights import Weights, write_weights
 from spikejax.models.restorer import build_restorer
 from spikejax.training.step import describe_network
-from tests.inference.small_input import BINS, STATISTICS, save_random_network, tiny_config
+from tests.inference.small_input import BINS, STATISTICS, Brighten, restorer_of, save_random_network, tiny_config
 
 
 @pytest.fixture(scope="module")
@@ -33,6 +35,17 @@ def weights() -> Weights:
     rng = np.random.default_rng(0)
     params = jax.tree.map(lambda leaf: rng.standard_normal(leaf.shape).astype(leaf.dtype), network.shapes)
     return Weights("restorer", model, params, STATISTICS)
+
+
+def test_every_keyword_arrives(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Catches a keyword of loading that `spikejax.load` does not know, or takes and does not pass on."""
+    defaults = {name: of.default for name, of in inspect.signature(loading.load).parameters.items() if name != "path"}
+    arrived = []
+    restorer = restorer_of(Brighten(None))
+    monkeypatch.setattr(loading, "load", lambda path, **given: arrived.append((path, given)) or restorer)
+    given = {name: True if default is False else f"the {name}" for name, default in defaults.items()}
+    assert spikejax.load("a.safetensors", **given) is restorer
+    assert arrived == [("a.safetensors", given)] and "precision" in given
 
 
 @pytest.mark.slow

@@ -9,13 +9,14 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from spikejax.errors import InputError
-from spikejax.io.paths import AnyPath, copy_file, is_remote, user_path
+from spikejax.io.paths import AnyPath, copy_file, has_owners_and_modes, is_remote, user_path
 from spikejax.io.places import PARTIAL, entries, fill_folder, hidden_sibling, is_filled_in_place, resolved
 
 
@@ -46,9 +47,26 @@ def atomic_write(path: AnyPath) -> Iterator[Path]:
     temporary = _temporary_sibling(target)
     try:
         yield temporary
+        _open_to_readers(temporary)
         os.replace(temporary, target)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _open_to_readers(written: Path) -> None:
+    """Gives a file that its owner alone may read the mode that new files have there.
+
+    Libraries that write a temporary file of their own and rename it, as safetensors does, leave it with mode 600.
+    """
+    if not has_owners_and_modes() or stat.S_IMODE(written.stat().st_mode) & ~stat.S_IRWXU:
+        return
+    # Of a file that is made now: the umask cannot be read without changing it for all threads.
+    fresh = _temporary_sibling(written)
+    fresh.touch()
+    try:
+        written.chmod(stat.S_IMODE(fresh.stat().st_mode))
+    finally:
+        fresh.unlink()
 
 
 @contextmanager

@@ -1,5 +1,7 @@
 """Tests of atomic files and folders."""
 
+import os
+import stat
 from pathlib import Path
 
 import pytest
@@ -18,6 +20,24 @@ def test_atomic_write_replaces_whole_files(tmp_path: Path) -> None:
             assert not target.exists() or target.read_text() == "first"
         assert target.read_text() == content
     assert [path.name for path in target.parent.iterdir()] == ["a.png"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no modes")
+@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o002, 0o664), (0o077, 0o600)])
+def test_modes_of_new_files(tmp_path: Path, umask: int, mode: int) -> None:
+    """Catches a file that its owner alone may read, since a library made it as a temporary file of its own."""
+    before = os.umask(umask)
+    try:
+        for written_with in (0o600, 0o644 & ~umask):
+            with atomic_write(tmp_path / "a.safetensors") as temporary:
+                temporary.touch()
+                temporary.chmod(written_with)
+            assert stat.S_IMODE((tmp_path / "a.safetensors").stat().st_mode) == (
+                mode if written_with == 0o600 else written_with
+            )
+    finally:
+        os.umask(before)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.safetensors"]
 
 
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
