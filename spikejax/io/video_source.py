@@ -21,6 +21,7 @@ import av
 import av.filter
 import cv2
 import numpy as np
+from av.sidedata.sidedata import Type as SideDataKind
 
 from spikejax.errors import InputError
 from spikejax.io.colours import (
@@ -46,6 +47,8 @@ _MOST_POSITIONS = 20
 # Frames at the start by which an interlaced video is known.
 _HEAD = 10
 _RESERVED_MATRIX = 3
+# Texts that are not UTF-8 stop PyAV before 19, unless it is told what to do; since then they come and go as they are.
+_ANY_TEXTS: dict[str, Any] = {} if int(av.__version__.split(".")[0]) >= 19 else {"metadata_errors": "replace"}
 
 
 @dataclass(frozen=True)
@@ -252,7 +255,7 @@ def _repeated(frame: av.VideoFrame, packet: Any) -> av.VideoFrame:
 def open_container(path: Path) -> Any:
     """A media file, open to be read, whatever bytes its name and its texts are of."""
     # Without the protocol, FFmpeg takes what stands before a colon in a name for one.
-    return av.open(f"file:{os.fspath(path)}", metadata_errors="replace")
+    return av.open(f"file:{os.fspath(path)}", **_ANY_TEXTS)
 
 
 def film_of(container: Any, path: Path, number: int | None = None) -> Any:
@@ -349,8 +352,8 @@ def _said(by_frame: int, by_container: int) -> int:
 
 
 def _side_data(frame: Any) -> Iterator[Any]:
-    """What comes with a frame; PyAV types it as a mapping, and iterates over its values."""
-    return iter(frame.side_data)
+    """What comes with a frame: a mapping from kinds in PyAV 19, which before iterates over its values."""
+    return (frame.side_data[item] if isinstance(item, SideDataKind) else item for item in frame.side_data)
 
 
 def _static_hdr(frame: av.VideoFrame) -> StaticHdr | None:

@@ -43,7 +43,8 @@ def test_the_video_is_that_of_one_encoder(
     scale = 257 if deep else 1
     for (a, _), (b, _) in zip(one, other, strict=True):
         assert np.abs(a.astype(int) - b).max() <= 12 * scale  # both are lossy, each in its own way
-        assert np.abs(a.astype(int) - b).mean() <= 1.5 * scale
+        # The means seen are at most 1.4, and 1.75 for AV1 by the encoder that comes with PyAV 19.
+        assert np.abs(a.astype(int) - b).mean() <= 2 * scale
 
 
 @pytest.mark.parametrize("order", list(itertools.permutations(range(5))))
