@@ -248,7 +248,7 @@ def restore_tiles(
         normalise: how the network wants counts normalised.
     """
     clip = _to_float(frames)
-    noise = jnp.broadcast_to(level, (*clip.shape[:-1], *level.shape))
+    noise = jnp.broadcast_to(level.astype(clip.dtype), (*clip.shape[:-1], *level.shape))
     voxels = None
     if counts is not None:
         voxels = standardise(jnp, counts, mean=moments[0], std=moments[1], by=normalise)

@@ -7,7 +7,7 @@ import pytest
 from convert.vrt_keys import published_encoding
 from spikejax.models import attention
 from spikejax.quality import metrics
-from tests.golden.evaluation import CASES, answers_of, input_of, restorer_of, truth_of
+from tests.golden.evaluation import CASES, answers_of, input_of, restore_published, restorer_of, truth_of
 
 # Of super-resolution the answers hold this part of every frame.
 MIDDLE = slice(104, 152)
@@ -34,19 +34,16 @@ def test_float64_answers_and_figures(name: str, monkeypatch: pytest.MonkeyPatch)
     are: by exact ones the answers differ by up to 1.7e-6 of their range.
     """
     monkeypatch.setattr(attention, "sine_position_encoding", published_encoding)
-    answers, case = answers_of(name), CASES[name]
+    answers = answers_of(name)
     with jax.enable_x64(True):
-        restorer = restorer_of(name, double=True)
-        restored = counted(name, restorer.restore(input_of(name), sigma=case.sigma, protocol="published"))
+        restored = counted(name, restore_published(name, restorer_of(name, double=True)))
     output = answers["output"]
     shown = restored[:, MIDDLE, MIDDLE] if name == "sr_vimeo" else restored
     difference = np.abs(shown - output) / np.ptp(output)
     figures = np.abs(scores(restored, truth_of(name)) - answers["per_frame"]).max(axis=0)
     print(f"{name}: of its range {difference.max():.1e} (mean {difference.mean():.1e}), figures {figures}")
     # The answers are kept in float32. Another way to blend differs by 1e-2.
-    # Single pixels of denoising differ by up to 1.6e-6, and why is not known: its input and its level of noise are
-    # rounded to float32 on the way here.
-    assert difference.max() <= (2e-6 if name == "denoise_tiles" else 1e-6)
+    assert difference.max() <= 1e-6
     assert difference.mean() <= 5e-8
     assert figures[[0, 2]].max() <= 0.002
     assert figures[[1, 3]].max() <= 2e-5
