@@ -45,7 +45,8 @@ def main(arguments: Sequence[str]) -> None:
     config = load_config(options.config, overrides)
     workdir = user_path(options.workdir, what="--workdir")
     continued = holds_checkpoint(workdir)
-    check_config(config, continued=continued)
+    # Compiling reads neither data nor weights: they may be elsewhere, on the machine that will train.
+    check_config(config, paths=options.check != "compile", continued=continued)
 
     # Only now: they take seconds to import (TensorFlow writes the logs), and a mistake above should show at once.
     from spikejax.distributed import hosts

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from spikejax import train
 from spikejax.errors import InputError
 from spikejax.quality.losses import as_loss
 from spikejax.training import dry_run
@@ -49,6 +50,18 @@ def test_memory_of_the_step_and_of_a_tile() -> None:
     step, tile = lines[-2:]
     assert step.startswith("training step, 2 clips of 2,16,16: ") and "a device" in step
     assert re.match(r"validation, a tile of 2,32,48 for each device: [\d.]+ [kM]B a device, ", tile)
+
+
+def test_the_command_compiles_without_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Catches a memory that can be asked for only where the data lies, and a run that begins without any."""
+    asked: list[str] = []
+    monkeypatch.setattr(dry_run, "compile_only", lambda config: asked.append(config.data.root))
+    arguments = ["--config", "vrt:006", "--workdir", str(tmp_path / "run"), "--config.data.root=/nowhere"]
+    train.main([*arguments, "--check=compile"])
+    assert asked == ["/nowhere"]
+    for check in ([], ["--check"]):
+        with pytest.raises(InputError, match="data.root: expected a folder, found none: /nowhere"):
+            train.main([*arguments, *check])
 
 
 def test_a_configuration_that_does_not_fit(tmp_path: Path) -> None:
