@@ -46,7 +46,7 @@ _OF_RESTORING = (
     "spike_ratio",
     "trust_code",
 )
-_OF_TRAINING = ("batch", "mesh", "remat", "sweep")
+_OF_TRAINING = ("batch", "mesh", "remat", "sweep", "parts")
 
 if TYPE_CHECKING:
     from ml_collections import ConfigDict
@@ -60,6 +60,8 @@ def main(arguments: Sequence[str]) -> None:
     """
     parser = build_parser()
     options, overrides = parse_with_overrides(parser, arguments)
+    if options.parts is not None and (options.sweep or options.batch or options.mesh):
+        parser.error("expected --parts, each for one clip on one device, without --batch, --mesh and --sweep")
     if not options.sweep and max(len(options.mesh or ()), len(options.remat or ())) > 1:
         parser.error("expected --sweep with several --mesh or --remat")
     if options.restore is not None:
@@ -82,11 +84,16 @@ def main(arguments: Sequence[str]) -> None:
 
 def _print_plans(options: argparse.Namespace, config: ConfigDict) -> dict[str, Any]:
     # Only now: JAX takes seconds to import, and a mistake in the arguments should show at once.
+    from spikejax.planning.printed_parts import print_parts
     from spikejax.planning.printed_plans import print_plan, print_sweep
     from spikejax.planning.search import with_changes
     from spikejax.planning.topology import open_topology
 
     topology = open_topology(options.topology)
+    if options.parts is not None:
+        remat = options.remat[0] if options.remat else None
+        names = None if options.parts == "all" else options.parts.split(",")
+        return print_parts(with_changes(config, remat=remat), options.topology, names)
     if options.sweep:
         batch_size = options.batch or config.data.batch_size
         return print_sweep(config, topology, batch_size=batch_size, mesh_sizes=options.mesh, policies=options.remat)
@@ -179,6 +186,10 @@ def build_parser() -> argparse.ArgumentParser:
         help="instead of the configuration's rematerialisation (with --sweep several times)",
     )  # fmt: skip
     add("--sweep", action="store_true", help="try meshes and rematerialisation policies")
+    add(
+        "--parts", nargs="?", const="all", metavar="NAME,...",
+        help="compile the costly parts of the network one by one instead, and say what each takes (default: all)",
+    )  # fmt: skip
     add("--json", metavar="FILE", help="write all numbers to FILE as well")
     _add_restoring(parser.add_argument_group("restoring"))
     return parser

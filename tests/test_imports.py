@@ -83,6 +83,7 @@ ALLOWED = {
         "spikejax.distributed",
         "spikejax.hardware",
         "spikejax.inference",
+        "spikejax.kernels",  # what they say of their own schedules
         "spikejax.models",
         "spikejax.quality",
         "spikejax.training",

@@ -35,6 +35,8 @@ class Chip:
         memory_bandwidth: bytes per second.
         link_bandwidth: bytes per second out of the device, over all links to its neighbours.
         cluster_bandwidth: the same between hosts.
+        clock: cycles per second of a TPU's core, by its peak and the multiplications that its matrix units make in one;
+            0 where these are not known (v6e, tpu7x, GPUs).
     """
 
     name: str
@@ -48,6 +50,7 @@ class Chip:
     memory_bandwidth: float
     link_bandwidth: float
     cluster_bandwidth: float
+    clock: float = 0.0
 
     def flops(self, dtype: str, precision: str = "default") -> float:
         """Floating-point operations per second of products of "bfloat16" or "float32" at JAX's precision of products.
@@ -61,8 +64,18 @@ class Chip:
         return self.float32_flops / (3 if precision == "high" and self.platform == "tpu" else 1)
 
 
-def _tpu(name: str, kind: str, *, tera: float, usable: float, bandwidth: float, link: float, devices: int = 1) -> Chip:
-    """A TPU by its whole chip's TFLOP/s, GB/s of memory and GB/s of links, and the usable GiB of a device."""
+def _tpu(
+    name: str,
+    kind: str,
+    *,
+    tera: float,
+    usable: float,
+    bandwidth: float,
+    link: float,
+    devices: int = 1,
+    gigahertz: float = 0,
+) -> Chip:
+    """A TPU by its whole chip's TFLOP/s, GB/s of memory and GB/s of links, usable GiB of a device, and its clock."""
     return Chip(
         name=name,
         platform="tpu",
@@ -75,6 +88,7 @@ def _tpu(name: str, kind: str, *, tera: float, usable: float, bandwidth: float, 
         memory_bandwidth=bandwidth * _GB / devices,
         link_bandwidth=link * _GB / devices,
         cluster_bandwidth=link * _GB / devices,  # the links do not end at a host
+        clock=gigahertz * 1e9,
     )
 
 
@@ -109,9 +123,9 @@ def _gpu(
 CHIPS = {
     chip.name: chip
     for chip in (
-        _tpu("v4", "TPU v4", tera=275, usable=15.25, bandwidth=1228, link=300, devices=2),
-        _tpu("v5e", "TPU v5 lite", tera=197, usable=15.75, bandwidth=819, link=200),
-        _tpu("v5p", "TPU v5", tera=459, usable=95.74, bandwidth=2765, link=600),
+        _tpu("v4", "TPU v4", tera=275, usable=15.25, bandwidth=1228, link=300, devices=2, gigahertz=1.05),
+        _tpu("v5e", "TPU v5 lite", tera=197, usable=15.75, bandwidth=819, link=200, gigahertz=1.5),
+        _tpu("v5p", "TPU v5", tera=459, usable=95.74, bandwidth=2765, link=600, gigahertz=1.75),
         _tpu("v6e", "TPU v6 lite", tera=918, usable=31.25, bandwidth=1640, link=448),
         _tpu("tpu7x", "TPU7x", tera=2307, usable=94.75, bandwidth=7380, link=600, devices=2),
         _gpu(

@@ -16,7 +16,7 @@ def count_flops(jaxpr: Any, *, platform: str) -> int:
     """The operations of one call, a multiplication and an addition counted as two.
 
     Of branches that are chosen when the program runs, the costliest counts; the body of a loop without a known number
-    of rounds counts once.
+    of rounds counts once. A kernel's products are those that it executes, zeros included, for each step of its grid.
 
     Args:
         jaxpr: of `jax.make_jaxpr(f)(...)` or `jax.jit(f).trace(...).jaxpr`.
@@ -39,6 +39,8 @@ def _equation_flops(equation: Any, platform: str) -> int:
     inner = [count_flops(jaxpr, platform=platform) for jaxpr in _inner_jaxprs(params)]
     if name == "scan":
         return params["length"] * sum(inner)
+    if name == "pallas_call":
+        return math.prod(params["grid_mapping"].grid) * sum(inner)
     if name == "cond":
         of_platforms = params.get("branches_platforms")
         return inner[_branch(of_platforms, platform)] if of_platforms else max(inner)

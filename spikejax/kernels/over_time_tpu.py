@@ -10,6 +10,7 @@ grid.
 
 from collections.abc import Callable
 from functools import partial
+from math import prod
 from typing import Any
 
 import jax
@@ -18,6 +19,7 @@ from jax import Array, lax
 from jax.experimental import pallas as pl
 from jax.experimental.pallas import tpu as pltpu
 
+from spikejax.kernels.cycles import cycles_of_sequences, in_metadata
 from spikejax.kernels.over_time_layout import OverTime
 from spikejax.kernels.products import product
 from spikejax.kernels.window_layout import largest_divisor
@@ -48,6 +50,7 @@ def forward(clips: tuple[Array, ...], parameters: tuple[Array, ...], what: OverT
         compiler_params=_compiler_params(),
         interpret=interpret,
         name="attention_over_time",
+        metadata=in_metadata(cycles_of_sequences(prod(grid), len(lists[0][0]), asks=what.asks, gradient=False)),
     )(*lists, *parameters)
     return result.reshape(clips[0].shape)
 
@@ -91,6 +94,7 @@ def backward(
         compiler_params=_compiler_params(),
         interpret=interpret,
         name="attention_over_time_gradient",
+        metadata=in_metadata(cycles_of_sequences(prod(grid), len(lists[0][0]), asks=what.asks, gradient=True)),
     )(dy_list, *lists, *matrices)
     dclips = tuple(x.reshape(clip.shape) for x, clip in zip(gradients[:count], clips, strict=True))
     return dclips, tuple(x.reshape(p.shape) for x, p in zip(gradients[count:], parameters, strict=True))

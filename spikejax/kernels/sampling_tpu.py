@@ -31,6 +31,7 @@ from jax import Array, lax
 from jax.experimental import pallas as pl
 from jax.experimental.pallas import tpu as pltpu
 
+from spikejax.kernels.cycles import cycles_of_sampling, in_metadata
 from spikejax.kernels.sampling_layout import PART, TAPS, Sampling
 from spikejax.kernels.sampling_tpu_frame import (
     SUBLANES,
@@ -162,6 +163,7 @@ def _forward_of_band(frame: Frame, arguments: _Arguments, picture: Array, first:
         compiler_params=_compiler_params(),
         interpret=frame.interpret,
         name="deformable_convolution",
+        metadata=_cycles(frame, images, gradient=False),
     )(picture, arguments.base - _rows_of(first), arguments.kernel, *given)
 
 
@@ -199,6 +201,7 @@ def _backward_of_band(
         compiler_params=_compiler_params(),
         interpret=frame.interpret,
         name="deformable_convolution_gradient",
+        metadata=_cycles(frame, images, gradient=True),
     )(picture, arguments.base - _rows_of(first), kernel_turned, dy, *given)  # fmt: skip
 
 
@@ -224,6 +227,12 @@ class _Specs:
 
 def _divided(tile: Array, across: int) -> tuple[Array, Array]:
     return lax.div(tile, np.int32(across)), lax.rem(tile, np.int32(across))
+
+
+def _cycles(frame: Frame, images: int, *, gradient: bool) -> dict[str, str]:
+    sampling = frame.sampling
+    tiles = sampling.parts * images * frame.tiles * frame.pixels / 256
+    return in_metadata(cycles_of_sampling(tiles, sampling.at_once, sampling.taps, gradient=gradient))
 
 
 def _rows_of(first: Array) -> Array:

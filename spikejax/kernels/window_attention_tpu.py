@@ -18,6 +18,7 @@ from jax import Array, lax
 from jax.experimental import pallas as pl
 from jax.experimental.pallas import tpu as pltpu
 
+from spikejax.kernels.cycles import cycles_of_windows, in_metadata
 from spikejax.kernels.products import product
 from spikejax.kernels.window_layout import Heads, largest_divisor
 
@@ -102,6 +103,7 @@ def forward(
         compiler_params=_compiler_params(),
         interpret=interpret,
         name="window_attention",
+        metadata=in_metadata(cycles_of_windows(windows, tokens, heads.count, gradient=False)),
     )(qkv, *_given(bias))
 
 
@@ -137,6 +139,7 @@ def backward(
         compiler_params=_compiler_params(),
         interpret=interpret,
         name="window_attention_gradient",
+        metadata=in_metadata(cycles_of_windows(windows, tokens, heads.count, gradient=True)),
     )(qkv, attended, log_total, dy, *_given(bias))
     return dqkv, dbias[0].swapaxes(1, 2) if dbias else None
 

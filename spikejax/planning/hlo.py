@@ -26,6 +26,8 @@ _INSTRUCTION = re.compile(r"^\s+(?:ROOT )?%([\w.\-]+) = (.*)$")
 _ARRAY = re.compile(r"\b([a-z]+\d*[a-z0-9]*)\[([\d,<=]*)\](?:\{([^{}]*)\})?")
 _CALLED = re.compile(r"\b(calls|to_apply|body|condition|true_computation|false_computation)=%([\w.\-]+)")
 _BRANCHES = re.compile(r"\bbranch_computations=\{([^}]*)\}")
+# What a kernel says of itself is the only thing that is written over several lines.
+_KERNEL_METADATA = re.compile(r"(kernel_metadata=\{)\n([^{}]*)\n(?=\})")
 _NAME = re.compile(r"%([\w.\-]+)")
 
 
@@ -99,7 +101,7 @@ def parse(text: str) -> Module:
     """The program that `compiled.as_text()` describes."""
     computations: dict[str, tuple[Instruction, ...]] = {}
     entry, name, lines = "", "", list[Instruction]()
-    for line in text.splitlines():
+    for line in _KERNEL_METADATA.sub(r"\1\2", text).splitlines():
         if head := _COMPUTATION.match(line):
             name, lines = head[2], []
             entry = name if head[1] else entry

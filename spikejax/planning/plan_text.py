@@ -5,6 +5,7 @@ import importlib.metadata
 from collections.abc import Sequence
 from typing import Any
 
+from spikejax.planning.schedule import Schedule
 from spikejax.planning.step_plan import StepPlan
 from spikejax.progress import duration, rate
 
@@ -60,7 +61,7 @@ def to_json(plan: StepPlan) -> dict[str, Any]:
         fields["memory"]["total"] = plan.memory.total
     if plan.roofline is not None:
         fields["roofline"] |= {"step": plan.roofline.step, "limit": plan.roofline.limit}
-        fields["run_seconds"] = plan.steps * plan.roofline.step
+        fields |= {"seconds": plan.seconds, "run_seconds": plan.steps * (plan.seconds or 0.0)}
     return fields
 
 
@@ -118,14 +119,30 @@ def _roofline_lines(plan: StepPlan) -> list[str]:
         return ["", "no roofline: the peaks of this device are not known"]
     rows = [(name, f"{_seconds(getattr(roofline, name)):>9}") for name in ("compute", "memory", "network")]
     lines = ["", *_table("roofline: a step takes at least, if only this counted", rows)]
-    clips = plan.batch_size / roofline.step
-    lines.append(
-        f"  bound by {roofline.limit}: {rate(roofline.step, 'step')}, {clips:.1f} clips/s",
-    )
-    lines.append(f"  {plan.steps:,} steps: {duration(plan.steps * roofline.step)}")
+    lines.append(f"  bound by {roofline.limit}: {_rates(plan, roofline.step)}")
+    if plan.schedule is not None and plan.schedule.known:
+        lines += ["", *_schedule_lines(plan, plan.schedule)]
+    assert plan.seconds is not None
+    lines += ["", f"  {plan.steps:,} steps: {duration(plan.steps * plan.seconds)}"]
     if plan.model_flop_utilisation is not None:
         lines.append(f"  model FLOP utilisation then: {plan.model_flop_utilisation:.1%}")
     return lines
+
+
+def _schedule_lines(plan: StepPlan, schedule: Schedule) -> list[str]:
+    rows = (
+        ("memory", schedule.memory),
+        ("matrix and vector units", schedule.units),
+        (f"{schedule.gathered:,.0f} rows gathered, {schedule.scattered:,.0f} scattered", schedule.rows),
+        ("own kernels", schedule.kernels),
+    )
+    title = "one instruction after the other, each held up by"
+    lines = _table(title, [(name, f"{_seconds(seconds):>9}") for name, seconds in rows])
+    return [*lines, f"  in all: {_rates(plan, schedule.seconds)}"]
+
+
+def _rates(plan: StepPlan, seconds: float) -> str:
+    return f"{rate(seconds, 'step')}, {plan.batch_size / seconds:.1f} clips/s"
 
 
 def _table(title: str, rows: Sequence[tuple[str, str]]) -> list[str]:

@@ -24,7 +24,7 @@ from spikejax.inference.tile_search import available_bytes
 from spikejax.inference.tiling import Extent, tile_starts
 from spikejax.inference.video_restorer import VideoRestorer
 from spikejax.models.traits import NetworkTraits
-from spikejax.planning.step_plan import memory_of, roofline_of, traffic_of
+from spikejax.planning.step_plan import memory_of, read_program, roofline_of
 from spikejax.planning.topology import Topology
 
 
@@ -161,7 +161,8 @@ def plan_elsewhere(
     settings = dataclasses.replace(settings, devices=use_devices(1))
     stream = _AbsentStream(network, _blank(given, restorer.traits), settings, name=given.name)
     program = network.programs[stream.shape]
-    roofline = roofline_of(topology, dtype, program.flops, traffic_of(program.compiled))
+    traffic, schedule = read_program(program.compiled, topology.chip)
+    roofline = roofline_of(topology, dtype, program.flops, traffic)
     return _plan(
         given,
         restorer.traits,
@@ -171,7 +172,7 @@ def plan_elsewhere(
         at_once=len(topology.devices),
         needed=int(program.bytes),
         available=topology.memory_bytes,
-        seconds=None if roofline is None else roofline.step,
+        seconds=None if roofline is None else max(roofline.step, schedule.seconds if schedule else 0.0),
         measured=False,
     )
 

@@ -11,9 +11,11 @@ import jax
 from ml_collections import ConfigDict
 
 from spikejax.distributed import sharding
+from spikejax.hardware.chips import Chip
 from spikejax.hardware.flops import BACKWARD_AND_FORWARD, count_flops
 from spikejax.models.restorer import build_restorer
 from spikejax.planning.hlo import KNOWN_JAX, parse
+from spikejax.planning.schedule import Schedule, schedule_of
 from spikejax.planning.topology import Topology
 from spikejax.planning.traffic import Traffic, measure_traffic
 from spikejax.training.objective import make_loss
@@ -96,7 +98,8 @@ class StepPlan:
         cost_analysis: XLA's own "flops" and "bytes accessed", which count each loop's body once.
         traffic: what a device moves; None without a compiled program, or for one whose text cannot be read.
         roofline: what a step takes at the least; None without a compiled program, or for devices of unknown peaks.
-        model_flop_utilisation: at the roofline.
+        schedule: the same with one instruction after the other; None likewise.
+        model_flop_utilisation: at `seconds`.
         compile_seconds: what compiling took.
     """
 
@@ -118,8 +121,16 @@ class StepPlan:
     cost_analysis: Mapping[str, float]
     traffic: Traffic | None
     roofline: Roofline | None
+    schedule: Schedule | None
     model_flop_utilisation: float | None
     compile_seconds: float
+
+    @property
+    def seconds(self) -> float | None:
+        """Of a step, at the least: of what takes longest by the roofline, and of all instructions in turn."""
+        if self.roofline is None:
+            return None
+        return max(self.roofline.step, self.schedule.seconds if self.schedule is not None else 0.0)
 
     @property
     def fits(self) -> bool:
@@ -164,10 +175,10 @@ def plan_step(
     model_flops = BACKWARD_AND_FORWARD * count_flops(forward_traced.jaxpr, platform=topology.platform) / count
     flops = count_flops(traced.jaxpr, platform=topology.platform) / count
     memory = None if compiled is None else memory_of(compiled)
-    traffic = None if compiled is None else traffic_of(compiled)
+    traffic, schedule = (None, None) if compiled is None else read_program(compiled, topology.chip)
     roofline = roofline_of(topology, config.model.compute_dtype, flops, traffic, precision=config.model.precision)
     peak = topology.chip and topology.chip.flops(config.model.compute_dtype, config.model.precision)
-    return StepPlan(
+    plan = StepPlan(
         topology=topology.name,
         devices=count,
         hosts=topology.hosts,
@@ -186,9 +197,13 @@ def plan_step(
         cost_analysis=_cost_analysis(compiled),
         traffic=traffic,
         roofline=roofline,
-        model_flop_utilisation=model_flops / (roofline.step * peak) if roofline and peak else None,
+        schedule=schedule,
+        model_flop_utilisation=None,
         compile_seconds=time.monotonic() - started,
     )
+    if not plan.seconds or not peak:
+        return plan
+    return dataclasses.replace(plan, model_flop_utilisation=model_flops / (plan.seconds * peak))
 
 
 def _compile(traced: Any) -> tuple[Any, str]:
@@ -222,20 +237,21 @@ def memory_of(compiled: Any) -> Memory:
     )
 
 
-def traffic_of(compiled: Any) -> Traffic | None:
-    """What the compiled program's text says, if it can be read.
+def read_program(compiled: Any, chip: Chip | None) -> tuple[Traffic | None, Schedule | None]:
+    """What the compiled program's text says, if it can be read: bytes, and seconds on a chip that is known.
 
     The text is meant for people and may change with any version of XLA. Compiling may have taken half an hour, so
     whatever reading stumbles over, the rest of the plan is kept. Of a JAX whose texts nobody has looked at nothing is
     read: what looks like an answer might be wrong.
     """
     if ".".join(jax.__version__.split(".")[:2]) not in KNOWN_JAX:
-        return None
+        return None, None
     try:
-        return measure_traffic(parse(compiled.as_text()))
+        module = parse(compiled.as_text())
+        return measure_traffic(module), None if chip is None else schedule_of(module, chip)
     except Exception as error:  # regular expressions over another program's text fail in any way
         _LOGGER.warning("the text of the compiled program cannot be read: %s: %s", type(error).__name__, error)
-        return None
+        return None, None
 
 
 def _cost_analysis(compiled: Any) -> dict[str, float]:

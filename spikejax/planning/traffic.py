@@ -7,8 +7,9 @@ import dataclasses
 import functools
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
+from spikejax.planning.fold import FUSIONS, fold, with_fused
 from spikejax.planning.hlo import Instruction, Module, Shape
 
 COLLECTIVES = (
@@ -20,8 +21,6 @@ COLLECTIVES = (
     "collective-permute",
     "collective-broadcast",
 )
-_FUSIONS = ("fusion", "fusion-start")
-_TRIPS = re.compile(r'"known_trip_count":\{"n":"(\d+)"\}')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,34 +69,21 @@ def measure_traffic(module: Module) -> Traffic:
     Of branches the costliest counts. The bytes of the main memory are an estimate: every instruction outside of
     fusions reads its operands and writes its result once; of what is only sliced the slice counts.
     """
-
-    @functools.cache
-    def traffic_of(computation: str) -> Traffic:
-        return _sum(_own_traffic(module, computation), *(part for part in _parts(computation)))
-
-    def _parts(computation: str) -> Iterator[Traffic]:
-        for instruction in module.computations[computation]:
-            called = instruction.called
-            if instruction.opcode == "while":
-                rounds = _rounds(module, instruction)
-                body = traffic_of(called["body"][0])
-                yield _scaled(body, rounds or 1, unknown=rounds is None)
-            elif instruction.opcode == "conditional":
-                branches = [traffic_of(name) for names in called.values() for name in names]
-                yield max(branches, key=lambda branch: branch.weight)
-            elif instruction.opcode in ("call", "async-start"):
-                yield from (traffic_of(name) for names in called.values() for name in names)
-
-    return traffic_of(module.entry)
+    return fold(
+        module,
+        functools.partial(_own_traffic, module),
+        add=_sum,
+        scale=lambda body, rounds: _scaled(body, rounds or 1, unknown=rounds is None),
+        weight=lambda traffic: traffic.weight,
+    )
 
 
-def _own_traffic(module: Module, computation: str) -> Traffic:
+def _own_traffic(module: Module, lines: tuple[Instruction, ...]) -> Traffic:
     """What the instructions of a computation do, fusions included, loops and calls left out."""
-    lines = module.computations[computation]
     shapes = {line.name: line.shapes for line in lines}
     # An asynchronous collective is shown in its start, in what runs meanwhile and in its end, under one channel.
     collectives: dict[str, tuple[str, Collective]] = {}
-    for line, scope in _with_fused(module, lines):
+    for line, scope in with_fused(module, lines):
         kind = _collective_kind(line, scope)
         if kind:
             channel = re.search(r"channel_id=(\d+)", line.text)
@@ -105,16 +91,7 @@ def _own_traffic(module: Module, computation: str) -> Traffic:
     totals: dict[str, Collective] = {}
     for kind, one in collectives.values():
         totals[kind] = _add(totals[kind], one) if kind in totals else one
-    return Traffic(totals, sum(_memory_bytes(module, line, shapes) for line in lines), 0)
-
-
-def _with_fused(module: Module, lines: tuple[Instruction, ...]) -> Iterator[tuple[Instruction, str]]:
-    """Every instruction and, below it, those of the fusions, with the name of the fused computation ("" outside)."""
-    for line in lines:
-        yield line, ""
-        if line.opcode in (*_FUSIONS, "custom-call"):
-            for name in line.called.get("calls", ()):
-                yield from ((inner, scope or name) for inner, scope in _with_fused(module, module.computations[name]))
+    return Traffic(totals, sum(memory_bytes(module, line, shapes) for line in lines), 0)
 
 
 def _collective_kind(line: Instruction, scope: str) -> str | None:
@@ -164,21 +141,6 @@ def _group_size(text: str) -> int:
     return 2
 
 
-def _rounds(module: Module, loop: Instruction) -> int | None:
-    """How often a loop runs: as the compiler notes it, else the bound that its condition compares with."""
-    if noted := _TRIPS.search(loop.text):
-        return int(noted[1])
-    condition = module.computations[loop.called["condition"][0]]
-    bounds = [
-        int(line.arguments)
-        for line, _ in _with_fused(module, condition)
-        if line.opcode == "constant"
-        and line.shapes[0].dtype in ("s32", "u32")
-        and line.arguments.lstrip("-").isdecimal()
-    ]
-    return max(bounds, default=0) or None
-
-
 # These name, or wait for, what others compute and move.
 _FREE = {
     *("parameter", "constant", "tuple", "get-tuple-element", "bitcast", "while", "conditional", "call", "after-all"),
@@ -190,7 +152,7 @@ _SLICES = {"dynamic-slice", "slice", "gather", "slice-start"}
 _UPDATES = {"dynamic-update-slice": (1, 1), "scatter": (2, 2)}
 
 
-def _memory_bytes(module: Module, line: Instruction, shapes: Mapping[str, tuple[Shape, ...]]) -> float:
+def memory_bytes(module: Module, line: Instruction, shapes: Mapping[str, tuple[Shape, ...]]) -> float:
     """Bytes of the main memory that an instruction reads and writes."""
     if (
         line.opcode in _FREE
@@ -207,7 +169,7 @@ def _memory_bytes(module: Module, line: Instruction, shapes: Mapping[str, tuple[
         return result.size * bool(operands and operands[0]) + (0 if line.opcode == "slice-start" else written)
     if line.opcode in _UPDATES:
         return (sum(operands[1:]) + _update_bytes(line, shapes)) * bool(written)
-    if line.opcode in _FUSIONS and "calls" in line.called:
+    if line.opcode in FUSIONS and "calls" in line.called:
         return _fusion_bytes(module.computations[line.called["calls"][0]], operands, written)
     return sum(operands) + written
 

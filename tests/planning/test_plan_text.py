@@ -6,6 +6,7 @@ import json
 import pytest
 
 from spikejax.planning.plan_text import SWEEP_HEADER, WIDTH, sweep_line, to_json, to_text
+from spikejax.planning.schedule import Schedule
 from spikejax.planning.step_plan import Memory, Roofline, StepPlan
 from spikejax.planning.traffic import Collective, Traffic
 
@@ -28,6 +29,7 @@ PLAN = StepPlan(
     cost_analysis={"flops": 7e12, "bytes accessed": 3e11},
     traffic=Traffic({"all-reduce": Collective(12, 96e6, 180e6)}, 1.5e12, 0),
     roofline=Roofline(compute=0.1307, memory=0.5425, network=0.0003),
+    schedule=Schedule(memory=0.3, units=0.2, rows=0.1, kernels=0.05, gathered=2e6, scattered=3e6),
     model_flop_utilisation=0.1606,
     compile_seconds=100.0,
 )
@@ -47,7 +49,10 @@ def test_a_plan_in_full() -> None:
         "all-reduce 12 96.00 MB 180.00 MB",
         "memory 542.5 ms",
         "bound by memory: 1.8 steps/s, 29.5 clips/s",
-        "300,000 steps: 1 d 21 h",
+        "matrix and vector units 200.0 ms",
+        "2,000,000 rows gathered, 3,000,000 scattered 100.0 ms",
+        "in all: 1.5 steps/s, 24.6 clips/s",
+        "300,000 steps: 2 d 6 h",
         "model FLOP utilisation then: 16.1%",
     } <= lines
     assert max(map(len, text.splitlines())) <= WIDTH
@@ -55,7 +60,8 @@ def test_a_plan_in_full() -> None:
 
 def test_a_plan_that_does_not_fit() -> None:
     """Catches a refusal that does not say how much is missing, or a plan that seems to fit."""
-    refused = dataclasses.replace(PLAN, memory=None, needed=100 * 2**30, traffic=None, roofline=None, cost_analysis={})
+    nothing = dict(memory=None, traffic=None, roofline=None, schedule=None, cost_analysis={})
+    refused = dataclasses.replace(PLAN, needed=100 * 2**30, **nothing)
     text = to_text(refused)
     assert "DOES NOT FIT: the compiler asks for 100.00 GiB of temporaries,\na device has 95.74 GiB" in text
     assert "60.00 TFLOP" in text and max(map(len, text.splitlines())) <= WIDTH
@@ -77,5 +83,6 @@ def test_json_holds_what_is_computed_from_other_figures() -> None:
     found = json.loads(json.dumps(to_json(PLAN)))
     assert found["fits"] and found["memory"]["total"] == PLAN.needed
     assert found["roofline"]["limit"] == "memory" and found["roofline"]["step"] == PLAN.roofline.step
-    assert found["run_seconds"] == pytest.approx(300_000 * 0.5425)
+    assert found["seconds"] == pytest.approx(0.65)  # the longer of roofline and schedule
+    assert found["run_seconds"] == pytest.approx(300_000 * 0.65)
     assert found["traffic"]["collectives"]["all-reduce"]["sent"] == 180e6

@@ -32,6 +32,7 @@ def plan(count: int, needed: int, *, available: int = 1000, refused: bool = Fals
         cost_analysis={},
         traffic=None,
         roofline=None,
+        schedule=None,
         model_flop_utilisation=None,
         compile_seconds=0.0,
     )

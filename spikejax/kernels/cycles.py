@@ -1,0 +1,44 @@
+"""What the kernels for TPUs take: the cycles of their static schedules, which a plan reads from the compiled program.
+
+XLA does not look into a kernel. Each states its own cycles in the metadata of its call, counted in the final code that
+libtpu 0.0.42.1 makes for a v5e (JAX 0.10.2; bundles of the innermost loops times their rounds), free of stalls: a lower
+bound.
+"""
+
+# The multiplications of a v5e in a cycle: 4 matrix units of 128 x 128.
+MULTIPLICATIONS = 4 * 128 * 128
+METADATA_NAME = "schedule_cycles"
+
+
+def in_metadata(cycles: float) -> dict[str, str]:
+    """The argument `metadata` of a `pallas_call` whose grid takes so many cycles in all."""
+    return {METADATA_NAME: str(round(cycles))}
+
+
+def cycles_of_windows(windows: int, tokens: int, heads: int, *, gradient: bool) -> float:
+    """Of attention in windows.
+
+    Counted for 6 heads of 16 to 20 features and 64, 128 and 384 tokens: 540, 750 and 3,961 to 4,090 cycles a window,
+    and 807, 1,465 and 7,788 to 7,871 of the gradients; between them by the square of the tokens.
+    """
+    fixed, of_pair = (640, 0.0492) if gradient else (450, 0.0242)
+    return windows * heads / 6 * (fixed + of_pair * tokens**2)
+
+
+def cycles_of_sampling(tiles: float, groups_at_once: int, taps: int, *, gradient: bool) -> float:
+    """Of sampling in tiles of 256 pixels, each from one patch of the picture.
+
+    Counted for 4 groups of 6 channels at once and 9 taps: 393 + 4 x 79 cycles of a tile and 1,940 of a group's patch,
+    and 1,359 + 4 x 79 and 4,100 of the gradients. What is of a patch goes with the taps.
+    """
+    of_tile, of_patch = (1_359, 4_100) if gradient else (393, 1_940)
+    return tiles * (of_tile + groups_at_once * (79 + of_patch * taps / 9))
+
+
+def cycles_of_sequences(blocks: int, frames: int, *, asks: bool, gradient: bool) -> float:
+    """Of attention over time in blocks of 128 pixels.
+
+    Counted for 5 frames of 96 features, of a sequence alone and of one that asks another.
+    """
+    counted = {(False, False): 10_015, (True, False): 10_606, (False, True): 20_252, (True, True): 21_500}
+    return blocks * counted[asks, gradient] * frames / 5
