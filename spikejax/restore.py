@@ -12,8 +12,9 @@ import dataclasses
 import importlib
 from argparse import Namespace
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 from spikejax.cli import run, show_as_asked
 from spikejax.compile_cache import use_compile_cache
@@ -23,6 +24,7 @@ from spikejax.hub.resolving import resolve_network
 from spikejax.inference.restore_arguments import build_parser as build_parser
 from spikejax.inference.restore_arguments import parse_options
 from spikejax.inference.restore_options import RestoreOptions
+from spikejax.io.standard_streams import standard_output_taken
 from spikejax.io.video_reading import VideoReading
 from spikejax.progress import say
 from spikejax.quality.metrics import Distance, open_metrics
@@ -48,6 +50,21 @@ def main(arguments: Sequence[str]) -> None:
     wanted = [options for options in every if not _is_done(options)]
     if not wanted:
         return
+    with standard_output_taken() if every[0].pipes_out else nullcontext() as sink:
+        _restore_all(wanted, other_options, sink)
+
+
+def _restore_all(wanted: list[RestoreOptions], other_options: Namespace, sink: BinaryIO | None) -> None:
+    """Restores several inputs one after the other.
+
+    Args:
+        wanted: of each.
+        other_options: of all.
+        sink: takes the frames where they go through a pipe.
+
+    Raises:
+        DamagedInput: see `main`.
+    """
     # Only now, each in its turn: decoders and JAX take seconds to import, and a mistake above should show at once.
     # All before the first is restored, so that a mistake in the last does not cost a night.
     left = [_open(options) for options in wanted]
@@ -63,7 +80,7 @@ def main(arguments: Sequence[str]) -> None:
     if other_options.preview is not None:
         left = _preview(left, restorer, measures, other_options)
     stall = other_options.stall_seconds
-    damaged = [damage for given in left if (damage := _restore(given, restorer, measures, stall))]
+    damaged = [damage for given in left if (damage := _restore(given, restorer, measures, stall, sink))]
     if other_options.open and other_options.preview is None:
         _report([given.options for given in left], open_it=True)
     if damaged:
@@ -122,6 +139,8 @@ def _is_done(options: RestoreOptions) -> bool:
         InputError: writing the output would destroy something, or cannot work.
     """
     options.check_apart()
+    if options.pipes_out:
+        return False
     if options.resume and options.target.is_restored_from(options.input, options.part):
         print(f"{options.output} is complete already")
         return True
@@ -134,16 +153,26 @@ def _open(options: RestoreOptions) -> _Given:
     from spikejax.io.frame_range import part_of
     from spikejax.io.frame_source import open_frames
 
-    def opened(path: str, reading: VideoReading | None = None) -> FrameSource:
-        source = open_frames(path, own_depth=True, reading=reading)
+    def part(source: FrameSource) -> FrameSource:
         return part_of(source, options.start, options.end, rate=options.fps)
 
-    sharp = None if options.sharp is None else opened(options.sharp)
-    return _Given(options, opened(options.input, options.reading), sharp)
+    sharp = None if options.sharp is None else part(open_frames(options.sharp, own_depth=True))
+    if options.pipes_in:
+        from spikejax.io.piped_frames import PipedFrames
+
+        reading = options.reading or VideoReading()
+        return _Given(
+            options, part(PipedFrames(options.input, reading=reading, raw=options.raw, rate=options.fps)), None
+        )
+    return _Given(options, part(open_frames(options.input, own_depth=True, reading=options.reading)), sharp)
 
 
 def _restore(
-    given: _Given, restorer: VideoRestorer, measures: dict[str, Distance], stall_seconds: int | None
+    given: _Given,
+    restorer: VideoRestorer,
+    measures: dict[str, Distance],
+    stall_seconds: int | None,
+    sink: BinaryIO | None = None,
 ) -> str | None:
     """Restores one input; returns what of it did not decode, if there is any."""
     from spikejax.distributed import hosts
@@ -153,7 +182,9 @@ def _restore(
     with hosts.failing_together():
         job = make_job(options, restorer, given.frames, sharp=given.sharp, measures=measures)
         description = describe_run(options, restorer, given.frames)
-    report = restore_to_files(options, options.target, restorer, job, description, stall_seconds=stall_seconds)
+    report = restore_to_files(
+        options, options.target, restorer, job, description, stall_seconds=stall_seconds, sink=sink
+    )
     if hosts.is_first():
         print(f"{report.frames} frames restored to {options.output}, {report.seconds_per_frame:.3g} s a frame")
         for line in report.summary():

@@ -31,8 +31,15 @@ class ReadAhead(Generic[_T]):
         waited: how long the reader had to wait for them.
     """
 
-    def __init__(self, items: Iterable[_T], size: int) -> None:
-        self._items = items
+    def __init__(self, items: Iterable[_T], size: int, *, stop: Callable[[], None] = lambda: None) -> None:
+        """Begins when it is running.
+
+        Args:
+            items: what is read.
+            size: how many may be ready.
+            stop: ends the waiting of `items` for what is next, where nobody wants it any more.
+        """
+        self._items, self._stop_waiting = items, stop
         self._ready: queue.Queue[Any] = queue.Queue(max(1, size))
         self._stopped = threading.Event()
         self.seconds = 0.0
@@ -47,6 +54,7 @@ class ReadAhead(Generic[_T]):
             yield self._items_read()
         finally:
             self._stopped.set()
+            self._stop_waiting()
             thread.join()
 
     def _run(self) -> None:

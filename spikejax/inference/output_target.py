@@ -161,6 +161,7 @@ class VideoSource:
         colours: what its numbers mean.
         bits: of a number in pictures that are written of it.
         splices: where its clock jumps; grows while it is read.
+        rereadable: whether a run that was stopped could read it again, and go on.
     """
 
     rate: Fraction | None = None
@@ -172,3 +173,4 @@ class VideoSource:
     colours: VideoColours | None = None
     bits: int = 16
     splices: list[Splice] = field(default_factory=list)
+    rereadable: bool = True

@@ -33,6 +33,7 @@ from spikejax.inference.precision import add_precision
 from spikejax.inference.restore_options import RestoreOptions
 from spikejax.inference.tile_arguments import add_devices, add_protocol, read_extent, read_tile
 from spikejax.io.positions import position
+from spikejax.io.standard_streams import PIPE, PIPE_FORMATS, is_pipe
 from spikejax.io.video_codecs import CODECS, DEFAULT_CODEC, DEFAULT_RATE
 from spikejax.quality.metrics import OF_FRAMES
 from spikejax.quality.score_files import SCORES_FILE
@@ -54,11 +55,22 @@ def parse_options(arguments: Sequence[str]) -> tuple[list[RestoreOptions], argpa
     inputs = own.pop("input")
     if values["preview"] and (own["start"] or own["end"]):
         parser.error("expected --preview of a whole input, found --from or --to with it")
+    _check_pipes(parser, inputs, own["output"], values)
     try:
         every = [RestoreOptions(**_named(own, path, inputs), input=path) for path in inputs]
     except InputError as error:
         parser.error(str(error))
     return every, argparse.Namespace(**values)
+
+
+def _check_pipes(parser: argparse.ArgumentParser, inputs: Sequence[str], output: str, values: dict[str, Any]) -> None:
+    """Ends the process for several inputs or previews through a pipe."""
+    piped = [path for path in (*inputs, output) if is_pipe(path)]
+    if piped and len(inputs) > 1:
+        parser.error(f"expected one input with a pipe, found {len(inputs)}")
+    for name in ("preview", "open"):
+        if values[name] and (name == "preview" or output == PIPE) and piped:
+            parser.error(f"expected a file or a folder with --{name}, found a pipe")
 
 
 def _named(values: dict[str, Any], path: str, inputs: Sequence[str]) -> dict[str, Any]:
@@ -95,6 +107,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_measuring(parser.add_argument_group("measuring"))
     _add_restoring(parser.add_argument_group("restoring"))
     _add_video(parser.add_argument_group("video"))
+    _add_pipes(parser.add_argument_group("pipes"))
     add_devices(parser)
     add_accept_license(parser)
     add_progress(parser)
@@ -113,8 +126,9 @@ def _add_files(group: argparse._ArgumentGroup) -> None:
     )  # fmt: skip
     add(
         "-i", "--input", required=True, nargs="+", type=path_or_bucket, metavar="PATH",
-        help="frames: a folder of pictures, a pattern such as 'a/*.tif', or a video; several are restored one after "
-        f"the other, compiled once, with {NAME} in --output (--video, --spikes, --sharp) for the name of each",
+        help="frames: a folder of pictures, a pattern such as 'a/*.tif', a video, or - for y4m (or raw frames) on "
+        "standard input; several are restored one after the other, "
+        f"compiled once, with {NAME} in --output (--video, --spikes, --sharp) for the name of each",
     )  # fmt: skip
     add(
         "--from", dest="start", type=position, metavar="WHERE",
@@ -130,7 +144,10 @@ def _add_files(group: argparse._ArgumentGroup) -> None:
         action="store_true",
         help="write the report, of the preview if there is one, and open it in the browser",
     )
-    add("-o", "--output", required=True, metavar="PATH", help="a folder for PNG files, or a video (.mkv, .mov, .mp4)")
+    add(
+        "-o", "--output", required=True, metavar="PATH",
+        help="a folder for PNG files, a video (.mkv, .mov, .mp4), or - for standard output, as y4m",
+    )  # fmt: skip
     add("--video", metavar="PATH", help="a video to write as well, where --output is a folder")
     add_overwrite(group, "the output of an earlier run")
     add("--resume", action="store_true", help="go on with a run that was stopped, if there is one")
@@ -237,3 +254,16 @@ def _add_video(group: argparse._ArgumentGroup) -> None:
         help=f"frames a second of the input, where it is pictures: 24 or 30000/1001, say (default: {DEFAULT_RATE})",
     )  # fmt: skip
     add("--pixel-format", metavar="NAME", help="such as yuv444p10le (default: by the depth of the input)")
+
+
+def _add_pipes(group: argparse._ArgumentGroup) -> None:
+    add_words(
+        group, "--raw-size", read=size, metavar="HEIGHTxWIDTH",
+        help="of raw frames on standard input, which say nothing of themselves; --fps says their rate",
+    )  # fmt: skip
+    group.add_argument(
+        "--raw-format", metavar="NAME", help="FFmpeg's name of their pixel format, such as nv12 (default: rgb24)"
+    )
+    group.add_argument(
+        "--format", choices=PIPE_FORMATS, help="what standard output gets: y4m (default), or raw frames"
+    )  # fmt: skip

@@ -168,7 +168,8 @@ class _JobReader:
         """Yields the input frames from number `start` on."""
         # The next clip's frames are read while the network restores this one's.
         settings = self._job.settings
-        ahead = ReadAhead(_input_frames(self._job, start), settings.tile.frames - settings.overlap.frames)
+        frames, count = _input_frames(self._job, start), settings.tile.frames - settings.overlap.frames
+        ahead = ReadAhead(frames, count, stop=self._job.frames.stop_waiting)
         self._readers.append(ahead)
         with ahead.running() as input_frames:
             yield from input_frames
@@ -208,7 +209,8 @@ class _Room:
         if self._output.done != self._at or self._total <= self._at:
             return
         text, fits = self._output.room(self._total)
-        say(f"the rest will take {text}")
+        if text:
+            say(f"the rest will take {text}")
         if not fits:
             say("spikejax: note: that is more than there is; the run will stop in time, and go on with --resume")
 

@@ -15,10 +15,13 @@ from spikejax.inference.output_target import OutputTarget
 from spikejax.inference.tiling import PROTOCOLS, UNLIMITED, AutoTile, Extent
 from spikejax.io.paths import check_network_path, check_scheme, is_remote, local_only
 from spikejax.io.positions import Position
+from spikejax.io.standard_streams import PIPE, is_pipe
 from spikejax.io.video_codecs import DEFAULT_CODEC, VideoSettings
 from spikejax.quality.metrics import OF_FRAMES
 
 if TYPE_CHECKING:
+    from spikejax.io.piped_video import PipeSettings
+    from spikejax.io.raw_frames import RawLayout
     from spikejax.io.video_reading import VideoReading
 
 # What may change when a run resumes: the same frames come out. (Another network shows by its parameters' checksum.)
@@ -70,6 +73,9 @@ class RestoreOptions:
         deinterlace: whether interlaced video is made progressive, at its rate ("kept") or twice that ("doubled").
         as_progressive: whether interlaced video is restored as it is.
         resize_changes: whether frames of another size than the first one's are brought to it.
+        raw_size: height and width of raw frames that come through a pipe.
+        raw_format: their pixel format; None = rgb24.
+        format: of frames that go through a pipe.
     """
 
     network: str
@@ -109,6 +115,9 @@ class RestoreOptions:
     deinterlace: str | None = None
     as_progressive: bool = False
     resize_changes: bool = False
+    raw_size: tuple[int, int] | None = None
+    raw_format: str | None = None
+    format: str | None = None
 
     def __post_init__(self) -> None:
         """Raises InputError for options that do not fit together."""
@@ -120,6 +129,7 @@ class RestoreOptions:
             check = check_scheme if name in _MAYBE_IN_BUCKET else local_only
             check = check_network_path if name == "network" else check
             check(getattr(self, name) or "", what=f"--{name.replace('_', '-')}")
+        self._check_pipes()
         self._check_effects()
         if isinstance(self.tile, Extent) and self.overlap is not None:
             # Where both are given, the mistake shows before anything is loaded; 0 stands for all there are.
@@ -135,10 +145,14 @@ class RestoreOptions:
             "lpips among --metrics": (self.metrics is None or "lpips" in self.metrics, ("lpips",)),
             "--spikes": (self.spikes is not None, ("spike_windows", "spike_size", "flip_spikes")),
             "--tile auto, which chooses a tile that fits,": (isinstance(self.tile, AutoTile), ("memory",)),
-            "a video, as --output or --video,": (
-                self.target.movie is not None,
-                ("codec", "quality", "pixel_format", "fps"),
+            "a video, as --output or --video,": (self.target.movie is not None, ("codec", "quality")),
+            "a video, as --output or --video, or a pipe,": (
+                self.target.movie is not None or self.pipes_out or self.pipes_in,
+                ("pixel_format", "fps"),
             ),
+            "a pipe, --output -,": (self.pipes_out, ("format",)),
+            "a pipe, --input -,": (self.pipes_in, ("raw_size",)),
+            "--raw-size": (self.raw_size is not None, ("raw_format",)),
         }
         check_effects(self, needed)
         if self.space is None:
@@ -149,6 +163,36 @@ class RestoreOptions:
             if isinstance(extent, AutoTile) or extent is not None and (extent.height or extent.width):
                 raise InputError(f"expected --{name} FRAMES,0,0 with --space, whose frames are whole, found {extent}")
 
+    def _check_pipes(self) -> None:
+        """Raises InputError for what a pipe cannot do: nobody can look ahead in it, or read it or write to it again."""
+        for name in ("spikes", "sharp"):
+            if (value := getattr(self, name)) is not None and is_pipe(value):
+                raise InputError(f"expected a file or a folder with --{name}, found a pipe: {value}")
+        ends = {"input": self.pipes_in, "output": self.pipes_out}
+        refused = {"resume": ("input", "output"), "spikes": ("input",), "sharp": ("input",), "video": ("output",)}
+        for name, end in ((name, end) for name, every in refused.items() for end in every):
+            if ends[end] and getattr(self, name):
+                raise InputError(f"expected a file or a folder as --{end} with --{name}, found a pipe")
+        if self.pipes_out:
+            self.piping.check()
+
+    @property
+    def pipes_in(self) -> bool:
+        """Whether frames come through a pipe."""
+        return is_pipe(self.input)
+
+    @property
+    def pipes_out(self) -> bool:
+        """Whether they go through one."""
+        return self.output == PIPE
+
+    @property
+    def piping(self) -> PipeSettings:
+        """How they go through one."""
+        from spikejax.io.piped_video import PipeSettings  # only here: it imports a decoder
+
+        return PipeSettings(self.format or "y4m", self.pixel_format)
+
     @property
     def reading(self) -> VideoReading | None:
         """How a video is read; None if nothing is said of it."""
@@ -157,6 +201,13 @@ class RestoreOptions:
         interlaced = self.deinterlace or ("progressive" if self.as_progressive else "refuse")
         reading = VideoReading(self.stream, interlaced, self.resize_changes)
         return None if reading == VideoReading() else reading
+
+    @property
+    def raw(self) -> RawLayout | None:
+        """How raw frames lie in a pipe; None if they are none."""
+        from spikejax.io.raw_frames import RawLayout  # only here, for the same reason as `piping`
+
+        return None if self.raw_size is None else RawLayout(self.raw_format or "rgb24", *self.raw_size)
 
     @property
     def measured(self) -> tuple[str, ...]:
@@ -179,9 +230,13 @@ class RestoreOptions:
             *(self.input, self.spikes, self.spike_windows, self.sharp),
             *(self.network, self.lpips, self.statistics),
         )
-        for output in filter(None, (self.output, self.video)):
+        for output in filter(None, (None if self.pipes_out else self.output, self.video)):
             for source in filter(None, sources):
-                if not is_remote(source) and Path(source).resolve().is_relative_to(Path(output).resolve()):
+                if (
+                    source != PIPE
+                    and not is_remote(source)
+                    and Path(source).resolve().is_relative_to(Path(output).resolve())
+                ):
                     raise InputError(
                         f"expected an output apart from what is read, {source} would be replaced by {output}"
                     )
@@ -216,4 +271,5 @@ class RestoreOptions:
             "video": self.video,
             "lpips_weights": self.lpips,
         }
-        return {name: path if not path or is_remote(path) else os.path.abspath(path) for name, path in paths.items()}
+        named = {name: path if not path or path == PIPE or is_remote(path) else None for name, path in paths.items()}
+        return {name: named[name] or (path and os.path.abspath(path)) for name, path in paths.items()}

@@ -10,17 +10,19 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import jax
 
 from spikejax.distributed import hosts
 from spikejax.errors import InputError
 from spikejax.inference.output_target import OutputTarget, VideoSource
+from spikejax.inference.piped_output import open_piped_output
 from spikejax.inference.restore_job import RestoreJob, check_sharp, restore_job
 from spikejax.inference.restore_options import RestoreOptions
 from spikejax.inference.restore_report import RestoreReport
 from spikejax.inference.restored_stream import StreamSettings
+from spikejax.inference.resumable_output import Output
 from spikejax.inference.shared_output import open_shared_output
 from spikejax.inference.tiling import Extent
 from spikejax.inference.video_restorer import RestoreSettings, VideoRestorer
@@ -81,6 +83,7 @@ def restore_to_files(
     description: str,
     *,
     stall_seconds: int | None = None,
+    sink: BinaryIO | None = None,
 ) -> RestoreReport:
     """Restores a job and writes what comes out; all hosts have to come here.
 
@@ -91,25 +94,32 @@ def restore_to_files(
         job: what is to be restored.
         description: see `describe_run`.
         stall_seconds: after which a run that does not get on ends its process, see `hosts.watch_for_stalls`.
+        sink: takes the frames in place of `target`, where they go through a pipe.
 
     Raises:
         InputError: the hosts' options differ; a tile, or the output, is too large for what is to hold it; another host
             has ended.
     """
     hosts.check_same(description, "options, network and input")
-    _check_colours(target, job.frames, restorer.traits.upscale)
-    interpolates = restorer.traits.interpolates
-    times = 2**job.settings.passes if interpolates else 1
+    _check_pipes(options, job)
+    upscale, interpolates = restorer.traits.upscale, restorer.traits.interpolates
+    source = _video_source(job.frames, 2**job.settings.passes if interpolates else 1, options.fps)
+    if sink is None:
+        _check_colours(target, job.frames, upscale)
     with _explaining(options.output), ExitStack() as stack:
-        output = stack.enter_context(
-            open_shared_output(
-                target,
-                _video_source(job.frames, times, options.fps),
-                names=None if interpolates else job.frames.names,
-                description=json.loads(description),
-                resume=options.resume,
+        output: Output
+        if sink is not None:
+            output = stack.enter_context(open_piped_output(sink, options.piping, source, job.frames, upscale))
+        else:
+            output = stack.enter_context(
+                open_shared_output(
+                    target,
+                    source,
+                    names=None if interpolates else job.frames.names,
+                    description=json.loads(description),
+                    resume=options.resume,
+                )
             )
-        )
         # One host says how it goes.
         log = None if hosts.is_first() else stack.enter_context(open(os.devnull, "w", encoding="utf-8"))
         stack.enter_context(hosts.watch_for_stalls(stall_seconds, target.stalled))
@@ -162,7 +172,7 @@ def _video_source(frames: FrameSource, times: int, fps: Fraction | None) -> Vide
     """What a video takes over from the input, at `times` its rate; pictures have `fps` frames a second."""
     if frames.names is not None:
         return VideoSource((fps or DEFAULT_RATE) * times)
-    if fps is not None:
+    if fps is not None and not frames.one_pass:
         raise InputError(f"expected a folder of pictures with --fps, found a video, which has a rate: {frames.path}")
     time_base = None if frames.time_base is None else frames.time_base / times
     rate = (frames.rate or DEFAULT_RATE) * times
@@ -170,12 +180,13 @@ def _video_source(frames: FrameSource, times: int, fps: Fraction | None) -> Vide
         rate,
         time_base,
         frames.pixel_aspect,
-        Path(frames.path),
+        None if frames.one_pass else Path(frames.path),
         offset=frames.offset,
         is_part=frames.whole is not frames,
         colours=frames.colours,
         bits=8 if frames.bits <= 8 else 16,
         splices=frames.whole.splices,
+        rereadable=not frames.one_pass,
     )
 
 
@@ -191,8 +202,17 @@ def _check_colours(target: OutputTarget, frames: FrameSource, upscale: int) -> N
     written = written_colours(target.settings, suffix, height, width, bits=frames.bits, like=frames.colours)
     if frames.colours is not None and hosts.is_first():
         lost = list(lost_colours(target.settings, frames.colours, written))
-        for note in lost + stream_notes(Path(frames.path), suffix):
+        for note in lost + ([] if frames.one_pass else stream_notes(Path(frames.path), suffix)):
             print(f"spikejax: note: {note}", file=sys.stderr)
+
+
+def _check_pipes(options: RestoreOptions, job: RestoreJob) -> None:
+    """Raises InputError where a pipe is read or written by many hosts, or by tiles of all of its frames."""
+    piped = job.frames.one_pass or options.pipes_out
+    if piped and jax.process_count() > 1:
+        raise InputError(f"expected one host with a pipe, found {jax.process_count()}")
+    if job.frames.one_pass and job.settings.tile.frames == 0:
+        raise InputError("expected a --tile of so many frames with a pipe, which may never end, found one of all")
 
 
 @contextmanager

@@ -210,10 +210,10 @@ class WrittenHere:
             self._encode(read_kept(self._file(number)), self._times[number])
 
     def abandon(self) -> None:
-        """Closes what is open and keeps the frames for another time, if there are any."""
+        """Closes what is open and keeps the frames for another time, if there are any and that can go on with them."""
         if self._movie is not None:
             self._movie.abandon()
-        if not self.done:
+        if not (self.done and self._source.rereadable):
             self._remove_work()
 
     def _remove_work(self) -> None:

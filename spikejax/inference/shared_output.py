@@ -73,6 +73,6 @@ def open_shared_output(
         try:
             yield here
         except BaseException:
-            if here.done:
+            if here.done and source.rereadable:
                 print(f"spikejax: {here.done} frames are kept; --resume goes on from there", file=sys.stderr)
             raise

@@ -29,7 +29,13 @@ def part_of(
     """
     if start is None and end is None:
         return source
-    first, last, offset = _find(source, start, end, rate or source.rate or DEFAULT_RATE)
+    rate = source.rate or rate or DEFAULT_RATE
+    first: int | None
+    if source.one_pass:  # skipped while it is read, where nobody can look ahead
+        first, last = 0 if start is None else start.number(rate), None if end is None else end.number(rate)
+        offset = first / rate
+    else:
+        first, last, offset = _find(source, start, end, rate)
     if first is None or (last is not None and first >= last):
         wanted = f"--from {start or 0}" + ("" if end is None else f" --to {end}")
         raise InputError(f"expected frames of the input with {wanted}, found none: {source.path}")
@@ -71,7 +77,7 @@ class FrameRange(FrameSource):
         self._whole, self._first, self._last, self._offset = source, first, last, offset
         self.path, self.height, self.width, self.bits = source.path, source.height, source.width, source.bits
         self.rate, self.time_base, self.pixel_aspect = source.rate, source.time_base, source.pixel_aspect
-        self.colours = source.colours
+        self.colours, self.one_pass = source.colours, source.one_pass
         self.names = None if source.names is None else source.names[first:last]
         length = source.expected_length if last is None else last
         self.expected_length = None if length is None else max(length - first, 0)
@@ -95,6 +101,10 @@ class FrameRange(FrameSource):
     def damage(self) -> Damage:  # type: ignore[override]  # of what was read last, which the source knows
         """What did not decode when the source was last read."""
         return self._whole.damage
+
+    def stop_waiting(self) -> None:
+        """See `FrameSource.stop_waiting`."""
+        self._whole.stop_waiting()
 
     @functools.cached_property
     def count(self) -> int:

@@ -84,6 +84,8 @@ class FrameSource(abc.ABC):
         damage: what did not decode when the source was last read.
         splices: where its clock jumped when it was last read, see `spikejax.io.timeline`; grows while it is read.
         remarks: what else there is to say of it when it has been read, in words.
+        one_pass: whether frames can be read once alone, as those of a pipe; they have a constant rate, and `count` and
+            `times` cannot be asked for.
     """
 
     path: DataPath
@@ -98,6 +100,7 @@ class FrameSource(abc.ABC):
     colours: VideoColours | None = None
     damage: Damage
     splices: list[Splice]
+    one_pass: bool = False
 
     @property
     def remarks(self) -> tuple[str, ...]:
@@ -107,6 +110,9 @@ class FrameSource(abc.ABC):
     @abc.abstractmethod
     def decode(self, start: int = 0) -> Iterator[DecodedFrame]:
         """Yields the frames from number `start` on, with their times and what is transparent in them."""
+
+    def stop_waiting(self) -> None:  # noqa: B027, files do not have to be waited for
+        """Ends, from another thread, the waiting for frames that have not come yet: they end there."""
 
     def read(self, start: int = 0) -> Iterator[tuple[Frame, Fraction | None]]:
         """Yields the frames from number `start` on, each with its time in seconds (None if it has none)."""

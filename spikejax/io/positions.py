@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import re
 from dataclasses import dataclass
 from fractions import Fraction
@@ -25,6 +26,10 @@ class Position:
 
     def __str__(self) -> str:
         return str(self.frame) if self.seconds is None else f"{float(self.seconds):g}s"
+
+    def number(self, rate: Fraction) -> int:
+        """The number of the first frame at the position or behind it, of a constant rate."""
+        return self.frame if self.frame is not None else math.ceil((self.seconds or 0) * rate)
 
     def is_reached(self, number: int, time: Fraction) -> bool:
         """Whether the frame of that number, shown at that time in seconds, comes at the position or behind it."""

@@ -216,8 +216,15 @@ class VideoFrames(FrameSource):
             self.damage.positions.append(float(packet.pts * packet.time_base - self.start_time))
 
 
-def deinterlaced(frames: Iterator[av.VideoFrame], stream: Any, *, fields: int) -> Iterator[Any]:
-    """Yields progressive frames of interlaced ones, one or two of each, by FFmpeg's bwdif."""
+def deinterlaced(frames: Iterator[Any], stream: Any, *, fields: int, parity: str = "auto") -> Iterator[Any]:
+    """Yields progressive frames of interlaced ones, one or two of each, by FFmpeg's bwdif.
+
+    Args:
+        frames: FFmpeg's.
+        stream: that they are of, which knows the unit of time of frames that do not.
+        fields: frames that are made of one.
+        parity: which field comes first, by bwdif's name; "auto" = as frames say.
+    """
     graph: Any = None
     source: Any = None
     sink: Any = None
@@ -231,7 +238,7 @@ def deinterlaced(frames: Iterator[av.VideoFrame], stream: Any, *, fields: int) -
                 width=frame.width, height=frame.height, format=frame.format.name, time_base=Fraction(base)
             )
             mode = "send_field" if fields == 2 else "send_frame"
-            bwdif, sink = graph.add("bwdif", f"mode={mode}:parity=auto:deint=all"), graph.add("buffersink")
+            bwdif, sink = graph.add("bwdif", f"mode={mode}:parity={parity}:deint=all"), graph.add("buffersink")
             source.link_to(bwdif)
             bwdif.link_to(sink)
             graph.configure()

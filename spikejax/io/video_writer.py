@@ -14,14 +14,14 @@ from pathlib import Path
 from typing import Any
 
 import av
-import numpy as np
 
 from spikejax.errors import InputError
 from spikejax.io.atomic import atomic_write
-from spikejax.io.colours import VideoColours, alpha_plane, from_rgb
+from spikejax.io.colours import VideoColours
 from spikejax.io.copied_streams import CopiedStreams, copy_words
 from spikejax.io.pictures import WrittenFrame
-from spikejax.io.pixel_formats import frame_of, pixel_format
+from spikejax.io.pixel_formats import pixel_format
+from spikejax.io.raw_frames import picture_of
 from spikejax.io.timeline import Splice
 from spikejax.io.video_codecs import DEFAULT_RATE, VideoSettings
 from spikejax.io.written_colours import encoder_options, written_colours
@@ -103,11 +103,7 @@ class VideoWriter:
 
     def _picture(self, frame: WrittenFrame) -> av.VideoFrame:
         colours = self._colours
-        planes = from_rgb(frame[..., :3], colours)
-        if colours.format.alpha:
-            opaque = np.full(frame.shape[:2], np.iinfo(frame.dtype).max, frame.dtype)
-            planes.append(alpha_plane(frame[..., 3] if frame.shape[2] == 4 else opaque, colours.format))
-        picture = frame_of(planes, colours.format.name)
+        picture: av.VideoFrame = picture_of(frame, colours)
         # An encoder is told by its first frame as well as by its context.
         picture.colorspace, picture.color_range = colours.matrix, 2 if colours.full else 1
         return picture

@@ -45,7 +45,7 @@ def test_options(words: list[str], changes: dict[str, Any]) -> None:
         (["--memory", "2G"], "expected --tile auto, which chooses a tile that fits, with --memory"),
         (["--tile", "auto", "--memory", "2"], "--memory: expected a number of MiB or GiB"),
         (["--lpips", "a"], "expected --sharp"),
-        (["--fps", "24"], "expected a video, as --output or --video, with --fps"),
+        (["--fps", "24"], "expected a video, as --output or --video, or a pipe, with --fps"),
         (["--video", "a.mkv", "--fps", "0"], "--fps: expected frames a second"),
         (["--devices", "2", "--space", "2"], "not allowed with"),
         (["--video", "a.mkv", "--codec", "gif"], "--codec: expected one of"),

@@ -26,6 +26,9 @@ NEEDED: dict[str, dict[str, Any]] = {
     "quality": {"video": "a.mkv"},
     "pixel_format": {"video": "a.mkv"},
     "fps": {"video": "a.mkv"},
+    "raw_size": {"input": "-"},
+    "raw_format": {"input": "-", "raw_size": (4, 8)},
+    "format": {"output": "-"},
 }
 # Every option with another value than PLAIN's, and whether a run that resumes may have it.
 OTHER: dict[str, tuple[Any, bool]] = {
@@ -64,6 +67,9 @@ OTHER: dict[str, tuple[Any, bool]] = {
     "deinterlace": ("kept", False),
     "as_progressive": (True, False),
     "resize_changes": (True, False),
+    "raw_size": ((4, 8), False),
+    "raw_format": ("nv12", False),
+    "format": ("raw", False),
     "compile_cache": ("c", True),
     "trust_code": (True, True),
 }
