@@ -84,7 +84,9 @@ def _own_schedule(module: Module, chip: Chip, lines: tuple[Instruction, ...]) ->
         gathered, scattered = _rows(module, line, shapes)
         causes = {"memory": memory_bytes(module, line, shapes) / chip.memory_bandwidth}
         if chip.clock:
-            estimate, stated = _ESTIMATE.search(line.text), _OF_KERNEL.search(line.text)
+            estimate = _ESTIMATE.search(line.text)
+            # What unpacks a kernel's results carries its metadata, too.
+            stated = _OF_KERNEL.search(line.text) if line.opcode == "custom-call" else None
             causes["units"] = float(estimate[1]) / chip.clock if estimate else 0.0
             causes["rows"] = (gathered * GATHER_CYCLES + scattered * SCATTER_CYCLES) / chip.clock
             # Stated for v5e; what a kernel does is mostly products.

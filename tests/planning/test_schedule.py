@@ -59,15 +59,18 @@ ENTRY %main (p: f32[1000,8], i: s32[10,1], u: f32[10,8]) -> f32[1000,8] {
   %out = f32[1000,8]{1,0} get-tuple-element(%loop), index=1
   %rows = f32[10,8]{1,0} gather(%out, %i), offset_dims={1}, collapsed_slice_dims={0}, slice_sizes={1,8}
   %fused = f32[1000,8]{1,0} fusion(%out, %i, %rows), kind=kCustom, calls=%spread
-  ROOT %kernel = f32[1000,8]{1,0} custom-call(%fused), custom_call_target="tpu_custom_call", frontend_attributes={kernel_metadata={
+  %kernel = f32[1000,8]{1,0} custom-call(%fused), custom_call_target="tpu_custom_call", frontend_attributes={kernel_metadata={
 "schedule_cycles":"3000000"
 }}, metadata={op_name="x"}
+  ROOT %same = f32[1000,8]{1,0} bitcast(%kernel), frontend_attributes={kernel_metadata={
+"schedule_cycles":"3000000"
+}}
 }
 """  # noqa: E501
 
 
 def test_each_instruction_by_what_holds_it_up() -> None:
-    """Catches loops that count once, causes that are added where the longest counts, and a kernel nobody reads."""
+    """Catches loops that count once, causes that are added, and a kernel that nobody reads or counts twice."""
     schedule = schedule_of(parse(PROGRAM), V5E)
     array = 1000 * 8 * 4
     assert schedule.units == pytest.approx(3 * 900_000 / CLOCK)
