@@ -13,6 +13,7 @@ from spikejax.io.pictures import write_picture
 from spikejax.training.validation import ShownFrame
 
 FRAMES = "frames"
+_DESCRIPTION = "evaluation.json"
 Scores = dict[str, float]
 
 
@@ -31,14 +32,12 @@ class PartialEvaluation:
 
     def done(self, sequences: Sequence[tuple[str, int]]) -> dict[str, list[Scores]]:
         """The scores of the sequences that an earlier start has measured in the same way; others are removed."""
-        described = self.folder / "evaluation.json"
+        described = self.folder / _DESCRIPTION
         found: dict[str, list[Scores]] = {}
         if hosts.is_first():
             content = _read_json(described)
             if content != self.description:
                 self.remove()
-                self.folder.mkdir(parents=True)
-                described.write_text(json.dumps(self.description))
         hosts.wait_for_all("what an earlier evaluation has left")
         for name, _ in sequences:
             scores = _read_json(self._file(name))
@@ -53,6 +52,8 @@ class PartialEvaluation:
         """Writes the scores of a sequence."""
         file = self._file(name)
         file.parent.mkdir(parents=True, exist_ok=True)
+        # Not before: what is refused at the first sequence leaves no folder behind.
+        (self.folder / _DESCRIPTION).write_text(json.dumps(self.description))
         part = file.with_suffix(".part")
         part.write_text(json.dumps(scores))
         part.replace(file)

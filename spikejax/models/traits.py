@@ -50,9 +50,12 @@ class NetworkTraits:
     def check_sigma(self, sigma: float | None) -> None:
         """Raises InputError unless a noise level is given exactly where the network takes one, and is sensible."""
         if self.noise_level and sigma is None:
-            raise InputError("expected a sigma: the network is given the noise's standard deviation (of 255)")
+            raise InputError(
+                "expected a sigma (--sigma), the noise's standard deviation of 255, for a network that is given it, "
+                "found none"
+            )
         if not self.noise_level and sigma is not None:
-            raise InputError("expected no sigma, the network takes no noise level")
+            raise InputError(f"expected no sigma, since the network takes no noise level, found {sigma:g}")
         if sigma is not None and not 0 <= sigma <= 255:
             raise InputError(f"expected a sigma from 0 to 255, found {sigma:g}")
 

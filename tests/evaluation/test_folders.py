@@ -13,6 +13,7 @@ from flax import nnx
 import spikejax
 from spikejax import evaluate
 from spikejax.data.datasets.paired_folders import InputRule, PairedFolders
+from spikejax.data.datasets.voxel_statistics import SpikeStatistics
 from spikejax.errors import InputError
 from spikejax.evaluation.options import EvaluationOptions
 from spikejax.evaluation.run import with_test_set
@@ -51,7 +52,13 @@ def write_tree(root: Path, names: dict[str, int], *, side: int = 24, seed: int =
 
 def use(monkeypatch: pytest.MonkeyPatch, traits: NetworkTraits, *, factor: int = 1) -> list[str]:
     """Has a network with these traits loaded, whatever is asked for; returns the names of what it has restored."""
-    restorer = VideoRestorer(Repeat(factor), traits, tile=Extent(6, 16, 16), overlap=Extent(2, 8, 8), name="w")
+    statistics = (
+        None
+        if traits.spike_bins is None
+        else SpikeStatistics(traits.spike_bins, mean=0.5, std=0.25, windows=1, split="train")
+    )
+    tile, overlap = Extent(6, 16, 16), Extent(2, 8, 8)
+    restorer = VideoRestorer(Repeat(factor), traits, tile=tile, overlap=overlap, statistics=statistics, name="w")
     config = fitting_config(tiny_config().model.to_dict(), traits)
 
     def load(path: Any, **options: Any) -> TrainedNetwork:
@@ -138,6 +145,92 @@ def test_a_tile_that_does_not_hold_a_window(
     with pytest.raises(InputError, match=message):
         run(tmp_path, *arguments, "--overlap", "0,0,0")
     assert not (tmp_path / "out").exists()
+
+
+# Sequences with their numbers of frames, and the side of the pictures.
+Trees = tuple[dict[str, int], int]
+PLAIN: Trees = ({"a": 3}, 24)
+
+
+@pytest.mark.parametrize(
+    ("traits", "lq", "gt", "arguments", "message"),
+    [
+        (
+            NetworkTraits(upscale=4),
+            PLAIN,
+            PLAIN,
+            [],
+            "4 times as large .*, 96x96 .*, found 24x24: .*a",
+        ),
+        (NetworkTraits(upscale=4), ({"a": 3}, 25), ({"a": 3}, 96), [], "4 times as large .*, 100x100 .*, found 96x96"),
+        (NetworkTraits(), PLAIN, ({"a": 3}, 96), [], "as large as the input, 24x24 .*, found 96x96"),
+        (NetworkTraits(), PLAIN, ({"a": 4}, 24), [], r"as many frames as .* \(3\), found 4: .*gt/a"),
+        (NetworkTraits(), PLAIN, ({"a": 3, "b": 3}, 24), [], "as many sequences .*, found 1 in .*lq and 2 in"),
+        (NetworkTraits(), ({}, 24), PLAIN, [], "expected a folder of sequences, found none: .*lq"),
+        (NetworkTraits(noise_level=True), PLAIN, PLAIN, [], r"expected a sigma \(--sigma\)"),
+        (NetworkTraits(), PLAIN, PLAIN, ["--sigma", "30"], "expected no sigma, .* found 30"),
+        (NetworkTraits(interpolates=True, window=4), PLAIN, ({"a": 1}, 24), [], "expected 4 frames around"),
+        (
+            NetworkTraits(spike_bins=4),
+            PLAIN,
+            PLAIN,
+            [],
+            "expected --data, whose sequences have spikes",
+        ),
+        (
+            NetworkTraits(),
+            PLAIN,
+            PLAIN,
+            ["--tile", "2,8,8"],
+            "a --tile of at least 2,16,16, found 2,8,8",
+        ),
+        (
+            NetworkTraits(window=6),
+            ({"a": 8}, 32),
+            ({"a": 8}, 32),
+            ["--tile", "4,16,16", "--overlap", "0,0,0", "--protocol", "published"],
+            "at least the 6 frames of the network's window .*, found 4,16,16",
+        ),
+    ],
+)
+def test_what_does_not_fit_is_refused_before_anything_is_compiled(
+    traits: NetworkTraits,
+    lq: Trees,
+    gt: Trees,
+    arguments: list[str],
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Catches minutes of compiling before a mistake shows, and folders that a refused evaluation leaves behind."""
+    for root, (names, side) in (("lq", lq), ("gt", gt)):
+        (tmp_path / root).mkdir()
+        write_tree(tmp_path / root, names, side=side)
+    if not lq[0]:
+        (tmp_path / "lq").rmdir()
+    use(monkeypatch, traits)
+
+    def compiled(*rest: Any, **options: Any) -> None:
+        raise AssertionError("compiled")
+
+    monkeypatch.setattr("spikejax.inference.restored_stream.CompiledNetwork", compiled)
+    before = sorted(tmp_path.iterdir())
+    with pytest.raises(InputError, match=message) as caught:
+        run(tmp_path, *arguments)
+    assert "\n" not in str(caught.value)
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_pictures_of_other_names_pair_up_by_their_order(tmp_path: Path) -> None:
+    """Catches names that differ and nobody hears of, or a line for each of thousands."""
+    write_tree(tmp_path / "gt", {"a": 3, "b": 3})
+    assert PairedFolders(tmp_path / "gt", tmp_path / "gt", InputRule()).notes == []
+    shutil.copytree(tmp_path / "gt", tmp_path / "lq")
+    for picture in sorted((tmp_path / "lq").rglob("*.png")):
+        picture.rename(picture.with_name(picture.name.replace("im", "Frame ")))
+    (note,) = PairedFolders(tmp_path / "gt", tmp_path / "lq", InputRule()).notes
+    lq, gt = tmp_path / "lq" / "a" / "Frame 1.png", tmp_path / "gt" / "a" / "im1.png"
+    assert note == f"pictures pair up by their order: {lq} with {gt}, ..."
 
 
 def test_a_stopped_evaluation_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -42,8 +42,8 @@ def test_the_noise_level_is_a_channel() -> None:
 @pytest.mark.parametrize(
     ("noise_level", "sigma", "message"),
     [
-        (True, None, "expected a sigma: the network is given"),
-        (False, 10, "expected no sigma"),
+        (True, None, r"expected a sigma \(--sigma\), .*, found none"),
+        (False, 10, "expected no sigma, .* found 10"),
         (True, 256, "expected a sigma from 0 to 255, found 256"),
         (True, -1, "expected a sigma from 0 to 255, found -1"),
     ],

@@ -17,6 +17,7 @@ from jaxtyping import UInt8
 
 from spikejax.data.datasets.degradation import add_noise
 from spikejax.errors import InputError
+from spikejax.io.bucket_listing import DataPath
 from spikejax.io.frame_source import FrameSource, natural_key, open_frames
 from spikejax.io.paths import AnyPath, local_only
 from spikejax.io.pictures import PICTURE_SUFFIXES
@@ -84,6 +85,11 @@ class PairedFolders:
                 self.notes.append(f"sequences pair up by their order: {own} of {root} with {name} of {sharp_root}, ...")
                 break
         self._given = dict(zip(self._sharp, map(open_frames, folders), strict=True))
+        for name, given in self._given.items():
+            differing = _first_other_name(given, self._sharp[name])
+            if differing is not None:
+                self.notes.append(f"pictures pair up by their order: {differing[0]} with {differing[1]}, ...")
+                break
 
     def _check(self, name: str, truth: FrameSource) -> None:
         rule, given = self._rule, self._given.get(name)
@@ -154,6 +160,16 @@ def picture_folders(root: Path) -> list[Path]:
     if not folders:
         raise InputError(f"expected folders of pictures, found none below {root}")
     return sorted(folders, key=lambda folder: [natural_key(part) for part in folder.relative_to(root).parts])
+
+
+def _first_other_name(given: FrameSource, truth: FrameSource) -> tuple[DataPath, DataPath] | None:
+    """The first two pictures that pair up and have other names; None if there are none, or not as many."""
+    if given.names is None or truth.names is None or len(given.names) != len(truth.names):
+        return None
+    for own, other in zip(given.names, truth.names, strict=True):
+        if Path(own).stem != Path(other).stem:
+            return given.path / own, truth.path / other
+    return None
 
 
 def _name(folder: Path, root: Path) -> str:

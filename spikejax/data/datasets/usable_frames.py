@@ -19,6 +19,7 @@ from spikejax.data.datasets.layout import (
     SHARP,
     SHARP_ARRAY,
     SPIKE,
+    SPLITS,
     UNFINISHED,
     VOXEL_ARRAY,
     AlignedFrame,
@@ -72,6 +73,7 @@ class Scan:
             )
         self.runs: list[FrameRun] = []
         self.dropped: list[DroppedFrame] = []
+        self._root = root
         self._folder = listed(as_path(root) / split)
         self._frames = frames
         self._spikes = spikes
@@ -106,8 +108,8 @@ class Scan:
             raise InputError(f"expected an input of the network, found sharp pictures alone ({hint}): {self._folder}")
         if blurry and index.scale != self._scale:
             raise InputError(
-                f"expected sharp pictures {self._scale} times as large as the network's input, found "
-                f"{index.scale} times: {self._folder}"
+                f"expected sharp pictures {_times(self._scale)} as the network's input, found them "
+                f"{_times(index.scale)}: {self._folder}"
             )
         for sequence in index.sequences:
             side, count = min(sequence.height, sequence.width), len(sequence.sharp.names)
@@ -123,7 +125,9 @@ class Scan:
         """Adds the sequences that lie in the split's folder."""
         names = sequence_names(self._folder, part=self._first_part)
         if not names:
-            raise InputError(f"expected sequences as {self._folder}/SEQUENCE/{self._first_part}, found none")
+            others = [split for split in SPLITS if (as_path(self._root) / split).is_dir()]
+            hint = f" (there is {' and '.join(others)})" if others else ""
+            raise InputError(f"expected sequences as {self._folder}/SEQUENCE/{self._first_part}, found none{hint}")
         aligned: dict[str, list[AlignedFrame]] = {}
         for row in read_alignment(self._folder):
             aligned.setdefault(row.sequence, []).append(row)
@@ -187,6 +191,10 @@ class Scan:
                 continue
             whole = len(frames) == total
             self.runs.append(FrameRun(name if whole else f"{name}@{first}", frames, *size, spike_size, arrays))
+
+
+def _times(scale: int) -> str:
+    return "as large" if scale == 1 else f"{scale} times as large"
 
 
 def consecutive_runs(numbered: Mapping[int, Numbered]) -> Iterator[tuple[Numbered, ...]]:
