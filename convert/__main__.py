@@ -82,7 +82,8 @@ def build_parser() -> argparse.ArgumentParser:
     to_torch = commands.add_parser("to-torch", help="our weights to a PyTorch state dict", allow_abbrev=False)
     to_torch.add_argument(
         "--input", required=True, type=network_path, metavar="PATH",
-        help="weights that to-jax or spikejax.export wrote, the workdir of a training, or a name as for restore",
+        help="weights that to-jax or spikejax.export wrote, a .pth file, the workdir of a training, or a name as for "
+        "restore",
     )  # fmt: skip
     add_which(to_torch)
     add_statistics(to_torch)

@@ -12,14 +12,8 @@ from spikejax.inference.exported_network import SUFFIX as EXPORTED
 from spikejax.inference.exported_network import load_exported
 from spikejax.inference.precision import check_precision
 from spikejax.inference.video_restorer import VideoRestorer
-from spikejax.installed import load_module
-from spikejax.io.paths import AnyPath, UserPath, as_local_file, scheme_of, user_path
-from spikejax.io.weights import Weights
-from spikejax.progress import say
+from spikejax.io.paths import AnyPath, UserPath, scheme_of, user_path
 from spikejax.training.measure_split import load_trained
-
-# Of what `torch.save` writes; other programs' .safetensors and .npz take `spikejax convert`.
-TORCH_SUFFIXES = (".pth", ".pt", ".ckpt")
 
 
 def load(
@@ -35,9 +29,9 @@ def load(
 
     Args:
         path: the folder that training wrote to (its best parameters are taken); a `.safetensors` file or a folder that
-            `spikejax convert` wrote; a file of PyTorch's (`.pth`, `.pt`, `.ckpt`), see `converted_weights`; or "demo",
-            the network that comes with the package, "vrt:006", a published one, or "hf://USER/NAME[@REVISION][/FILE]",
-            one in the Hugging Face Hub.
+            `spikejax convert` or `export` wrote; a file of PyTorch's (`.pth`, `.pt`, `.ckpt`), which is converted in
+            memory; or "demo", the network that comes with the package, "vrt:006", a published one, or
+            "hf://USER/NAME[@REVISION][/FILE]", one in the Hugging Face Hub.
         dtype: "float32" or "bfloat16", what features are computed in; None = as the network was trained.
         precision: of float32 products, "highest" (as None), "high" or "default"; of a network in bfloat16 few are.
         statistics: statistics.json of the spikes that the network was trained on, or the data set or workdir that has
@@ -71,25 +65,8 @@ def load(
         precision=check_precision(precision),
         statistics=statistics,
         trust_code=trust_code,
-        weights=converted_weights(path),
     )
     return trained.restorer
-
-
-def converted_weights(path: UserPath) -> Weights | None:
-    """What a file of PyTorch's holds, converted in memory; None for any other path.
-
-    Nothing that the file names is imported or run, see `convert.pickles`. What was taken of it is said.
-
-    Raises:
-        InputError: it is damaged, or of no network that is known.
-    """
-    if path.suffix.lower() not in TORCH_SUFFIXES or not path.is_file():
-        return None
-    conversion = load_module("convert.conversion")
-    with as_local_file(path) as local:
-        weights: Weights = conversion.convert_files([local], note=say)[0]
-    return weights
 
 
 def _hint(path: UserPath) -> str:

@@ -47,6 +47,7 @@ MAY_BE_IN_A_BUCKET = {
     ("restore", "--lpips"),
     ("report", "--network"),
     ("export", "--workdir"),
+    ("export", "--push"),  # to the hub
     ("plan", "--network"),
     *((command, "--statistics") for command in ("restore", "evaluate", "export", "convert")),
     ("convert", "--input"),  # of to-torch; to-jax says so itself

@@ -1,20 +1,28 @@
 """`python -m spikejax.export`: what leaves a workdir restores as the workdir does."""
 
+import dataclasses
+import json
 import subprocess
 import sys
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import spikejax
-from convert.array_files import read_arrays
+from convert.__main__ import main as convert
+from convert.array_files import read_arrays, write_arrays
 from convert.convertible_networks import network_of
 from spikejax.errors import InputError
 from spikejax.export import main
-from spikejax.io.weights import flatten_params, read_weights
+from spikejax.io.weights import Weights, describe_weights, flatten_params, read_weights
+from spikejax.training.initial_state import start_from
+from spikejax.training.step import TrainState
 from spikejax.training.trained_params import read_network
+from tests.hub.conftest import hub as hub
+from tests.hub.hub_server import FakeHub, commit_of
 from tests.inference.small_input import BINS, save_random_network, tiny_config
 
 TILE = (3, 16, 24)
@@ -77,6 +85,60 @@ def test_a_file_for_pytorch(workdir: Path, tmp_path: Path) -> None:
         np.testing.assert_array_equal(found[name], array, err_msg=name)
 
 
+def state_of(weights: Weights) -> TrainState:
+    """A fresh run of a network, all zeros."""
+    zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), weights.params)
+    return TrainState(jnp.zeros((), jnp.int32), zeros, (), None, jnp.zeros((), jnp.int32))
+
+
+@pytest.mark.slow
+def test_files_of_pytorch_are_networks_everywhere(workdir: Path, tmp_path: Path) -> None:
+    """Catches a command that does not take what another one wrote, or takes something else out of it."""
+    source = tmp_path / "a.pth"
+    main(["--workdir", str(workdir), "--which", "best", "--output", str(source)])
+    own = read_network(workdir, which="best_psnr")
+    main(["--network", str(source), "--output", str(tmp_path / "b.safetensors")])
+    convert(["to-torch", "--input", str(source), "--output", str(tmp_path / "c.pth")])
+    exported, again = read_weights(tmp_path / "b.safetensors"), read_network(tmp_path / "c.pth")
+    started, fresh = start_from(state_of(own), source)
+    assert fresh == []
+    for weights in (exported, again):
+        assert json.dumps(describe_weights(weights)) == json.dumps(describe_weights(own))
+    expected = flatten_params(own.params)
+    for params in (exported.params, again.params, started.params):
+        arrays = flatten_params(params)
+        assert arrays.keys() == expected.keys()
+        for key, array in arrays.items():
+            np.testing.assert_array_equal(array, expected[key], err_msg=key)
+
+
+@pytest.mark.slow
+def test_files_that_do_not_fit_anywhere(workdir: Path, tmp_path: Path) -> None:
+    """Catches a command that takes what another refuses, says it otherwise, or lists a thousand differences."""
+    own = read_network(workdir, which="best_psnr")
+    on_host = dataclasses.replace(own, params=jax.tree.map(np.asarray, own.params))
+    state_dict = network_of(own).to_torch(on_host, dtype=np.dtype(np.float32))
+    misnamed = {key.replace("stage", "step"): array for key, array in state_dict.items()}
+    path = tmp_path / "a.pth"
+    write_arrays(path, misnamed, description=describe_weights(own))
+    told = set()
+    for command in (
+        lambda: main(["--network", str(path), "--output", str(tmp_path / "b.safetensors")]),
+        lambda: convert(["to-torch", "--input", str(path), "--output", str(tmp_path / "b.pth")]),
+        lambda: convert(["to-jax", "--input", str(path), "--output", str(tmp_path / "b.safetensors")]),
+        lambda: spikejax.load(path),
+        lambda: start_from(state_of(own), path),
+    ):
+        with pytest.raises(InputError) as caught:
+            command()
+        error = caught.value
+        assert str(error).endswith(str(path))
+        assert len(error.details) == 18 < len(error.every_detail)
+        told.add((str(error), error.details))
+    assert len(told) == 1
+    assert [file.name for file in tmp_path.iterdir()] == ["a.pth"]
+
+
 @pytest.mark.slow
 def test_one_program(workdir: Path, tmp_path: Path) -> None:
     """Catches a program that only this package runs, for one platform, or that restores otherwise than the network."""
@@ -104,12 +166,50 @@ def test_one_program(workdir: Path, tmp_path: Path) -> None:
     assert np.abs(rounded - expected).max() <= 1
 
 
-def test_outputs_and_files_that_are_none(tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_a_folder_for_a_hub(workdir: Path, tmp_path: Path, hub: FakeHub, capsys: pytest.CaptureFixture[str]) -> None:
+    """Catches a folder or a repository that restores otherwise than the workdir, and files that are not sent."""
+    folder = tmp_path / "net"
+    main(["--workdir", str(workdir), "--output", str(folder), "--push", "hf://me/net@v1", "--license", "mit"])
+    main(["--workdir", str(workdir), "--push", "hf://me/alone"])
+    shown = capsys.readouterr().out
+    for name, branch in (("me/net", "v1"), ("me/alone", "main")):
+        assert f"{hub.url}/{name}/commit/{commit_of(name, branch)}" in shown
+    sent = hub.repositories["me/net"]["v1"]
+    assert sent == {path.name: path.read_bytes() for path in folder.iterdir()}
+    assert hub.repositories["me/net"]["main"] == {}
+    card = sent["README.md"].decode()
+    assert "license: mit" in card and "value: 1.0" in card  # what the fixture's validation measured
+    frames, counts = clip()
+    expected, *answers = [
+        spikejax.load(path).restore(frames, counts=counts, tile=TILE, overlap=(0, 0, 0), devices=1)
+        for path in (workdir, folder, "hf://me/net@v1", "hf://me/alone")
+    ]
+    for answer in answers:
+        np.testing.assert_array_equal(answer, expected)
+
+
+def test_outputs_and_files_that_are_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Catches an unknown kind that is written all the same, an option without effect, and a traceback for damage."""
-    with pytest.raises(InputError, match=r"expected an output of the kind .safetensors, .pth, .pt, .stablehlo, found"):
-        main(["--workdir", str(tmp_path), "--output", str(tmp_path / "a.onnx")])
-    with pytest.raises(InputError, match=r"expected an output .stablehlo with --tile"):
-        main(["--workdir", str(tmp_path), "--output", str(tmp_path / "a.pth"), "--batch", "2"])
+    pytest.importorskip("huggingface_hub", reason="the extra hub is not installed")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.txt").touch()
+    for arguments, told in (
+        (["-o", "a.onnx"], r"expected an output of the kind .safetensors, .pth, .pt, .stablehlo, or a folder, found"),
+        (["-o", "a.pth/"], r"expected an output of the kind .safetensors, .pth, .pt, .stablehlo, or a folder, found"),
+        ([], "expected --output, or --push, found neither"),
+        (["-o", "a.pth", "--batch", "2"], r"expected an output .stablehlo with --batch, found none"),
+        (["-o", "net", "--tile", "3,8,8"], r"expected an output .stablehlo with --tile, found none"),
+        (["-o", "a.pth", "--push", "hf://me/net"], "expected an output that is a folder with --push, found none"),
+        (["-o", "a.pth", "--scores", "out"], "expected an output that is a folder with --scores, found none"),
+        (["--push", "hf://me/net/file"], "--push: expected a repository, hf://USER/NAME or .*, found hf://me/net/file"),
+        (["--push", "me/net"], "--push: expected a repository, hf://USER/NAME or .*, found me/net"),
+        (["-o", "net", "--license", "No!"], "--license: expected a name as hubs have it"),
+        (["-o", ".", "--overwrite"], "expected a folder with model.safetensors, .* to replace, found 'mine.txt'"),
+    ):
+        with pytest.raises(InputError, match=told):
+            main(["--workdir", str(tmp_path), *arguments])
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
     (tmp_path / "a.stablehlo").write_bytes(b"no program")
     with pytest.raises(InputError, match=r"expected a file of jax.export, found damage .*a.stablehlo"):
         spikejax.load(tmp_path / "a.stablehlo")

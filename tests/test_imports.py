@@ -74,7 +74,6 @@ ALLOWED = {
         "spikejax.hub",
         "spikejax.inference",
         "spikejax.io",
-        "spikejax.loading",  # files of PyTorch's are converted for both
         "spikejax.models",
         "spikejax.quality",
         "spikejax.training",
@@ -108,7 +107,8 @@ ALLOWED = {
     },
     "spikejax.packaged": set(),
     # Networks by name, from elsewhere and to others; `convert` is run where published ones are taken over.
-    "spikejax.hub": {"spikejax.config", "spikejax.io", "spikejax.models", "spikejax.packaged"},
+    # A model card says what metrics are called.
+    "spikejax.hub": {"spikejax.config", "spikejax.io", "spikejax.models", "spikejax.packaged", "spikejax.quality"},
     # The reader of networks is training's, and statistics of spikes are the data's.
     "convert": {
         "spikejax.config",

@@ -248,8 +248,8 @@ KEYS: dict[str, Key] = {
     "training.start_at_zero": Key(Pattern(), f"parameters that begin as 0; {_PATTERN}"),
     "training.start_from": Key(
         PathName(),
-        "weights (.safetensors or folder), a workdir, or a name (vrt:006, hf://USER/NAME) to begin with; what it lacks "
-        "is fresh; empty: all is",
+        "weights (.safetensors, .pth or folder), a workdir, or a name (vrt:006, hf://USER/NAME) to begin with; what it "
+        "lacks is fresh; empty: all is",
     ),
     "training.accumulate": Key(Whole(1), "parts of a batch that are computed one after the other, to save memory"),
     "training.ema_decay": Key(

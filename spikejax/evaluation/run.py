@@ -25,7 +25,6 @@ from spikejax.inference.tiling import Extent
 from spikejax.inference.video_restorer import RestoreSettings
 from spikejax.io.bucket_mirror import disk_folder
 from spikejax.io.paths import as_path, user_path
-from spikejax.loading import converted_weights
 from spikejax.models.traits import NetworkTraits
 from spikejax.progress import Progress
 from spikejax.quality.metrics import AFTER, METRICS, Measure, open_all_metrics
@@ -97,7 +96,6 @@ def evaluate(options: EvaluationOptions) -> Evaluation:
         precision=check_precision(options.precision),
         statistics=options.statistics,
         trust_code=options.trust_code,
-        weights=converted_weights(path),
     )
     options = with_test_set(options, trained.traits)
     dataset, where = _open_data(options, trained)

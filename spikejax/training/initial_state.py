@@ -54,8 +54,8 @@ def start_from(state: TrainState, path: AnyPath) -> tuple[TrainState, list[str]]
 
     Args:
         state: fresh; every parameter that is given a new value keeps its sharding and dtype.
-        path: weights (a .safetensors file or a folder, see `spikejax.io.weights`), another run's workdir, or the name
-            of a network, such as vrt:006.
+        path: weights (see `read_any_weights` in `spikejax.training.trained_params`), another run's workdir, or the
+            name of a network, such as vrt:006.
 
     Raises:
         InputError: there are no weights, or some that the network does not have or has in another shape.

@@ -21,7 +21,6 @@ from spikejax.errors import InputError
 from spikejax.inference.tiling import Extent
 from spikejax.inference.video_restorer import MISSING_STATISTICS, RestoreSettings, VideoRestorer
 from spikejax.io.paths import AnyPath, UserPath
-from spikejax.io.weights import Weights
 from spikejax.models.restorer import build_restorer
 from spikejax.models.traits import NetworkTraits
 from spikejax.training.degradation_config import degradation_of
@@ -78,25 +77,21 @@ def load_trained(
     precision: str = "highest",
     statistics: AnyPath | None = None,
     trust_code: bool = False,
-    weights: Weights | None = None,
 ) -> TrainedNetwork:
     """The trained network of a workdir, or of weights.
 
     Args:
-        path: where it was trained; or a .safetensors file or a folder of weights, see `spikejax.io.weights`.
+        path: where it was trained; or weights, see `read_any_weights` in `spikejax.training.trained_params`.
         which: "best_psnr" or "last", of a workdir; None = the best if there is one, else the last.
         dtype: "float32" or "bfloat16", what features are computed in; None = as it was trained.
         precision: of float32 products, see `spikejax.inference.precision`.
         statistics: a file of those of the spikes, for a network that comes without.
         trust_code: whether code that the network's configuration names (FILE.py:NAME) may be run.
-        weights: what `path` holds, where somebody has read it already.
 
     Raises:
         InputError: there is no such checkpoint, it is damaged, or the weights are of another network.
     """
-    weights = read_network(
-        path, which=which, build=build_restorer, statistics=statistics, trust_code=trust_code, weights=weights
-    )
+    weights = read_network(path, which=which, build=build_restorer, statistics=statistics, trust_code=trust_code)
     assert weights.model is not None, path
     model = {**weights.model} if dtype is None else {**weights.model, "compute_dtype": dtype}
     network = describe_network(lambda: build_restorer(model, rngs=nnx.Rngs(0)))

@@ -16,16 +16,20 @@ from ml_collections import ConfigDict
 from spikejax.config.files import read_saved_config, read_saved_model
 from spikejax.data.datasets.voxel_statistics import read_statistics_file
 from spikejax.errors import InputError
+from spikejax.installed import load_module
 from spikejax.io.json_files import read_json
-from spikejax.io.paths import AnyPath, UserPath, user_path
+from spikejax.io.paths import AnyPath, UserPath, as_local_file, user_path
 from spikejax.io.weights import MismatchError, Weights, compare_params, flatten_params, read_weights
 from spikejax.models.restorer import build_restorer
-from spikejax.models.traits import traits_of
+from spikejax.models.traits import NetworkTraits, traits_of
+from spikejax.progress import say
 from spikejax.training import checkpoint_integrity
 from spikejax.training.checkpoint_manager import STATE_ITEMS, check_arrays, folder_of, open_manager, validated_item
 from spikejax.training.step import Build
 from spikejax.training.workdir import BEST, CHECKPOINTS, CONFIG_FILE, LAST, STATISTICS_FILE, is_workdir
 
+# Of what `torch.save` writes; other programs' .safetensors and .npz take `spikejax convert`.
+TORCH_SUFFIXES = (".pth", ".pt", ".ckpt")
 _LOGGER = logging.getLogger(__name__)
 
 
@@ -80,18 +84,16 @@ def read_network(
     statistics: AnyPath | None = None,
     any_kind: bool = False,
     trust_code: bool = False,
-    weights: Weights | None = None,
 ) -> Weights:
     """A trained network, whatever it lies in: the one reader of all that restore, measure, convert and export.
 
     Args:
-        path: a workdir; or a .safetensors file or a folder of weights, see `spikejax.io.weights`.
+        path: a workdir; or weights, see `read_any_weights`.
         which: "best_psnr" or "last", of a workdir; None = the best if there is one, else the last.
         build: makes the network of a `model` section.
         statistics: a file of those of the spikes, for a network that comes without; see `with_statistics`.
         any_kind: whether weights of a network that does not restore are given back as they are.
         trust_code: whether the network's configuration may name code (FILE.py:NAME), which is run.
-        weights: what `path` holds, where somebody has read it already.
 
     Returns:
         Weights of the kind "restorer", whose parameters are those that the network has; the model has every key of
@@ -111,12 +113,28 @@ def read_network(
     else:
         if which is not None:
             raise InputError(f"expected a workdir, which has the checkpoint {which}, found weights: {path}")
-        weights = weights or read_weights(path)
+        weights = read_any_weights(path)
         if weights.kind == "restorer" or not any_kind:
             weights = _checked(weights, path, build=build, trust_code=trust_code)
     if statistics is None:
         return weights
     return with_statistics(weights, statistics, source=path, build=build)
+
+
+def read_any_weights(path: UserPath) -> Weights:
+    """The weights in a file or a folder, see `spikejax.io.weights`, or in a file of PyTorch's, converted in memory.
+
+    Nothing that a file of PyTorch's names is imported or run, see `convert.pickles`. What was taken of it is said.
+
+    Raises:
+        InputError: there are none, they are damaged, or of no network that is known.
+    """
+    if path.suffix.lower() not in TORCH_SUFFIXES or not path.is_file():
+        return read_weights(path)
+    conversion = load_module("convert.conversion")
+    with as_local_file(path) as local:
+        weights: Weights = conversion.convert_files([local], note=say)[0]
+    return weights
 
 
 def _checked(weights: Weights, path: UserPath, *, build: Build, trust_code: bool) -> Weights:
@@ -139,10 +157,12 @@ def _check_restores(weights: Weights, path: UserPath) -> None:
 
 def spike_bins(weights: Weights, *, build: Build = build_restorer) -> int | None:
     """The time bins of the spikes that a network takes; None if it takes none, or restores nothing."""
-    if weights.model is None:
-        return None
-    section = weights.model
-    return traits_of(nnx.eval_shape(lambda: build(section, rngs=nnx.Rngs(0)))).spike_bins
+    return None if weights.model is None else restorer_traits(weights, build=build).spike_bins
+
+
+def restorer_traits(weights: Weights, *, build: Build = build_restorer) -> NetworkTraits:
+    """What a network that restores does to a clip."""
+    return traits_of(nnx.eval_shape(lambda: build(weights.model, rngs=nnx.Rngs(0))))
 
 
 def with_statistics(weights: Weights, file: AnyPath, *, source: AnyPath, build: Build = build_restorer) -> Weights:
@@ -190,7 +210,7 @@ def read_params(path: AnyPath, *, any_kind: bool = False) -> dict[str, np.ndarra
     """The parameters of a network by their dotted names, for those who compare them with another network's.
 
     Args:
-        path: a workdir, of which the best checkpoint is taken, or the last; or weights, see `spikejax.io.weights`.
+        path: a workdir, of which the best checkpoint is taken, or the last; or weights, see `read_any_weights`.
         any_kind: whether weights of a network that does not restore will do.
 
     Raises:
@@ -198,7 +218,7 @@ def read_params(path: AnyPath, *, any_kind: bool = False) -> dict[str, np.ndarra
     """
     path = user_path(path)
     if not is_workdir(path):
-        weights = read_weights(path)
+        weights = read_any_weights(path)
         if not any_kind:
             _check_restores(weights, path)
         return flatten_params(weights.params)
