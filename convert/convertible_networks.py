@@ -79,7 +79,7 @@ class ConvertibleNetwork:
         """`arrays` by the keys that `counterparts` has, where other programs have other keys for the same."""
         if self.kind in PERCEPTUAL:
             return PERCEPTUAL[self.kind].published_keys(arrays)
-        if self.model is not None and find_fusion(self.model["spike"]["fusion"]) is not None:
+        if self.model is not None and _has_branch(self.model):
             return _below_vrt(arrays)
         return arrays
 
@@ -132,7 +132,7 @@ def restorer_network(model: dict[str, Any], name: str) -> ConvertibleNetwork:
     if kind is not None and kind.torch_form is None:
         raise InputError(f"{name}: no PyTorch form of the fusion {fusion} is known")
     time = model["spike"].get("time", "none")
-    if kind is not None and time not in TIME_BIAS_KEYS:
+    if _has_branch(model) and time not in TIME_BIAS_KEYS:
         raise InputError(f"{name}: no PyTorch form of model.spike.time {time!r} is known")
     flow = model["vrt"].get("flow", SPYNET_NAME)
     if flow != SPYNET_NAME:
@@ -144,6 +144,12 @@ def restorer_network(model: dict[str, Any], name: str) -> ConvertibleNetwork:
         prefix = "spynet." if restorer.spike_branch is None else "vrt.spynet."
         buffers |= {prefix + key: buffer for key, buffer in spynet_buffers().items()}
     return ConvertibleNetwork(name, "restorer", model, counterparts, buffers)
+
+
+def _has_branch(model: Mapping[str, Any]) -> bool:
+    """Whether spikes have a branch of their own, beside which VRT's keys begin with "vrt."."""
+    kind = find_fusion(model["spike"]["fusion"])
+    return kind is not None and kind.acts != "input"
 
 
 def restorer_rules(model: Restorer) -> tuple[Rule, ...]:

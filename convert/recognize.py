@@ -94,7 +94,7 @@ def infer_model(shapes: Shapes) -> dict[str, dict[str, Any]]:
     """
     has_spikes = any(key.startswith("spike_encoder.") for key in shapes)
     backbone = {key.removeprefix("vrt."): shape for key, shape in shapes.items()} if has_spikes else shapes
-    spike: dict[str, Any] = _inferred_fields(_SPIKE_FIELDS, shapes) if has_spikes else {"fusion": "none"}
+    spike: dict[str, Any] = _inferred_fields(_SPIKE_FIELDS, shapes) if has_spikes else _spikes_beside(backbone)
     return {"vrt": _inferred_fields(_VRT_FIELDS, backbone), "spike": spike}
 
 
@@ -238,7 +238,16 @@ def _upscale(shapes: Shapes) -> int:
 
 
 def _noise_map(shapes: Shapes) -> bool:
-    return shapes["conv_first.weight"][1] == (3 * 9 if _warp_frames(shapes) else 3) + 1
+    width = shapes["conv_first.weight"][1]
+    return width % 9 == 1 if _warp_frames(shapes) else width == 4
+
+
+def _spikes_beside(shapes: Shapes) -> dict[str, Any]:
+    """The fields of `spike` of a network without a branch: its input tells whether it has more than the picture."""
+    width = shapes.get("conv_first.weight", (0, 0))[1]
+    bins = width // 9 - 3
+    warps = any(".pa_deform." in key for key in shapes)
+    return {"fusion": "early_concat", "bins": bins} if warps and bins > 0 else {"fusion": "none"}
 
 
 def _mutual_ratio(shapes: Shapes) -> float:
@@ -271,7 +280,11 @@ _VRT_FIELDS: dict[str, Callable[[Shapes], Any]] = {
 
 def _fusion(shapes: Shapes) -> str:
     """The fusion that has most keys, of those whose PyTorch form is known."""
-    prefixes = {name: FUSE_BLOCKS[kind.torch_form].torch for name, kind in FUSIONS.items() if kind and kind.torch_form}
+    prefixes = {
+        name: FUSE_BLOCKS[kind.torch_form].torch
+        for name, kind in FUSIONS.items()
+        if kind and kind.torch_form in FUSE_BLOCKS
+    }
     return max(prefixes, key=lambda name: sum(key.startswith(prefixes[name]) for key in shapes))
 
 

@@ -93,6 +93,7 @@ def _model() -> dict:
             fused_stages=(1, 2, 3, 4),
             zero_init=True,
             normalise="statistics",
+            steps=56,
             time="none",
             time_reach=4,
             time_own_frame=2.0,

@@ -114,9 +114,13 @@ KEYS: dict[str, Key] = {
     "model.vrt.noise_map": Key(Flag(), "whether the level of the noise comes as a fourth input channel"),
     "model.vrt.flow": Key(OneOf(("spynet",), code=True), "the network of the optical flows"),
     "model.spike.fusion": Key(
-        OneOf(("cross_attention", "early_cross_attention", "concat", "concat_over_time", "none"), code=True),
+        OneOf(
+            ("cross_attention", "early_cross_attention", "concat", "concat_over_time", "early_concat", "none"),
+            code=True,
+        ),
         "how spikes enter: `cross_attention` after a stage; `early_cross_attention` and `concat` before its attention; "
-        "`concat_over_time`: of features that have attended to themselves over time; `none`: VRT alone",
+        "`concat_over_time`: of features that have attended to themselves over time; `early_concat`: as channels of "
+        "the picture, before its neighbours are warped; `none`: VRT alone",
     ),
     "model.spike.bins": Key(Whole(1, 4096), "time bins of a frame's voxels"),
     "model.spike.channels": Key(
@@ -136,6 +140,9 @@ KEYS: dict[str, Key] = {
         OneOf(("statistics", "clip")),
         "how counts become voxels: by the `statistics` of the training split, or each `clip`'s first scaled to the "
         "same mean, so that another threshold or another light changes little",
+    ),
+    "model.spike.steps": Key(
+        Whole(1), "steps of the stream in a frame's window, of which `early_concat` takes the share that has a spike"
     ),
     "model.spike.time": Key(
         OneOf(("none", "relative", "local", "sine")),

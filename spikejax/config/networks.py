@@ -163,6 +163,7 @@ SPIKE_VARIANTS: dict[str, dict[str, Any]] = {
     "stages_1_to_7": dict(fused_stages=(1, 2, 3, 4, 5, 6, 7), channels=(96,) * 7),
     "time": dict(time="relative"),
     "concat": dict(fusion="concat"),
+    "early_concat": dict(fusion="early_concat", bins=4),
     "backbone": dict(fusion="none"),
 }
 

@@ -131,9 +131,19 @@ def _takes_spikes(config: ConfigDict) -> bool:
     return config.model.spike.fusion != "none"
 
 
+def _has_branch(config: ConfigDict) -> bool:
+    """Whether spikes have a branch of their own; of `early_concat` they are channels of the picture."""
+    return config.model.spike.fusion not in ("none", "early_concat")
+
+
+def _spike_steps(config: ConfigDict) -> str | None:
+    spike = config.model.spike
+    return f"{spike.bins} at least" if spike.fusion == "early_concat" and spike.steps < spike.bins else None
+
+
 def _fused_stages(config: ConfigDict) -> str | None:
     stages = config.model.spike.fused_stages
-    if not _takes_spikes(config) or (4 <= len(stages) <= 7 and stages == tuple(range(1, len(stages) + 1))):
+    if not _has_branch(config) or (4 <= len(stages) <= 7 and stages == tuple(range(1, len(stages) + 1))):
         return None
     return "(1, 2, 3, 4), or on to 7 at most"
 
@@ -141,14 +151,16 @@ def _fused_stages(config: ConfigDict) -> str | None:
 def _spike_channels(config: ConfigDict) -> str | None:
     spike, dims = config.model.spike, config.model.vrt.dims
     wanted = tuple(dims[stage - 1] for stage in spike.fused_stages)
-    if not _takes_spikes(config) or not _is_vrt(config) or spike.channels == wanted:
+    if not _has_branch(config) or not _is_vrt(config) or spike.channels == wanted:
         return None
     return f"{wanted}, model.vrt.dims of model.spike.fused_stages"
 
 
 def _spike_heads(config: ConfigDict) -> str | None:
     spike = config.model.spike
-    if spike.fusion in ("none", "concat") or not any(features % spike.heads for features in spike.channels):
+    if spike.fusion in ("none", "concat", "early_concat") or not any(
+        features % spike.heads for features in spike.channels
+    ):
         return None
     return f"a number that divides model.spike.channels, {', '.join(map(str, sorted(set(spike.channels))))}"
 
@@ -322,6 +334,9 @@ RELATIONS = (
     ),
     Relation(("model.spike.fusion", "model.vrt.warp_frames"), "`none` where warp_frames is 0.", _fusion),
     Relation(("model.spike.fused_stages",), "Every stage from 1 to the last, which is 4 to 7.", _fused_stages),
+    Relation(
+        ("model.spike.steps", "model.spike.bins"), "At least bins, where the fusion is early_concat.", _spike_steps
+    ),
     Relation(
         ("model.spike.channels", "model.spike.fused_stages", "model.vrt.dims"),
         "Equal to dims of the stages they meet.",

@@ -124,7 +124,7 @@ class VideoRestorer:
         self.name = name
         self.tile = tile
         self.overlap = overlap
-        if self.traits.spike_bins is not None and statistics is None:
+        if self.traits.needs_statistics and statistics is None:
             raise InputError(f"{MISSING_STATISTICS} in {name}")
 
     @overload

@@ -10,6 +10,7 @@ from operator import call
 from typing import Any, Literal
 
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 from jax import Array
 from jaxtyping import Float
@@ -37,7 +38,9 @@ class SpikeBranchConfig:
         residual: see `TemporalCrossAttnFuse`.
         fused_stages: (1, 2, 3, 4), or 1 to 7.
         zero_init: the fusion begins by adding nothing, the network as exactly VRT.
-        normalise: how counts become the voxels that it is given, see `spikejax.data.spikes.voxels.standardise`.
+        normalise: how counts become the voxels that it is given, see `spikejax.data.spikes.voxels.standardise`; where
+            they enter with the picture it has no effect.
+        steps: of the stream in a frame's window, where spikes enter with the picture, see `SpikeChannels`.
         time: what attention over time is told of the frames' order, see `TimePositions.kind`.
         time_reach: see `TimePositions.reach`.
         time_own_frame: see `TimePositions.own_frame`.
@@ -51,6 +54,7 @@ class SpikeBranchConfig:
     fused_stages: tuple[int, ...] = (1, 2, 3, 4)
     zero_init: bool = False
     normalise: Literal["statistics", "clip"] = "statistics"
+    steps: int = 56
     time: TimeKind = "none"
     time_reach: int = 4
     time_own_frame: float = 2.0
@@ -67,6 +71,8 @@ class SpikeBranchConfig:
             raise ValueError(f"spike.fused_stages must be 1 to 4, or on to 7 at most, not {stages}")
         if len(self.channels) != len(stages):
             raise ValueError(f"spike.channels needs an entry for each of the stages {stages}, not {len(self.channels)}")
+        if self.steps < self.bins and self.fusion == "early_concat":
+            raise ValueError(f"spike.steps must be at least spike.bins, {self.bins}, not {self.steps}")
 
     def check_against(self, vrt: VRTConfig) -> None:
         """Raises ValueError, naming the scale and both sizes, where the branch does not fit the stages of `vrt`."""
@@ -106,17 +112,17 @@ class FusionKind:
 
     Attributes:
         acts: whether VRT's features are fused once they have the stage's resolution, before its attention, or when they
-            leave the stage.
+            leave the stage; or the spikes are channels of VRT's "input", and there is no branch.
         attends_over_time: whether each stage's spike features first attend to themselves over time (SpikeTemporalSA).
         build: (features, branch's configuration, *, rngs) -> the block of one stage, called with VRT's features and the
-            spikes', both [b, t, h, w, c]; it returns as many.
+            spikes', both [b, t, h, w, c]; it returns as many. None for the input, which has no blocks.
         torch_form: the name by which `convert` knows where the PyTorch network keeps the blocks' parameters
             (convert/spike_keys.py, FUSE_BLOCKS); None if it has none, and then weights are not converted.
     """
 
-    acts: Literal["before_attention", "after_stage"]
+    acts: Literal["before_attention", "after_stage", "input"]
     attends_over_time: bool
-    build: Callable[..., Any]
+    build: Callable[..., Any] | None
     torch_form: str | None = None
 
 
@@ -145,12 +151,33 @@ FUSIONS: dict[str, FusionKind | None] = {
     "early_cross_attention": FusionKind(acts="before_attention", attends_over_time=True, build=_build_cross_attention),
     "concat": FusionKind(acts="before_attention", attends_over_time=False, build=_build_concat),
     "concat_over_time": FusionKind(acts="before_attention", attends_over_time=True, build=_build_concat),
+    "early_concat": FusionKind(acts="input", attends_over_time=False, build=None, torch_form="input"),
 }
 
 
 def find_fusion(name: str) -> FusionKind | None:
     """The fusion of that name, of `FUSIONS` or the user's own; None for a network without spikes."""
     return find_entry(FUSIONS, name, key="model.spike.fusion", kind=FusionKind)
+
+
+@dataclass(frozen=True)
+class SpikeChannels:
+    """Spikes as channels of the picture: of each time bin the share of its steps that have one (TFP).
+
+    Attributes:
+        bins: time bins of a frame's window.
+        steps: of the stream in that window.
+    """
+
+    bins: int
+    steps: int
+
+    def __call__(self, counts: Float[Array, "b t h w k"]) -> Float[Array, "b t h w k"]:
+        """The shares, 0 to 1, of counts as they are."""
+        # Step i lies in bin floor((i + 1/2) bins / steps), as where spikes are counted.
+        bin_of = (2 * np.arange(self.steps) + 1) * self.bins // (2 * self.steps)
+        lengths = np.bincount(bin_of, minlength=self.bins).reshape(1, 1, 1, 1, -1)
+        return counts / lengths.astype(counts.dtype)
 
 
 class SpikeBranch(nnx.Module):
@@ -171,7 +198,10 @@ class SpikeBranch(nnx.Module):
             if kind.attends_over_time
             else None
         )
-        self.fuse_blocks = nnx.List(kind.build(channels, config, rngs=rngs) for channels in config.channels)
+        build = kind.build
+        if build is None:
+            raise ValueError(f"the fusion {config.fusion} has no blocks, and needs no spike branch")
+        self.fuse_blocks = nnx.List(build(channels, config, rngs=rngs) for channels in config.channels)
 
     def __call__(self, voxels: Float[Array, "b t h w k"]) -> "SpikeFusion":
         """The fusion of one batch of clips with the spikes behind `voxels` (standardised log counts)."""

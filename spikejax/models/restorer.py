@@ -17,7 +17,7 @@ from ml_collections import ConfigDict
 from spikejax.errors import InputError
 from spikejax.extensions import find_entry
 from spikejax.kernels.choice import Kernels, use_kernels
-from spikejax.models.fusion import SpikeBranch, SpikeBranchConfig, find_fusion
+from spikejax.models.fusion import SpikeBranch, SpikeBranchConfig, SpikeChannels, find_fusion
 from spikejax.models.remat import Remat
 from spikejax.models.traits import NetworkTraits
 from spikejax.models.vrt import STAGE_SCALES, VRT, VRTConfig
@@ -43,7 +43,7 @@ class Restorer(nnx.Module):
 
         Args:
             vrt: the backbone.
-            spike: the spike branch, None for the backbone alone.
+            spike: how spikes enter, None for the backbone alone.
             compute_dtype: "float32" follows the inputs' dtype; "bfloat16" computes features in it, while parameters,
                 flows, offsets, positions, logits and softmax stay float32.
             remat: what the backward pass computes again instead of storing it: "none", "blocks" (attention blocks but
@@ -61,20 +61,27 @@ class Restorer(nnx.Module):
             raise ValueError("a network that interpolates (vrt.warp_frames = 0) takes no spikes")
         self.kernels = kernels
         self.compute_dtype = jnp.dtype(jnp.bfloat16) if compute_dtype == "bfloat16" else None
-        self.vrt = VRT(vrt, compute_dtype=self.compute_dtype, remat=remat, rngs=rngs)
+        kind = None if spike is None else find_fusion(spike.fusion)
+        channels = None
+        if spike is not None and kind is not None and kind.acts == "input":
+            channels, spike = SpikeChannels(spike.bins, spike.steps), None
+        beside = 0 if channels is None else channels.bins
+        self.spike_channels = channels
+        self.vrt = VRT(vrt, beside=beside, compute_dtype=self.compute_dtype, remat=remat, rngs=rngs)
         self.spike_branch = None if spike is None else SpikeBranch(spike, vrt, remat=remat, rngs=rngs)
 
     @property
     def traits(self) -> NetworkTraits:
         """What the network does to a clip."""
         config = self.vrt.config
+        normalise = "statistics" if self.spike_branch is None else self.spike_branch.config.normalise
         return NetworkTraits(
             upscale=config.upscale,
             interpolates=config.reach == 0,
             noise_level=config.noise_map,
             window=config.window[0],
             spike_bins=self.spike_bins,
-            spike_normalise="statistics" if self.spike_branch is None else self.spike_branch.config.normalise,
+            spike_normalise=normalise if self.spike_channels is None else "none",
             picture_channels=config.input_channels,
             min_frames=MIN_FRAMES,
             min_side=MIN_SIDE,
@@ -84,11 +91,13 @@ class Restorer(nnx.Module):
     @property
     def needs_spikes(self) -> bool:
         """Whether a clip has to come with voxels."""
-        return self.spike_branch is not None
+        return self.spike_bins is not None
 
     @property
     def spike_bins(self) -> int | None:
-        """The time bins of the voxels, None without a spike branch."""
+        """The time bins of the voxels, None where spikes do not enter."""
+        if self.spike_channels is not None:
+            return self.spike_channels.bins
         return None if self.spike_branch is None else self.spike_branch.config.bins
 
     def padded_size(self, height: int, width: int) -> tuple[int, int]:
@@ -120,12 +129,14 @@ class Restorer(nnx.Module):
         _check(clip, voxels, self.spike_bins)
         height, width = clip.shape[2:4]
         rows, columns = self.padded_size(height, width)
-        fusion = None
+        fusion, beside = None, None
         with use_kernels(self.kernels):
-            if self.spike_branch is not None and voxels is not None:
+            if self.spike_channels is not None and voxels is not None:
+                beside = _pad(_enlarge(self.spike_channels(voxels), height, width), rows, columns)
+            elif self.spike_branch is not None and voxels is not None:
                 voxels = _pad(_enlarge(voxels, height, width), rows, columns)
                 fusion = self.spike_branch(voxels if self.compute_dtype is None else voxels.astype(self.compute_dtype))
-            restored = self.vrt(_pad(clip, rows, columns), fusion=fusion, key=key)
+            restored = self.vrt(_pad(clip, rows, columns), beside=beside, fusion=fusion, key=key)
         scale = self.vrt.config.upscale
         return restored[:, :, : height * scale, : width * scale]
 

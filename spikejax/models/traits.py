@@ -19,7 +19,8 @@ class NetworkTraits:
         noise_level: whether the clip's last channel holds the standard deviation of the noise, over 255.
         window: frames that the network compares at once; a clip of super-resolution or interpolation has as many.
         spike_bins: time bins of the voxels that the network takes, None if it takes none.
-        spike_normalise: how it wants their counts normalised, "statistics" or "clip"; see `voxels.standardise`.
+        spike_normalise: how it wants their counts normalised, "statistics", "clip" or "none"; see
+            `voxels.standardise`.
         picture_channels: of the clip without the noise level.
         min_frames: frames of the shortest clip.
         min_side: rows and columns of the smallest frame.
@@ -42,6 +43,11 @@ class NetworkTraits:
     def input_channels(self) -> int:
         """The channels of the clip that the network takes."""
         return self.picture_channels + self.noise_level
+
+    @property
+    def needs_statistics(self) -> bool:
+        """Whether it takes spikes, and their counts are standardised."""
+        return self.spike_bins is not None and self.spike_normalise != "none"
 
     def restored_count(self, frames: int, *, passes: int = 1) -> int:
         """How many restored frames there are of `frames` frames, interpolated `passes` times."""

@@ -110,12 +110,19 @@ class VRT(nnx.Module):
     """The network; `fusion` is given at the call, so the same VRT works with and without other sensors."""
 
     def __init__(
-        self, config: VRTConfig, *, compute_dtype: jnp.dtype | None = None, remat: Remat = "none", rngs: nnx.Rngs
+        self,
+        config: VRTConfig,
+        *,
+        beside: int = 0,
+        compute_dtype: jnp.dtype | None = None,
+        remat: Remat = "none",
+        rngs: nnx.Rngs,
     ):
         """A network with random weights.
 
         Args:
             config: the network.
+            beside: channels of another sensor beside the picture's.
             compute_dtype: of the features, None for the input's own.
             remat: what of the blocks the backward pass computes again, see `Restorer`.
             rngs: seeds of the weights.
@@ -126,8 +133,8 @@ class VRT(nnx.Module):
         rates = [tuple(rates[start : start + depth]) for start, depth in zip(starts, config.depths, strict=False)]
         # Named as in the published weights, whichever flow network it is.
         self.spynet = find_flow_network(config.flow)(rngs=rngs) if config.reach else None
-        # The picture, its two neighbours as four pictures each, and the noise map.
-        width = config.input_channels * (9 if config.reach else 1) + config.noise_map
+        # The picture, with what another sensor says of it, its two neighbours as four such each, and the noise map.
+        width = (config.input_channels + beside) * (9 if config.reach else 1) + config.noise_map
         self.conv_first = Conv2D(width, config.dims[0], rngs=rngs)
         self.stages = nnx.List(
             Stage(
@@ -156,12 +163,18 @@ class VRT(nnx.Module):
         self.head = _make_head(config, rngs)
 
     def __call__(
-        self, clip: Float[Array, "b t h w c"], *, fusion: Fusion | None = None, key: Key[Array, ""] | None = None
+        self,
+        clip: Float[Array, "b t h w c"],
+        *,
+        beside: Float[Array, "b t h w k"] | None = None,
+        fusion: Fusion | None = None,
+        key: Key[Array, ""] | None = None,
     ) -> Float[Array, "b t2 h2 w2 c2"]:
         """The restored clip.
 
         Args:
             clip: RGB in [0, 1], then the noise level (a standard deviation in [0, 1]) if `noise_map`.
+            beside: what another sensor says of every pixel; warped from neighbours as the picture is, by its flows.
             fusion: see `Fusion`; None for the network of the paper.
             key: switches stochastic depth on (training).
         """
@@ -174,8 +187,9 @@ class VRT(nnx.Module):
         assert not isinstance(self.head, InterpolationHead)
         flows_of = remat_if(self.recompute, partial(clip_flows, reach=self.config.reach))
         flows: tuple[ClipFlows, ...] = flows_of(self.spynet, picture)
-        later, earlier = _neighbour_pictures(picture, flows[0])
-        x = jnp.concatenate([picture, later, earlier, clip[..., self.config.input_channels :]], axis=-1)
+        joined = picture if beside is None else jnp.concatenate([picture, beside], axis=-1)
+        later, earlier = _neighbour_pictures(joined, flows[0])
+        x = jnp.concatenate([joined, later, earlier, clip[..., self.config.input_channels :]], axis=-1)
         features = self._features(self.conv_first(self._cast(x)), flows, fusion, key)
         return self.head(features, picture)
 

@@ -170,7 +170,7 @@ def open_split(
         InputError: there is no such split, or the network takes spikes and has no statistics.
     """
     statistics, bins = None, trained.traits.spike_bins
-    if bins is not None:
+    if bins is not None and trained.traits.needs_statistics:
         if trained.statistics is None:
             raise InputError(f"{MISSING_STATISTICS} in {trained.path}")
         statistics = statistics_from(trained.statistics, bins=bins, source=str(trained.path))

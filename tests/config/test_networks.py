@@ -114,5 +114,7 @@ def test_parameters_of_the_spike_design() -> None:
         # Three stages more, of four equal ones.
         "stages_1_to_7": original["params"] + 3 * (attention + fusion) // 4,
         "concat": backbone + encoder + 4 * (192 * 96 + 96),
+        # conv_first has 9 times 4 channels more, and 3x3 taps.
+        "early_concat": backbone + 9 * 4 * 96 * 9,
         "backbone": backbone,
     }

@@ -10,7 +10,7 @@ import pytest
 from flax import nnx
 
 from convert.array_files import read_arrays, write_arrays
-from convert.convertible_networks import ConvertibleNetwork, get_network, network_of, restorers
+from convert.convertible_networks import ConvertibleNetwork, get_network, network_of, restorer_network, restorers
 from convert.network_names import SPIKE_PREFIX, network_names
 from convert.recognize import recognize
 from spikejax.config.networks import SPIKE_VARIANTS, spike_model
@@ -18,7 +18,10 @@ from spikejax.errors import InputError
 from spikejax.io.weights import read_weights, write_weights
 from spikejax.models.fusion import find_fusion
 from spikejax.models.restorer import build_restorer
+from spikejax.training.measure_split import load_trained
+from spikejax.training.trained_params import read_network
 from tests.convert.arrays import assert_same, split_buffers
+from tests.inference.small_input import tiny_config
 from tests.models.conftest import golden_weights, read_manifest
 
 FLOAT32 = np.dtype(np.float32)
@@ -102,3 +105,24 @@ def test_memory(tmp_path: Path, spynet: ConvertibleNetwork, flow_weights: dict[s
     finally:
         tracemalloc.stop()
     assert peak < 1.5 * path.stat().st_size
+
+
+def test_spikes_as_channels_of_the_picture(tmp_path: Path) -> None:
+    """Catches arrays of a network with a picture of 7 channels that go astray, or its statistics, which it has not."""
+    model = tiny_config(fusion="early_concat", bins=4).model.to_dict()
+    network = restorer_network(model, "a small one")
+    rng = np.random.default_rng(0)
+    state_dict = {
+        key: rng.standard_normal(counterpart.shape).astype(np.float32)
+        for key, counterpart in network.counterparts.items()
+    }
+    assert state_dict["conv_first.weight"].shape == (4, 63, 1, 3, 3)  # at the top, as VRT has it
+    write_weights(tmp_path / "a.safetensors", network.from_torch(state_dict))
+    weights = read_network(tmp_path / "a.safetensors")
+    kernel = weights.params["vrt"]["conv_first"]["kernel"]
+    # Channel 7 + 7 c + i is channel i of the next frame's copy c.
+    np.testing.assert_array_equal(kernel[1, 2, 7 + 7 * 3 + 5], state_dict["conv_first.weight"][:, 33, 0, 1, 2])
+    again = network.to_torch(weights, dtype=FLOAT32)
+    for key, array in state_dict.items():
+        np.testing.assert_array_equal(np.asarray(again[key]), array, err_msg=key)
+    assert load_trained(tmp_path / "a.safetensors").restorer.traits.spike_bins == 4

@@ -40,6 +40,26 @@ def test_published_networks_are_recognized_and_complete(name: str) -> None:
     assert sum(math.prod(shape) for shape in ours.values()) == manifest["params"]
 
 
+def with_spikes_in_the_picture(bins: int, published: str = "006_videodeblurring_GoPro") -> dict[str, list[int]]:
+    """The shapes of a published network whose picture has so many channels more."""
+    shapes = read_manifest(published)["shapes"]
+    out, _, *taps = shapes["conv_first.weight"]
+    return {**shapes, "conv_first.weight": [out, 9 * (3 + bins), *taps]}
+
+
+def test_spikes_as_channels_of_the_picture() -> None:
+    """Catches a network with a picture of 7 channels that is refused, or taken for one without spikes."""
+    network, told = recognize(broadcast_zeros(with_spikes_in_the_picture(4)))
+    # Windows of 6 frames, as the published backbone has; the variant itself has 5.
+    assert told == "a VRT of its own (window (6, 8, 8)); the nearest is spike:early_concat"
+    assert network.model is not None and network.model["spike"]["bins"] == 4
+    assert network.counterparts["conv_first.weight"].shape == (96, 63, 1, 3, 3)
+    network, told = recognize(broadcast_zeros(with_spikes_in_the_picture(6)))
+    assert told == "a VRT of its own (bins 6, window (6, 8, 8)); the nearest is spike:early_concat"
+    denoising = read_manifest("008_videodenoising_DAVIS")["shapes"]
+    assert denoising["conv_first.weight"][1] == 28 and recognize(broadcast_zeros(denoising))[1] == "008"
+
+
 def test_the_files_name_says_which_of_several_alike() -> None:
     """Catches 006 with the tiles of 005, whose architecture it has, and a name that only begins like a network's."""
     arrays = broadcast_zeros(read_manifest("006_videodeblurring_GoPro")["shapes"])

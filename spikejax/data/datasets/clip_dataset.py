@@ -44,7 +44,7 @@ class ClipSpec:
             are used.
         degradation: how the input is made of the sharp pictures, which are all that is needed then; or that it is read.
         statistics: what standardises the voxels, such as a checkpoint's; None for the data set's own.
-        normalise: how counts are standardised, "statistics" or "clip", see `standardise`.
+        normalise: how counts are standardised, "statistics", "clip" or "none", see `standardise`.
         threshold_factor: of the sequences that are read whole (`read_sequence`), the spikes as if the camera's
             threshold were so many times as high; training draws factors of its own.
     """
@@ -242,8 +242,8 @@ class ClipDataset(abc.ABC, Generic[RunT]):
         """A stored clip, or a batch of them, as the network takes it; see `read`."""
         normalised = {key: stored[key].astype(np.float32) / np.float32(255) for key in ("input", "sharp")}
         if "voxels" in stored:
-            assert self.statistics is not None
-            mean, std = self.statistics.mean, self.statistics.std
+            assert self.statistics is not None or self.spec.normalise == "none"
+            mean, std = (0.0, 1.0) if self.statistics is None else (self.statistics.mean, self.statistics.std)
             normalised["voxels"] = standardise(np, stored["voxels"], mean=mean, std=std, by=self.spec.normalise)
         return normalised
 

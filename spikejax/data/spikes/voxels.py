@@ -117,8 +117,10 @@ def standardise(
         counts: whole numbers from 0 to 65535, see `whole_counts`; by "clip" [t, h, w, k] or a batch of such clips.
         mean: of the logarithms; an argument of the compiled program with `jax.numpy`, so that one serves all networks.
         std: likewise.
-        by: "statistics" or "clip", `model.spike.normalise`.
+        by: "statistics" or "clip", `model.spike.normalise`; or "none", for a network that takes counts as they are.
     """
+    if by == "none":
+        return xp.asarray(counts, xp.float32)
     if by == "clip" and xp is np and counts.ndim > 4:
         return np.stack([standardise(np, clip, mean=mean, std=std, by=by) for clip in counts])
     scale = _clip_scale(xp, counts, mean) if by == "clip" else None
