@@ -50,12 +50,21 @@ def test_bare_names_find_the_installed_files(
 @pytest.mark.parametrize(
     ("path", "message"),
     [
-        ("quikstart", "expected a configuration, one of quickstart, spike, vrt or a file FILE.py, found 'quikstart'"),
-        ("vrd:006", "expected a configuration, one of quickstart, spike, vrt or a file FILE.py, found 'vrd'"),
-        ("", "expected a configuration, one of quickstart, spike, vrt or a file FILE.py, found ''"),
-        (":006", "expected a configuration, one of quickstart, spike, vrt or a file FILE.py, found ''"),
-        ("__init__", "expected a configuration, one of quickstart, spike, vrt or a file FILE.py, found '__init__'"),
-        ("__init__:x", "expected a configuration, one of quickstart, spike, vrt or a file FILE.py, found '__init__'"),
+        (
+            "quikstart",
+            "expected a configuration, one of long, quickstart, spike, vrt or a file FILE.py, found 'quikstart'",
+        ),
+        ("vrd:006", "expected a configuration, one of long, quickstart, spike, vrt or a file FILE.py, found 'vrd'"),
+        ("", "expected a configuration, one of long, quickstart, spike, vrt or a file FILE.py, found ''"),
+        (":006", "expected a configuration, one of long, quickstart, spike, vrt or a file FILE.py, found ''"),
+        (
+            "__init__",
+            "expected a configuration, one of long, quickstart, spike, vrt or a file FILE.py, found '__init__'",
+        ),
+        (
+            "__init__:x",
+            "expected a configuration, one of long, quickstart, spike, vrt or a file FILE.py, found '__init__'",
+        ),
         ("nowhere.py", "expected a configuration, a Python file, found no file: nowhere.py"),
         ("nowhere.py:006", "expected a configuration, a Python file, found no file: nowhere.py"),
         (".", "expected a configuration, a Python file, found a folder: ."),

@@ -197,6 +197,7 @@ BROKEN: list[tuple[str, dict[str, Any], str]] = [
     ("spike:baseline", {"model.spike.fused_stages": (1, 2, 4, 5)}, "expected (1, 2, 3, 4), or on to 7 at most"),
     ("spike:baseline", {"model.spike.channels": (96, 96, 96, 48)}, "model.spike.channels: expected (96, 96, 96, 96)"),
     ("spike:baseline", {"model.spike.heads": 5}, "model.spike.heads: expected a number that divides"),
+    ("spike:early_concat", {"model.spike.steps": 3}, "model.spike.steps: expected 4 at least, found 3"),
     ("vrt:001", {"data.degradation": "noise"}, "data.degradation: expected bicubic or gaussian or none for a network"),
     ("vrt:006", {"model.vrt.noise_map": True}, "a network that takes a noise level (model.vrt.noise_map True), found"),
     ("vrt:006", {"data.degradation": "bicubic"}, "data.degradation: expected none for a network that neither"),
