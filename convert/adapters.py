@@ -1,7 +1,7 @@
 """Low-rank adapters (LoRA), merged into the weights that they adapt: W + alpha / r B A.
 
 A layer X that was adapted has X.base.weight (or X.base_layer.weight, or X.weight in a file of its own), X.lora_A.weight
-of shape [r, inputs] and X.lora_B.weight of shape [outputs, r].
+of shape [r, inputs] and X.lora_B.weight of shape [outputs, r]; those of a convolution go on with [kh, kw] and [1, 1].
 """
 
 import re
@@ -113,7 +113,12 @@ def _find_alpha(arrays: Mapping[str, StoredArray], numbers: Mapping[str, float])
 
 def _merged(key: str, base: StoredArray, adapter: _Adapter, alpha: float) -> StoredArray:
     rank = adapter.rank
-    if adapter.up.shape[1:] != (rank,) or base.shape != (adapter.up.shape[0], *adapter.down.shape[1:]) or not rank:
+    ones = (1,) * len(adapter.up.shape[2:])
+    if (
+        adapter.up.shape[1:] != (rank, *ones)
+        or base.shape != (adapter.up.shape[0], *adapter.down.shape[1:])
+        or not rank
+    ):
         raise InputError(
             f"expected adapters of shape [r, inputs] and [outputs, r] for a weight {list(base.shape)}, found "
             f"{list(adapter.down.shape)} and {list(adapter.up.shape)}: {key}"
@@ -121,6 +126,7 @@ def _merged(key: str, base: StoredArray, adapter: _Adapter, alpha: float) -> Sto
 
     def read() -> np.ndarray:
         down, up = (np.asarray(factor).astype(np.float32) for factor in (adapter.down, adapter.up))
-        return np.asarray(base).astype(np.float32) + np.float32(alpha / rank) * (up @ down)
+        product = np.tensordot(up.reshape(up.shape[:2]), down, axes=1)
+        return np.asarray(base).astype(np.float32) + np.float32(alpha / rank) * product
 
     return StoredArray(base.shape, np.dtype(np.float32), read)

@@ -76,7 +76,11 @@ def read_all(
         arrays |= more.arrays
         numbers |= more.numbers
         descriptions.append(more.description)
-    merged = merge_adapters(arrays, numbers, alpha=lora_alpha, note=note)
+    try:
+        merged = merge_adapters(arrays, numbers, alpha=lora_alpha, note=note)
+    except InputError as error:
+        error.args = (f"{error}: {' and '.join(map(str, paths))}",)
+        raise
     # Of several files none describes the network that they make together.
     return StateDict(merged, numbers, descriptions[0] if len(descriptions) == 1 else None)
 
