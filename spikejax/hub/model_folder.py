@@ -14,7 +14,7 @@ from typing import Any
 from spikejax.errors import InputError
 from spikejax.hub.model_card import ModelCard
 from spikejax.io.atomic import atomic_directory, refuse_existing
-from spikejax.io.places import PARTIAL
+from spikejax.io.places import PARTIAL, entries
 from spikejax.io.weights import MODEL_FILE, Weights, describe_weights, write_weights
 
 CARD, CONFIG = "README.md", "config.json"
@@ -24,7 +24,7 @@ FILES = (MODEL_FILE, CONFIG, CARD)
 def check_model_folder(path: Path, *, replace: bool) -> None:
     """Raises InputError, before any work, if the folder would destroy something else than an earlier one."""
     refuse_existing(path, replace=replace)
-    if path.is_dir() and any(path.iterdir()):
+    if path.is_dir() and entries(path):
         # What a killed run has left of a file is nobody's; a clone of a repository, with its .git, is somebody's.
         names = [entry.name for entry in path.iterdir() if not (entry.name.startswith(".") and PARTIAL in entry.name)]
         others = sorted(set(names) - set(FILES))

@@ -156,6 +156,15 @@ def test_what_is_not_destroyed(tmp_path: Path) -> None:
         write_model_folder(target, WEIGHTS, card(), replace=True)
 
 
+def test_folders_that_are_filled(tmp_path: Path) -> None:
+    """Catches an empty folder that is refused for what is hidden in it, or a clone that loses its .git."""
+    clone = tmp_path / "clone"
+    (clone / ".git").mkdir(parents=True)
+    (clone / ".new.1234.partial").mkdir()  # of a run that was killed
+    write_model_folder(clone, WEIGHTS, card())
+    assert {path.name for path in clone.iterdir()} == {*FILES, ".git", ".new.1234.partial"}
+
+
 def test_licences() -> None:
     """Catches a name that no hub knows, in the front matter."""
     assert [check_license(name) for name in ("mit", "cc-by-nc-4.0")] == ["mit", "cc-by-nc-4.0"]
