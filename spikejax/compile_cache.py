@@ -76,6 +76,35 @@ def use_compile_cache(folder: str | None, *, apart_from: Iterable[AnyPath | None
             cut_back(chosen, _kept_bytes())
 
 
+def folder_in_use() -> Path | None:
+    """Where JAX keeps compiled programs; None where it keeps none, or not on a disk of this machine."""
+    import jax
+
+    named = jax.config.values["jax_compilation_cache_dir"]
+    if not named or is_remote(named) or not jax.config.values["jax_enable_compilation_cache"]:
+        return None
+    return Path(named)
+
+
+def given_file(name: str, *, option: str, apart_from: Iterable[AnyPath | None]) -> Path:
+    """The file of compiled code that an option names.
+
+    Args:
+        name: what the option says.
+        option: its name.
+        apart_from: see `use_compile_cache`.
+
+    Raises:
+        InputError: the file lies where somebody may have given it away with a run or with weights.
+    """
+    file = Path(name).absolute()
+    try:
+        _check_apart(file, [Path(path).absolute() for path in apart_from if path and not is_remote(path)])
+    except InputError as error:
+        raise InputError(f"{option}: {error}") from error
+    return file
+
+
 def make_own_folder() -> Path:
     """The folder in the user's cache folder (see `user_cache`), made with mode 700 if there is none.
 
@@ -94,7 +123,7 @@ def make_own_folder() -> Path:
     own = base / "spikejax"
     for folder in (own, own / "compiled"):
         folder.mkdir(mode=_OWN_MODE, exist_ok=True)
-        _check_only_the_user_writes(folder)
+        check_only_the_user_writes(folder)
     return own / "compiled"
 
 
@@ -133,7 +162,7 @@ def _make_named_folder(name: str, apart_from: Iterable[Path]) -> Path:
     try:
         _check_apart(folder, apart_from)
         folder.mkdir(mode=_OWN_MODE, parents=True, exist_ok=True)
-        _check_only_the_user_writes(folder.resolve())
+        check_only_the_user_writes(folder.resolve())
     except (InputError, OSError) as error:
         raise InputError(f"--compile-cache: {error}") from error
     return folder
@@ -159,14 +188,16 @@ def _holds_home(folder: Path) -> bool:
     return folder == home or folder in home.parents
 
 
-def _check_only_the_user_writes(folder: Path) -> None:
+def check_only_the_user_writes(path: Path) -> None:
+    """Raises InputError for a folder or file that is another user's, or that others may write to."""
     if not has_owners_and_modes():
         return
+    what = "folder" if path.is_dir() else "file"
     # Of a link, both: who made it decides where it leads.
-    status = folder.stat()
-    owners = {folder.lstat().st_uid, status.st_uid}
+    status = path.stat()
+    owners = {path.lstat().st_uid, status.st_uid}
     if others := owners - {os.geteuid()}:
-        raise InputError(f"expected a folder of user {os.geteuid()}, found one of user {min(others)}: {folder}")
+        raise InputError(f"expected a {what} of user {os.geteuid()}, found one of user {min(others)}: {path}")
     if status.st_mode & _OTHERS_MAY_WRITE:
         mode = stat.S_IMODE(status.st_mode)
-        raise InputError(f"expected a folder that only its owner may write to, found mode {mode:o}: {folder}")
+        raise InputError(f"expected a {what} that only its owner may write to, found mode {mode:o}: {path}")

@@ -31,6 +31,7 @@ from spikejax.errors import InputError
 from spikejax.inference.precision import add_precision
 from spikejax.inference.tile_arguments import read_extent, read_tile
 from spikejax.io.json_files import write_json
+from spikejax.io.places import check_can_be_written, resolved
 from spikejax.planning.compilers import quiet
 
 # Options that have an effect with --restore alone, and without it alone.
@@ -46,7 +47,7 @@ _OF_RESTORING = (
     "spike_ratio",
     "trust_code",
 )
-_OF_TRAINING = ("batch", "mesh", "remat", "sweep", "parts")
+_OF_TRAINING = ("batch", "mesh", "remat", "sweep", "parts", "save_compiled")
 
 if TYPE_CHECKING:
     from ml_collections import ConfigDict
@@ -73,6 +74,8 @@ def main(arguments: Sequence[str]) -> None:
     for name in ("config", "topology"):
         if getattr(options, name) is None:
             parser.error(f"expected --config and --topology, or --restore and --network, found no --{name}")
+    if options.save_compiled and (options.sweep or options.parts):
+        parser.error(f"expected --save-compiled of one plan, found {'--sweep' if options.sweep else '--parts'}")
     config = load_config(options.config, overrides)
     _leave_this_host_alone()
 
@@ -89,6 +92,9 @@ def _print_plans(options: argparse.Namespace, config: ConfigDict) -> dict[str, A
     from spikejax.planning.search import with_changes
     from spikejax.planning.topology import open_topology
 
+    save_to = None if options.save_compiled is None else Path(options.save_compiled)
+    if save_to is not None:
+        _check_can_be_kept(config, save_to)
     topology = open_topology(options.topology)
     if options.parts is not None:
         remat = options.remat[0] if options.remat else None
@@ -99,7 +105,19 @@ def _print_plans(options: argparse.Namespace, config: ConfigDict) -> dict[str, A
         return print_sweep(config, topology, batch_size=batch_size, mesh_sizes=options.mesh, policies=options.remat)
     mesh = options.mesh[0] if options.mesh else None
     remat = options.remat[0] if options.remat else None
-    return print_plan(with_changes(config, mesh=mesh, remat=remat), topology, batch_size=options.batch)
+    changed = with_changes(config, mesh=mesh, remat=remat)
+    return print_plan(changed, topology, batch_size=options.batch, save_to=save_to)
+
+
+def _check_can_be_kept(config: ConfigDict, file: Path) -> None:
+    """Raises InputError where the compiled step could not be written, before minutes of compiling."""
+    from spikejax.training.step_identity import code_of
+
+    if code := code_of(config):
+        raise InputError(f"--save-compiled: expected a run without code of somebody's own, found it for {code}: {file}")
+    if file.is_dir():
+        raise InputError(f"--save-compiled: expected a file to write to, found a folder: {file}")
+    check_can_be_written(resolved(file))
 
 
 def _leave_this_host_alone() -> None:
@@ -191,6 +209,10 @@ def build_parser() -> argparse.ArgumentParser:
         help="compile the costly parts of the network one by one instead, and say what each takes (default: all)",
     )  # fmt: skip
     add("--json", metavar="FILE", help="write all numbers to FILE as well")
+    add(
+        "--save-compiled", metavar="FILE",
+        help="keep the compiled training step in FILE, for train --compiled on those devices; plans that batch alone",
+    )  # fmt: skip
     _add_restoring(parser.add_argument_group("restoring"))
     return parser
 

@@ -10,6 +10,7 @@ On many hosts start the same command on each. Slurm, GKE (JobSet) and Cloud TPU 
 
 import argparse
 import sys
+import time
 from collections.abc import Sequence
 
 from spikejax.cli import (
@@ -24,9 +25,10 @@ from spikejax.cli import (
     run,
     show_as_asked,
 )
-from spikejax.compile_cache import add_compile_cache, use_compile_cache
+from spikejax.compile_cache import add_compile_cache, given_file, use_compile_cache
 from spikejax.config.files import CONFIG_HELP, OVERRIDE_PREFIX, holds_checkpoint, load_config, parse_with_overrides
 from spikejax.config.keys import check_config, named_files
+from spikejax.errors import InputError
 from spikejax.hardware.allocator import keep_freed_memory
 from spikejax.hub.resolving import resolve_network
 from spikejax.io.paths import user_path
@@ -38,6 +40,7 @@ def main(arguments: Sequence[str]) -> None:
     Args:
         arguments: what follows the program's name.
     """
+    started = time.monotonic()
     options, overrides = parse_with_overrides(build_parser(), arguments)
     show_as_asked(options)
     if options.precision:
@@ -55,7 +58,13 @@ def main(arguments: Sequence[str]) -> None:
     from spikejax.training.loop import train
 
     keep_freed_memory()
-    use_compile_cache(options.compile_cache, apart_from=[workdir, *named_files(config)])
+    given = [workdir, *named_files(config)]
+    use_compile_cache(options.compile_cache, apart_from=given)
+    compiled = None
+    if options.compiled is not None:
+        if options.check is not None:
+            raise InputError("expected --compiled or --check, found both")
+        compiled = given_file(options.compiled, option="--compiled", apart_from=given)
     hosts.join_as(options)
     if config.training.start_from and not continued:
         resolve_network(config.training.start_from, accept_license=options.accept_license)
@@ -70,6 +79,8 @@ def main(arguments: Sequence[str]) -> None:
             workdir,
             allow_config_changes=options.allow_config_changes,
             stall_seconds=options.stall_seconds,
+            compiled=compiled,
+            started=started,
         )
     except FloatingPointError as error:
         print(f"spikejax: {error}", file=sys.stderr)
@@ -109,6 +120,11 @@ def build_parser() -> argparse.ArgumentParser:
     add_accept_license(parser)
     add_progress(parser)
     add_compile_cache(parser)
+    parser.add_argument(
+        "--compiled", metavar="FILE",
+        help="take the compiled training step from FILE, of plan --save-compiled; another run's is refused. What lies "
+        "in it is run: let nobody else write to it",
+    )  # fmt: skip
     add_require(parser.add_argument_group("devices"))
     add_hosts(parser)
     add_stall_seconds(parser, "update or validated clip")

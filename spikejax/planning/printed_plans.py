@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, get_args
 
 from ml_collections import ConfigDict
@@ -18,20 +19,30 @@ from spikejax.planning.step_plan import StepPlan, plan_step
 from spikejax.planning.topology import Topology
 
 
-def print_plan(config: ConfigDict, topology: Topology, *, batch_size: int | None) -> dict[str, Any]:
+def print_plan(
+    config: ConfigDict, topology: Topology, *, batch_size: int | None, save_to: Path | None = None
+) -> dict[str, Any]:
     """Prints the plan of a batch, or of the configuration's and then the largest that fits; the same for JSON.
 
     Args:
         config: the run, its mesh and rematerialisation as they shall be.
         topology: the devices.
         batch_size: clips over all devices; None = the configuration's, and the largest is searched for.
+        save_to: a file for the compiled step, of this batch or the configuration's, and then no other is planned;
+            None = it is not kept.
 
     Raises:
-        InputError: no batch is asked for, and none fits.
+        InputError: no batch is asked for, and none fits; or the step to keep does not fit.
     """
-    if batch_size is not None:
-        plan = _announced_plan(with_changes(config, batch_size=batch_size), topology)
+    if batch_size is not None or save_to is not None:
+        plan = _announced_plan(with_changes(config, batch_size=batch_size), topology, save_to=save_to)
         print(to_text(plan))
+        if save_to is not None and not plan.fits:
+            # Compilers for CPUs and GPUs make a program for more memory than there is.
+            save_to.unlink(missing_ok=True)
+            raise InputError(f"expected a step that fits {topology.name}, found one that does not: {save_to}")
+        if save_to is not None:
+            print(f"\ncompiled step: {save_to}, for train --compiled")
         return to_json(plan)
     parts = sharding.batch_parts(sharding.make_mesh(config.mesh.to_dict(), devices=topology.devices))
     parts *= config.training.accumulate
@@ -103,7 +114,9 @@ def print_sweep(
     return {"sweep": [to_json(plan) for plan in plans]}
 
 
-def _announced_plan(config: ConfigDict, topology: Topology, *, number: int = 1, total: int = 1) -> StepPlan:
+def _announced_plan(
+    config: ConfigDict, topology: Topology, *, number: int = 1, total: int = 1, save_to: Path | None = None
+) -> StepPlan:
     """The plan of `config`, with a line about it before and after on stderr; it is number `number` of `total`."""
     settings = config.mesh.to_dict()
     sizes = sharding.mesh_sizes(settings, sharding.mesh_layout(settings))
@@ -116,7 +129,7 @@ def _announced_plan(config: ConfigDict, topology: Topology, *, number: int = 1, 
         file=sys.stderr,
         flush=True,
     )
-    plan = plan_step(config, topology)
+    plan = plan_step(config, topology, save_to=save_to)
     seconds = time.monotonic() - started
     left = f", about {seconds * (total - number) / 60:.0f} min left" if number < total else ""
     print(f"  {'fits' if plan.fits else 'does not fit'}, {seconds:.0f} s{left}", file=sys.stderr, flush=True)

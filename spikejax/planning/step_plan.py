@@ -5,12 +5,12 @@ import logging
 import re
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import jax
 from ml_collections import ConfigDict
 
-from spikejax.distributed import sharding
 from spikejax.hardware.chips import Chip
 from spikejax.hardware.flops import BACKWARD_AND_FORWARD, count_flops
 from spikejax.models.restorer import build_restorer
@@ -18,9 +18,11 @@ from spikejax.planning.hlo import KNOWN_JAX, parse
 from spikejax.planning.schedule import Schedule, schedule_of
 from spikejax.planning.topology import Topology
 from spikejax.planning.traffic import Traffic, measure_traffic
+from spikejax.training.kept_step import save_step
 from spikejax.training.objective import make_loss
 from spikejax.training.program import describe_program
-from spikejax.training.step import Build, batch_shapes
+from spikejax.training.step import Build
+from spikejax.training.step_identity import step_arguments, step_identity
 
 _LOGGER = logging.getLogger(__name__)
 _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
@@ -144,6 +146,7 @@ def plan_step(
     *,
     build: Build = build_restorer,
     note: Callable[[str], None] = lambda text: None,
+    save_to: Path | None = None,
 ) -> StepPlan:
     """The plan of the training step that `config` describes, on all devices of `topology`.
 
@@ -152,27 +155,27 @@ def plan_step(
         topology: the devices.
         build: makes the network.
         note: told, in one line, of terms of the loss that are left out.
+        save_to: a file for the compiled step, if there is one; None = it is not kept.
 
     Raises:
-        InputError: the mesh does not fit the devices, or the batch the mesh.
+        InputError: the mesh does not fit the devices, or the batch the mesh; or the step cannot be kept.
     """
     started = time.monotonic()
     loss = make_loss(config.loss, note=note, abstract=True)
     program = describe_program(config, build=build, devices=topology.devices)
-    mesh, abstract = program.mesh, program.abstract
+    mesh = program.mesh
     train_step: Any = program.train_step()
     forward: Any = program.forward()
-    split = sharding.batch_sharding(mesh)
-    batch = {
-        name: jax.ShapeDtypeStruct(array.shape, array.dtype, sharding=split)
-        for name, array in batch_shapes(config.data, program.network.traits).items()
-    }
+    abstract, batch, loss = arguments = step_arguments(config, program, loss)
     forward_traced = forward.trace(abstract.params, batch["input"], batch.get("voxels"))
     traced = train_step.trace(abstract, batch, loss)
     compiled, refusal = _compile(traced)
 
     count = len(topology.devices)
-    model_flops = BACKWARD_AND_FORWARD * count_flops(forward_traced.jaxpr, platform=topology.platform) / count
+    forward_flops = count_flops(forward_traced.jaxpr, platform=topology.platform)
+    if save_to is not None and compiled is not None:
+        save_step(save_to, compiled, step_identity(config, program, arguments), abstract, forward_flops=forward_flops)
+    model_flops = BACKWARD_AND_FORWARD * forward_flops / count
     flops = count_flops(traced.jaxpr, platform=topology.platform) / count
     memory = None if compiled is None else memory_of(compiled)
     traffic, schedule = (None, None) if compiled is None else read_program(compiled, topology.chip)

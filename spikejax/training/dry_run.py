@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
+from spikejax.compile_cache import folder_in_use
 from spikejax.config.keys import check_config
 from spikejax.distributed import hosts, sharding
 from spikejax.inference.tiling import Extent
@@ -21,6 +22,7 @@ from spikejax.training.monitoring.console import summary
 from spikejax.training.objective import make_loss, make_metrics
 from spikejax.training.program import Program, describe_program
 from spikejax.training.step import Build, batch_shapes
+from spikejax.training.step_keeper import StepKeeper
 from spikejax.training.tile_network import training_validator
 from spikejax.training.validation import HostShare, Sequences, validate
 
@@ -104,7 +106,19 @@ def try_run(config: ConfigDict, workdir: AnyPath, *, build: Build = build_restor
     note(f"data: {inputs.describe()}")
     batch = sharding.put_batch(next(inputs.loader), program.mesh, inputs.batch_size)
     loss = jax.device_put(loss, sharding.replicated(program.mesh))
-    state, metrics = program.train_step()(program.fresh_state(), batch, loss)
+    # Kept, it is what the run itself begins with.
+    keeper = StepKeeper(
+        config,
+        program,
+        loss,
+        own_network=build is not build_restorer,
+        spike_ratio=inputs.spike_ratio,
+        folder=folder_in_use(),
+        given=None,
+        note=lambda text: None,
+    )
+    fresh = program.fresh_state()
+    state, metrics = keeper.open(fresh, batch, loss).call(fresh, batch, loss)
     value = float(metrics["loss"])
     if not np.isfinite(value):
         raise FloatingPointError(f"expected a finite loss of the first update, found {value}")

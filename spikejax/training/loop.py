@@ -4,10 +4,13 @@ import contextlib
 import dataclasses
 import shlex
 import signal
+import time
 from collections.abc import Mapping
+from pathlib import Path
 
 from ml_collections import ConfigDict
 
+from spikejax.compile_cache import folder_in_use
 from spikejax.config.files import holds_checkpoint
 from spikejax.config.keys import check_config
 from spikejax.distributed import hosts, sharding
@@ -21,12 +24,14 @@ from spikejax.training.checkpoint_integrity import full_disk_explained
 from spikejax.training.initial_state import initial_state
 from spikejax.training.inputs import data_root, open_inputs
 from spikejax.training.monitoring.console import Terminal, summary
+from spikejax.training.monitoring.goodput import GOODPUT, Goodput
 from spikejax.training.monitoring.loggers import find_loggers
 from spikejax.training.monitoring.run_writer import RunWriter
 from spikejax.training.objective import make_loss, make_metrics
 from spikejax.training.program import describe_program
 from spikejax.training.signals import StopRequest
 from spikejax.training.step import Build
+from spikejax.training.step_keeper import StepKeeper
 from spikejax.training.trainer import Trainer
 from spikejax.training.workdir import STALLED, check_workdir, check_writable
 
@@ -54,6 +59,8 @@ def train(
     build: Build = build_restorer,
     allow_config_changes: bool = False,
     stall_seconds: int | None = None,
+    compiled: Path | None = None,
+    started: float | None = None,
 ) -> Outcome:
     """Trains the network of `config` in `workdir`, from its last checkpoint if there is one.
 
@@ -63,11 +70,14 @@ def train(
         build: makes the network.
         allow_config_changes: whether a run may go on with another configuration, or other clips, than before.
         stall_seconds: after which a run that does not get on ends its process, see `hosts.watch_for_stalls`.
+        compiled: a file of `plan --save-compiled` to take the training step from.
+        started: when the process was, by `time.monotonic`; None = now.
 
     Raises:
         InputError: the configuration, the data set or the workdir's checkpoints do not fit, or the disk is full.
         FloatingPointError: more losses or gradients than allowed were not finite.
     """
+    started = time.monotonic() if started is None else started
     require("train", "training", modules=["grain"])  # the others a run can do without
     workdir = user_path(workdir)
     check_config(config, continued=holds_checkpoint(workdir))
@@ -90,6 +100,16 @@ def train(
     # ---- Data: this host's part ----
     inputs = open_inputs(config, root, traits=program.network.traits, mesh=program.mesh)
     terminal.note(f"data: {inputs.describe()}")
+    keeper = StepKeeper(
+        config,
+        program,
+        loss,
+        own_network=build is not build_restorer,
+        spike_ratio=inputs.spike_ratio,
+        folder=folder_in_use(),
+        given=compiled,
+        note=terminal.note,
+    )
 
     # ---- State: from the last checkpoint, or fresh, or from other weights ----
     checkpoints = Checkpoints(
@@ -100,7 +120,9 @@ def train(
         allow_other_data=allow_config_changes,
     )
     checkpoints.check_space(program.abstract)
+    reading = time.monotonic()
     step, state = initial_state(program, checkpoints, inputs.loader, weights=training.start_from, note=terminal.note)
+    reading = time.monotonic() - reading
 
     # ---- Updates ----
     with (
@@ -108,11 +130,24 @@ def train(
         hosts.watch_for_stalls(stall_seconds, workdir / STALLED),
         contextlib.closing(RunWriter(workdir, config, loggers, step=step)) as writer,
     ):
-        run = Trainer(
-            config, program, inputs, checkpoints, terminal, writer, step=step, state=state, loss=loss, metrics=metrics
+        goodput = Goodput(
+            writer.folder / GOODPUT if hosts.is_first() else None, step=step, started=started, note=terminal.note
         )
-        if run.step < training.steps:
-            terminal.note("compiling the training step ...")
+        goodput.add("reading", reading)
+        run = Trainer(
+            config,
+            program,
+            inputs,
+            checkpoints,
+            terminal,
+            writer,
+            goodput,
+            keeper,
+            step=step,
+            state=state,
+            loss=loss,
+            metrics=metrics,
+        )
         while run.step < training.steps and not stop.requested():
             run.update()
             at_end = run.step == training.steps
@@ -130,6 +165,8 @@ def train(
         # ---- The end: validation with pictures, everything on disk, and where to find it ----
         end = None if stop.agreed else run.validate(pictures=validation.pictures, stop=stop.requested)
         run.close()
+    if goodput.goes_on or end is not None:
+        terminal.note(f"time: {goodput.text()}")
     if end is None:
         terminal.note(f"stopped at step {run.step}; the same command continues from there")
         return Outcome(step=run.step, scores=None, stopped_by=stop.signal)

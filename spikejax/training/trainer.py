@@ -15,12 +15,14 @@ from spikejax.quality.metrics import Distance
 from spikejax.training.checkpoint import Checkpoints
 from spikejax.training.inputs import Inputs
 from spikejax.training.monitoring.console import Terminal, summary
+from spikejax.training.monitoring.goodput import Goodput
 from spikejax.training.monitoring.pending_metrics import PendingMetrics, loss_terms
 from spikejax.training.monitoring.profiling import Profiler
 from spikejax.training.monitoring.run_writer import RunWriter
 from spikejax.training.monitoring.timing import TimeSplit, Utilisation
 from spikejax.training.program import Program
-from spikejax.training.step import TrainState, batch_shapes
+from spikejax.training.step import TrainState
+from spikejax.training.step_keeper import StepKeeper
 from spikejax.training.tile_network import training_validator
 from spikejax.training.validation import HostShare, Validation, validate
 
@@ -40,6 +42,8 @@ class Trainer:
         checkpoints: Checkpoints,
         terminal: Terminal,
         writer: RunWriter,
+        goodput: Goodput,
+        keeper: StepKeeper,
         *,
         step: int,
         state: TrainState,
@@ -55,6 +59,8 @@ class Trainer:
             checkpoints: where it is saved.
             terminal: where it says how it goes.
             writer: what it is logged with.
+            goodput: the account of its time.
+            keeper: has the compiled step, or keeps it.
             step: updates done.
             state: after those.
             loss: to minimise.
@@ -64,17 +70,15 @@ class Trainer:
         self._program, self._metrics, self._validation = program, metrics, config.validation
         self._inputs, self._checkpoints, self._terminal = inputs, checkpoints, terminal
         self._train_step: Callable[..., Any] | None = None
-        self._forward = program.forward()
+        self._goodput, self._keeper = goodput, keeper
         # Its weights, if it has any, on every device, once.
         self._loss = jax.device_put(loss, sharding.replicated(program.mesh))
         training = config.training
         self.writer = writer
         self.writer.overview(step, program.abstract.params)
         self._profiler = Profiler(writer.folder / "profile", at=training.profile_at, updates=training.profile_updates)
-        self._times = TimeSplit()
-        shapes = batch_shapes(config.data, program.network.traits, spike_ratio=inputs.spike_ratio)
-        with compiling():
-            self._utilisation = Utilisation(self._forward, program.abstract.params, shapes, program.mesh.devices)
+        self._times = TimeSplit(also=goodput.add)
+        self._utilisation = Utilisation(None, program.mesh.devices)
         self._pending = PendingMetrics()
         self._running: deque[Any] = deque()
         self._validator = training_validator(config, program, inputs.statistics)
@@ -87,14 +91,16 @@ class Trainer:
         self._profiler.before_update(self.step + 1)
         batch = sharding.put_batch(batch, self._program.mesh, self._inputs.batch_size)
         if self._train_step is None:
-            step: Any = self._program.train_step()
             # Apart from running it: compiling may take as long as it does, waiting for another host's batch may not.
-            with compiling():
-                self._train_step = step.lower(self.state, batch, self._loss).compile()
+            with compiling(), self._goodput.spent_on("compiling"):
+                step = self._keeper.open(self.state, batch, self._loss)
+            self._train_step = step.call
+            self._utilisation = Utilisation(step.forward_flops, self._program.mesh.devices)
         with waiting_for(COLLECTIVE):
             self.state, metrics = self._train_step(self.state, batch, self._loss)
         self.step += 1
         self._times.count()
+        self._goodput.count(self.step)
         self._pending.add(self.step, metrics, position)
         self._running.append(metrics)
         if len(self._running) > _RUN_AHEAD:
@@ -104,10 +110,17 @@ class Trainer:
         if not self._terminal.pace.started:
             with waiting_for(COLLECTIVE):
                 jax.block_until_ready(metrics)
-            self._terminal.pace.start(self.step)
-            seconds = self._times.pop_means()["computing"]  # the clocks of all that follow begin here
-            self._terminal.note(f"compiled, and did the first step, in {duration(seconds)}")
+            self._first_update_done()
         one_done()
+
+    def _first_update_done(self) -> None:
+        self._terminal.pace.start(self.step)
+        computing = self._times.pop_means()["computing"]  # the clocks of all that follow begin here
+        seconds = self._goodput.first_update()
+        self._terminal.note(f"{self._keeper.how}, and did the first step, in {duration(computing)}")
+        self._terminal.note(f"first update done {duration(seconds)} after the start")
+        self.writer.scalars(self.step, "start", {"seconds_to_first_update": seconds})
+        self._goodput.write(at_once=True)
 
     def check_finite(self) -> None:
         """Waits for the devices; raises FloatingPointError if more updates were not finite than allowed."""
@@ -135,12 +148,15 @@ class Trainer:
             rate = 1 / sum(spent.values())
             clips = {"updates_a_second": rate, "clips_a_second": rate * self._inputs.batch_size}
             self.writer.scalars(self.step, "speed", clips | self._utilisation(spent))
+        self.writer.scalars(self.step, "goodput", self._goodput.totals())
+        self._goodput.write()
 
     def save(self) -> None:
         """Starts saving all that continuing needs, unless that was just done."""
         self.check_finite()  # or a state in which nothing changes any more would become the last
         with self._times.spent_on("saving"):
             with waiting_for(WRITER):
+                self._goodput.write(at_once=True)
                 self.writer.flush()
             with waiting_for(CHECKPOINT):
                 self._checkpoints.save_last(self.step, self.state, self._inputs.loader.get_state())
@@ -170,8 +186,9 @@ class Trainer:
     def close(self) -> None:
         """Waits until everything is on disk but the logs, which `writer.close` ends."""
         self._profiler.close()
-        with waiting_for(CHECKPOINT):
+        with waiting_for(CHECKPOINT), self._times.spent_on("saving"):
             self._checkpoints.close()
+        self._goodput.write(at_once=True)
 
     def _measure(self, pictures: int, stop: Callable[[], bool]) -> Validation | None:
         self._validator.network.params = self.state.best_params

@@ -3,6 +3,7 @@
 WORKDIR/config.json               the configuration
 WORKDIR/statistics.json           mean and std that standardise the voxels, if the network takes spikes
 WORKDIR/metrics.jsonl             every number that is logged, see `spikejax.training.monitoring.metrics_log`
+WORKDIR/goodput.json              what the time of the run went to, see `spikejax.training.monitoring.goodput`
 WORKDIR/checkpoints/last/STEP       parameters, optimizer, position of the data: what continuing needs
 WORKDIR/checkpoints/best_psnr/STEP  parameters and metrics of the best validation: what restoring needs
 WORKDIR/not_finite/STEP             as `last`, of the update whose loss or gradient was not finite

@@ -19,13 +19,14 @@ from spikejax.io.atomic import atomic_write
 from spikejax.io.bucket_mirror import BucketMirror
 from spikejax.io.paths import UserPath
 from spikejax.io.pictures import write_picture
+from spikejax.training.monitoring.goodput import GOODPUT
 from spikejax.training.monitoring.loggers import LoggerFactory
 from spikejax.training.monitoring.metrics_log import METRICS_LOG, MetricsLog
 from spikejax.training.monitoring.provenance import versions
 from spikejax.training.monitoring.run_logger import RunLogger, RunStart
 
 # What a run that goes on adds to.
-_GO_ON = (METRICS_LOG, "tensorboard", "wandb.json")
+_GO_ON = (METRICS_LOG, GOODPUT, "tensorboard", "wandb.json")
 
 
 class RunWriter:

@@ -8,7 +8,7 @@ import pytest
 
 from spikejax.hardware.chips import CHIPS
 from spikejax.training.monitoring.provenance import versions
-from spikejax.training.monitoring.timing import TimeSplit, Utilisation
+from spikejax.training.monitoring.timing import TimeSplit, Utilisation, flops_of_forward
 
 
 def test_time_is_split_into_all_of_it() -> None:
@@ -30,6 +30,16 @@ def test_time_is_split_into_all_of_it() -> None:
     assert times.pop_means() == {}
 
 
+def test_another_account_is_told_every_part() -> None:
+    """Catches an account of a whole run that misses what the curves of an update have."""
+    now, told = [0.0], []
+    times = TimeSplit(clock=lambda: now[0], also=lambda part, seconds: told.append((part, seconds)))
+    for part, seconds in (("data", 1.0), ("saving", 2.0), ("data", 0.5)):
+        with times.spent_on(part):
+            now[0] += seconds
+    assert told == [("data", 1.0), ("saving", 2.0), ("data", 0.5)]
+
+
 def test_utilisation(monkeypatch: pytest.MonkeyPatch) -> None:
     """Catches the backward pass left out, and a peak of one device for all."""
     batch = {"input": jax.ShapeDtypeStruct((4, 4), jnp.float32)}
@@ -39,12 +49,14 @@ def test_utilisation(monkeypatch: pytest.MonkeyPatch) -> None:
 
     spent = {"data": 0.5, "computing": 1.5, "saving": 9.0}
     params = jax.ShapeDtypeStruct((4, 4), jnp.float32)
-    assert Utilisation(forward, params, batch, jax.devices()[:1])(spent) == {}
+    (device, *_) = jax.devices()
+    assert flops_of_forward(forward, params, batch, device) is None
+    assert Utilisation(128.0, [device])(spent) == {}
     monkeypatch.setattr("spikejax.training.monitoring.timing.chip_of", lambda _: CHIPS["v5e"])
-    mfu = 3 * 128 / (197e12 * 2)
-    assert Utilisation(forward, params, batch, jax.devices()[:1])(spent) == {
-        "model_flop_utilisation": pytest.approx(mfu)
-    }
+    flops = flops_of_forward(forward, params, batch, device)
+    assert flops == 128
+    assert Utilisation(flops, [device])(spent) == {"model_flop_utilisation": pytest.approx(3 * 128 / (197e12 * 2))}
+    assert Utilisation(None, [device])(spent) == {}
 
 
 def test_versions_name_what_ran() -> None:
