@@ -6,6 +6,7 @@ import json
 import math
 import os
 import re
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -185,7 +186,8 @@ class ModelCard:
     def _command(self) -> str:
         spikes = " --spikes spike/" if self.traits.spike_bins is not None else ""
         sigma = " --sigma 20" if self.traits.noise_level else ""
-        return f"spikejax restore --network {self.address} --input blurry.mp4{spikes}{sigma} --output restored.mp4"
+        network = shlex.quote(self.address)
+        return f"spikejax restore --network {network} --input blurry.mp4{spikes}{sigma} --output restored.mp4"
 
     def _training(self) -> str:
         training = self.weights.training or {}

@@ -102,6 +102,7 @@ def test_names_that_look_like_markup() -> None:
     for name in ("a: b", "---", "{x}", "#", "'", "true", "1.0", "\u00e9\u4e2d"):
         matter = front_matter(card(title=name, scores=scores).text())
         assert matter["model-index"][0]["name"] == name
+    assert "--network 'my net' --input" in card(address="my net").text()
 
 
 def test_figures_of_the_validation() -> None:
