@@ -164,7 +164,8 @@ def _open(options: RestoreOptions) -> _Given:
         return _Given(
             options, part(PipedFrames(options.input, reading=reading, raw=options.raw, rate=options.fps)), None
         )
-    return _Given(options, part(open_frames(options.input, own_depth=True, reading=options.reading)), sharp)
+    opened = open_frames(options.input, own_depth=True, reading=options.reading, keep_floats=options.keeps_floats)
+    return _Given(options, part(opened), sharp)
 
 
 def _restore(

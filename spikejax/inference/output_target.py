@@ -34,16 +34,18 @@ class OutputTarget:
     """What is to be written.
 
     Attributes:
-        path: a folder for PNG files, or a video.
+        path: a folder for pictures, or a video.
         video: a video beside the folder; None = nothing beside `path`.
         settings: of the video.
         overwrite: whether the output of an earlier run is replaced.
+        format: of the pictures, one of `PICTURE_FORMATS`.
     """
 
     path: Path
     video: Path | None = None
     settings: VideoSettings = field(default_factory=VideoSettings)
     overwrite: bool = False
+    format: str = "png"
 
     @cached_property
     def place(self) -> Path:
@@ -161,6 +163,7 @@ class VideoSource:
         colours: what its numbers mean.
         bits: of a number in pictures that are written of it.
         splices: where its clock jumps; grows while it is read.
+        profile: the ICC profile of pictures, None for sRGB.
         rereadable: whether a run that was stopped could read it again, and go on.
     """
 
@@ -173,4 +176,5 @@ class VideoSource:
     colours: VideoColours | None = None
     bits: int = 16
     splices: list[Splice] = field(default_factory=list)
+    profile: bytes | None = None
     rereadable: bool = True

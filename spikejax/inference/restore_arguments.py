@@ -32,8 +32,9 @@ from spikejax.errors import InputError
 from spikejax.inference.precision import add_precision
 from spikejax.inference.restore_options import RestoreOptions
 from spikejax.inference.tile_arguments import add_devices, add_protocol, read_extent, read_tile
+from spikejax.io.output_formats import PICTURE_FORMATS, PIPE_FORMATS
 from spikejax.io.positions import position
-from spikejax.io.standard_streams import PIPE, PIPE_FORMATS, is_pipe
+from spikejax.io.standard_streams import PIPE, is_pipe
 from spikejax.io.video_codecs import CODECS, DEFAULT_CODEC, DEFAULT_RATE
 from spikejax.quality.metrics import OF_FRAMES
 from spikejax.quality.score_files import SCORES_FILE
@@ -146,7 +147,12 @@ def _add_files(group: argparse._ArgumentGroup) -> None:
     )
     add(
         "-o", "--output", required=True, metavar="PATH",
-        help="a folder for PNG files, a video (.mkv, .mov, .mp4), or - for standard output, as y4m",
+        help="a folder for pictures, a video (.mkv, .mov, .mp4), or - for standard output, as y4m",
+    )  # fmt: skip
+    add(
+        "--format", choices=(*PICTURE_FORMATS, *PIPE_FORMATS),
+        help="what pictures in a folder are written as (default: png, of floats exr), or frames into standard output "
+        "(default: y4m)",
     )  # fmt: skip
     add("--video", metavar="PATH", help="a video to write as well, where --output is a folder")
     add_overwrite(group, "the output of an earlier run")
@@ -264,6 +270,3 @@ def _add_pipes(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--raw-format", metavar="NAME", help="FFmpeg's name of their pixel format, such as nv12 (default: rgb24)"
     )
-    group.add_argument(
-        "--format", choices=PIPE_FORMATS, help="what standard output gets: y4m (default), or raw frames"
-    )  # fmt: skip

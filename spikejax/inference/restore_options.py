@@ -13,10 +13,11 @@ from spikejax.cli import check_effects
 from spikejax.errors import InputError
 from spikejax.inference.output_target import OutputTarget
 from spikejax.inference.tiling import PROTOCOLS, UNLIMITED, AutoTile, Extent
+from spikejax.io.output_formats import FLOAT_FORMATS, KEPT_FORMATS, PICTURE_FORMATS, PIPE_FORMATS
 from spikejax.io.paths import check_network_path, check_scheme, is_remote, local_only
 from spikejax.io.positions import Position
 from spikejax.io.standard_streams import PIPE, is_pipe
-from spikejax.io.video_codecs import DEFAULT_CODEC, VideoSettings
+from spikejax.io.video_codecs import DEFAULT_CODEC, VideoSettings, is_video_name
 from spikejax.quality.metrics import OF_FRAMES
 
 if TYPE_CHECKING:
@@ -25,7 +26,9 @@ if TYPE_CHECKING:
     from spikejax.io.video_reading import VideoReading
 
 # What may change when a run resumes: the same frames come out. (Another network shows by its parameters' checksum.)
-_FREE = frozenset({"network", "output", "overwrite", "resume", "memory", "devices", "compile_cache", "trust_code"})
+_FREE = frozenset(
+    {"network", "output", "overwrite", "resume", "memory", "devices", "compile_cache", "trust_code", "resize_changes"}
+)
 
 _MAYBE_IN_BUCKET = ("network", "input", "sharp", "lpips", "statistics")
 _PATHS = (*_MAYBE_IN_BUCKET, "output", "video", "spikes", "spike_windows", "compile_cache")
@@ -75,7 +78,7 @@ class RestoreOptions:
         resize_changes: whether frames of another size than the first one's are brought to it.
         raw_size: height and width of raw frames that come through a pipe.
         raw_format: their pixel format; None = rgb24.
-        format: of frames that go through a pipe.
+        format: of pictures, or of frames that go through a pipe.
     """
 
     network: str
@@ -150,7 +153,15 @@ class RestoreOptions:
                 self.target.movie is not None or self.pipes_out or self.pipes_in,
                 ("pixel_format", "fps"),
             ),
-            "a pipe, --output -,": (self.pipes_out, ("format",)),
+            "a pipe, --output -,": (self.pipes_out or self.format not in PIPE_FORMATS, ("format",)),
+            "a folder as --output": (
+                self.format in (None, *PIPE_FORMATS) or not (self.pipes_out or is_video_name(self.output)),
+                ("format",),
+            ),
+            "--format png or tiff, of which a video can be made,": (
+                self.video is None or self.format in (None, *KEPT_FORMATS),
+                ("format",),
+            ),
             "a pipe, --input -,": (self.pipes_in, ("raw_size",)),
             "--raw-size": (self.raw_size is not None, ("raw_format",)),
         }
@@ -194,6 +205,12 @@ class RestoreOptions:
         return PipeSettings(self.format or "y4m", self.pixel_format)
 
     @property
+    def keeps_floats(self) -> bool:
+        """Whether pictures of floats stay what they are."""
+        pictures = not (self.pipes_out or is_video_name(self.output) or self.video)
+        return pictures and self.format in (None, *FLOAT_FORMATS)
+
+    @property
     def reading(self) -> VideoReading | None:
         """How a video is read; None if nothing is said of it."""
         from spikejax.io.video_reading import VideoReading  # only here: --help of other commands needs it not
@@ -222,6 +239,7 @@ class RestoreOptions:
             video=None if self.video is None else Path(self.video),
             settings=VideoSettings(self.codec or DEFAULT_CODEC, self.quality, self.pixel_format),
             overwrite=self.overwrite,
+            format=self.format if self.format in PICTURE_FORMATS else "png",
         )
 
     def check_apart(self) -> None:

@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -31,6 +31,7 @@ from spikejax.io.contents import contents_of
 from spikejax.io.copied_streams import stream_notes
 from spikejax.io.disk_space import NO_ROOM
 from spikejax.io.frame_source import FrameSource
+from spikejax.io.output_formats import FLOAT_FORMATS
 from spikejax.io.video_codecs import DEFAULT_RATE
 from spikejax.io.written_colours import lost_colours, written_colours
 from spikejax.quality.metrics import Distance
@@ -103,6 +104,8 @@ def restore_to_files(
     hosts.check_same(description, "options, network and input")
     _check_pipes(options, job)
     upscale, interpolates = restorer.traits.upscale, restorer.traits.interpolates
+    if options.format is None and job.frames.bits == 32:
+        target = replace(target, format=FLOAT_FORMATS[0])
     source = _video_source(job.frames, 2**job.settings.passes if interpolates else 1, options.fps)
     if sink is None:
         _check_colours(target, job.frames, upscale)
@@ -171,7 +174,7 @@ def _settings(options: RestoreOptions, restorer: VideoRestorer) -> StreamSetting
 def _video_source(frames: FrameSource, times: int, fps: Fraction | None) -> VideoSource:
     """What a video takes over from the input, at `times` its rate; pictures have `fps` frames a second."""
     if frames.names is not None:
-        return VideoSource((fps or DEFAULT_RATE) * times)
+        return VideoSource((fps or DEFAULT_RATE) * times, profile=frames.profile)
     if fps is not None and not frames.one_pass:
         raise InputError(f"expected a folder of pictures with --fps, found a video, which has a rate: {frames.path}")
     time_base = None if frames.time_base is None else frames.time_base / times
@@ -180,7 +183,7 @@ def _video_source(frames: FrameSource, times: int, fps: Fraction | None) -> Vide
         rate,
         time_base,
         frames.pixel_aspect,
-        None if frames.one_pass else Path(frames.path),
+        Path(frames.path) if frames.has_streams else None,
         offset=frames.offset,
         is_part=frames.whole is not frames,
         colours=frames.colours,
@@ -202,7 +205,7 @@ def _check_colours(target: OutputTarget, frames: FrameSource, upscale: int) -> N
     written = written_colours(target.settings, suffix, height, width, bits=frames.bits, like=frames.colours)
     if frames.colours is not None and hosts.is_first():
         lost = list(lost_colours(target.settings, frames.colours, written))
-        for note in lost + ([] if frames.one_pass else stream_notes(Path(frames.path), suffix)):
+        for note in lost + (stream_notes(Path(frames.path), suffix) if frames.has_streams else []):
             print(f"spikejax: note: {note}", file=sys.stderr)
 
 

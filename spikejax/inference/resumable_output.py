@@ -1,4 +1,4 @@
-"""Where restored frames go: a folder of PNG files, a video, or both; whole at the end, and resumable until then.
+"""Where restored frames go: a folder of pictures, a video, or both; whole at the end, and resumable until then.
 
 Work is done in a folder beside the output, `.NAME.partial` (of an output that is filled in place, see
 `spikejax.io.places`, in it), which holds
@@ -31,9 +31,11 @@ from spikejax.inference.tiling import Extent
 from spikejax.io.alone import LOCK, working_alone
 from spikejax.io.atomic import atomic_write, move_folder
 from spikejax.io.json_files import read_json, write_json
-from spikejax.io.pictures import WrittenFrame, is_deep, read_kept, write_picture
+from spikejax.io.output_formats import PICTURE_FORMATS
+from spikejax.io.pictures import WrittenFrame, is_deep, read_kept
 from spikejax.io.pixel_depth import to_uint8
 from spikejax.io.places import fill_folder
+from spikejax.io.still_pictures import write_in_format
 from spikejax.io.video_codecs import is_video_name
 from spikejax.io.video_segments import SegmentedVideo
 from spikejax.quality.score_files import SCORES_FILE
@@ -155,9 +157,9 @@ class WrittenHere:
     def _keep(self, number: int, frame: WrittenFrame) -> int:
         """Keeps a frame, whole or not at all; returns its bytes on the disk."""
         file = self._file(number)
-        temporary = file.with_name(".frame.tmp.png")
+        temporary = file.with_name(f".frame.tmp{file.suffix}")
         try:
-            write_picture(temporary, frame)
+            write_in_format(temporary, frame, profile=self._source.profile)
             size = temporary.stat().st_size
             os.replace(temporary, file)
         except OSError:
@@ -227,7 +229,7 @@ class WrittenHere:
 
     def _file(self, number: int) -> Path:
         name = f"{number:06d}" if self._names is None else Path(self._names[number]).stem
-        return self._folder / f"{name}.png"
+        return self._folder / f"{name}{PICTURE_FORMATS[self._target.format]}"
 
     def _is_kept(self, number: int) -> bool:
         """Whether a frame is there, with all its bits where it is not in a segment of the video yet."""

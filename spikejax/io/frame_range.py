@@ -77,7 +77,8 @@ class FrameRange(FrameSource):
         self._whole, self._first, self._last, self._offset = source, first, last, offset
         self.path, self.height, self.width, self.bits = source.path, source.height, source.width, source.bits
         self.rate, self.time_base, self.pixel_aspect = source.rate, source.time_base, source.pixel_aspect
-        self.colours, self.one_pass = source.colours, source.one_pass
+        self.colours, self.profile = source.colours, source.profile
+        self.one_pass, self.has_streams = source.one_pass, source.has_streams
         self.names = None if source.names is None else source.names[first:last]
         length = source.expected_length if last is None else last
         self.expected_length = None if length is None else max(length - first, 0)

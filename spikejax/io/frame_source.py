@@ -12,22 +12,29 @@ import glob
 import itertools
 import os
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import numpy as np
+import cv2
 
 from spikejax.errors import InputError
+from spikejax.io.animated_pictures import AnimatedFrames, is_animated
 from spikejax.io.bucket_listing import DataPath, ListedPath, listed
 from spikejax.io.frame_stream import Damage, DecodedFrame
 from spikejax.io.frame_stream import FrameSource as FrameSource
-from spikejax.io.pictures import PICTURE_SUFFIXES, is_deep, picture_size, read_frame, read_picture
+from spikejax.io.pictures import PICTURE_SUFFIXES, read_picture
+from spikejax.io.still_pictures import Still, in_profile, profile_name, read_still
 from spikejax.io.video_reading import VideoReading
 from spikejax.io.video_source import VideoFrames
 
 
 def open_frames(
-    path: str | os.PathLike[str], *, own_depth: bool = False, reading: VideoReading | None = None
+    path: str | os.PathLike[str],
+    *,
+    own_depth: bool = False,
+    reading: VideoReading | None = None,
+    keep_floats: bool = False,
 ) -> FrameSource:
     """The frames of a folder of pictures or a glob (in natural order of their names), or of a video file.
 
@@ -35,34 +42,41 @@ def open_frames(
         path: a folder, a pattern such as `shots/left_*.png`, or a video.
         own_depth: whether pictures of more than 8 bits a channel, and all videos, become uint16; otherwise such
             pictures are refused, and videos rounded.
-        reading: how a video is read; None for the default.
+        reading: how a video is read; None for the default. Of pictures, whether sizes may change.
+        keep_floats: whether pictures of floats stay linear floats.
 
     Raises:
-        InputError: there is no such path, no picture in the folder, pictures of different sizes (two are named), or
-            nothing that decodes as a video; a video is interlaced, and `reading` does not say what to do; or `reading`
-            is given for pictures.
+        InputError: there is no such path, no picture in the folder, or nothing that decodes as a video; a video is
+            interlaced, and `reading` does not say what to do; or `reading` says of pictures what videos alone have.
     """
     path = listed(path)
-    if reading is not None and (isinstance(path, ListedPath) or not path.is_file()):
-        raise InputError(
-            f"expected a video with --stream, --deinterlace, --as-progressive or --resize-changes, found {path}"
-        )
+    resize_changes = reading is not None and reading.resize_changes
+    of_pictures = {"own_depth": own_depth, "resize_changes": resize_changes, "keep_floats": keep_floats}
+    if reading not in (None, VideoReading(resize_changes=resize_changes)):
+        if isinstance(path, ListedPath) or not path.is_file():
+            raise InputError(f"expected a video with --stream, --deinterlace or --as-progressive, found {path}")
     if path.is_dir():
         files = [
             file for file in path.iterdir() if file.suffix.lower() in PICTURE_SUFFIXES and not file.name.startswith(".")
         ]
         if not files:
             raise InputError(f"expected pictures ({', '.join(sorted(PICTURE_SUFFIXES))}), found none in folder {path}")
-        return _Pictures(path, files, own_depth=own_depth)
+        return _Pictures(path, files, **of_pictures)
     if isinstance(path, ListedPath):
         raise InputError(f"expected a folder of pictures, or a video on this machine's disks, found {path}")
     if path.is_file():
+        if is_animated(path):
+            if reading is not None:
+                raise InputError(
+                    f"expected a video with --stream, --deinterlace, ..., found an animated picture: {path}"
+                )
+            return AnimatedFrames(path, own_depth=own_depth)
         return VideoFrames(path, own_depth=own_depth, reading=reading or VideoReading())
     if glob.has_magic(os.fspath(path)):
         files = [Path(file) for file in glob.glob(os.fspath(path)) if Path(file).is_file()]
         if not files:
             raise InputError(f"expected pictures, no file fits the pattern {path}")
-        return _Pictures(path, files, own_depth=own_depth)
+        return _Pictures(path, files, **of_pictures)
     raise InputError(f"expected a folder of pictures or a video file, found nothing at {path}")
 
 
@@ -77,7 +91,15 @@ def _stem(file: DataPath) -> str:
 
 
 class _Pictures(FrameSource):
-    def __init__(self, path: DataPath, files: Sequence[DataPath], *, own_depth: bool) -> None:
+    def __init__(
+        self,
+        path: DataPath,
+        files: Sequence[DataPath],
+        *,
+        own_depth: bool,
+        resize_changes: bool,
+        keep_floats: bool,
+    ) -> None:
         self.path = path
         self.damage, self.splices = Damage(), []
         self._files = sorted(files, key=lambda file: natural_key(file.name))
@@ -86,33 +108,57 @@ class _Pictures(FrameSource):
             if _stem(file) == _stem(following):
                 raise InputError(f"expected one picture per frame, found both {file.name} and {following.name}: {path}")
         self.expected_length = len(files)
-        self.height, self.width = self._common_size()
-        # One depth for all frames: decided by the first, so that no frame waits for all headers.
-        self.bits = 16 if own_depth and is_deep(self._files[0]) else 8
-        self._own_depth = own_depth
+        self._own_depth, self._resize_changes, self._keep_floats = own_depth, resize_changes, keep_floats
+        # Size, depth and colours of all are decided by the first, and each is checked when it is read: the headers of a
+        # hundred thousand pictures on a slow disk take minutes.
+        first = self._read(self._files[0])
+        self.height, self.width = first.frame.shape[:2]
+        self.bits = 8 * first.frame.itemsize
+        self.profile = first.profile
+        self._notes: Counter[str] = Counter()
 
-    def _common_size(self) -> tuple[int, int]:
-        """(height, width) of all pictures, by their headers alone: before any work is done on the first."""
-        first = self._files[0]
-        height, width = picture_size(first)
-        # In a bucket every header is a request: there each picture shows its size when it is read.
-        for file in self._files[1:] if isinstance(first, Path) else ():
-            size = picture_size(file)
-            self._check_size(file, size, (height, width))
-        return height, width
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """See `FrameSource.remarks`."""
+        kept = () if self.profile is None else (f"pictures keep the ICC profile {profile_name(self.profile)!r}",)
+        return kept + tuple(f"of {count} pictures, {note}" for note, count in self._notes.items())
 
-    def _check_size(self, file: DataPath, size: tuple[int, ...], common: tuple[int, int]) -> None:
-        if size != common:
-            raise InputError(
-                f"expected frames of one size, {self._files[0].name} is {common[1]}x{common[0]} but "
-                f"{file.name} is {size[1]}x{size[0]} (width x height) in {self.path}"
-            )
+    def _read(self, file: DataPath) -> Still:
+        return read_still(file, keep_floats=self._keep_floats) if self._own_depth else Still(read_picture(file))
 
     def decode(self, start: int = 0) -> Iterator[DecodedFrame]:
-        """See `FrameSource.decode`; a picture that does not decode is an `InputError`."""
+        """See `FrameSource.decode`; a picture that does not decode, or is of another size, is an `InputError`."""
+        self._notes.clear()
         for file in self._files[start:]:
-            frame = read_frame(file) if self._own_depth else read_picture(file)
-            self._check_size(file, frame.shape[:2], (self.height, self.width))
-            if (frame.dtype == np.uint16) != (self.bits > 8):
-                raise InputError(f"expected frames of one depth, {self._files[0].name} and {file.name} differ in it")
-            yield DecodedFrame(frame, None, None)
+            still = self._alike(file, self._read(file))
+            if still.note:
+                self._notes[still.note] += 1
+            yield DecodedFrame(still.frame, None, still.alpha)
+
+    def _alike(self, file: DataPath, still: Still) -> Still:
+        """A picture with the size and colours of the first one; raises `InputError` where it is of another size."""
+        first, size = self._files[0].name, still.frame.shape[:2]
+        if 8 * still.frame.itemsize != self.bits:
+            raise InputError(f"expected frames of one depth, {first} and {file.name} differ in it")
+        if size != (self.height, self.width):
+            if not self._resize_changes:
+                raise InputError(
+                    f"expected frames of one size (or --resize-changes), {first} is {self.width}x{self.height} but "
+                    f"{file.name} is {size[1]}x{size[0]} (width x height) in {self.path}"
+                )
+            still = _resized(still, self.height, self.width)
+        if still.profile != self.profile:
+            converted = in_profile(still, self.profile)
+            what = "left as it is" if converted is None else "converted to the first's"
+            still = (converted or still)._replace(note=f"their other ICC profile was {what}")
+        return still
+
+
+def _resized(still: Still, height: int, width: int) -> Still:
+    """A picture brought to another size."""
+    parts = [
+        None if part is None else cv2.resize(part, (width, height), interpolation=cv2.INTER_LANCZOS4)
+        for part in (still.frame, still.alpha)
+    ]
+    assert parts[0] is not None
+    return still._replace(frame=parts[0], alpha=parts[1], note=f"another size was brought to {width}x{height}")

@@ -58,9 +58,9 @@ class DecodedFrame(NamedTuple):
     """A frame as it was read.
 
     Attributes:
-        frame: RGB of 8 or 16 bits.
+        frame: RGB of 8 or 16 bits, or of linear floats.
         time: when it is shown, in seconds; None if nobody knows.
-        alpha: how much of it hides what is behind, of as many bits; None if all does.
+        alpha: how much of it hides what is behind, of as many bits (of floats, 16); None if all does.
     """
 
     frame: Frame
@@ -84,6 +84,8 @@ class FrameSource(abc.ABC):
         damage: what did not decode when the source was last read.
         splices: where its clock jumped when it was last read, see `spikejax.io.timeline`; grows while it is read.
         remarks: what else there is to say of it when it has been read, in words.
+        profile: the ICC profile of pictures, None for sRGB.
+        has_streams: whether a video's file may hold sound, subtitles and words beside the frames.
         one_pass: whether frames can be read once alone, as those of a pipe; they have a constant rate, and `count` and
             `times` cannot be asked for.
     """
@@ -100,7 +102,9 @@ class FrameSource(abc.ABC):
     colours: VideoColours | None = None
     damage: Damage
     splices: list[Splice]
+    profile: bytes | None = None
     one_pass: bool = False
+    has_streams: bool = True
 
     @property
     def remarks(self) -> tuple[str, ...]:

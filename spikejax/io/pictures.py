@@ -1,41 +1,44 @@
 """Picture files as RGB arrays, and back.
 
 Photographs for training are uint8 [h,w,3]. A frame to be restored keeps the depth of its file: uint8, or uint16 where
-the file holds more than 8 bits a channel; both span their whole range.
+the file holds more than 8 bits a channel; both span their whole range; or linear floats.
 """
 
 from __future__ import annotations
 
 import io
-import os
+import struct
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import cv2
 import numpy as np
-from jaxtyping import UInt8, UInt16
-from PIL import Image, ImageOps
+from jaxtyping import Float32, UInt8, UInt16
+from PIL import Image
 
 from spikejax.errors import InputError
 from spikejax.io.bucket_listing import ListedPath
 from spikejax.io.lmdb_pictures import LmdbPicture
 from spikejax.io.paths import AnyPath
 
-PICTURE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
+PICTURE_SUFFIXES = frozenset(
+    {".avif", ".bmp", ".exr", ".heic", ".heif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
+)
 
 # What a picture of a data set is read from.
 PicturePath: TypeAlias = Path | ListedPath | LmdbPicture
-Frame = UInt8[np.ndarray, "h w 3"] | UInt16[np.ndarray, "h w 3"]
+Frame = UInt8[np.ndarray, "h w 3"] | UInt16[np.ndarray, "h w 3"] | Float32[np.ndarray, "h w 3"]
 # What is written: RGB, or RGB and how much of it hides what is behind.
-WrittenFrame = UInt8[np.ndarray, "h w c"] | UInt16[np.ndarray, "h w c"]
+WrittenFrame = UInt8[np.ndarray, "h w c"] | UInt16[np.ndarray, "h w c"] | Float32[np.ndarray, "h w c"]
 
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # it prints what it then returns None for
 # Modes in which 8 bits a channel hold all there is; 16-bit and float pictures would be clipped by a conversion.
 _EIGHT_BIT_MODES = frozenset({"1", "L", "LA", "P", "RGB", "RGBA"})
 # Paths that are no files of this machine's disks.
-_READ_WHOLE = (ListedPath, LmdbPicture)
+READ_WHOLE = (ListedPath, LmdbPicture)
 _ORIENTATION = 0x0112
 # Exif's orientations that turn a picture by a quarter.
 _QUARTER_TURNS = frozenset({5, 6, 7, 8})
@@ -47,47 +50,46 @@ def read_picture(path: AnyPath) -> UInt8[np.ndarray, "h w 3"]:
     Raises:
         InputError: the file is no picture, is damaged, or holds more than 8 bits a channel.
     """
-    with _open_picture(path) as picture:
+    with open_picture(path) as picture:
         if _is_deep(picture):
             raise InputError(f"expected a picture with 8 bits a channel, found mode {picture.mode!r}: {path}")
         return np.array(picture.convert("RGB"))
 
 
-def read_frame(path: AnyPath) -> Frame:
-    """A picture file as RGB of its own depth, upright as its Exif orientation says.
-
-    Raises:
-        InputError: the file is no picture, is damaged, or holds something else than whole numbers of 8 or 16 bits.
-    """
-    with _open_picture(path) as picture:
-        if not _is_deep(picture):
-            return np.array(ImageOps.exif_transpose(picture).convert("RGB"))
-        picture.load()  # OpenCV gives the upper part of a file that was cut, without a word
-    flags = cv2.IMREAD_ANYDEPTH | cv2.IMREAD_COLOR
-    if isinstance(path, _READ_WHOLE):
-        pixels = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), flags)
-    else:
-        pixels = cv2.imread(os.fspath(path), flags)
-    if pixels is None or pixels.dtype not in (np.uint8, np.uint16):
-        content = "one that does not decode" if pixels is None else str(pixels.dtype)
-        raise InputError(f"expected a picture with 8 or 16 bits a channel, found {content}: {path}")
-    return np.ascontiguousarray(pixels[..., ::-1])
-
-
-def write_picture(path: AnyPath, picture: WrittenFrame) -> None:
+def write_picture(path: AnyPath, picture: WrittenFrame, *, profile: bytes | None = None) -> None:
     """Writes RGB, or RGB and what is transparent in it, in the format that the name says, without a temporary name.
+
+    Args:
+        path: of the file.
+        picture: of 8 or 16 bits, or for TIFF of floats.
+        profile: the ICC profile of its numbers, None for sRGB.
 
     Raises:
         OSError: the disk is full, or the folder is gone.
     """
-    if picture.dtype == np.uint16:
+    suffix = Path(path).suffix.lower()
+    if picture.dtype != np.uint8:
         # Pillow does not know colour of 16 bits. Encoding in memory tells a full disk from an unknown format.
         swapped = picture[..., [2, 1, 0, 3][: picture.shape[2]]]
-        encoded = cv2.imencode(Path(path).suffix, swapped, [cv2.IMWRITE_PNG_COMPRESSION, 1])[1]
-        Path(path).write_bytes(encoded.tobytes())
+        encoded = cv2.imencode(suffix, swapped, [cv2.IMWRITE_PNG_COMPRESSION, 1])[1].tobytes()
+        Path(path).write_bytes(_with_profile(encoded, profile) if suffix == ".png" and profile else encoded)
         return
-    # Level 1 writes a 720p PNG several times as fast as the default, for a file about a tenth larger.
-    Image.fromarray(picture).save(path, compress_level=1)
+    by_suffix: dict[str, dict[str, Any]] = {
+        # Level 1 writes a 720p PNG several times as fast as the default, for a file about a tenth larger.
+        ".png": {"compress_level": 1},
+        ".tiff": {"compression": "tiff_adobe_deflate"},
+        ".webp": {"lossless": True},
+        ".jpg": {"quality": 95, "subsampling": 0},
+    }
+    options = by_suffix.get(suffix, {}) | ({} if profile is None else {"icc_profile": profile})
+    Image.fromarray(picture).save(path, **options)
+
+
+def _with_profile(png: bytes, profile: bytes) -> bytes:
+    """A PNG with an ICC profile in it, behind the header, which takes 33 bytes."""
+    content = b"iCCP" + b"ICC profile\0\0" + zlib.compress(profile)
+    chunk = struct.pack(">I", len(content) - 4) + content + struct.pack(">I", zlib.crc32(content))
+    return png[:33] + chunk + png[33:]
 
 
 def read_kept(path: AnyPath) -> WrittenFrame:
@@ -104,7 +106,7 @@ def read_kept(path: AnyPath) -> WrittenFrame:
 
 def picture_size(path: AnyPath) -> tuple[int, int]:
     """(height, width) of a picture that stands upright, from its header alone; raises `InputError` if it has none."""
-    with _open_picture(path) as picture:
+    with open_picture(path) as picture:
         width, height = picture.size
         # Pillow gives the upright size of a TIFF, and that of all others as they are stored.
         on_its_side = picture.format != "TIFF" and picture.getexif().get(_ORIENTATION) in _QUARTER_TURNS
@@ -119,8 +121,8 @@ def picture_header(path: AnyPath) -> tuple[str, tuple[int, int]]:
     Raises:
         InputError: it is no picture.
     """
-    with _open_picture(path) as picture:
-        return _mode(picture), (picture.height, picture.width)
+    with open_picture(path) as picture:
+        return picture_mode(picture), (picture.height, picture.width)
 
 
 def is_eight_bit(mode: str) -> bool:
@@ -130,15 +132,15 @@ def is_eight_bit(mode: str) -> bool:
 
 def is_deep(path: AnyPath) -> bool:
     """Whether a picture holds more than 8 bits a channel, from its header alone."""
-    with _open_picture(path) as picture:
+    with open_picture(path) as picture:
         return _is_deep(picture)
 
 
 def _is_deep(picture: Image.Image) -> bool:
-    return not is_eight_bit(_mode(picture))
+    return not is_eight_bit(picture_mode(picture))
 
 
-def _mode(picture: Image.Image) -> str:
+def picture_mode(picture: Image.Image) -> str:
     """Pillow's mode; with ";16" behind it for colour of 16 bits, which Pillow reads as if it were of 8."""
     # Only the decoder's arguments tell. A tile is (decoder, box, offset, arguments), and the arguments begin with the
     # raw mode: "RGB;16B", "RGB;16L".
@@ -150,9 +152,10 @@ def _mode(picture: Image.Image) -> str:
 
 
 @contextmanager
-def _open_picture(path: AnyPath) -> Iterator[Image.Image]:
+def open_picture(path: AnyPath) -> Iterator[Image.Image]:
+    """Yields an open picture; what goes wrong inside is an InputError."""
     # Read outside the block: a bucket that cannot be reached says nothing of the picture.
-    file = io.BytesIO(path.read_bytes()) if isinstance(path, _READ_WHOLE) else path
+    file = io.BytesIO(path.read_bytes()) if isinstance(path, READ_WHOLE) else path
     try:
         with Image.open(file) as picture:
             yield picture

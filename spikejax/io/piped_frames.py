@@ -29,7 +29,7 @@ _HOW = "ffmpeg -i FILE -f yuv4mpegpipe -strict -1 - writes it; raw frames need -
 class PipedFrames(FrameSource):
     """The frames of a pipe; see `FrameSource`. They can be read once."""
 
-    one_pass = True
+    one_pass, has_streams = True, False
 
     def __init__(
         self, path: AnyPath, *, reading: VideoReading, raw: RawLayout | None = None, rate: Fraction | None = None

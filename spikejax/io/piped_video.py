@@ -18,10 +18,11 @@ import numpy as np
 from spikejax.errors import InputError
 from spikejax.io import y4m
 from spikejax.io.colours import BT709, BT2020, RGB_MATRIX, VideoColours, players_matrix
+from spikejax.io.output_formats import PIPE_FORMATS
 from spikejax.io.pictures import WrittenFrame
 from spikejax.io.pixel_formats import nearest_formats, pixel_format
 from spikejax.io.raw_frames import RawLayout, picture_of
-from spikejax.io.standard_streams import PIPE_FORMATS, write_all
+from spikejax.io.standard_streams import write_all
 
 _MATRICES = {BT709: "BT.709", 5: "BT.601", 6: "BT.601", BT2020: "BT.2020"}
 

@@ -18,8 +18,6 @@ from spikejax.io.paths import AnyPath, is_remote
 
 # Stands for standard input or output in place of a path.
 PIPE = "-"
-# What goes through it, by the names that --format has.
-PIPE_FORMATS = ("y4m", "raw")
 _POLL_SECONDS = 0.2
 _READ_BYTES = 2**20
 _STDIN, _STDOUT, _STDERR = 0, 1, 2

@@ -40,6 +40,7 @@ def with_alpha(frame: Num[np.ndarray, "h w 3"], alpha: Num[np.ndarray, "h0 w0"] 
         return frame
     enlarged = enlarged_alpha(alpha, *frame.shape[:2])
     if frame.dtype != alpha.dtype:
-        most, given = np.iinfo(frame.dtype).max, np.iinfo(alpha.dtype).max
-        enlarged = np.rint(enlarged.astype(np.float32) * np.float32(most / given)).astype(frame.dtype)
+        most = 1.0 if frame.dtype.kind == "f" else float(np.iinfo(frame.dtype).max)
+        scaled = enlarged.astype(np.float32) * np.float32(most / np.iinfo(alpha.dtype).max)
+        enlarged = (scaled if frame.dtype.kind == "f" else np.rint(scaled)).astype(frame.dtype)
     return np.dstack([frame, enlarged])

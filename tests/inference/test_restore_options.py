@@ -66,7 +66,7 @@ OTHER: dict[str, tuple[Any, bool]] = {
     "stream": (1, False),
     "deinterlace": ("kept", False),
     "as_progressive": (True, False),
-    "resize_changes": (True, False),
+    "resize_changes": (True, True),
     "raw_size": ((4, 8), False),
     "raw_format": ("nv12", False),
     "format": ("raw", False),

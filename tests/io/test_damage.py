@@ -18,7 +18,8 @@ from spikejax.data.spikes.any_stream import read_spikes
 from spikejax.errors import InputError
 from spikejax.inference.voxel_source import _load_counts
 from spikejax.io.frame_source import open_frames
-from spikejax.io.pictures import is_deep, picture_header, picture_size, read_frame, read_picture
+from spikejax.io.pictures import is_deep, picture_header, picture_size, read_picture
+from spikejax.io.still_pictures import read_still
 
 
 def damaged_png(path: Path) -> None:
@@ -29,7 +30,7 @@ def damaged_png(path: Path) -> None:
     path.write_bytes(content[:8] + struct.pack(">I", 3) + chunk + struct.pack(">I", zlib.crc32(chunk)) + content[33:])
 
 
-@pytest.mark.parametrize("read", [read_picture, read_frame, picture_size, picture_header, is_deep])
+@pytest.mark.parametrize("read", [read_picture, read_still, picture_size, picture_header, is_deep])
 def test_a_picture_that_its_reader_answers_with_an_error_of_its_own(tmp_path: Path, read: Callable) -> None:
     """Catches the traceback of a decoder of Pillow's, whose errors have no common class (here a ValueError)."""
     damaged_png(tmp_path / "a.png")

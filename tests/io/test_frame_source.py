@@ -13,7 +13,9 @@ from skimage import data
 from spikejax.errors import InputError
 from spikejax.io import video_source
 from spikejax.io.frame_source import open_frames
-from spikejax.io.pictures import read_frame, read_picture, write_picture
+from spikejax.io.pictures import read_picture, write_picture
+from spikejax.io.still_pictures import read_still
+from spikejax.io.video_reading import VideoReading
 from spikejax.io.video_writer import write_video
 
 
@@ -74,11 +76,18 @@ def test_ratios_that_a_file_does_not_say(said: Any, known: Fraction | None) -> N
 
 
 def test_frames_of_different_sizes(tmp_path: Path) -> None:
-    """Catches a size that is found to differ only after hours, and a message that does not say where."""
+    """Catches headers of all pictures that are read before the first frame, and a size that is not checked."""
     folder = write_folder(tmp_path / "in", moving(2, 20, 30))
     write_picture(folder / "000002.png", moving(1, 20, 32)[0])
-    with pytest.raises(InputError, match="000000.png is 30x20 but 000002.png is 32x20"):
-        open_frames(folder)
+    (folder / "000003.png").write_text("no picture")
+    frames = iter(open_frames(folder, own_depth=True))
+    assert next(frames).shape == next(frames).shape == (20, 30, 3)
+    with pytest.raises(InputError, match="or --resize-changes.*000000.png is 30x20 but 000002.png is 32x20"):
+        next(frames)
+    source = open_frames(folder, own_depth=True, reading=VideoReading(resize_changes=True))
+    frames = iter(source)
+    assert [next(frames).shape for _ in range(3)] == [(20, 30, 3)] * 3
+    assert source.remarks == ("of 1 pictures, another size was brought to 30x20",)
 
 
 def test_two_pictures_of_one_frame(tmp_path: Path) -> None:
@@ -170,7 +179,7 @@ def test_sixteen_bits_are_read_as_they_are(tmp_path: Path, suffix: str) -> None:
     with pytest.raises(InputError, match="8 bits a channel"):
         read_picture(tmp_path / f"a.{suffix}")
     write_picture(tmp_path / "b.png", frame)
-    np.testing.assert_array_equal(read_frame(tmp_path / "b.png"), frame)
+    np.testing.assert_array_equal(read_still(tmp_path / "b.png").frame, frame)
 
 
 def test_frames_of_different_depths(tmp_path: Path) -> None:

@@ -8,7 +8,8 @@ import pytest
 from PIL import Image
 
 from spikejax.errors import InputError
-from spikejax.io.pictures import is_deep, picture_header, picture_size, read_frame, read_picture, write_picture
+from spikejax.io.pictures import is_deep, picture_header, picture_size, read_picture, write_picture
+from spikejax.io.still_pictures import read_still
 
 
 def pixels(*shape: int, dtype: type = np.uint8) -> np.ndarray:
@@ -42,7 +43,7 @@ def test_frames_are_read_as_written(tmp_path: Path, dtype: type) -> None:
     """Catches exchanged channels, and a depth that is lost."""
     frame = pixels(5, 7, 3, dtype=dtype)
     write_picture(tmp_path / "frame.png", frame)
-    again = read_frame(tmp_path / "frame.png")
+    again = read_still(tmp_path / "frame.png").frame
     np.testing.assert_array_equal(again, frame)
     assert again.dtype == dtype
 
@@ -63,13 +64,13 @@ def test_pictures_held_upright(tmp_path: Path) -> None:
     exif[0x0112] = 6
     picture = Image.fromarray(pixels(8, 12, 3))
     picture.save(tmp_path / "phone.png", exif=exif)
-    frame = read_frame(tmp_path / "phone.png")
+    frame = read_still(tmp_path / "phone.png").frame
     assert frame.shape == (12, 8, 3) and picture_size(tmp_path / "phone.png") == (12, 8)
     np.testing.assert_array_equal(frame, np.rot90(np.asarray(picture), -1))
     assert picture_header(tmp_path / "phone.png")[1] == (8, 12)  # as stored
 
 
-@pytest.mark.parametrize("read", [read_picture, read_frame, picture_size, picture_header, is_deep])
+@pytest.mark.parametrize("read", [read_picture, read_still, picture_size, picture_header, is_deep])
 def test_what_is_no_picture_is_one_line(tmp_path: Path, read: object) -> None:
     """Catches the traceback of a decoder."""
     (tmp_path / "text.png").write_text("no picture")

@@ -324,7 +324,7 @@ def test_an_index_opens_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyP
         opened.append(path)
         raise AssertionError(f"opened {path}")
 
-    monkeypatch.setattr(pictures, "_open_picture", no_picture)
+    monkeypatch.setattr(pictures, "open_picture", no_picture)
     for folder in ("sequences", "BDx4"):
         for name in VIMEO:
             (source / folder / name).rename(source / f"{folder} {name.replace('/', ' ')}")
