@@ -239,13 +239,13 @@ def test_overwrite_replaces_only_results(inputs: Path, monkeypatch: pytest.Monke
 
 
 class StopAfter:
-    """Writes pictures like `write_picture`, and stops the run after some of them."""
+    """Writes pictures like `write_in_format`, and stops the run after some of them."""
 
     def __init__(self, count: int, error: BaseException) -> None:
         self.left, self.error = count, error
 
-    def __call__(self, path: Path, picture: np.ndarray) -> None:
-        """Is `write_picture`."""
+    def __call__(self, path: Path, picture: np.ndarray, *, profile: bytes | None) -> None:
+        """Is `write_in_format`."""
         if self.left == 0:
             raise self.error
         self.left -= 1
@@ -271,7 +271,7 @@ def test_a_stopped_run_goes_on(
     use(monkeypatch, Brighten(BINS))
     sharp = ["--sharp", str(inputs / "sharp"), "--video", str(inputs / "out.mkv")]
     with monkeypatch.context() as stopping:
-        stopping.setattr("spikejax.inference.resumable_output.write_picture", StopAfter(4, error))
+        stopping.setattr("spikejax.inference.resumable_output.write_in_format", StopAfter(4, error))
         stopping.setattr(sys, "argv", ["restore", *arguments(inputs, *sharp)])
         with pytest.raises(SystemExit) as ended:
             run(restore.main)

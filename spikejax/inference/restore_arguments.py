@@ -147,7 +147,7 @@ def _add_files(group: argparse._ArgumentGroup) -> None:
     )
     add(
         "-o", "--output", required=True, metavar="PATH",
-        help="a folder for pictures, a video (.mkv, .mov, .mp4), or - for standard output, as y4m",
+        help="a folder for pictures, a video (.mkv, .mov, .mp4, .webm), or - for standard output, as y4m",
     )  # fmt: skip
     add(
         "--format", choices=(*PICTURE_FORMATS, *PIPE_FORMATS),
@@ -250,7 +250,7 @@ def _add_restoring(group: argparse._ArgumentGroup) -> None:
 
 def _add_video(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
-    add("--codec", metavar="NAME", help=f"{', '.join(CODECS)}, or FILE.py:NAME (default: {DEFAULT_CODEC})")
+    add("--codec", metavar="NAME", help=f"{', '.join(CODECS)}, or FILE.py:NAME (default: {DEFAULT_CODEC}; WebM: vp9)")
     add(
         "--quality", type=whole_number_from(0), metavar="CRF",
         help="constant rate factor; 0 is best (default: the codec's, at which no loss is visible)",

@@ -17,7 +17,7 @@ from spikejax.io.output_formats import FLOAT_FORMATS, KEPT_FORMATS, PICTURE_FORM
 from spikejax.io.paths import check_network_path, check_scheme, is_remote, local_only
 from spikejax.io.positions import Position
 from spikejax.io.standard_streams import PIPE, is_pipe
-from spikejax.io.video_codecs import DEFAULT_CODEC, VideoSettings, is_video_name
+from spikejax.io.video_codecs import VideoSettings, default_codec, is_video_name
 from spikejax.quality.metrics import OF_FRAMES
 
 if TYPE_CHECKING:
@@ -234,10 +234,11 @@ class RestoreOptions:
     @property
     def target(self) -> OutputTarget:
         """What is to be written."""
+        movie = Path(self.output) if is_video_name(self.output) else None if self.video is None else Path(self.video)
         return OutputTarget(
             path=Path(self.output),
             video=None if self.video is None else Path(self.video),
-            settings=VideoSettings(self.codec or DEFAULT_CODEC, self.quality, self.pixel_format),
+            settings=VideoSettings(self.codec or default_codec(movie), self.quality, self.pixel_format),
             overwrite=self.overwrite,
             format=self.format if self.format in PICTURE_FORMATS else "png",
         )

@@ -18,6 +18,7 @@ from typing import Any
 
 import av
 
+from spikejax.io import text_subtitles
 from spikejax.io.timeline import FollowedClock, Splice
 from spikejax.io.video_source import film_of, open_container
 from spikejax.io.written_colours import MUXERS
@@ -26,7 +27,8 @@ from spikejax.io.written_colours import MUXERS
 _LOOKED_AT = 500
 _COPIED_KINDS = ("audio", "subtitle")
 # What sound becomes that a container does not take as it is, in this order; the last keeps odd channels of any number.
-_ENCODERS = ("aac", "flac", "alac", "ac3", "pcm_s16le")
+_ENCODERS = ("aac", "flac", "alac", "ac3", "pcm_s16le", "libopus")
+_OPUS_RATE = 48000  # which it knows, and a few lower ones
 # Where channels lie is often not said of raw sound.
 _LAYOUTS = {1: "mono", 2: "stereo", 3: "3.0", 4: "4.0", 5: "5.0", 6: "5.1", 7: "6.1", 8: "7.1"}
 # Tags that speak of the file that they were in, and not of the film.
@@ -90,6 +92,10 @@ def _plan(stream: Any, suffix: str, sample: Any) -> PlannedStream:
     kind = stream.type or "unknown"
     if kind in _COPIED_KINDS and _takes(suffix, lambda target: _copy_of(stream, target), sample):
         return PlannedStream(stream.index, kind, name)
+    if kind == "subtitle" and name in text_subtitles.READ:
+        for codec in text_subtitles.WRITTEN:
+            if _takes(suffix, lambda target, c=codec: text_subtitles.add_text(target, c)):
+                return PlannedStream(stream.index, kind, name, codec)
     if kind != "audio" or context is None:
         return PlannedStream(stream.index, kind, name, kept=False)
     layouts = [context.layout.name, _LAYOUTS.get(len(context.layout.channels), "stereo")]
@@ -135,7 +141,7 @@ def _copy_of(stream: Any, target: Any) -> Any:
 
 
 def _encoded(target: Any, encoder: str, rate: int, layout: str) -> Any:
-    stream = target.add_stream(encoder, rate=rate, layout=layout)
+    stream = target.add_stream(encoder, rate=_OPUS_RATE if encoder == "libopus" else rate, layout=layout)
     stream.codec_context.open()
     return stream
 
@@ -157,10 +163,12 @@ class CopiedStreams:
         self._source = open_container(path)
         self._start = Fraction(self._source.start_time or 0, av.time_base)
         self._begin = begin
-        self._tracks: dict[int, _CopiedTrack | _EncodedTrack] = {}
+        self._tracks: dict[int, _CopiedTrack | _EncodedTrack | text_subtitles.TextTrack] = {}
         for plan in planned_streams(path, suffix):
             stream = self._source.streams[plan.index]
-            if plan.kept:
+            if plan.kept and plan.kind == "subtitle" and plan.encoder is not None:
+                self._tracks[plan.index] = text_subtitles.TextTrack(stream, target, plan.encoder)
+            elif plan.kept:
                 track = _CopiedTrack if plan.encoder is None else _EncodedTrack
                 self._tracks[plan.index] = track(stream, target, plan)
         self._clocks = {index: FollowedClock(splices) for index in self._tracks}
@@ -246,8 +254,8 @@ class _EncodedTrack:
 
     def __init__(self, stream: Any, target: Any, plan: PlannedStream) -> None:
         assert plan.encoder is not None and plan.layout is not None
-        rate = stream.codec_context.sample_rate
-        self._stream = _encoded(target, plan.encoder, rate, plan.layout)
+        self._stream = _encoded(target, plan.encoder, stream.codec_context.sample_rate, plan.layout)
+        rate = self._stream.codec_context.sample_rate
         kind = self._stream.codec_context.format.name
         self._resample = av.AudioResampler(format=kind, layout=plan.layout, rate=rate)
         for name in ("language", "title"):

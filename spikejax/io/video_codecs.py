@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from spikejax.io.colours import StaticHdr
 
 # Containers that we write.
-VIDEO_SUFFIXES = frozenset({".mkv", ".mov", ".mp4"})
+VIDEO_SUFFIXES = frozenset({".mkv", ".mov", ".mp4", ".webm"})
 # What else somebody may expect; whatever else follows a dot is part of a folder's name, such as 2026.01.05.
 _OTHER_SUFFIXES = frozenset(
     (
-        ".3gp .avi .flv .gif .m2ts .m4v .mpeg .mpg .mts .mxf .ogv .ts .webm .wmv .y4m .avif .bmp .exr .heic .jpeg .jpg "
+        ".3gp .avi .flv .gif .m2ts .m4v .mpeg .mpg .mts .mxf .ogv .ts .wmv .y4m .avif .bmp .exr .heic .jpeg .jpg "
         ".png .tif .tiff .webp .npy .npz"
     ).split()
 )
@@ -110,7 +110,7 @@ CODECS = {
         "libsvtav1",
         _YUV420,
         quality=18,
-        containers=(".mkv", ".mp4"),
+        containers=(".mkv", ".mp4", ".webm"),
         display=DisplayOption("svtav1-params", "mastering-display", "content-light", scaled=False),
     ),
     "vp9": Codec(
@@ -120,7 +120,7 @@ CODECS = {
         quality=16,
         options=(("b", "0"),),
         alpha_options=(("auto-alt-ref", "0"),),
-        containers=(".mkv", ".mp4"),
+        containers=(".mkv", ".mp4", ".webm"),
     ),
     "ffv1": Codec("ffv1", ("bgr0", "gbrp16le"), ("bgr0", "gbrp16le"), containers=(".mkv",)),
     "prores": Codec(
@@ -133,6 +133,11 @@ CODECS = {
     ),
 }
 DEFAULT_CODEC = "h264"
+
+
+def default_codec(path: Path | None) -> str:
+    """The codec of a video of which nobody says it; None = there is no video."""
+    return "vp9" if path is not None and path.suffix.lower() == ".webm" else DEFAULT_CODEC
 
 
 @dataclass(frozen=True)

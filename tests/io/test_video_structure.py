@@ -13,6 +13,7 @@ import pytest
 from spikejax.errors import InputError
 from spikejax.io.copied_streams import planned_streams, stream_notes
 from spikejax.io.frame_source import open_frames
+from spikejax.io.video_codecs import VideoSettings
 from spikejax.io.video_reading import VideoReading
 from spikejax.io.video_source import VideoFrames
 from spikejax.io.video_writer import VideoWriter
@@ -74,13 +75,18 @@ def write_clip(
     return path
 
 
-def through(source: Path, target: Path, reading: VideoReading | None = None) -> VideoFrames:
+def through(
+    source: Path,
+    target: Path,
+    reading: VideoReading | None = None,
+    settings: VideoSettings = VideoSettings(),  # noqa: B008, it cannot change
+) -> VideoFrames:
     """Writes a video as restoring does with a network that changes nothing."""
     frames = open_frames(source, own_depth=True, reading=reading)
     assert isinstance(frames, VideoFrames)
     writer = VideoWriter(
         target, rate=frames.rate, time_base=frames.time_base, pixel_aspect=frames.pixel_aspect, colours=frames.colours,
-        sound_of=source, splices=frames.splices,
+        sound_of=source, splices=frames.splices, settings=settings,
     )  # fmt: skip
     for frame, time in frames.read():
         writer.write(frame, time)
@@ -312,11 +318,18 @@ def test_words_chapters_and_subtitles_are_kept(tmp_path: Path) -> None:
         assert said.items() >= words.items()
         texts = [bytes(packet) for packet in container.demux(subtitles=0) if packet.size]
     assert texts == [b"Hello"]
-    assert stream_notes(tmp_path / "a.mkv", ".mp4") == ["subtitle (stream 2, subrip) is left out"]
+    assert stream_notes(tmp_path / "a.mkv", ".mp4") == ["subtitle (stream 2, subrip) is encoded as mov_text"]
     through(tmp_path / "a.mkv", tmp_path / "out.mp4")
     with av.open(str(tmp_path / "out.mp4")) as container:
         assert container.metadata["title"] == "A film"
         assert [chapter["metadata"]["title"] for chapter in container.chapters()] == ["one"]
+        (said,) = [bytes(packet) for packet in container.demux(subtitles=0) if len(bytes(packet)) > 2]
+        assert said == b"\0\5Hello" and container.streams.subtitles[0].metadata["language"] == "fra"
+    settings = VideoSettings("vp9")
+    through(tmp_path / "a.mkv", tmp_path / "out.webm", settings=settings)
+    with av.open(str(tmp_path / "out.webm")) as container:
+        names = [stream.codec_context.name for stream in container.streams]
+        assert names == ["vp9", "opus", "webvtt"]
 
 
 def test_words_of_any_bytes(tmp_path: Path) -> None:
