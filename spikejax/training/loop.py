@@ -8,6 +8,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
+import jax
 from ml_collections import ConfigDict
 
 from spikejax.compile_cache import folder_in_use
@@ -148,6 +149,8 @@ def train(
             loss=loss,
             metrics=metrics,
         )
+        if jax.process_count() == 1:  # hosts can only save together
+            stop.rescue = run.rescue
         while run.step < training.steps and not stop.requested():
             run.update()
             at_end = run.step == training.steps

@@ -1,5 +1,6 @@
 """A run under way: its state, and what is done with it (an update, a point of the curves, a save, a validation)."""
 
+import threading
 from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -81,11 +82,14 @@ class Trainer:
         self._utilisation = Utilisation(None, program.mesh.devices)
         self._pending = PendingMetrics()
         self._running: deque[Any] = deque()
+        # Held while the state changes or is saved; who keeps the last update in the main thread's place never lets go.
+        self._changing = threading.RLock()
+        self._position = inputs.loader.get_state()
         self._validator = training_validator(config, program, inputs.statistics)
 
     def update(self) -> None:
         """Starts the next update on the devices; waits for the one `_RUN_AHEAD` before it, and for the first."""
-        position = self._inputs.loader.get_state()
+        position = self._position
         with self._times.spent_on("data"), waiting_for(DATA):
             batch = next(self._inputs.loader)
         self._profiler.before_update(self.step + 1)
@@ -96,12 +100,13 @@ class Trainer:
                 step = self._keeper.open(self.state, batch, self._loss)
             self._train_step = step.call
             self._utilisation = Utilisation(step.forward_flops, self._program.mesh.devices)
-        with waiting_for(COLLECTIVE):
+        with waiting_for(COLLECTIVE), self._changing:
             self.state, metrics = self._train_step(self.state, batch, self._loss)
-        self.step += 1
+            self.step += 1
+            self._position = self._inputs.loader.get_state()
+            self._pending.add(self.step, metrics, position)
         self._times.count()
         self._goodput.count(self.step)
-        self._pending.add(self.step, metrics, position)
         self._running.append(metrics)
         if len(self._running) > _RUN_AHEAD:
             with waiting_for(COLLECTIVE):
@@ -158,8 +163,19 @@ class Trainer:
             with waiting_for(WRITER):
                 self._goodput.write(at_once=True)
                 self.writer.flush()
-            with waiting_for(CHECKPOINT):
-                self._checkpoints.save_last(self.step, self.state, self._inputs.loader.get_state())
+            with waiting_for(CHECKPOINT), self._changing:
+                self._checkpoints.save_last(self.step, self.state, self._position)
+
+    def rescue(self) -> str:
+        """Keeps the last update, from another thread, while the main one waits for something; what to say of it.
+
+        The main thread changes nothing any more: the process is to end. The curves stay as they are.
+        """
+        self._changing.acquire()
+        self.check_finite()
+        self._checkpoints.save_last(self.step, self.state, self._position)
+        self._checkpoints.wait()
+        return f"step {self.step} is kept; the same command continues from there"
 
     def validate(self, *, pictures: int, stop: Callable[[], bool]) -> Validation | None:
         """Measures the network, keeps it if it is the best so far, and returns what was measured.

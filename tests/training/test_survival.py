@@ -2,6 +2,7 @@
 
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -160,4 +161,29 @@ def test_a_host_that_never_comes() -> None:
     assert ended.stderr == (
         "spikejax: error: the other hosts of the run did not come within 2 s "
         "(this is process 1 of 2, the coordinator 127.0.0.1:1)\n"
+    )
+
+
+def test_sigterm_ends_a_run_that_waits_for_a_picture(tmp_path: Path, root: Path, build: Build) -> None:
+    """Catches a process that outlives its 30 s in a read that never returns, and loses the updates since its save."""
+    data = tmp_path / "data"
+    shutil.copytree(root, data)
+    waits = job(
+        tmp_path / "waits",
+        data,
+        stuck={"after_update": 5, "process": 0},
+        signal=dict(number=int(signal.SIGTERM), after_update=5, delay=1.0),
+        config={"training.checkpoint_every": 100},
+    )
+    (ended,) = drive([waits])
+    log = (tmp_path / "waits" / "0.log").read_text()
+    assert ended["codes"] == [128 + signal.SIGTERM], log
+    assert "stopped by SIGTERM while waiting: step 5 is kept; the same command continues from there" in log
+    whole = job(tmp_path / "whole", root, config={"training.checkpoint_every": 100})
+    goes_on = job(tmp_path / "waits", root, config={"training.checkpoint_every": 100})
+    assert [end["codes"] for end in drive([whole, goes_on])] == [[0], [0]]
+    jax.tree.map(
+        np.testing.assert_array_equal,
+        last_params(tmp_path / "whole", build),
+        last_params(tmp_path / "waits", build),
     )
