@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from spikejax.cli import make_parser, run, whole_number_from
 from spikejax.errors import InputError
-from spikejax.io.atomic import atomic_write
+from spikejax.io.atomic import write_text
 from spikejax.quality.score_comparison import compare_scores
 
 if TYPE_CHECKING:
@@ -70,8 +70,7 @@ def call(
         from spikejax.reports.comparison_page import render_comparison
 
         html = render_comparison(comparison, frames=frames)
-        with atomic_write(target) as temporary:
-            temporary.write_text(html, encoding="utf-8")
+        write_text(target, html)
     return comparison
 
 

@@ -19,7 +19,7 @@ from spikejax.cli import add_trust_code, make_parser, path_or_bucket, positive_c
 from spikejax.compile_cache import add_compile_cache, use_compile_cache
 from spikejax.errors import InputError, one_line
 from spikejax.hardware.allocator import keep_freed_memory
-from spikejax.io.atomic import atomic_write
+from spikejax.io.atomic import write_text
 from spikejax.io.json_files import read_json
 from spikejax.io.positions import Position
 from spikejax.io.video_codecs import is_video_name
@@ -46,8 +46,7 @@ def main(arguments: Sequence[str]) -> None:
     with _damage_named(scores):
         html = _draw(options, output, metrics)
     page = Path(options.page) if options.page else _default_page(output)
-    with atomic_write(page) as temporary:
-        temporary.write_text(html, encoding="utf-8")
+    write_text(page, html)
     print(page)
     if options.open:
         webbrowser.open(page.absolute().as_uri())

@@ -13,7 +13,7 @@ from spikejax.experiments.plan import PICTURES, Run, differing_batches
 from spikejax.experiments.results import FAILED, PASSED, Results
 from spikejax.experiments.spec import INPUT, SHARP
 from spikejax.experiments.tables import table_rows
-from spikejax.io.atomic import atomic_write
+from spikejax.io.atomic import write_text
 from spikejax.io.pictures import read_picture
 from spikejax.quality.metrics import AFTER, BEFORE
 from spikejax.reports.experiment_page import CurveChart, ExperimentPage, Panel, Strip, Table, render_experiment
@@ -47,8 +47,7 @@ def write_page(results: Results, runs: Sequence[Run], path: Path) -> None:
         "network of each variant.",
         strips=list(_strips(results, runs)),
     )
-    with atomic_write(path) as temporary:
-        temporary.write_text(render_experiment(page), encoding="utf-8")
+    write_text(path, render_experiment(page))
 
 
 def _notes(results: Results, runs: Sequence[Run]) -> list[str]:

@@ -17,6 +17,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
@@ -89,6 +90,7 @@ class WrittenHere:
         self._largest = self._measured = self._measured_bytes = 0
         self.done = 0
         self._scores: list[dict[str, Any]] = []
+        self._alpha_lost = False
 
     @property
     def scores(self) -> list[dict[str, Any]]:
@@ -157,6 +159,11 @@ class WrittenHere:
     def _keep(self, number: int, frame: WrittenFrame) -> int:
         """Keeps a frame, whole or not at all; returns its bytes on the disk."""
         file = self._file(number)
+        if file.suffix == ".jpg" and frame.shape[2] == 4 and not self._alpha_lost:
+            self._alpha_lost = True
+            print(
+                "spikejax: note: jpeg holds no transparency, which is left out (--format png keeps it)", file=sys.stderr
+            )
         temporary = file.with_name(f".frame.tmp{file.suffix}")
         try:
             write_in_format(temporary, frame, profile=self._source.profile)

@@ -127,3 +127,9 @@ def refuse_existing(target: Path, *, replace: bool) -> None:
         raise InputError(f"expected a folder to write to, found a file: {target}")
     if not replace and target.is_dir() and entries(target):
         raise InputError(f"expected a new or empty folder, found one with files in it: {target}")
+
+
+def write_text(path: AnyPath, text: str) -> None:
+    """Writes a text in UTF-8, whole or not at all; what is none, as bytes of some files' names, is escaped."""
+    with atomic_write(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from spikejax.errors import InputError
-from spikejax.io.atomic import atomic_directory, atomic_write
+from spikejax.io.atomic import atomic_directory, atomic_write, write_text
 
 
 def test_atomic_write_replaces_whole_files(tmp_path: Path) -> None:
@@ -72,3 +72,9 @@ def test_atomic_directory_never_overwrites_unasked(tmp_path: Path) -> None:
     assert (tmp_path / "late" / "theirs").read_text() == "3"
     with pytest.raises(InputError, match="found a file"), atomic_directory(target / "b", replace=True):
         pass
+
+
+def test_text_with_names_that_are_no_text(tmp_path: Path) -> None:
+    """Catches a page that is lost since a file's name has a byte that is no UTF-8."""
+    write_text(tmp_path / "a.html", f"caf{os.fsdecode(bytes([0xE9]))} ä")
+    assert (tmp_path / "a.html").read_bytes() == b"caf\\udce9 " + "ä".encode()
