@@ -83,7 +83,8 @@ def trace(model: Restorer, frames: int, height: int, width: int) -> tuple[dict[i
         network = nnx.merge(graph, parameters)
         branch = network.spike_branch
         watched = Watched(None if branch is None else branch(voxels))
-        restored = network.vrt(clip, fusion=watched)
+        beside = None if network.spike_channels is None else network.spike_channels(voxels.astype(clip.dtype))
+        restored = network.vrt(clip, beside=beside, fusion=watched)
         by_stage.update(watched.shapes)
         if branch is not None:
             encoded = branch.encoder(voxels)

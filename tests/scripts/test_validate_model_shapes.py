@@ -66,6 +66,17 @@ def test_concatenation_comes_without_temporal_attention(
     assert lines[3].split() == ["2", "1/2", *["2x32x32x96"] * 3]
 
 
+def test_spikes_in_the_picture_have_no_branch(
+    main: Callable[[Sequence[str]], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Catches a table of a network whose first convolution has more than the picture, which fails or shows a branch."""
+    main(["--config", f"{ROOT}/configs/spike.py:early_concat", "--size", "2,64,64", *SHALLOW])
+    lines = capsys.readouterr().out.splitlines()
+    assert "spike" not in lines[1]
+    (first,) = (line for line in lines if line.startswith("first convolution"))
+    assert "54,528" in first  # 9 times 7 channels, 3x3 taps, 96 features and their biases
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
