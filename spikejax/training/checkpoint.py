@@ -5,9 +5,10 @@ its name only when it is whole, with the checksums of its files. The last two ar
 later. Whatever the number of hosts and the mesh that wrote them, any other can read them.
 """
 
+import contextlib
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -167,6 +168,17 @@ class Checkpoints:
         """Waits until everything saved so far is on disk."""
         self._last.wait_until_finished()
         self._best.wait_until_finished()
+
+    @contextlib.contextmanager
+    def finishing(self) -> Iterator[None]:
+        """Finishes, where its block fails, what is being saved: threads would run into the end of the interpreter."""
+        try:
+            yield
+        except Exception:
+            for manager in (self._last, self._best) if jax.process_count() == 1 else ():
+                with contextlib.suppress(Exception):  # of the same disk; what the block failed by is said
+                    manager.wait_until_finished()
+            raise
 
     def close(self) -> None:
         """Finishes what is being saved and ends the background threads."""

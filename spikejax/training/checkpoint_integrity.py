@@ -1,10 +1,13 @@
 """What disks do to checkpoints: damage, and no space left."""
 
 import logging
+import sys
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import TracebackType
+from typing import Any
 
 from spikejax.errors import InputError, one_line
 from spikejax.io.disk_space import NO_ROOM, free_bytes
@@ -15,6 +18,7 @@ from spikejax.io.paths import UserPath
 _SUMS = ".sums.json"
 _BYTES_AT_ONCE = 2**24
 _NO_SPACE = "No space left on device"
+_CLOSED_LOOP = "Event loop is closed"
 
 
 def write_sums(folder: Path) -> None:
@@ -46,21 +50,26 @@ def damage(folder: UserPath) -> str | None:
 def full_disk_explained() -> Iterator[None]:
     """Turns an error of the block, or function, that comes from a full disk into an `InputError`.
 
-    The threads that orbax saves in log such an error with its traceback, several times; they are kept from it.
+    The threads that orbax saves in log such an error with its traceback, several times; they are kept from it. So are
+    those of the array storage below, which answer to an event loop that the first error has closed.
     """
     logger = logging.getLogger("absl")  # orbax's
     logger.addFilter(_says_something_else)
+    hooks = sys.excepthook, sys.unraisablehook
+    sys.excepthook, sys.unraisablehook = _without_closed_loops(*hooks)
     try:
         yield
     except Exception as error:
         if not _is_full_disk(error):
             logger.removeFilter(_says_something_else)
+            sys.excepthook, sys.unraisablehook = hooks
             raise
         raise InputError(
             "no space left on the disk; checkpoints are whole and the same command continues from them "
             f"({type(error).__name__}: {one_line(error)})"
-        ) from error  # the filter stays: threads that still save end with the process
+        ) from error  # the filters stay: threads that still save end with the process
     logger.removeFilter(_says_something_else)
+    sys.excepthook, sys.unraisablehook = hooks
 
 
 def check_space(folder: UserPath, needed: int) -> None:
@@ -84,6 +93,25 @@ def _checksum(path: Path) -> int:
         while block := file.read(_BYTES_AT_ONCE):
             total = zlib.crc32(block, total)
     return total
+
+
+def _without_closed_loops(
+    uncaught: Callable[..., Any], unraisable: Callable[..., Any]
+) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    """The hooks that print what nobody catches, but not that a loop is closed: what closed it is said."""
+
+    def is_closed_loop(error: BaseException | None) -> bool:
+        return isinstance(error, RuntimeError) and str(error) == _CLOSED_LOOP
+
+    def print_uncaught(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
+        if not is_closed_loop(error):
+            uncaught(kind, error, traceback)
+
+    def print_unraisable(event: Any) -> None:
+        if not is_closed_loop(event.exc_value):
+            unraisable(event)
+
+    return print_uncaught, print_unraisable
 
 
 def _says_something_else(record: logging.LogRecord) -> bool:

@@ -129,6 +129,7 @@ def train(
     with (
         StopRequest() as stop,
         hosts.watch_for_stalls(stall_seconds, workdir / STALLED),
+        checkpoints.finishing(),
         contextlib.closing(RunWriter(workdir, config, loggers, step=step)) as writer,
     ):
         goodput = Goodput(

@@ -2,13 +2,16 @@
 
 import errno
 import logging
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from spikejax.errors import InputError
 from spikejax.training import checkpoint_integrity
+from spikejax.training.checkpoint import Checkpoints
 
 
 @pytest.fixture
@@ -100,3 +103,50 @@ def test_a_full_disk_is_one_line(caplog: pytest.LogCaptureFixture) -> None:
         pass
     log(OSError(errno.ENOSPC, "No space left on device"))
     assert len(caplog.records) == 2  # outside of a run it is nobody's business
+
+
+def test_a_full_disk_leaves_no_traceback_of_a_closed_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Catches pages of tracebacks around the line of a full disk, and silence about other errors of threads."""
+    shown: list[str] = []
+    monkeypatch.setattr(sys, "excepthook", lambda kind, error, traceback: shown.append(str(error)))
+    monkeypatch.setattr(sys, "unraisablehook", lambda event: shown.append(str(event.exc_value)))
+    before = sys.excepthook, sys.unraisablehook
+    with pytest.raises(InputError, match="no space left"), checkpoint_integrity.full_disk_explained():
+        for error in (
+            RuntimeError("Event loop is closed"),
+            RuntimeError("another"),
+            ValueError("Event loop is closed"),
+        ):
+            sys.excepthook(type(error), error, None)
+            sys.unraisablehook(SimpleNamespace(exc_value=error))  # type: ignore[arg-type]
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert shown == ["another", "another", "Event loop is closed", "Event loop is closed"]
+    sys.excepthook, sys.unraisablehook = before
+    with checkpoint_integrity.full_disk_explained():
+        pass
+    assert (sys.excepthook, sys.unraisablehook) == before
+
+
+def test_saves_are_finished_where_a_run_fails() -> None:
+    """Catches threads of a save that run into the interpreter's end, and print tracebacks behind the one line."""
+    waited: list[str] = []
+
+    class Manager:
+        """Notes that it is waited for; its save fails."""
+
+        def __init__(self, name: str) -> None:
+            self.name = name
+
+        def wait_until_finished(self) -> None:
+            """Fails as the disk does."""
+            waited.append(self.name)
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    checkpoints = Checkpoints.__new__(Checkpoints)
+    checkpoints._last, checkpoints._best = Manager("last"), Manager("best")  # type: ignore[assignment]
+    with pytest.raises(InputError, match="what failed"), checkpoints.finishing():
+        raise InputError("what failed")
+    assert waited == ["last", "best"]
+    with checkpoints.finishing():
+        pass
+    assert waited == ["last", "best"]
