@@ -7,10 +7,14 @@ the command calls. Networks are a stand-in that gives back its input; compiling 
 from __future__ import annotations
 
 import json
+import os
 import random
 import shutil
+import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +37,11 @@ from spikejax.data.simulation.moving_photographs import write_moving_photographs
 from spikejax.data.spikes.stream_files import write_dat
 from spikejax.inference.tiling import Extent
 from spikejax.inference.video_restorer import VideoRestorer
+from spikejax.io import y4m
+from spikejax.io.colours import VideoColours
+from spikejax.io.pixel_formats import pixel_format
+from spikejax.io.raw_frames import RawLayout, picture_of
+from spikejax.io.still_pictures import write_exr
 from spikejax.io.tiled_arrays import create_frames, open_frames_array
 from spikejax.io.weights import Weights, read_weights, write_weights
 from spikejax.models.traits import NetworkTraits
@@ -130,6 +139,53 @@ def _video(folder: Path, draw: random.Random) -> None:
         for frame in [*_frames(draw)] * 2:
             container.mux(stream.encode(av.VideoFrame.from_ndarray(frame)))
         container.mux(stream.encode())
+
+
+def _exr(folder: Path, draw: random.Random) -> None:
+    (folder / "in").mkdir()
+    alpha = draw.random() < 0.5
+    for number, frame in enumerate(_frames(draw)):
+        layers = np.dstack([frame, frame[..., :1]]) if alpha else frame
+        write_exr(folder / "in" / f"{number:06d}.exr", (layers / 100).astype(np.float32))
+
+
+def _animation(folder: Path, draw: random.Random) -> None:
+    suffix = draw.choice(["gif", "webp", "png", "avif"])
+    first, *others = (Image.fromarray(frame).convert("RGBA") for frame in _frames(draw))
+    first.save(folder / f"in.{suffix}", save_all=True, append_images=others, duration=[40, 0, 200][: 1 + len(others)])
+
+
+def _y4m(folder: Path, draw: random.Random) -> None:
+    name = draw.choice(y4m.FORMATS)
+    layout = RawLayout(name, HEIGHT, WIDTH)
+    content = [y4m.Y4mHeader(name, HEIGHT, WIDTH, Fraction(25), full=False).line()]
+    for frame in _frames(draw):
+        colours = VideoColours(pixel_format("yuv420p")).stored_as(name)
+        content += [y4m.FRAME + b"\n", layout.bytes_of(picture_of(frame, colours))]
+    (folder / "in.y4m").write_bytes(b"".join(content))
+
+
+def _restore_pipe(folder: Path) -> None:
+    """Restores y4m as it comes through a pipe."""
+    restore._load = lambda options: _stand_in(None)
+    if not _named_in(folder).is_file():
+        return _restore(_named_in(folder), folder / "out")
+    pipe, content = folder / "pipe", _named_in(folder).read_bytes()
+    os.mkfifo(pipe)
+
+    def feed() -> None:
+        with suppress(BrokenPipeError), pipe.open("wb") as writer:
+            writer.write(content)
+
+    thread = threading.Thread(target=feed, daemon=True)
+    thread.start()
+    try:
+        _restore(pipe, folder / "out")
+    finally:
+        with suppress(OSError):  # the writer may wait for a reader yet
+            os.close(os.open(pipe, os.O_RDONLY | os.O_NONBLOCK))
+        thread.join()
+        pipe.unlink()
 
 
 def _spikes(suffix: str) -> Callable[[Path, random.Random], None]:
@@ -314,6 +370,13 @@ READERS: dict[str, Reader] = {
     "PNG": Reader(_pictures("png", ["RGB", "L", "P", "I;16", "RGBA", "1"]), "in/*", _restore_pictures, "out"),
     "TIFF": Reader(_pictures("tif", ["RGB", "L", "I;16", "F", "CMYK"]), "in/*", _restore_pictures, "out"),
     "JPEG": Reader(_pictures("jpg", ["RGB", "L", "CMYK"]), "in/*", _restore_pictures, "out"),
+    "CMYK": Reader(_pictures("jpg", ["CMYK"]), "in/*", _restore_pictures, "out"),
+    "WebP": Reader(_pictures("webp", ["RGB", "RGBA"]), "in/*", _restore_pictures, "out"),
+    "AVIF": Reader(_pictures("avif", ["RGB", "RGBA"]), "in/*", _restore_pictures, "out"),
+    "EXR": Reader(_exr, "in/*", _restore_pictures, "out"),
+    "animation": Reader(_animation, "in.*", _restore_video, "out"),
+    "y4m": Reader(_y4m, "in.*", _restore_video, "out"),
+    "y4m pipe": Reader(_y4m, "in.*", _restore_pipe, "out"),
     "video": Reader(_video, "in.*", _restore_video, "out"),
     ".dat": Reader(_spikes("dat"), "spike/*.dat", _restore_with_spikes, "out"),
     ".npy": Reader(_spikes("npy"), "spike/*.npy", _restore_with_spikes, "out"),

@@ -8,7 +8,11 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
-from jaxtyping import Num
+from jaxtyping import Num, UInt8
+
+from spikejax.io.pixel_depth import to_float32
+
+_SQUARE = 8  # pixels
 
 
 def fill_hidden(frame: Num[np.ndarray, "h w 3"], alpha: Num[np.ndarray, "h w"]) -> Num[np.ndarray, "h w 3"]:
@@ -44,3 +48,11 @@ def with_alpha(frame: Num[np.ndarray, "h w 3"], alpha: Num[np.ndarray, "h0 w0"] 
         scaled = enlarged.astype(np.float32) * np.float32(most / np.iinfo(alpha.dtype).max)
         enlarged = (scaled if frame.dtype.kind == "f" else np.rint(scaled)).astype(frame.dtype)
     return np.dstack([frame, enlarged])
+
+
+def over_checkers(frame: UInt8[np.ndarray, "h w 3"], alpha: UInt8[np.ndarray, "h w"]) -> UInt8[np.ndarray, "h w 3"]:
+    """A picture as programs show it that edit pictures: over light and dark squares where something shows through."""
+    rows, columns = np.indices(alpha.shape)
+    squares = np.where((rows // _SQUARE + columns // _SQUARE) % 2, 204, 255)[..., np.newaxis].astype(np.float32)
+    part = to_float32(alpha)[..., np.newaxis]
+    return np.rint(frame * part + squares * (1 - part)).astype(np.uint8)

@@ -11,8 +11,9 @@ import numpy as np
 from jaxtyping import Float64
 
 from spikejax.data.datasets.degradation import without_network
-from spikejax.io.frame_source import FrameSource
+from spikejax.io.frame_stream import DecodedFrame, FrameSource
 from spikejax.io.pixel_depth import to_uint8
+from spikejax.io.transparency import over_checkers
 from spikejax.quality.metrics import Picture
 
 
@@ -100,14 +101,20 @@ def gather(
 def _pick(source: FrameSource, numbers: Iterable[int]) -> dict[int, Picture]:
     wanted = set(numbers)
     if source.names is not None:
-        return {number: to_uint8(next(iter(source.read(number)))[0]) for number in wanted}
+        return {number: _visible(next(source.decode(number))) for number in wanted}
     pictures: dict[int, Picture] = {}
-    for number, frame in enumerate(source):
+    for number, decoded in enumerate(source.decode()):
         if number in wanted:
-            pictures[number] = to_uint8(frame)
+            pictures[number] = _visible(decoded)
         if len(pictures) == len(wanted):
             break
     return pictures
+
+
+def _visible(decoded: DecodedFrame) -> Picture:
+    """A frame of 8 bits; what is transparent lies over checkers, and what is hidden is not seen."""
+    frame = to_uint8(decoded.frame)
+    return frame if decoded.alpha is None else over_checkers(frame, to_uint8(decoded.alpha))
 
 
 def find_close_ups(shown: list[ShownFrame]) -> list[CloseUp]:

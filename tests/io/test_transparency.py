@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from spikejax.io.transparency import enlarged_alpha, fill_hidden, with_alpha
+from spikejax.io.transparency import enlarged_alpha, fill_hidden, over_checkers, with_alpha
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
@@ -44,3 +44,12 @@ def test_transparency_follows_the_frame() -> None:
     frame = np.zeros((12, 16, 3), np.uint8)
     assert with_alpha(frame, opaque) is frame
     assert with_alpha(frame, None) is frame
+
+
+def test_what_is_hidden_is_not_shown() -> None:
+    """Catches a report that shows what lies under transparency, and a part of it that hides too much or too little."""
+    frame, alpha = np.full((16, 16, 3), 100, np.uint8), np.zeros((16, 16), np.uint8)
+    alpha[:, 4:8], alpha[:, 8:] = 128, 255
+    shown = over_checkers(frame, alpha)
+    assert shown[0, 0, 0] == 255 and shown[8, 0, 0] == 204 and np.all(shown[:, 8:] == 100)
+    assert abs(int(shown[0, 5, 0]) - 177) <= 1
