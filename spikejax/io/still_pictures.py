@@ -157,8 +157,11 @@ def _decoded(path: AnyPath) -> Num[np.ndarray, "h w *c"] | None:
 
 
 def _bytes(path: AnyPath) -> bytes:
-    with open(path, "rb") as file:
-        return file.read()
+    try:
+        with open(path, "rb") as file:
+            return file.read()
+    except OSError as error:
+        raise InputError(f"expected a picture, cannot read {path}: {error.strerror}") from error
 
 
 def _split(pixels: Num[np.ndarray, "h w *c"]) -> tuple[Num[np.ndarray, "h w 3"], Plane | None]:

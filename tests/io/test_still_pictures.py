@@ -182,6 +182,14 @@ def test_what_cannot_be_read_is_one_line(tmp_path: Path, name: str, content: byt
         read_still(tmp_path / name)
 
 
+def test_a_folder_with_the_name_of_a_picture(tmp_path: Path) -> None:
+    """Catches the traceback of a folder among pictures."""
+    for name in ("a.exr", "a.tif", "a.png"):
+        (tmp_path / name).mkdir()
+        with pytest.raises(InputError, match="expected a picture"):
+            read_still(tmp_path / name)
+
+
 def test_profiles_that_are_damaged(tmp_path: Path) -> None:
     """Catches a picture that is refused because of what nobody needs of it."""
     buffer: Any = io.BytesIO()
