@@ -17,7 +17,7 @@ from spikejax.config.keys import check_config
 from spikejax.distributed import hosts, sharding
 from spikejax.extras import require
 from spikejax.io.bucket_mirror import disk_folder
-from spikejax.io.paths import AnyPath, user_path
+from spikejax.io.paths import AnyPath, UserPath, user_path
 from spikejax.models.restorer import build_restorer
 from spikejax.progress import duration
 from spikejax.training.checkpoint import Checkpoints
@@ -34,7 +34,7 @@ from spikejax.training.signals import StopRequest
 from spikejax.training.step import Build
 from spikejax.training.step_keeper import StepKeeper
 from spikejax.training.trainer import Trainer
-from spikejax.training.workdir import STALLED, check_workdir, check_writable
+from spikejax.training.workdir import STALLED, check_workdir, check_writable, hold_alone
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,22 +78,38 @@ def train(
         InputError: the configuration, the data set or the workdir's checkpoints do not fit, or the disk is full.
         FloatingPointError: more losses or gradients than allowed were not finite.
     """
-    started = time.monotonic() if started is None else started
+    options = _Options(build, allow_config_changes, stall_seconds, compiled, started or time.monotonic())
+    with contextlib.ExitStack() as held:
+        return _train(config, user_path(workdir), options, held)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Options:
+    """What `train` is told, see there."""
+
+    build: Build
+    allow_config_changes: bool
+    stall_seconds: int | None
+    compiled: Path | None
+    started: float
+
+
+def _train(config: ConfigDict, workdir: UserPath, options: _Options, held: contextlib.ExitStack) -> Outcome:
+    """See `train`; `held` lets go of the workdir when all is done."""
     require("train", "training", modules=["grain"])  # the others a run can do without
-    workdir = user_path(workdir)
     check_config(config, continued=holds_checkpoint(workdir))
     check_writable(workdir)
     training, validation = config.training, config.validation
     terminal = Terminal(training.steps, show=hosts.is_first())
 
     # ---- What everything is and where it lies; nothing is computed or written yet ----
-    changes = check_workdir(workdir, config, allow_changes=allow_config_changes)
+    changes = check_workdir(workdir, config, allow_changes=options.allow_config_changes)
     root = data_root(config, disk_folder(workdir))
     # Before the network, whose description takes seconds: a mistake in a file of the user's should show at once.
     loss = make_loss(config.loss, note=terminal.note)
     metrics = make_metrics(validation, note=terminal.note)
     loggers = find_loggers(training.loggers, note=terminal.note)
-    program = describe_program(config, build=build)
+    program = describe_program(config, build=options.build)
     terminal.note(f"network: {program.network.size:,} parameters, on {sharding.describe(program.mesh)}")
     for change in changes:
         terminal.note(f"changed configuration: {change}")
@@ -105,20 +121,21 @@ def train(
         config,
         program,
         loss,
-        own_network=build is not build_restorer,
+        own_network=options.build is not build_restorer,
         spike_ratio=inputs.spike_ratio,
         folder=folder_in_use(),
-        given=compiled,
+        given=options.compiled,
         note=terminal.note,
     )
 
     # ---- State: from the last checkpoint, or fresh, or from other weights ----
+    hold_alone(held, workdir)  # now that all fits: before the first file is written, and unfinished ones are removed
     checkpoints = Checkpoints(
         workdir,
         config,
         statistics=inputs.statistics,
         data_set=inputs.identity,
-        allow_other_data=allow_config_changes,
+        allow_other_data=options.allow_config_changes,
     )
     checkpoints.check_space(program.abstract)
     reading = time.monotonic()
@@ -128,13 +145,12 @@ def train(
     # ---- Updates ----
     with (
         StopRequest() as stop,
-        hosts.watch_for_stalls(stall_seconds, workdir / STALLED),
+        hosts.watch_for_stalls(options.stall_seconds, workdir / STALLED),
         checkpoints.finishing(),
         contextlib.closing(RunWriter(workdir, config, loggers, step=step)) as writer,
     ):
-        goodput = Goodput(
-            writer.folder / GOODPUT if hosts.is_first() else None, step=step, started=started, note=terminal.note
-        )
+        account = writer.folder / GOODPUT if hosts.is_first() else None
+        goodput = Goodput(account, step=step, started=options.started, note=terminal.note)
         goodput.add("reading", reading)
         run = Trainer(
             config,

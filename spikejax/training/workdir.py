@@ -10,6 +10,7 @@ WORKDIR/not_finite/STEP             as `last`, of the update whose loss or gradi
 WORKDIR/stalled/TIME_process_N.txt  what the threads of a host did when no host got on, see --stall-seconds
 """
 
+import contextlib
 import secrets
 import tempfile
 from pathlib import Path
@@ -18,7 +19,9 @@ from ml_collections import ConfigDict
 
 from spikejax.config.files import differences, read_saved_config, whole_steps
 from spikejax.config.keys import KEYS
+from spikejax.distributed import hosts
 from spikejax.errors import InputError, one_line
+from spikejax.io.alone import LOCK, working_alone
 from spikejax.io.paths import AnyPath, UserPath, user_path
 from spikejax.io.weights import SUFFIX, holds_weights
 
@@ -59,6 +62,17 @@ def _check_bucket_writable(folder: UserPath) -> None:
         probe.unlink()
     except Exception as error:  # of permissions, of networks: each layer below has classes of its own
         raise InputError(f"expected a folder to write to, found {one_line(error)}: {folder}") from error
+
+
+def hold_alone(held: contextlib.ExitStack, workdir: UserPath) -> None:
+    """Keeps other runs out of a workdir until `held` ends; the first of many hosts does so for all.
+
+    Raises:
+        InputError: another run is at work there.
+    """
+    with hosts.failing_together():
+        if hosts.is_first() and isinstance(workdir, Path):  # a bucket has no locks
+            held.enter_context(working_alone(workdir / LOCK, workdir))
 
 
 def check_workdir(workdir: AnyPath, config: ConfigDict, *, allow_changes: bool = False) -> list[str]:

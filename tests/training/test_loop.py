@@ -294,3 +294,26 @@ def test_a_loss_that_is_not_finite_has_an_exit_code_of_its_own(
         command.main(["--config", "configs/quickstart.py", "--workdir", str(tmp_path), "--num-processes", "1"])
     assert ended.value.code == 4
     assert capsys.readouterr().err == "spikejax: the loss is nan\n"
+
+
+def test_a_second_run_in_a_workdir_is_refused(
+    tmp_path: Path, run_config: ConfigDict, build: Build, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Catches two runs that write into each other's logs, and remove each other's unfinished checkpoints."""
+    refused: list[str] = []
+    update = Trainer.update
+
+    def update_beside_another(self: Trainer) -> None:
+        if not refused:
+            unfinished = tmp_path / "checkpoints" / "last" / "1.orbax-checkpoint-tmp"
+            unfinished.mkdir()
+            with pytest.raises(InputError) as error:
+                train(run_config, tmp_path, build=build)
+            refused.append(str(error.value))
+            assert unfinished.exists()
+            unfinished.rmdir()
+        update(self)
+
+    monkeypatch.setattr(Trainer, "update", update_beside_another)
+    assert train(run_config, tmp_path, build=build).step == 8
+    assert refused == [f"expected to work alone, found another process at work: {tmp_path}"]
