@@ -4,6 +4,9 @@ On a terminal and in a notebook it is a bar of tqdm's; in a log, a line now and 
 (`--progress json`), a JSON object a line with task, done, total, unit, rate (units a second) and seconds_left, of which
 total, rate and seconds_left are null where they are not known. `--quiet` shows none of it, nor what a command is about
 to do; `--verbose` says more of that.
+
+A total may be no more than what a file announces: once more than that is done, nobody knows it, and work that ends
+earlier has done all that there was.
 """
 
 import json
@@ -150,9 +153,13 @@ class Pace:
         """The same in numbers."""
         seconds = self._seconds(done)
         if seconds is None:
-            return Standing(task, done, self._total, self._unit)
+            return Standing(task, done, self._believed(done), self._unit)
         per_second = 1 / max(seconds, _SHORTEST)
-        return Standing(task, done, self._total, self._unit, per_second, self._seconds_left(done, seconds))
+        return Standing(task, done, self._believed(done), self._unit, per_second, self._seconds_left(done, seconds))
+
+    def _believed(self, done: int) -> int | None:
+        """The total, unless more than that is done."""
+        return None if self._total is None or done > self._total else self._total
 
     def _seconds(self, done: int) -> float | None:
         """Seconds for a unit."""
@@ -161,7 +168,8 @@ class Pace:
         return (self._clock() - self._first[1]) / (done - self._first[0])
 
     def _seconds_left(self, done: int, seconds: float) -> float | None:
-        return None if self._total is None else seconds * max(self._total - done, 0)
+        total = self._believed(done)
+        return None if total is None else seconds * (total - done)
 
 
 class Progress:
@@ -180,7 +188,7 @@ class Progress:
 
         Args:
             task: what is being done.
-            total: number of units, None if it is not known.
+            total: number of units, as far as it is known before; None if it is not.
             unit: what is counted, in the singular.
             stream: where to write to, default stderr.
             clock: the time in seconds.
@@ -203,12 +211,17 @@ class Progress:
                 self._shown_at = now
                 self._view.show(self._pace.standing(self._task, self._done), self._pace.text(self._done))
 
-    def finish(self) -> None:
-        """Shows the last line: all of the time, and the rate over all of it."""
+    def finish(self, *, complete: bool = True) -> None:
+        """Shows the last line: all of the time, and the rate over all of it.
+
+        Args:
+            complete: whether all is done, however much there was said to be; otherwise the work is given up.
+        """
         with self._lock:
             seconds = self._clock() - self._started_at
             each = max(seconds / max(self._done, 1), _SHORTEST)
-            standing = Standing(self._task, self._done, self._total, self._unit, 1 / each if self._done else None, 0.0)
+            total = self._done if complete and self._total is not None else self._total
+            standing = Standing(self._task, self._done, total, self._unit, 1 / each if self._done else None, 0.0)
             self._view.close(standing, f"{rate(each, self._unit)}, {duration(seconds)}" if self._done else "")
 
 
@@ -225,12 +238,14 @@ def with_progress(
         size: units of an item.
     """
     progress = Progress(task, total=total, unit=unit)
+    complete = False
     try:
         for item in items:
             yield item
             progress.advance(size(item))
+        complete = True
     finally:
-        progress.finish()
+        progress.finish(complete=complete)
 
 
 def rate(seconds: float, unit: str) -> str:
@@ -340,7 +355,8 @@ class _Bar:
         self._bar.close()
 
     def _set(self, standing: Standing, pace: str) -> None:
-        self._bar.n, self._bar.bar_format = standing.done, self._format(standing, pace)
+        self._bar.n, self._bar.total = standing.done, standing.total
+        self._bar.bar_format = self._format(standing, pace)
         self._bar.ncols = self._columns()
 
     def _columns(self) -> int | None:

@@ -48,7 +48,8 @@ def test_the_time_before_the_first_units_is_no_part_of_the_pace() -> None:
     now[0] = 60.0
     assert pace.text(22) == "2.0 frames/s, 39 s left"
     assert pace.text(7) == "2.0 s/frame, 3 min 06 s left"
-    assert pace.text(101).endswith(", 0 s left")
+    assert pace.text(100).endswith(", 0 s left")
+    assert "left" not in pace.text(101)
 
 
 def test_a_log_gets_few_lines_and_a_last_one(capsys: pytest.CaptureFixture[str]) -> None:
@@ -64,6 +65,54 @@ def test_a_log_gets_few_lines_and_a_last_one(capsys: pytest.CaptureFixture[str])
         "writing: 80/100 frames, 4.0 frames/s, 5 s left",
         "writing: 100/100 frames, 4.0 frames/s, 25 s",
     ]
+
+
+def counts(progress: Progress, now: list[float], units: int) -> None:
+    """Does so many units, a second each, and ends."""
+    for _ in range(units):
+        now[0] += 1.0
+        progress.advance()
+    progress.finish()
+
+
+def test_a_file_that_announces_another_number(capsys: pytest.CaptureFixture[str]) -> None:
+    """Catches 50/25 frames, 0 s left that last for long, and an end that looks as if half were missing."""
+    now = [0.0]
+    counts(Progress("restoring", total=25, unit="frame", clock=lambda: now[0]), now, 45)
+    assert capsys.readouterr().err.splitlines() == [
+        "restoring: 10/25 frames, 1.0 frames/s, 15 s left",
+        "restoring: 20/25 frames, 1.0 frames/s, 5 s left",
+        "restoring: 30 frames, 1.0 frames/s",
+        "restoring: 40 frames, 1.0 frames/s",
+        "restoring: 45/45 frames, 1.0 frames/s, 45 s",
+    ]
+    counts(Progress("restoring", total=25, unit="frame", clock=lambda: now[0]), now, 15)
+    assert capsys.readouterr().err.splitlines()[1:] == ["restoring: 15/15 frames, 1.0 frames/s, 15 s"]
+
+
+def test_a_file_that_announces_another_number_for_programs(
+    capsys: pytest.CaptureFixture[str], json_style: None
+) -> None:
+    """Catches a total that is less than what is done, by which a program's bar would go over its end."""
+    now = [0.0]
+    counts(Progress("restoring", total=2, unit="frame", clock=lambda: now[0]), now, 4)
+    counts(Progress("restoring", total=8, unit="frame", clock=lambda: now[0]), now, 4)
+    lines = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    more = [(0, 2, None), (1, 2, None), (2, 2, 0.0), (3, None, None), (4, None, None), (4, 4, 0.0)]
+    less = [(0, 8, None), (1, 8, None), (2, 8, 6.0), (3, 8, 5.0), (4, 8, 4.0), (4, 4, 0.0)]
+    assert [(line["done"], line["total"], line["seconds_left"]) for line in lines] == more + less
+
+
+def test_a_bar_of_a_file_that_announces_another_number() -> None:
+    """Catches a bar that goes back to empty at its end, or that stays half full."""
+    for total, units in ((2, 4), (8, 4)):
+        now, screen = [0.0], Screen()
+        counts(
+            Progress("restoring", total=total, unit="frame", stream=screen, clock=lambda now=now: now[0]), now, units
+        )
+        shown = screen.getvalue().split("\r")
+        assert shown[-1].startswith("restoring |####################| 4/4 frames, ")
+        assert ("restoring: 3 frames, " in screen.getvalue()) == (total == 2)
 
 
 class Screen(io.StringIO):

@@ -189,7 +189,7 @@ def _copy(response: http.client.HTTPResponse, target: Path, *, size: int | None,
             file.write(data)
             done += len(data)
             progress.advance()
-    progress.finish()
+    progress.finish(complete=size is None or done == size)
     if size is not None and done != size:
         raise InputError(f"expected {size:,} bytes, found the connection closed after {done:,}: {url}")
 
