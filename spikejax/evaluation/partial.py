@@ -10,6 +10,7 @@ from typing import Any
 
 from spikejax.distributed import hosts
 from spikejax.io.pictures import write_picture
+from spikejax.io.places import PARTIAL, hidden_sibling, resolved
 from spikejax.training.validation import ShownFrame
 
 FRAMES = "frames"
@@ -27,7 +28,7 @@ class PartialEvaluation:
             output: what it becomes.
             description: of all that decides the scores.
         """
-        self.folder = output.with_name(f".{output.name}.partial")
+        self.folder = hidden_sibling(resolved(output), PARTIAL)
         self.description = dict(description)
 
     def done(self, sequences: Sequence[tuple[str, int]]) -> dict[str, list[Scores]]:

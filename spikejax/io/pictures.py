@@ -52,7 +52,7 @@ def read_picture(path: AnyPath) -> UInt8[np.ndarray, "h w 3"]:
     """
     with open_picture(path) as picture:
         if _is_deep(picture):
-            raise InputError(f"expected a picture with 8 bits a channel, found mode {picture.mode!r}: {path}")
+            raise InputError(f"expected a picture with 8 bits a channel, found mode {picture_mode(picture)!r}: {path}")
         return np.array(picture.convert("RGB"))
 
 

@@ -116,7 +116,14 @@ def compressed_size(frame: Shaped[np.ndarray, "h w c"]) -> int:
 
 
 def _files(path: AnyPath) -> dict[str, Any]:
-    return array_store(os.fspath(path)) if is_remote(path) else {"driver": "file", "path": os.fspath(path)}
+    if is_remote(path):
+        return array_store(os.fspath(path))
+    text = os.fspath(path)
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # tensorstore takes no bytes, and its own error says nothing of the path
+        raise InputError(f"expected a path that is UTF-8, found one that is not: {path}") from None
+    return {"driver": "file", "path": text}
 
 
 def _spec(kvstore: Mapping[str, Any], shape: tuple[int, ...], dtype: str) -> dict[str, Any]:

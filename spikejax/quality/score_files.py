@@ -14,6 +14,7 @@ import numpy as np
 
 from spikejax.errors import InputError
 from spikejax.io.atomic import atomic_directory, refuse_existing
+from spikejax.io.places import check_can_be_written, entries, resolved
 from spikejax.io.video_codecs import is_video_name
 
 SCORES_FILE = "metrics.json"
@@ -42,10 +43,17 @@ def mean_over_frames(frames: Mapping[str, Sequence[Scores]]) -> dict[str, float]
 
 
 def check_score_folder(output: Path, *, overwrite: bool) -> None:
-    """Raises InputError, before any work, if the output would destroy something else than earlier scores."""
+    """Raises InputError, before any work, if the output would destroy something else than earlier scores.
+
+    So it does if nothing can be written there.
+    """
+    place = resolved(output)
     refuse_existing(output, replace=overwrite)
-    if output.is_dir() and any(output.iterdir()) and not (output / SCORES_FILE).is_file():
+    if place.is_dir() and entries(place) and not (place / SCORES_FILE).is_file():
         raise InputError(f"expected an earlier evaluation to replace, found no {SCORES_FILE} in {output}")
+    check_can_be_written(place)
+    if place.is_dir():
+        check_can_be_written(place / SCORES_FILE)
 
 
 def write_score_folder(

@@ -1,6 +1,7 @@
 """Evaluating on folders of pictures: what pairs up, what is refused, what counts, and going on after a stop."""
 
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -260,6 +261,45 @@ def test_a_stopped_evaluation_goes_on(tmp_path: Path, monkeypatch: pytest.Monkey
     read.clear()
     run(tmp_path, "--overwrite", "--tile", "2,16,16")
     assert set(read) == {"a", "b"}
+
+
+@pytest.mark.parametrize("name", [".", "x" * 250, "link"])
+def test_an_output_of_any_name(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Catches a folder beside an output whose name leaves no room for it, or is no name."""
+    write_tree(tmp_path / "lq", {"a": 2})
+    write_tree(tmp_path / "gt", {"a": 2}, seed=1)
+    use(monkeypatch, NetworkTraits())
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    Path("link").symlink_to(tmp_path / "elsewhere")
+    if name == ".":
+        Path("link").unlink()
+    spikejax.evaluate("w.safetensors", output=name, input=tmp_path / "lq", sharp=tmp_path / "gt", metrics=("psnr",))
+    assert (Path(name) / "metrics.json").is_file()
+    assert not list(tmp_path.glob("**/.*.partial"))
+
+
+def test_sequences_that_are_links(tmp_path: Path) -> None:
+    """Catches sequences on another disk that are left out unsaid, links without an end, and what is hidden measured."""
+    write_tree(tmp_path / "disk", {"b": 3})
+    write_tree(tmp_path / "gt", {"a": 2, ".b.partial": 2})
+    for link, target in (("b", tmp_path / "disk" / "b"), ("all", tmp_path / "gt"), ("a/up", tmp_path)):
+        (tmp_path / "gt" / link).symlink_to(target)
+    pairs = PairedFolders(tmp_path / "gt", tmp_path / "gt", InputRule())
+    assert pairs.sequences() == [("a", 2), ("b", 3)]
+
+
+def test_a_root_that_is_the_only_sequence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Catches a sequence without a name, and noise that follows from how the root is spelt or ends at its bytes."""
+    name = os.fsdecode("clip ü".encode("latin-1"))
+    write_tree(tmp_path, {name: 2})
+    whole = PairedFolders(tmp_path / name, None, InputRule(sigma=30.0))
+    assert whole.sequences() == [(name, 2)]
+    monkeypatch.chdir(tmp_path / name)
+    here = PairedFolders(".", None, InputRule(sigma=30.0))
+    assert here.sequences() == [(name, 2)]
+    inputs = [folders.read_stored_sequence(name)["input"] for folders in (whole, here)]
+    np.testing.assert_array_equal(*inputs)
 
 
 def test_one_frame_of_vimeo_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -34,7 +34,7 @@ def test_header_tells_the_depth(tmp_path: Path, suffix: str, picture: np.ndarray
     assert picture_header(path) == (mode, (6, 8))
     assert is_deep(path) == deep
     if deep:
-        with pytest.raises(InputError, match="8 bits a channel"):
+        with pytest.raises(InputError, match=f"8 bits a channel, found mode '{mode}'"):
             read_picture(path)
 
 

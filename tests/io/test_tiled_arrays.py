@@ -1,6 +1,7 @@
 """Tests of frames kept as arrays in tiles."""
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -78,4 +79,13 @@ def test_damage_is_one_clear_error(tmp_path: Path) -> None:
     metadata = json.loads((path / "zarr.json").read_text())
     (path / "zarr.json").write_text(json.dumps({**metadata, "data_type": "int8"}))
     with pytest.raises(InputError, match="small whole numbers"):
+        open_frames_array(path)
+
+
+def test_a_path_that_is_no_text(tmp_path: Path) -> None:
+    """Catches a traceback of the storage library for the name of a folder whose bytes are not UTF-8."""
+    path = tmp_path / os.fsdecode(b"clip \xfc") / "a.zarr"
+    with pytest.raises(InputError, match=r"expected a path that is UTF-8, found one that is not: .*a\.zarr"):
+        create_frames(path, (2, 70, 70, 3))
+    with pytest.raises(InputError, match=r"expected a path that is UTF-8, found one that is not: .*a\.zarr"):
         open_frames_array(path)

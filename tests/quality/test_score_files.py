@@ -74,6 +74,24 @@ def test_only_scores_are_replaced(tmp_path: Path) -> None:
         check_score_folder(tmp_path / "photographs", overwrite=True)
 
 
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_an_output_that_cannot_be_written(overwrite: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Catches hours of measuring whose scores have no place to go: below a file, of a disk that is only read."""
+    (tmp_path / "file").write_text("")
+    for output in (tmp_path / "file" / "out", tmp_path / ("x" * 300)):
+        with pytest.raises(InputError, match="expected a place to write to, found (Not a dir|File name too long)"):
+            check_score_folder(output, overwrite=overwrite)
+    write_score_folder(tmp_path / "earlier", {"a": [{"psnr_blur": 1.0}]}, header={})
+
+    def refuse(path: Path, **options: object) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "touch", refuse)
+    for output in (tmp_path / "new" / "out", tmp_path / "earlier"):
+        with pytest.raises(InputError, match="expected a (place to write to, found Permission denied|new or empty)"):
+            check_score_folder(output, overwrite=overwrite)
+
+
 def test_where_the_scores_of_an_output_are() -> None:
     """Catches two videos of one folder that share a file, and a report that looks elsewhere than restoring wrote."""
     assert metrics_path(Path("a/out")) == Path("a/out/metrics.json")

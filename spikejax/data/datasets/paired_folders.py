@@ -6,6 +6,7 @@ and pictures in the order of their names, whatever the names are.
 
 from __future__ import annotations
 
+import os
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -140,26 +141,36 @@ class PairedFolders:
 
     def _noisy(self, name: str, sharp: UInt8[np.ndarray, "t h w 3"], start: int) -> Any:
         assert self._rule.sigma is not None
-        seed = zlib.crc32(name.encode())
+        seed = zlib.crc32(name.encode(errors="surrogateescape"))
         # A frame's noise follows from its name and number, however its sequence is read.
         generators = [np.random.default_rng([seed, start + number]) for number in range(len(sharp))]
         return add_noise(sharp, self._rule.sigma, generators)
 
 
 def picture_folders(root: Path) -> list[Path]:
-    """The folders at and below `root` that hold pictures, in the order of their paths.
+    """The folders at and below `root` that hold pictures, in the order of their paths; links are followed.
 
     Raises:
         InputError: there is none.
     """
     if not root.is_dir():
         raise InputError(f"expected a folder of sequences, found none: {root}")
-    folders = {
-        file.parent for file in root.rglob("[!.]*") if file.suffix.lower() in PICTURE_SUFFIXES and file.is_file()
-    }
+    folders = []
+    for path, inner, names in os.walk(root, followlinks=True):
+        folder = Path(path)
+        inner[:] = [name for name in inner if not name.startswith(".") and not _leads_back(folder, name)]
+        suffixes = {(folder / name).suffix.lower() for name in names if not name.startswith(".")}
+        if suffixes & PICTURE_SUFFIXES:
+            folders.append(folder)
     if not folders:
         raise InputError(f"expected folders of pictures, found none below {root}")
     return sorted(folders, key=lambda folder: [natural_key(part) for part in folder.relative_to(root).parts])
+
+
+def _leads_back(folder: Path, name: str) -> bool:
+    """Whether an entry of a folder is a link to the folder or one that it lies in, which has no end."""
+    entry = folder / name
+    return entry.is_symlink() and folder.resolve().is_relative_to(entry.resolve())
 
 
 def _first_other_name(given: FrameSource, truth: FrameSource) -> tuple[DataPath, DataPath] | None:
@@ -173,7 +184,8 @@ def _first_other_name(given: FrameSource, truth: FrameSource) -> tuple[DataPath,
 
 
 def _name(folder: Path, root: Path) -> str:
-    return folder.relative_to(root).as_posix() if folder != root else root.name
+    """The sequence's name: the path below the root, or of pictures in the root itself the root's name."""
+    return folder.relative_to(root).as_posix() if folder != root else root.absolute().name
 
 
 def _read(source: FrameSource, start: int, stop: int) -> UInt8[np.ndarray, "t h w 3"]:

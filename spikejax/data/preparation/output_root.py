@@ -11,6 +11,7 @@ import filelock
 
 from spikejax.data.datasets.layout import DESCRIPTION, UNFINISHED, read_description, write_description
 from spikejax.errors import InputError
+from spikejax.io.places import check_can_be_written, resolved
 
 # Locked while a preparation is at work, by the system, which also lets go of it for a process that was killed.
 _LOCK = ".prepare.lock"
@@ -24,7 +25,13 @@ def check_apart(source: Path, root: Path) -> None:
 
 
 def check_continues(root: Path, description: Mapping[str, Any]) -> None:
-    """Raises `InputError` where there is something else than a data set that was begun with the same settings."""
+    """Raises `InputError` where there is something else than a data set that was begun with the same settings.
+
+    So it does where there is none and none can be written.
+    """
+    place = resolved(root)
+    if place.exists() and not place.is_dir():
+        raise InputError(f"expected a folder to write to, found a file: {root}")
     present = read_description(root)
     if present is not None:
         differing = [key for key, value in description.items() if present.get(key) != value]
@@ -34,8 +41,9 @@ def check_continues(root: Path, description: Mapping[str, Any]) -> None:
             )
             raise InputError(f"expected a data set with {wanted}, found one with {existing}: {root / DESCRIPTION}")
         return
-    if root.exists() and (not root.is_dir() or not all(map(_is_ours, root.iterdir()))):
+    if place.exists() and not all(map(_is_ours, place.iterdir())):
         raise InputError(f"expected a new or empty folder, or one that was begun before, found something else: {root}")
+    check_can_be_written(place / DESCRIPTION)
 
 
 def begin(root: Path, description: Mapping[str, Any]) -> None:
@@ -57,7 +65,7 @@ def working_alone(root: Path) -> Iterator[None]:
     """Marks a data set as unfinished, and keeps other processes from working on it at the same time.
 
     Raises:
-        InputError: another process does.
+        InputError: another process does; or nothing can be written there any more.
     """
     # A file of its own: Windows does not let one be removed that is locked.
     lock = filelock.FileLock(root / _LOCK, blocking=False)
@@ -65,6 +73,8 @@ def working_alone(root: Path) -> Iterator[None]:
         held = lock.acquire()
     except filelock.Timeout:
         raise InputError(f"expected to work alone, found another preparation at work: {root}") from None
+    except PermissionError as error:
+        raise InputError(f"expected a place to write to, found {error.strerror or error}: {root}") from error
     with held:
         (root / UNFINISHED).touch()
         for leftover in root.rglob(".*.partial*"):  # of a process that was killed

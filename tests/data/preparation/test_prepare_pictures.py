@@ -375,6 +375,33 @@ def test_a_preparation_that_is_stopped(tmp_path: Path, monkeypatch: pytest.Monke
     }
 
 
+def test_an_output_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Catches a traceback, or a line about JSON, for an output that is a file, below one, or only read."""
+    source, root = written("pairs", tmp_path)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="expected a folder to write to, found a file: .*file"):
+        prepare(IMITATIONS["pairs"], source, tmp_path / "file")
+    with pytest.raises(InputError, match="expected a place to write to, found Not a directory: .*root"):
+        prepare(IMITATIONS["pairs"], source, tmp_path / "file" / "root")
+
+    def refuse(path: Path, **options: object) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "touch", refuse)
+        with pytest.raises(InputError, match="expected a place to write to, found Permission denied: .*root"):
+            prepare(IMITATIONS["pairs"], source, root)
+    assert not root.exists()
+    prepare(IMITATIONS["pairs"], source, root)
+
+    def acquire(lock: filelock.FileLock) -> None:
+        refuse(Path(lock.lock_file))
+
+    monkeypatch.setattr(filelock.FileLock, "acquire", acquire)
+    with pytest.raises(InputError, match="expected a place to write to, found Permission denied: .*root"):
+        prepare(IMITATIONS["pairs"], source, root)
+
+
 def test_two_at_once(tmp_path: Path) -> None:
     """Catches two preparations that write into each other's output."""
     source, root = written("pairs", tmp_path)
