@@ -142,7 +142,7 @@ def _download(name: str, file: str, *, accept_license: bool) -> Path:
     """Downloads a file of the release, and says where it comes from, how large it is and what its licence is."""
     url = f"{RELEASE}/{file}"
     folder = _folders(_cache())[0]
-    with _answer_of(url, method="GET" if accept_license else "HEAD") as response:
+    with _answer_of(url, method="GET" if accept_license else "HEAD", instead=f"{file} in {folder}") as response:
         size = _size_of(response)
         shown = "of unknown size" if size is None else f"{size / 1e6:,.1f} MB"
         if not accept_license:
@@ -160,12 +160,15 @@ def _download(name: str, file: str, *, accept_license: bool) -> Path:
 
 
 @contextlib.contextmanager
-def _answer_of(url: str, *, method: str) -> Iterator[http.client.HTTPResponse]:
+def _answer_of(url: str, *, method: str, instead: str) -> Iterator[http.client.HTTPResponse]:
+    """Yields an answer; whoever has none is told what would do `instead`."""
     request = urllib.request.Request(url, method=method, headers={"User-Agent": f"spikejax/{__version__}"})
     try:
         response = urllib.request.urlopen(request, timeout=_SECONDS)
     except (OSError, http.client.HTTPException) as error:  # also urllib.error.URLError
-        raise InputError(f"expected an answer of the release, found {_reason(error)}: {url}") from error
+        raise InputError(
+            f"expected {instead}, or an answer of the release ({LICENSE}), found {_reason(error)}: {url}"
+        ) from error
     with response:
         yield response
 
