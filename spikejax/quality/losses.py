@@ -140,6 +140,18 @@ LOSS_TERMS: dict[str, TermFactory] = {
     "perceptual": perceptual_term,
 }
 
+
+def acting_terms(config: ConfigDict) -> list[str]:
+    """The names of the terms that act; of code that the configuration names, which is not run, all are taken to.
+
+    Args:
+        config: the `loss` section.
+    """
+    return [
+        name for name in config.terms if name not in LOSS_TERMS or not isinstance(LOSS_TERMS[name](config), LeftOut)
+    ]
+
+
 # Name -> (restored, batch) -> weighted scalar. Each is a `jax.tree_util.Partial`, so the whole is a tree whose leaves
 # are the weights of its terms: arrays, or ShapeDtypeStructs when a plan is made.
 Loss = Mapping[str, jax.tree_util.Partial]

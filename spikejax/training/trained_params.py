@@ -23,6 +23,7 @@ from spikejax.io.weights import MismatchError, Weights, compare_params, flatten_
 from spikejax.models.restorer import build_restorer
 from spikejax.models.traits import NetworkTraits, traits_of
 from spikejax.progress import say
+from spikejax.quality.losses import acting_terms
 from spikejax.training import checkpoint_integrity
 from spikejax.training.checkpoint_manager import STATE_ITEMS, check_arrays, folder_of, open_manager, validated_item
 from spikejax.training.step import Build
@@ -201,7 +202,7 @@ def _training_summary(trained: TrainedParams) -> dict[str, Any]:
         "updates": int(trained.checkpoint.partition("/")[2]),
         "validation": trained.validation,
         "data": {name: config.data[name] for name in ("source", "degradation", "frames", "crop", "batch_size", "seed")},
-        "loss": list(config.loss.terms),
+        "loss": acting_terms(config.loss),
         "optimizer": {name: config.optimizer[name] for name in ("kind", "peak_learning_rate")},
     }
 

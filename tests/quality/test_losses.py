@@ -5,8 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from spikejax.config.defaults import get_config
 from spikejax.models.vgg import VGG
-from spikejax.quality.losses import charbonnier, perceptual
+from spikejax.quality.losses import acting_terms, charbonnier, perceptual
 from tests.models.parameters import build_random
 
 
@@ -66,3 +67,12 @@ def test_perceptual_is_zero_for_equal_pictures_and_has_a_gradient(network: VGG) 
     gradient = jax.grad(lambda x: perceptual(x, sharp, network=network))(sharp + 0.1)
     assert np.isfinite(gradient).all() and np.abs(gradient).max() > 0
     assert perceptual(sharp.astype(jnp.bfloat16), sharp, network=network).dtype == jnp.float32
+
+
+@pytest.mark.parametrize(("weight", "file", "acts"), [(0.0, "vgg", False), (0.1, "", False), (0.1, "vgg", True)])
+def test_terms_that_act(weight: float, file: str, acts: bool) -> None:
+    """Catches a term that a model card names and training left out, and code or weights that are read for it."""
+    config = get_config().loss
+    config.terms = ("charbonnier", "perceptual", "absent.py:edges")
+    config.perceptual_weight, config.perceptual_weights_file = weight, file
+    assert acting_terms(config) == ["charbonnier", *["perceptual"] * acts, "absent.py:edges"]
