@@ -55,16 +55,24 @@ def main(arguments: Sequence[str]) -> None:
     """
     options = build_parser().parse_args(arguments)
     output = None if options.output is None else Path(options.output)
-    _check_output(output, options)
+    with _said_of(output):
+        _check_output(output, options)
     workdir = user_path(resolve_network(options.network, accept_license=options.accept_license), what="--network")
     which = CHECKPOINTS.get(options.which)
-    try:
+    with _said_of(output):
         if output is None or _is_folder(options.output):
             _export_folder(workdir, output, which, options)
         elif output.suffix == ".stablehlo":
             _export_program(workdir, output, which, options)
         else:
             _export_weights(workdir, output, which, options)
+
+
+@contextlib.contextmanager
+def _said_of(output: Path | None) -> Iterator[None]:
+    """What a disk or a name that no disk takes raises, as an InputError."""
+    try:
+        yield
     except OSError as error:
         raise InputError(f"cannot write {output}: {error.strerror or error}") from error
 
@@ -94,6 +102,8 @@ def _check_output(output: Path | None, options: argparse.Namespace) -> None:
         check_license(options.license)
     if output is None:
         return
+    if output.suffix in _KINDS and output.is_dir() and not options.output.endswith((os.sep, "/")):
+        raise InputError(f"expected a file to write to, found a folder: {output}")
     if output.suffix in _KINDS if folder else output.suffix not in _KINDS:
         raise InputError(f"expected an output of the kind {', '.join(_KINDS)}, or a folder, found {options.output}")
     if folder:

@@ -194,6 +194,11 @@ def test_outputs_and_files_that_are_none(tmp_path: Path, monkeypatch: pytest.Mon
     pytest.importorskip("huggingface_hub", reason="the extra hub is not installed")
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mine.txt").touch()
+    for suffix in (".safetensors", ".pth", ".pt", ".stablehlo"):
+        (tmp_path / f"folder{suffix}").mkdir()
+        with pytest.raises(InputError, match=f"^expected a file to write to, found a folder: folder{suffix}$"):
+            main(["--workdir", str(tmp_path), "-o", f"folder{suffix}", "--overwrite"])
+        (tmp_path / f"folder{suffix}").rmdir()
     for arguments, told in (
         (["-o", "a.onnx"], r"expected an output of the kind .safetensors, .pth, .pt, .stablehlo, or a folder, found"),
         (["-o", "a.pth/"], r"expected an output of the kind .safetensors, .pth, .pt, .stablehlo, or a folder, found"),
@@ -205,6 +210,8 @@ def test_outputs_and_files_that_are_none(tmp_path: Path, monkeypatch: pytest.Mon
         (["--push", "hf://me/net/file"], "--push: expected a repository, hf://USER/NAME or .*, found hf://me/net/file"),
         (["--push", "me/net"], "--push: expected a repository, hf://USER/NAME or .*, found me/net"),
         (["-o", "net", "--license", "No!"], "--license: expected a name as hubs have it"),
+        (["-o", "a" * 300 + ".pth"], r"cannot write a+\.pth: File name too long"),
+        (["-o", "a" * 300], "cannot write a+: File name too long"),
         (["-o", ".", "--overwrite"], "expected a folder with model.safetensors, .* to replace, found 'mine.txt'"),
     ):
         with pytest.raises(InputError, match=told):
