@@ -135,8 +135,7 @@ def _copy_of(stream: Any, target: Any) -> Any:
         channels = len(stream.codec_context.layout.channels)
         if channels in (1, 2) and stream.codec_context.layout.name not in ("mono", "stereo", "downmix"):
             copy.codec_context.layout = _LAYOUTS[channels]  # MP4 wants to know where channels lie
-    with suppress(AttributeError):  # PyAV has it from 16 on
-        copy.disposition = stream.disposition
+    copy.disposition = stream.disposition.value  # a number: PyAV 17 does not take what it gives
     return copy
 
 
@@ -289,9 +288,8 @@ def copy_words(path: Path, target: Any, film: Any, *, chapters: bool = True) -> 
         target.metadata.update(_of_the_film(container.metadata))
         if container.streams.video:
             film.metadata.update(_of_the_film(film_of(container, path).metadata))
-        with suppress(AttributeError):  # PyAV has them from 16 on
-            if chapters and (listed := container.chapters()):
-                target.set_chapters(listed)
+        if chapters and (listed := container.chapters()):
+            target.set_chapters(listed)
 
 
 def _of_the_film(words: dict[str, str]) -> dict[str, str]:

@@ -28,8 +28,8 @@ _RGB_BITS, _RGBA_BITS = (8, 9, 10, 12, 14, 16), (8, 10, 12, 14, 16)
 _GREY_BITS = (8, 9, 10, 12, 14, 16)
 # Planes of floats, which span [0, 1]; what lies outside is clipped.
 _FLOATS = re.compile(r"(gray|gbrp|gbrap)f(16|32)(le|be)")
-# In slices, by several threads, FFmpeg spoils 8 values of p010 in one of a thousand pictures. PyAV before 17 has one.
-_ONE_THREAD: dict[str, Any] = {"threads": 1} if int(av.__version__.split(".")[0]) >= 17 else {}
+# In slices, by several threads, FFmpeg spoils 8 values of p010 in one of a thousand pictures.
+_THREADS = 1
 # How many columns and rows share a value of colour.
 _SHARED = {(2, 2): "420", (2, 1): "422", (1, 1): "444", (1, 2): "440", (4, 1): "411", (4, 4): "410"}
 
@@ -191,7 +191,7 @@ def _repacked(frame: av.VideoFrame, name: str) -> av.VideoFrame:
     if frame.format.is_bayer:  # its colours are made of their neighbours', for few formats
         frame = frame.reformat(format="rgb48le" if frame.format.components[0].bits > 8 else "rgb24")
     ranges: dict[str, Any] = {"src_color_range": "JPEG", "dst_color_range": "JPEG"}
-    return frame.reformat(format=name, src_colorspace="ITU709", dst_colorspace="ITU709", **ranges, **_ONE_THREAD)
+    return frame.reformat(format=name, src_colorspace="ITU709", dst_colorspace="ITU709", **ranges, threads=_THREADS)
 
 
 def _interleaved(frame: Any, held: PixelFormat) -> list[np.ndarray]:

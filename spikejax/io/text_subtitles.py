@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import struct
-from contextlib import suppress
 from typing import Any
 
 import av
@@ -47,7 +46,6 @@ def add_text(target: Any, codec: str) -> Any:
     Raises:
         ValueError: the container does not take it.
         av.error.FFmpegError: the same.
-        AttributeError: PyAV knows no such streams; it does from 17 on.
     """
     stream = target.add_stream(codec)
     stream.codec_context.subtitle_header = _HEADER
@@ -71,8 +69,7 @@ class TextTrack:
         for name in ("language", "title"):
             if name in stream.metadata:
                 self._stream.metadata[name] = stream.metadata[name]
-        with suppress(AttributeError):
-            self._stream.disposition = stream.disposition
+        self._stream.disposition = stream.disposition.value
 
     def packets(self, packet: Any, shift: Any) -> Any:
         """Yields what is written of a packet, `shift` seconds later."""

@@ -300,13 +300,11 @@ def _decoder_of(stream: Any) -> Any:
 
 
 def _is_cover(stream: Any) -> bool:
-    disposition = getattr(stream, "disposition", None)  # PyAV has it from 16 on
-    return disposition is not None and bool(disposition & type(disposition).attached_pic)
+    return bool(stream.disposition & av.stream.Disposition.attached_pic)
 
 
 def _is_default(stream: Any) -> bool:
-    disposition = getattr(stream, "disposition", None)
-    return disposition is not None and bool(disposition & type(disposition).default)
+    return bool(stream.disposition & av.stream.Disposition.default)
 
 
 def _container_tags(container: Any, stream: Any) -> ContainerTags:
@@ -433,8 +431,8 @@ def _known(ratio: Any) -> Fraction | None:
 def _announced_packets(container: Any, stream: Any) -> int:
     """How many packets of a stream a file announces; 0 if it does not."""
     # Headers count what an MP4's list of edits leaves out, and the repeated pictures of AVI; their indices do not.
-    entries = getattr(stream, "index_entries", None)
-    if entries is None or not len(entries):
+    entries = stream.index_entries
+    if not len(entries):
         return stream.frames
     whole = "mp4" in container.format.name or "avi" in container.format.name and _reaches(entries, stream.frames)
     return len(entries) if whole else stream.frames

@@ -189,7 +189,7 @@ def put_together(target: Path, sources: Sequence[tuple[Path, str]]) -> Path:
         opened = [av.open(str(path)) for path, _ in sources]
         streams = [container.add_stream_from_template(source.streams.video[0]) for source in opened]
         for stream, (_, disposition) in zip(streams, sources, strict=True):
-            stream.disposition = getattr(av.stream.Disposition, disposition)
+            stream.disposition = getattr(av.stream.Disposition, disposition).value
         for stream, source in zip(streams, opened, strict=True):
             for packet in source.demux(video=0):
                 if packet.size:
