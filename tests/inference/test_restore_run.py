@@ -14,8 +14,11 @@ from spikejax.inference.restore_options import RestoreOptions
 from spikejax.inference.restore_run import describe_run, make_job, restore_to_files
 from spikejax.inference.tiling import AutoTile, Extent
 from spikejax.io.contents import contents_of
+from spikejax.io.frame_range import part_of
 from spikejax.io.frame_source import FrameSource, open_frames
+from spikejax.io.positions import Position
 from tests.inference.small_input import BINS, FRAMES, HEIGHT, WIDTH, Brighten, restorer_of
+from tests.io.test_video_structure import write_clip
 
 
 def options_for(inputs: Path, **changes: object) -> RestoreOptions:
@@ -93,6 +96,34 @@ def test_what_stops_a_run_is_one_line(
     with pytest.raises(InputError, match=message):
         restore_to_files(options, options.target, restorer, job, describe_run(options, restorer, job.frames))
     assert not options.target.work.exists()
+
+
+def test_a_size_that_changes_is_said_before_compiling(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Catches a change that is said when the rest is left out, after hours, and said to those who have it resized."""
+
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "full")
+
+    monkeypatch.setattr(restore_run, "restore_job", fail)
+    parts = [write_clip(tmp_path / f"{size[0]}.ts", size=size).read_bytes() for size in ((32, 48), (48, 64))]
+    (tmp_path / "in.ts").write_bytes(b"".join(parts))
+    restorer = restorer_of(Brighten(None))
+    for resize_changes, part, said in (
+        (False, {}, True),
+        (True, {}, False),
+        (False, {"end": Position(frame=5)}, False),
+    ):
+        changes = {"input": str(tmp_path / "in.ts"), "resize_changes": resize_changes} | part
+        options = options_for(tmp_path, **changes)
+        opened = open_frames(options.input, own_depth=True, reading=options.reading)
+        frames = part_of(opened, options.start, options.end, rate=None)
+        job = make_job(options, restorer, frames, sharp=None, measures={})
+        with pytest.raises(InputError, match="full"):
+            restore_to_files(options, options.target, restorer, job, describe_run(options, restorer, frames))
+        error = capsys.readouterr().err
+        assert ("are 64x48 and not 48x32; from the first such frame on they will be left out" in error) == said
 
 
 def test_a_run_is_known_by_what_it_reads(inputs: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,7 @@
 """Videos as people have them: fields, splices, changes of size, several streams, sound of any kind, words."""
 
 import os
+import re
 import struct
 from collections.abc import Sequence
 from fractions import Fraction
@@ -13,6 +14,7 @@ import pytest
 from spikejax.errors import InputError
 from spikejax.io.copied_streams import planned_streams, stream_notes
 from spikejax.io.frame_source import open_frames
+from spikejax.io.size_changes import size_change
 from spikejax.io.video_codecs import VideoSettings
 from spikejax.io.video_reading import VideoReading
 from spikejax.io.video_source import VideoFrames
@@ -181,6 +183,43 @@ def test_a_size_that_changes(tmp_path: Path) -> None:
     assert not frames.damage
     assert "6 frames of another size were brought to 48x32" in frames.remarks[-1]
     assert open_frames(tmp_path / "all.mp4").count == COUNT + 6
+
+
+def write_vp8(path: Path, sizes: Sequence[tuple[int, int]]) -> Path:
+    """A call as browsers record it: each frame can be read by itself, and says its (height, width)."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libvpx", rate=25)
+        stream.height, stream.width, stream.pix_fmt = *sizes[0], "yuv420p"
+        ticks = 0
+        for size in sizes:
+            encoder = av.CodecContext.create("libvpx", "w")
+            encoder.height, encoder.width, encoder.pix_fmt = *size, "yuv420p"
+            encoder.time_base, encoder.framerate, encoder.gop_size = Fraction(1, 25), Fraction(25), 0
+            packets = []
+            for number in range(2):
+                frame = av.VideoFrame.from_ndarray(picture(number, *size), format="rgb24").reformat(format="yuv420p")
+                frame.pts, frame.time_base = number, Fraction(1, 25)
+                packets += encoder.encode(frame)
+            for packet in packets + encoder.encode(None):
+                packet.pts = packet.dts = ticks
+                packet.time_base, packet.stream = Fraction(1, 25), stream
+                ticks += 1
+                container.mux(packet)
+    return path
+
+
+def test_a_size_that_changes_is_known_before(tmp_path: Path) -> None:
+    """Catches a change of size that shows after hours although a look at a few places tells it, and one made up."""
+    small, large = write_clip(tmp_path / "a.ts").read_bytes(), write_clip(tmp_path / "b.ts", size=(48, 64)).read_bytes()
+    (tmp_path / "c.ts").write_bytes(small + large)
+    assert re.fullmatch(r"frames after \d+% of the file are 64x48 and not 48x32", size_change(tmp_path / "c.ts"))
+    (tmp_path / "same.ts").write_bytes(small + small)
+    call = write_vp8(tmp_path / "call.webm", [(32, 48)] * 6 + [(16, 24)] * 6)
+    assert re.fullmatch(r"frames at 0\.[45] s are 24x16 and not 48x32", size_change(call))
+    alike = write_vp8(tmp_path / "alike.webm", [(32, 48)] * 6)
+    (tmp_path / "none.mp4").write_bytes(b"")
+    for path in (tmp_path / "same.ts", alike, write_clip(tmp_path / "a.mp4"), tmp_path / "none.mp4"):
+        assert size_change(path) == ""
 
 
 def put_together(target: Path, sources: Sequence[tuple[Path, str]]) -> Path:
