@@ -22,6 +22,7 @@ EXTRAS: Mapping[str, tuple[str, ...]] = {
     "s3": ("s3fs", "fsspec"),
     "lmdb": ("lmdb",),
     "hub": ("huggingface_hub",),
+    "heic": ("pillow_heif",),
     "wandb": ("wandb",),
     "mlflow": ("mlflow",),
     "plan-tpu": ("libtpu",),

@@ -24,6 +24,7 @@ SHAPES = "scripts/validate_model_shapes.py"
 # Every option of a kind that there is: whoever adds one adds it here.
 SIZES = {
     ("prepare", "--spike-size"),
+    ("restore", "--raw-size"),
     ("restore", "--spike-size"),
     ("simulate", "--size"),
     ("view", "--spike-size"),
@@ -238,8 +239,7 @@ def test_sizes(parser_of: Callable[[str], argparse.ArgumentParser], command: str
     parser = parser_of(command)
     for action in parser._actions:
         action.required = False
-    (size,) = [value for key, value in vars(parser.parse_args([name, *words])).items() if key in ("size", "spike_size")]
-    assert size == (250, 400)
+    assert vars(parser.parse_args([name, *words]))[name.removeprefix("--").replace("-", "_")] == (250, 400)
 
 
 @pytest.mark.parametrize("words", [["12,256,0"], ["12", "256", "0"], ["12x256x0"], ["12, 256, 0"]], ids=str)

@@ -6,7 +6,7 @@ from tests.help_imports import PROGRAMS, count_imports
 
 # Of the project's 320 modules; the counts are printed (pytest -rP), and by python -m tests.help_imports. `evaluate` has
 # most, since it takes the options of restoring and of the simulated camera, which know nothing heavy themselves.
-_OWN_LIMIT = 44
+_OWN_LIMIT = 46
 _TOTAL_LIMIT = 420
 
 

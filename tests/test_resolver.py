@@ -37,6 +37,7 @@ WHERE = {
     "s3": EVERYWHERE,
     "lmdb": EVERYWHERE,
     "hub": EVERYWHERE,
+    "heic": EVERYWHERE,
     "wandb": EVERYWHERE,
     "mlflow": EVERYWHERE,
     "cuda12": (LINUX, LINUX_ARM),

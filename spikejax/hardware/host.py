@@ -6,8 +6,11 @@ Slurm may have promised less than it enforces.
 
 from __future__ import annotations
 
+import functools
+import hashlib
 import math
 import os
+import platform
 import re
 import sys
 from collections.abc import Mapping
@@ -17,6 +20,18 @@ from types import ModuleType
 from spikejax.hardware import cgroups
 
 _SLURMS_UNITS = {"": 2**20, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
+
+
+@functools.cache
+def processor_name() -> str:
+    """What programs for this machine's CPU may use, as a short text: those for another CPU may not run here."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+        wanted = ("model name", "flags", "Features", "CPU part")
+        text = "\n".join(next((line for line in lines if line.startswith(name)), "") for name in wanted)
+    except OSError:
+        text = platform.processor()
+    return f"{platform.machine()} {hashlib.sha256(text.encode()).hexdigest()[:16]}"
 
 
 def used_host_bytes() -> int:

@@ -20,6 +20,7 @@ from jaxtyping import Float32, Num, UInt8, UInt16
 from PIL import Image, ImageCms, ImageOps
 
 from spikejax.errors import InputError
+from spikejax.extras import require
 from spikejax.io.paths import AnyPath
 from spikejax.io.pictures import READ_WHOLE, open_picture, picture_mode, write_picture
 from spikejax.io.pixel_depth import to_depth, to_float32, to_uint8
@@ -184,12 +185,9 @@ def _upright(pixels: Num[np.ndarray, "h w *c"], orientation: int) -> Num[np.ndar
 
 
 def _use_heif(path: AnyPath) -> None:
-    try:
-        from pillow_heif import register_heif_opener  # type: ignore[import-not-found]
-    except ImportError:
-        raise InputError(
-            f"expected pictures that Pillow reads (pip install pillow-heif reads HEIC), found {path}"
-        ) from None
+    require("heic", str(path))
+    from pillow_heif import register_heif_opener
+
     register_heif_opener()
 
 

@@ -6,7 +6,6 @@ import functools
 import hashlib
 import importlib.metadata
 import os
-import platform
 import re
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from ml_collections import ConfigDict
 import spikejax
 from spikejax.config.keys import code_in, leaves
 from spikejax.distributed import sharding
+from spikejax.hardware.host import processor_name
 from spikejax.training.program import Program
 from spikejax.training.step import batch_shapes
 
@@ -102,7 +102,7 @@ def step_identity(config: ConfigDict, program: Program, arguments: tuple[Any, An
         "arrays": _hash("\n".join(_described(arguments))),
     }
     if kind == "cpu":
-        identity["processor"] = _processor()
+        identity["processor"] = processor_name()
     for variable in _VARIABLES:
         identity[variable] = " ".join(
             flag for flag in os.environ.get(variable, "").split() if not _HARMLESS_FLAG.match(flag)
@@ -134,18 +134,6 @@ def _source() -> str:
     for path in sorted(folder.rglob("*.py")):
         total.update(path.relative_to(folder).as_posix().encode() + b"\0" + path.read_bytes())
     return total.hexdigest()[:16]
-
-
-@functools.cache
-def _processor() -> str:
-    """What programs for this machine's CPU may use: a program for another one may end in an unknown instruction."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
-        wanted = ("model name", "flags", "Features", "CPU part")
-        text = "\n".join(next((line for line in lines if line.startswith(name)), "") for name in wanted)
-    except OSError:
-        text = platform.processor()
-    return f"{platform.machine()} {_hash(text)}"
 
 
 def _version(package: str) -> str:

@@ -77,7 +77,7 @@ class Enlarge(nnx.Module):
     def __init__(self, config: VRTConfig):
         self.config = config
 
-    def __call__(self, clip: jax.Array, *, fusion: None, key: None) -> jax.Array:
+    def __call__(self, clip: jax.Array, *, beside: None, fusion: None, key: None) -> jax.Array:
         """The enlarged clip."""
         return clip.repeat(self.config.upscale, axis=2).repeat(self.config.upscale, axis=3)
 
