@@ -110,7 +110,42 @@ def test_profiles_and_cmyk(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
         assert written.info["icc_profile"] == PROFILE
     run(tmp_path / "cmyk")
     said = capsys.readouterr().err
-    assert "keep the ICC profile" in said and "of 4 pictures, CMYK" in said
+    assert "of 4 pictures, CMYK" in said
+
+
+@pytest.mark.parametrize(
+    ("words", "kind", "said"),
+    [
+        (("--format", "png"), "uint16", ["png keeps"]),
+        (("--format", "webp"), "uint16", ["webp keeps"]),
+        (("--format", "tiff"), "uint8", ["tiff of 8 bits keeps"]),
+        (("--format", "tiff"), "uint16", ["tiff of 16 bits holds no"]),
+        (("--format", "exr"), "uint8", ["exr holds no"]),
+        (("--video", "a.mkv"), "uint8", ["png keeps", "a video holds no"]),
+        (("-o", "b.mkv"), "uint8", ["a video holds no"]),
+    ],
+)
+def test_what_becomes_of_a_profile_is_said_and_true(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    words: tuple[str, ...],
+    kind: str,
+    said: list[str],
+) -> None:
+    """Catches a profile that is lost without a word, or said to be kept where it is not."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "in").mkdir()
+    for number in range(4):
+        write_in_format(tmp_path / "in" / f"{number}.png", picture(number, kind), profile=PROFILE)
+    output = run(tmp_path / "in", *words)
+    lines = [line for line in capsys.readouterr().err.splitlines() if "ICC profile" in line]
+    assert [line.removeprefix("spikejax: note: ").partition(" ICC")[0].removesuffix(" the") for line in lines] == said
+    for written in output.glob("2.*") if output.is_dir() else ():
+        # Pillow opens no EXR; FFmpeg's writer knows no profile.
+        if written.suffix != ".exr":
+            with Image.open(written) as opened:
+                assert (opened.info.get("icc_profile") == PROFILE) == ("keeps" in said[0])
 
 
 def test_a_size_that_changes(tmp_path: Path) -> None:

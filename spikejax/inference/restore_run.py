@@ -31,9 +31,10 @@ from spikejax.io.contents import contents_of
 from spikejax.io.copied_streams import stream_notes
 from spikejax.io.disk_space import NO_ROOM
 from spikejax.io.frame_source import FrameSource
-from spikejax.io.output_formats import FLOAT_FORMATS
+from spikejax.io.output_formats import FLOAT_FORMATS, PICTURE_FORMATS
 from spikejax.io.size_changes import size_change
-from spikejax.io.video_codecs import DEFAULT_RATE
+from spikejax.io.still_pictures import holds_profile, profile_name
+from spikejax.io.video_codecs import DEFAULT_RATE, is_video_name
 from spikejax.io.video_reading import VideoReading
 from spikejax.io.written_colours import lost_colours, written_colours
 from spikejax.quality.metrics import Distance
@@ -113,6 +114,7 @@ def restore_to_files(
         _check_colours(target, job.frames, upscale)
     if hosts.is_first():
         _say_size_change(options.reading or VideoReading(), job.frames)
+        _say_profile(target, job.frames, piped=sink is not None)
     with _explaining(options.output), ExitStack() as stack:
         output: Output
         if sink is not None:
@@ -224,6 +226,22 @@ def _say_size_change(reading: VideoReading, frames: FrameSource) -> None:
             "them to one size)",
             file=sys.stderr,
         )
+
+
+def _say_profile(target: OutputTarget, frames: FrameSource, *, piped: bool) -> None:
+    """Says what becomes of the ICC profile of pictures in all that is written of them."""
+    if frames.profile is None:
+        return
+    outputs = {"a pipe": False} if piped else {}
+    if not piped and not is_video_name(target.path):
+        depth = f" of {frames.bits} bits" if target.format == "tiff" else ""
+        outputs[f"{target.format}{depth}"] = holds_profile(PICTURE_FORMATS[target.format], frames.bits)
+    if not piped and target.movie is not None:
+        outputs["a video"] = False
+    name = profile_name(frames.profile)
+    for output, held in outputs.items():
+        kept, lost = "keeps the ICC profile", "holds no ICC profile, and will be shown as if it were sRGB; left out:"
+        print(f"spikejax: note: {output} {kept if held else lost} {name!r}", file=sys.stderr)
 
 
 def _check_pipes(options: RestoreOptions, job: RestoreJob) -> None:

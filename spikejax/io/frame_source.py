@@ -24,7 +24,7 @@ from spikejax.io.bucket_listing import DataPath, ListedPath, listed
 from spikejax.io.frame_stream import Damage, DecodedFrame
 from spikejax.io.frame_stream import FrameSource as FrameSource
 from spikejax.io.pictures import PICTURE_SUFFIXES, read_picture
-from spikejax.io.still_pictures import Still, in_profile, profile_name, read_still
+from spikejax.io.still_pictures import Still, in_profile, read_still
 from spikejax.io.video_reading import VideoReading
 from spikejax.io.video_source import VideoFrames
 
@@ -120,8 +120,7 @@ class _Pictures(FrameSource):
     @property
     def remarks(self) -> tuple[str, ...]:
         """See `FrameSource.remarks`."""
-        kept = () if self.profile is None else (f"pictures keep the ICC profile {profile_name(self.profile)!r}",)
-        return kept + tuple(f"of {count} pictures, {note}" for note, count in self._notes.items())
+        return tuple(f"of {count} pictures, {note}" for note, count in self._notes.items())
 
     def _read(self, file: DataPath) -> Still:
         return read_still(file, keep_floats=self._keep_floats) if self._own_depth else Still(read_picture(file))

@@ -136,6 +136,11 @@ def profile_name(profile: bytes) -> str:
         return "unnamed"
 
 
+def holds_profile(suffix: str, bits: int) -> bool:
+    """Whether `write_in_format` keeps a profile in pictures of that suffix, of frames of so many bits."""
+    return suffix in (".png", ".jpg", ".webp") or suffix == ".tiff" and bits == 8
+
+
 def in_profile(still: Still, profile: bytes | None) -> Still | None:
     """A picture of 8 bits in another one's profile; None where that cannot be made."""
     if still.frame.dtype != np.uint8:
