@@ -30,6 +30,29 @@ HUB_SCHEME = "hf"  # of networks in the Hugging Face Hub, which `spikejax.hub` f
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/+")
 
 
+def walk_folders(root: AnyPath, *, left_out: str = "") -> Iterator[tuple[Path, list[str]]]:
+    """Every folder at and below `root` with the names of its files, hidden ones left out; links are followed.
+
+    A link that leads back to a folder that it lies in is not: that has no end.
+
+    Args:
+        root: a folder.
+        left_out: the end of the names of folders that are not entered, if any.
+    """
+    for path, inner, names in os.walk(root, followlinks=True):
+        folder = Path(path)
+        inner[:] = [name for name in inner if not name.startswith(".") and not _leads_back(folder, name)]
+        if left_out:
+            inner[:] = [name for name in inner if not name.endswith(left_out)]
+        yield folder, [name for name in names if not name.startswith(".")]
+
+
+def _leads_back(folder: Path, name: str) -> bool:
+    """Whether an entry of a folder is a link to the folder or to one that it lies in."""
+    entry = folder / name
+    return entry.is_symlink() and folder.resolve().is_relative_to(entry.resolve())
+
+
 def scheme_of(path: AnyPath) -> str | None:
     """What stands before :// in a path, such as "gs"; None in a path on this machine's disks."""
     match = _SCHEME.match(os.fspath(path))

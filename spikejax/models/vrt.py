@@ -30,6 +30,8 @@ from spikejax.models.warp import warp_nearest4
 STAGE_SCALES = (1, 2, 4, 8, 4, 2, 1)
 _RESOLUTIONS = (SAME, DOWN, DOWN, DOWN, UP, UP, UP)
 U_STAGES = len(STAGE_SCALES)
+# Of a stage; more is a mistake, or meant to take all memory.
+_MOST_BLOCKS = 1000
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,8 @@ class VRTConfig:
                 f"depths, dims and heads need one entry for each of the {U_STAGES} stages and at least one more for "
                 f"stage 8, all as many; there are {len(self.depths)}, {len(self.dims)} and {len(self.heads)}"
             )
+        if max(self.depths) > _MOST_BLOCKS:
+            raise ValueError(f"depths must be at most {_MOST_BLOCKS} blocks each, not {max(self.depths)}")
         if self.warp_frames % 2 or not 0 <= self.warp_frames <= 6:
             raise ValueError(f"warp_frames must be 0, 2, 4 or 6, not {self.warp_frames}")
         if self.output_channels != self.input_channels:

@@ -19,7 +19,7 @@ from spikejax.errors import InputError
 from spikejax.inference.restore_options import RestoreOptions
 from spikejax.io.box import Box
 from spikejax.io.frame_source import open_frames
-from spikejax.io.paths import local_only, scheme_of
+from spikejax.io.paths import local_only, scheme_of, walk_folders
 from spikejax.io.weights import Weights, read_weights, write_weights
 from spikejax.training.inputs import data_root
 from spikejax.training.loop import train
@@ -139,3 +139,20 @@ def test_which_data_sets_of_a_configuration_may_be_in_a_bucket(tmp_path: Path, b
             check_config(config)
         with pytest.raises(InputError, match="^data.root: expected a path on this machine's disks"):
             data_root(config, tmp_path)
+
+
+def test_a_tree_with_links(tmp_path: Path) -> None:
+    """Catches a walk without an end along links that lead back, links elsewhere that are left out, and hidden files."""
+    (tmp_path / "tree" / "a").mkdir(parents=True)
+    (tmp_path / "elsewhere").mkdir()
+    for name in ("tree/a/1.png", "tree/a/.hidden.png", "elsewhere/2.png"):
+        (tmp_path / name).touch()
+    (tmp_path / "tree" / "b").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "tree" / "a" / "up").symlink_to(tmp_path / "tree")
+    (tmp_path / "tree" / "x.lmdb").mkdir()
+    walked = {
+        folder.relative_to(tmp_path / "tree").as_posix(): names for folder, names in walk_folders(tmp_path / "tree")
+    }
+    assert walked == {".": [], "a": ["1.png"], "b": ["2.png"], "x.lmdb": []}
+    left = [folder.name for folder, _ in walk_folders(tmp_path / "tree", left_out=".lmdb")]
+    assert sorted(left) == ["a", "b", "tree"]

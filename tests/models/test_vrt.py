@@ -134,6 +134,7 @@ def test_the_task_decides_what_comes_out(changes: dict[str, Any], head: type) ->
         ({"depths": (1,) * 9}, "there are 9, 8 and 8"),
         ({"depths": (1,) * 7, "dims": (8,) * 7, "heads": (2,) * 7}, "at least one more for stage 8"),
         ({"warp_frames": 8}, "warp_frames must be 0, 2, 4 or 6, not 8"),
+        ({"depths": (10**9,) * 8}, "depths must be at most 1000 blocks each, not 1000000000"),
         ({"dims": (8,) * 7 + (10,)}, "dims of stage 8, 10, must be a multiple of 4 and of its 2 heads"),
         ({"output_channels": 1}, "output_channels must be input_channels, 3, not 1"),
     ],

@@ -6,7 +6,6 @@ and pictures in the order of their names, whatever the names are.
 
 from __future__ import annotations
 
-import os
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ from spikejax.data.datasets.degradation import add_noise
 from spikejax.errors import InputError
 from spikejax.io.bucket_listing import DataPath
 from spikejax.io.frame_source import FrameSource, natural_key, open_frames
-from spikejax.io.paths import AnyPath, local_only
+from spikejax.io.paths import AnyPath, local_only, walk_folders
 from spikejax.io.pictures import PICTURE_SUFFIXES
 
 
@@ -156,21 +155,13 @@ def picture_folders(root: Path) -> list[Path]:
     if not root.is_dir():
         raise InputError(f"expected a folder of sequences, found none: {root}")
     folders = []
-    for path, inner, names in os.walk(root, followlinks=True):
-        folder = Path(path)
-        inner[:] = [name for name in inner if not name.startswith(".") and not _leads_back(folder, name)]
-        suffixes = {(folder / name).suffix.lower() for name in names if not name.startswith(".")}
+    for folder, names in walk_folders(root):
+        suffixes = {(folder / name).suffix.lower() for name in names}
         if suffixes & PICTURE_SUFFIXES:
             folders.append(folder)
     if not folders:
         raise InputError(f"expected folders of pictures, found none below {root}")
     return sorted(folders, key=lambda folder: [natural_key(part) for part in folder.relative_to(root).parts])
-
-
-def _leads_back(folder: Path, name: str) -> bool:
-    """Whether an entry of a folder is a link to the folder or one that it lies in, which has no end."""
-    entry = folder / name
-    return entry.is_symlink() and folder.resolve().is_relative_to(entry.resolve())
 
 
 def _first_other_name(given: FrameSource, truth: FrameSource) -> tuple[DataPath, DataPath] | None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from spikejax.data.datasets.picture_index import PictureFolder
 from spikejax.io.frame_source import natural_key
 from spikejax.io.lmdb_pictures import SUFFIX, is_lmdb, lmdb_entries
+from spikejax.io.paths import walk_folders
 from spikejax.io.pictures import PICTURE_SUFFIXES
 
 
@@ -47,10 +47,9 @@ class PictureTree:
     def _in_folders(self, base: Path) -> dict[str, SourceFolder]:
         root = base / self.prefix
         folders = {}
-        for path, inner, files in os.walk(root, followlinks=True):
-            inner[:] = [name for name in inner if not name.startswith(".") and not name.endswith(SUFFIX)]
-            names = [name for name in files if Path(name).suffix.lower() in PICTURE_SUFFIXES and name[0] != "."]
-            where = Path(path).relative_to(root)
+        for folder, files in walk_folders(root, left_out=SUFFIX):
+            names = [name for name in files if Path(name).suffix.lower() in PICTURE_SUFFIXES]
+            where = folder.relative_to(root)
             if names and (not self.suffix or (where.name == self.suffix and where.parent.parts)):
                 sequence = where.parent if self.suffix else where
                 within = (Path(self.prefix) / where).as_posix()

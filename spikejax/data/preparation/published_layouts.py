@@ -27,6 +27,7 @@ from spikejax.data.spikes.stream_size import CONFIG, read_config
 from spikejax.errors import InputError
 from spikejax.extensions import find_entry
 from spikejax.io.frame_source import natural_key
+from spikejax.io.paths import walk_folders
 from spikejax.io.pictures import PICTURE_SUFFIXES
 
 # Kinds of blurry pictures of GoPro: two as it is published, and one where it is renamed.
@@ -219,8 +220,12 @@ def _x4k_sequences(source: Path) -> Iterator[SourceSequence]:
         raise InputError(f"expected folders train_blurry_33 or val_blurry_33, found none: {source}")
     for split in present:
         pictures, streams = source / f"{split}_blurry_33", source / f"{split}_spike_2xds"
-        clips = {file.parent.relative_to(pictures) for file in pictures.rglob("*.png")}
-        clips |= {file.parent.relative_to(streams) for file in streams.rglob("*.dat")}
+        clips = {
+            folder.relative_to(root)
+            for root, suffix in ((pictures, ".png"), (streams, ".dat"))
+            for folder, names in walk_folders(root)
+            if any(name.endswith(suffix) for name in names)
+        }
         for clip in sorted(clips):
             sharp = _files(source / split / clip, PICTURE_SUFFIXES)
             stream = streams / clip / "spike.dat"
