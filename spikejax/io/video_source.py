@@ -448,8 +448,19 @@ def _announced_length(container: Any, stream: Any) -> int | None:
     packets = _announced_packets(container, stream)
     if packets:
         return packets
-    if stream.duration and rate:
-        return round(stream.duration * stream.time_base * rate)
-    if container.duration and rate:
-        return round(Fraction(container.duration, av.time_base) * rate)
+    seconds = (
+        _stated_duration(stream)
+        or (stream.duration or 0) * (stream.time_base or 0)
+        or Fraction(container.duration or 0, av.time_base)
+    )
+    return round(seconds * rate) if seconds and rate else None
+
+
+def _stated_duration(stream: Any) -> Fraction | None:
+    """Seconds that a stream of Matroska lasts, as its words say; its file lasts as long as the sound."""
+    for name, value in stream.metadata.items():
+        said = re.fullmatch(r"(\d+):(\d+):(\d+(?:\.\d+)?)", value.strip())
+        if said and re.fullmatch(r"DURATION(-\w+)?", name.upper()):
+            hours, minutes, seconds = map(Fraction, said.groups())
+            return 3600 * hours + 60 * minutes + seconds
     return None

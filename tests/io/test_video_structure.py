@@ -3,6 +3,7 @@
 import os
 import re
 import struct
+import types
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -17,7 +18,7 @@ from spikejax.io.frame_source import open_frames
 from spikejax.io.size_changes import size_change
 from spikejax.io.video_codecs import VideoSettings
 from spikejax.io.video_reading import VideoReading
-from spikejax.io.video_source import VideoFrames
+from spikejax.io.video_source import VideoFrames, _stated_duration
 from spikejax.io.video_writer import VideoWriter
 
 COUNT = 12
@@ -130,6 +131,19 @@ def test_a_variable_rate_and_b_frames_keep_their_times(tmp_path: Path) -> None:
         write_clip(tmp_path / name, options={"bf": "3"}, times=times)
         through(tmp_path / name, tmp_path / f"out_{name}")
         assert times_of(tmp_path / f"out_{name}") == [time / 1000 for time in times]
+
+
+@pytest.mark.parametrize("words", [{}, {"DURATION": "?"}, {"DURATION": "00:00:x"}])
+def test_the_length_of_a_film_with_longer_sound(tmp_path: Path, words: dict[str, str]) -> None:
+    """Catches progress that stops short of its total, since packets of sound do not end with the film."""
+    path = write_clip(tmp_path / "a.mkv", count=6, sound=("aac", "mono"))
+    with av.open(str(path)) as container:
+        assert container.duration > 250_000
+        (film,) = container.streams.video
+        said = types.SimpleNamespace(metadata={"BPS": "9", **words})
+        assert _stated_duration(film) == Fraction(6, 25) and _stated_duration(said) is None
+    source = open_frames(path)
+    assert source.expected_length == source.count == 6
 
 
 # ---- Structure ----
