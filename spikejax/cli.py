@@ -49,6 +49,15 @@ CHECKPOINTS = {"best": "best_psnr", "last": "last"}
 
 # ---- How a command ends ----
 
+# Of a process among many: tells the others its exit code, and why. None = there are no others.
+_tell_others: Callable[[int, str], None] | None = None
+
+
+def tell_failure_to(tell: Callable[[int, str], None]) -> None:
+    """Has `tell` called with the exit code and the line of a command that fails, before its process ends."""
+    global _tell_others
+    _tell_others = tell
+
 
 def run(main: Callable[[Sequence[str]], None]) -> NoReturn:
     """Calls `main` with the command line's arguments and ends the process with the exit code that fits.
@@ -57,19 +66,30 @@ def run(main: Callable[[Sequence[str]], None]) -> NoReturn:
         main: takes the arguments after the program's name.
     """
     _open_standard_streams()
+    said: list[str] = []
     try:
-        code = _exit_code(main, sys.argv[1:])
-    except Exception:
+        code = _exit_code(main, sys.argv[1:], said)
+    except Exception as error:
         if not _is_one_of_many():
             raise
+        _tell(1, [f"{type(error).__name__}: {one_line(error)}"])
         traceback.print_exc()
         code = 1
+    else:
+        if code not in (0, EXIT_DAMAGED_INPUT):
+            _tell(code, said)
     if code not in (0, EXIT_DAMAGED_INPUT) and _is_one_of_many():
         # An orderly end would wait for the other hosts, which wait for what this one was to do next.
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)
     sys.exit(code)
+
+
+def _tell(code: int, said: Sequence[str]) -> None:
+    """Tells the other hosts, if there are any, how this process ends."""
+    if _tell_others is not None:
+        _tell_others(code, said[0].removeprefix("spikejax: ").removeprefix("error: ") if said else "")
 
 
 def _open_standard_streams() -> None:
@@ -92,8 +112,14 @@ def _open_standard_streams() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
-def _say(text: str) -> None:
-    """Prints on stderr how a command ends, which its exit code says as well, should nothing take the text."""
+def _say(text: str, said: list[str]) -> None:
+    """Prints on stderr how a command ends, which its exit code says as well, should nothing take the text.
+
+    Args:
+        text: a line.
+        said: gets it too.
+    """
+    said.append(text)
     with contextlib.suppress(OSError):
         print(text, file=sys.stderr, flush=True)
 
@@ -103,7 +129,9 @@ def _is_one_of_many() -> bool:
     return jax is not None and jax.distributed.is_initialized()
 
 
-def _exit_code(main: Callable[[Sequence[str]], None], arguments: Sequence[str]) -> int:
+def _exit_code(main: Callable[[Sequence[str]], None], arguments: Sequence[str], said: list[str] | None = None) -> int:
+    """The exit code of `main`, which is called; what it fails by is printed, and added to `said`."""
+    said = [] if said is None else said
     keep_decoders_quiet()
     try:
         with named_when_missing():
@@ -113,20 +141,20 @@ def _exit_code(main: Callable[[Sequence[str]], None], arguments: Sequence[str]) 
     except InputError as error:
         if os.environ.get("SPIKEJAX_TRACEBACK") == "1":
             traceback.print_exc()
-        _say(f"spikejax: error: {one_line(error)}")
+        _say(f"spikejax: error: {one_line(error)}", said)
         for detail in error.details:
-            _say(f"  {detail}")
+            _say(f"  {detail}", said)
         if more := len(error.every_detail) - len(error.details):
-            _say(f"  and {more} more: {_list_in_file(error)}")
+            _say(f"  and {more} more: {_list_in_file(error)}", said)
         return EXIT_INPUT_ERROR
     except DamagedInput as damage:
-        _say(f"spikejax: damaged input: {one_line(damage)}")
+        _say(f"spikejax: damaged input: {one_line(damage)}", said)
         return EXIT_DAMAGED_INPUT
     except FloatingPointError as error:
-        _say(f"spikejax: error: {one_line(error)}")
+        _say(f"spikejax: error: {one_line(error)}", said)
         return EXIT_NOT_FINITE
     except KeyboardInterrupt:
-        _say("spikejax: interrupted")
+        _say("spikejax: interrupted", said)
         return EXIT_INTERRUPTED
     except BrokenPipeError:
         _drop_output()
@@ -134,7 +162,9 @@ def _exit_code(main: Callable[[Sequence[str]], None], arguments: Sequence[str]) 
     except OSError as error:
         if error.errno not in NO_ROOM:
             raise
-        _say(f"spikejax: error: expected room on the disk, found none: {error.filename or 'the output, or a file'}")
+        _say(
+            f"spikejax: error: expected room on the disk, found none: {error.filename or 'the output, or a file'}", said
+        )
         _drop_output()
         return EXIT_INPUT_ERROR
     return 0

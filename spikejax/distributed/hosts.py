@@ -5,6 +5,7 @@ what hosts tell each other. With a single host all of it does nothing.
 """
 
 import argparse
+import atexit
 import functools
 import os
 import sys
@@ -19,7 +20,8 @@ import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
-from spikejax.cli import EXIT_INPUT_ERROR, STALL_SECONDS
+from spikejax.cli import EXIT_INPUT_ERROR, STALL_SECONDS, tell_failure_to
+from spikejax.distributed.failure_watch import FailureWatch
 from spikejax.distributed.stall_watch import COLLECTIVE, StallWatch, waiting_for
 from spikejax.errors import InputError
 from spikejax.io.paths import UserPath
@@ -78,6 +80,7 @@ def join(
         raise InputError(f"cannot join the other hosts: {error}") from error
     finally:
         watch.cancel()
+    _end_with_others()
 
 
 def join_as(options: argparse.Namespace) -> None:
@@ -114,6 +117,26 @@ class _KeyValueStore:
         return {key.rpartition("/")[2]: text for key, text in self._client.key_value_dir_get(f"spikejax/{folder}/")}
 
 
+def _end_with_others() -> None:
+    """Lets a host that fails end the others, see `spikejax.distributed.failure_watch`."""
+    service = _service()  # rather than JAX, which would use the devices to tell
+    if service.num_processes > 1:
+        watch = FailureWatch(_board(), process=service.process_id, processes=service.num_processes)
+        tell_failure_to(watch.tell)
+        atexit.register(watch.stop)  # runs before what JAX has registered: leaving the service
+        watch.start()
+
+
+def _board() -> _KeyValueStore:
+    return _KeyValueStore(_service().client)
+
+
+def _service() -> Any:
+    from jax._src import distributed  # which has no public name yet; orbax asks it as well
+
+    return distributed.global_state
+
+
 def watch_for_stalls(seconds: int | None, folder: UserPath) -> StallWatch:
     """A context in which the process ends when all hosts stand still, see `spikejax.distributed.stall_watch`.
 
@@ -121,15 +144,12 @@ def watch_for_stalls(seconds: int | None, folder: UserPath) -> StallWatch:
         seconds: what --stall-seconds says.
         folder: for the stacks.
     """
-    from jax._src import distributed  # which has no public name yet; orbax asks it as well
-
-    processes, client = jax.process_count(), distributed.global_state.client
+    processes = jax.process_count()
     if seconds is None:
         seconds = STALL_SECONDS if processes > 1 else 0
     if processes == 1:
         return StallWatch(seconds, folder)
-    board = _KeyValueStore(client)
-    return StallWatch(seconds, folder, process=jax.process_index(), processes=processes, board=board)
+    return StallWatch(seconds, folder, process=jax.process_index(), processes=processes, board=_board())
 
 
 def is_first() -> bool:

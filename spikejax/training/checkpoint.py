@@ -24,7 +24,14 @@ from spikejax.io.json_files import write_json
 from spikejax.io.paths import AnyPath, UserPath, user_path
 from spikejax.quality.metrics import AFTER
 from spikejax.training import checkpoint_integrity
-from spikejax.training.checkpoint_manager import STATE_ITEMS, check_arrays, folder_of, open_manager
+from spikejax.training.checkpoint_manager import (
+    STATE_ITEMS,
+    check_arrays,
+    check_saving,
+    finish_saving,
+    folder_of,
+    open_manager,
+)
 from spikejax.training.monitoring.pending_metrics import NotFinite
 from spikejax.training.step import TrainState
 from spikejax.training.workdir import BEST, BEST_BY, CHECKPOINTS, CONFIG_FILE, LAST, NOT_FINITE, STATISTICS_FILE
@@ -104,8 +111,10 @@ class Checkpoints:
             allowed: updates that were left out before it.
         """
         step = failed.update - 1
-        with open_manager(self._not_finite, *STATE_ITEMS) as manager:
-            manager.save(step, args=self._state_to_save(state, failed.data_state, skipped=allowed), force=True)
+        manager = open_manager(self._not_finite, *STATE_ITEMS)
+        manager.save(step, args=self._state_to_save(state, failed.data_state, skipped=allowed), force=True)
+        finish_saving(manager)
+        manager.close()
         if hosts.is_first():
             write_json(self._not_finite / f"{step}.json", failed.to_json() | {"clips": list(clips)})
         return self._not_finite / str(step)
@@ -117,7 +126,7 @@ class Checkpoints:
         """
         if step in self._best.all_steps():
             return
-        self._best.wait_until_finished()  # the metrics of one that is still being saved cannot be read
+        finish_saving(self._best)  # the metrics of one that is still being saved cannot be read
         best = self._best.best_step()
         if best is not None and self._best.metrics(best)[_METRIC] >= metrics[_METRIC]:
             return
@@ -165,9 +174,14 @@ class Checkpoints:
         return step, state, _data_state_from_json(restored.data)
 
     def wait(self) -> None:
-        """Waits until everything saved so far is on disk."""
-        self._last.wait_until_finished()
-        self._best.wait_until_finished()
+        """Waits until everything saved so far is on disk; raises what saving it on this host has failed by."""
+        finish_saving(self._last)
+        finish_saving(self._best)
+
+    def check(self) -> None:
+        """Raises what saving on this host has failed by, if that is known already."""
+        check_saving(self._last)
+        check_saving(self._best)
 
     @contextlib.contextmanager
     def finishing(self) -> Iterator[None]:
@@ -182,6 +196,7 @@ class Checkpoints:
 
     def close(self) -> None:
         """Finishes what is being saved and ends the background threads."""
+        self.wait()
         self._last.close()
         self._best.close()
 

@@ -1,6 +1,7 @@
 """Orbax managers of checkpoints, whose items are known by name, shape and checksum before anything is read."""
 
 import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from spikejax.training.checkpoint_mirror import MirroredManager
 
 # All of a run's state; "average" may be missing.
 STATE_ITEMS = ("params", "optimizer", "average", "data")
+_SAVING_PERIOD = 0.02  # seconds between two looks at what is being saved
 
 
 def open_manager(folder: UserPath, *items: str, **options: Any) -> ocp.CheckpointManager:
@@ -28,7 +30,41 @@ def open_manager(folder: UserPath, *items: str, **options: Any) -> ocp.Checkpoin
         return _open_mirrored(folder, handlers, options)
     if options.get("create", True) and isinstance(folder, Path):  # a bucket keeps checksums of its own
         options["async_options"] = ocp.AsyncOptions(post_finalization_callback=lambda: _write_sums(folder))
-    return ocp.CheckpointManager(folder, item_handlers=handlers, options=ocp.CheckpointManagerOptions(**options))
+    kind = ocp.CheckpointManager if jax.process_count() == 1 else _SharedManager
+    return kind(folder, item_handlers=handlers, options=ocp.CheckpointManagerOptions(**options))
+
+
+class _SharedManager(ocp.CheckpointManager):
+    """A manager of many hosts that knows at once that saving has failed on this one.
+
+    Orbax has the failing host wait for the others before it says so, who wait for it to have written its part.
+
+    Attributes:
+        failure: what saving failed by.
+    """
+
+    failure: Exception | None = None
+
+    def _wait_for_checkpointers(self) -> None:
+        try:
+            super()._wait_for_checkpointers()
+        except Exception as error:
+            self.failure = error
+            raise
+
+
+def check_saving(manager: ocp.CheckpointManager) -> None:
+    """Raises what saving in the background has failed by, if that is known; waits for nothing."""
+    if isinstance(manager, _SharedManager) and manager.failure is not None:
+        raise manager.failure
+
+
+def finish_saving(manager: ocp.CheckpointManager) -> None:
+    """Waits until what a manager saves is on disk; raises what it fails by, on the host where it does."""
+    while isinstance(manager, _SharedManager) and manager.is_saving_in_progress():
+        check_saving(manager)
+        time.sleep(_SAVING_PERIOD)
+    manager.wait_until_finished()
 
 
 def folder_of(manager: ocp.CheckpointManager) -> UserPath:

@@ -141,6 +141,7 @@ class Trainer:
 
     def log(self) -> None:
         """Adds a point to the curves and a line to the terminal, of the updates since the one before."""
+        self._checkpoints.check()  # or many hosts would train on until the next save, for nothing
         self.check_finite()
         means = self._pending.pop_means()
         self._terminal.update(self.step, means["loss"], loss_terms(means))

@@ -8,13 +8,17 @@ many cost little. A job:
     {"workdir": DIR, "config": {KEY: VALUE}, "processes": 2,
      "config_of": {"1": {KEY: VALUE}},  # of one process
      "signal": {"number": 9, "after_update": 3, "delay": 0.1, "process": 1},
-     "stuck": {"after_update": 3, "process": 1}, "stall_seconds": 3}
+     "stuck": {"after_update": 3, "process": 1}, "stall_seconds": 3,
+     "full": {"after_update": 3, "process": 1}}
 
 "stuck": from then on the process finds pipes that nobody writes to in place of its pictures, as of a lost disk.
-Each process writes what it prints to WORKDIR/PROCESS.log; a line per job on stdout tells their exit codes.
+"full": from then on no checkpoint of the process can be written, as on a full disk.
+Each process ends as a command does, and writes what it prints to WORKDIR/PROCESS.log; a line per job on stdout tells
+their exit codes.
 """
 
 import contextlib
+import errno
 import json
 import os
 import signal
@@ -24,9 +28,13 @@ import sys
 import threading
 import time
 import traceback
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from orbax.checkpoint._src.serialization import serialization
+
+from spikejax import cli
 from spikejax.data.datasets import folder_dataset
 from spikejax.distributed import hosts
 from spikejax.training.loop import train
@@ -97,6 +105,21 @@ def lose_pictures(root: Path, after_update: int) -> None:
     Trainer.update = count  # type: ignore[method-assign]
 
 
+def fill_disk(after_update: int) -> None:
+    """Makes what saves arrays in this process find no room after an update."""
+    update = Trainer.update
+
+    async def refuse(*arguments: Any, **more: Any) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def count(self: Trainer) -> None:
+        update(self)
+        if self.step == after_update:
+            serialization.async_serialize_from_host = refuse
+
+    Trainer.update = count  # type: ignore[method-assign]
+
+
 def run(job: dict[str, Any], process: int, coordinator: str) -> int:
     """One process of a job; returns its exit code."""
     workdir, processes = Path(job["workdir"]), job.get("processes", 1)
@@ -106,6 +129,9 @@ def run(job: dict[str, Any], process: int, coordinator: str) -> int:
     stuck = job.get("stuck")
     if stuck and stuck["process"] == process:
         lose_pictures(Path(config.data.root), stuck["after_update"])
+    full = job.get("full")
+    if full and full["process"] == process:
+        fill_disk(full["after_update"])
     send = job.get("signal")
     with (workdir / f"{process}.log").open("a", buffering=1) as log, contextlib.redirect_stdout(log):
         for stream in (1, 2):  # the runtime below Python writes too
@@ -124,9 +150,15 @@ def fork(job: dict[str, Any], process: int, coordinator: str) -> int:
     child = os.fork()
     if child:
         return child
-    code = 1
+    code: Any = 1
+
+    def main(arguments: Sequence[str]) -> None:
+        raise SystemExit(run(job, process, coordinator))
+
     try:
-        code = run(job, process, coordinator)
+        cli.run(main)
+    except SystemExit as ending:
+        code = ending.code
     except BaseException:
         traceback.print_exc()
     finally:
