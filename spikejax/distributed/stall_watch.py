@@ -158,7 +158,11 @@ def one_done() -> None:
 
 
 class StallWatch:
-    """Context in which the process ends with `EXIT_STALLED` when all hosts stand still."""
+    """Context in which the process ends with `EXIT_STALLED` when all hosts stand still.
+
+    Attributes:
+        account: told, before the process ends, for how many seconds nothing has ended.
+    """
 
     def __init__(
         self,
@@ -183,6 +187,7 @@ class StallWatch:
             leave: ends the process.
         """
         self._seconds, self._folder, self._clock, self._leave = seconds, folder, clock, leave
+        self.account: Callable[[float], None] = lambda seconds: None
         self._process, self._processes, self._board = process, processes, board
         self._period = min(seconds / _PERIODS, _LONGEST_PERIOD)
         self._ended, self._declared = threading.Event(), threading.Event()
@@ -268,6 +273,7 @@ class StallWatch:
         _within(_WRITING_SECONDS, lambda: _write(path, text))
         last = f"spikejax: ends with exit code {EXIT_STALLED}, to be started again; this text is in {path}"
         _within(_WRITING_SECONDS, lambda: print(f"{text}\n{last}", file=sys.stderr, flush=True))
+        _within(_WRITING_SECONDS, lambda: self.account(own.idle))
         self._wait_for_others(states)
         self._leave(EXIT_STALLED)
 

@@ -145,13 +145,14 @@ def _train(config: ConfigDict, workdir: UserPath, options: _Options, held: conte
     # ---- Updates ----
     with (
         StopRequest() as stop,
-        hosts.watch_for_stalls(options.stall_seconds, workdir / STALLED),
+        hosts.watch_for_stalls(options.stall_seconds, workdir / STALLED) as stall_watch,
         checkpoints.finishing(),
         contextlib.closing(RunWriter(workdir, config, loggers, step=step)) as writer,
     ):
         account = writer.folder / GOODPUT if hosts.is_first() else None
         goodput = Goodput(account, step=step, started=options.started, note=terminal.note)
         goodput.add("reading", reading)
+        stall_watch.account = goodput.stalled
         run = Trainer(
             config,
             program,

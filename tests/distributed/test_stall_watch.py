@@ -160,7 +160,7 @@ def test_what_is_said() -> None:
 
 
 def test_alone_it_ends_with_its_exit_code(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Catches an end without stacks or with another code, and a main thread that goes on as if nothing were.
+    """Catches an end without stacks, with another code or in no account, and a main thread that goes on as if nothing were.
 
     The process is ended by a function that does not return in the real case; here it raises in the watching thread.
     """
@@ -172,12 +172,15 @@ def test_alone_it_ends_with_its_exit_code(tmp_path: Path, capsys: pytest.Capture
         ended.set()
         threading.Event().wait()  # the thread stays until this process ends
 
+    accounts: list[float] = []
     watch = StallWatch(0.3, tmp_path / "stalled", leave=leave)  # type: ignore[arg-type]
+    watch.account = accounts.append
     with watch:
         with stall_watch.waiting_for(DATA):
             assert ended.wait(30)
         watch._declared.clear()
     assert codes == [EXIT_STALLED]
+    assert len(accounts) == 1 and 0.3 <= accounts[0] < 30
     (path,) = (tmp_path / "stalled").iterdir()
     text = path.read_text()
     assert "the data was not there of process 0" in text

@@ -1,10 +1,12 @@
 """Two hosts of which one is alive but does not get on: real processes, whose collectives go over loopback."""
 
+import json
 import shutil
 from pathlib import Path
 
 import pytest
 
+from spikejax.training.monitoring.goodput import GOODPUT
 from tests.training.drive import drive
 from tests.training.test_survival import job
 
@@ -12,7 +14,9 @@ pytestmark = pytest.mark.slow
 
 
 def test_a_read_that_never_returns(tmp_path: Path, root: Path) -> None:
-    """Catches hosts that wait for ever for one whose disk has gone, that blame another, or end with another code.
+    """Catches hosts that wait for ever for one whose disk is lost, blame another, or leave it out of the account.
+
+    They all end with the code that launchers start again.
 
     What was saved before is gone on with when its data is back.
     """
@@ -24,6 +28,7 @@ def test_a_read_that_never_returns(tmp_path: Path, root: Path) -> None:
     stuck["config_of"] = {"1": {"data.root": str(own)}}
     again = job(workdir, root, config={"mesh.data": 1, "data.batch_size": 2, "validation.every": 100})
     ended, continued = drive([stuck, again])
+    processes = json.loads((workdir / GOODPUT).read_text())["processes"]
     first, second = ((workdir / f"{process}.log").read_text() for process in range(2))
     print(f"{ended}\n---- process 0\n{first}\n---- process 1\n{second}")
     assert ended["codes"] == [5, 5], first + second
@@ -35,5 +40,6 @@ def test_a_read_that_never_returns(tmp_path: Path, root: Path) -> None:
     assert "was not there" not in second
     reports = sorted((workdir / "stalled").iterdir())
     assert [path.name.partition("_")[2] for path in reports] == ["process_0.txt", "process_1.txt"]
+    assert [process["spent"].get("stalled", 0) >= 5 for process in processes] == [True, False], processes
     assert continued["codes"] == [0], first
     assert "continuing from step 4" in first
