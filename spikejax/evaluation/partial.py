@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 from spikejax.distributed import hosts
+from spikejax.io.alone import LOCK, working_alone
 from spikejax.io.pictures import write_picture
 from spikejax.io.places import PARTIAL, hidden_sibling, resolved
 from spikejax.training.validation import ShownFrame
 
 FRAMES = "frames"
-_DESCRIPTION = "evaluation.json"
+_DESCRIPTION, _SCORES = "evaluation.json", "scores"
 Scores = dict[str, float]
 
 
@@ -28,8 +30,23 @@ class PartialEvaluation:
             output: what it becomes.
             description: of all that decides the scores.
         """
+        self._output = output
         self.folder = hidden_sibling(resolved(output), PARTIAL)
         self.description = dict(description)
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Keeps other evaluations out of the output for the time of the block; the first host does so for all.
+
+        Raises:
+            InputError: another evaluation is at work there.
+        """
+        with ExitStack() as held:
+            with hosts.failing_together():
+                if hosts.is_first():
+                    held.enter_context(working_alone(self.folder / LOCK, self._output))
+                    held.callback(self._remove_empty)
+            yield
 
     def done(self, sequences: Sequence[tuple[str, int]]) -> dict[str, list[Scores]]:
         """The scores of the sequences that an earlier start has measured in the same way; others are removed."""
@@ -38,7 +55,7 @@ class PartialEvaluation:
         if hosts.is_first():
             content = _read_json(described)
             if content != self.description:
-                self.remove()
+                self._remove_measured()
         hosts.wait_for_all("what an earlier evaluation has left")
         for name, _ in sequences:
             scores = _read_json(self._file(name))
@@ -70,8 +87,22 @@ class PartialEvaluation:
         """Removes the folder, if there is one."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
+    def _remove_measured(self) -> None:
+        """Removes all but the lock, which is held."""
+        for name in (_DESCRIPTION, _SCORES, FRAMES):
+            path = self.folder / name
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
+
+    def _remove_empty(self) -> None:
+        """Removes the folder if there is nothing but the lock in it: what is refused leaves nothing behind."""
+        if self.folder.is_dir() and {entry.name for entry in self.folder.iterdir()} <= {LOCK}:
+            self.remove()
+
     def _file(self, name: str) -> Path:
-        return self.folder / "scores" / f"{name}.json"
+        return self.folder / _SCORES / f"{name}.json"
 
 
 def _read_json(path: Path) -> Any:

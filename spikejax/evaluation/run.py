@@ -104,12 +104,14 @@ def evaluate(options: EvaluationOptions) -> Evaluation:
     work = PartialEvaluation(output, {**options.decisive, "parameters": trained.restorer.fingerprint()})
     counted = 0 if options.sharp is not None else middle_up_to(trained.config)
     restorer = SequenceRestorer(trained.restorer.network, settings, counted)
-    frames = _measure(options, restorer, dataset, work, _metrics(options, trained))
+    measures = _metrics(options, trained)
+    with work.alone():
+        frames = _measure(options, restorer, dataset, work, measures)
+        if hosts.is_first():
+            extra = {FRAMES: work.folder / FRAMES} if options.save_frames else {}
+            write_score_folder(output, frames, header=header, overwrite=options.overwrite, extra=extra)
+            work.remove()
     evaluation = Evaluation(header, frames)
-    if hosts.is_first():
-        extra = {FRAMES: work.folder / FRAMES} if options.save_frames else {}
-        write_score_folder(output, frames, header=header, overwrite=options.overwrite, extra=extra)
-        work.remove()
     hosts.wait_for_all("the end of the evaluation")
     return evaluation
 

@@ -160,7 +160,7 @@ def test_what_is_said() -> None:
 
 
 def test_alone_it_ends_with_its_exit_code(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Catches an end without stacks, with another code or in no account, and a main thread that goes on as if nothing were.
+    """Catches an end without stacks, with another code or in no account, and a main thread that goes on.
 
     The process is ended by a function that does not return in the real case; here it raises in the watching thread.
     """

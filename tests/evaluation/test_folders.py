@@ -263,6 +263,29 @@ def test_a_stopped_evaluation_goes_on(tmp_path: Path, monkeypatch: pytest.Monkey
     assert set(read) == {"a", "b"}
 
 
+def test_one_evaluation_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Catches two that take each other's scores away, of the same tile or another, and a lock that stays."""
+    write_tree(tmp_path / "lq", {"a": 3, "b": 3})
+    write_tree(tmp_path / "gt", {"a": 3, "b": 3}, seed=1)
+    use(monkeypatch, NetworkTraits())
+    kept = PairedFolders.read_stored_sequence
+    refused: list[str] = []
+
+    def meanwhile(self: PairedFolders, name: str, *rest: Any) -> dict[str, Any]:
+        for options in ((), ("--tile", "2,16,16")):
+            with pytest.raises(InputError, match="expected to work alone, found another process at work: .*out$"):
+                run(tmp_path, *options)
+            refused.append(name)
+        return kept(self, name, *rest)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(PairedFolders, "read_stored_sequence", meanwhile)
+        first = run(tmp_path)
+    assert set(refused) == {"a", "b"}
+    assert set(tmp_path.iterdir()) == {tmp_path / name for name in ("lq", "gt", "out")}
+    assert run(tmp_path, "--overwrite") == first
+
+
 @pytest.mark.parametrize("name", [".", "x" * 250, "link"])
 def test_an_output_of_any_name(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Catches a folder beside an output whose name leaves no room for it, or is no name."""
