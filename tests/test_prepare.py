@@ -351,7 +351,7 @@ def test_one_preparation_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     source, root = write_gopro(tmp_path / "source"), tmp_path / "root"
 
     def meanwhile(job: frame_job.FrameJob) -> FrameRecord:
-        with pytest.raises(InputError, match="another preparation at work"):
+        with pytest.raises(InputError, match="another process at work"):
             run(source, root)
         return frame_job.prepare_frame(job)
 

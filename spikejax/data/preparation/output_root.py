@@ -7,10 +7,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import filelock
-
 from spikejax.data.datasets.layout import DESCRIPTION, UNFINISHED, read_description, write_description
 from spikejax.errors import InputError
+from spikejax.io import alone
 from spikejax.io.places import check_can_be_written, resolved
 
 # Locked while a preparation is at work, by the system, which also lets go of it for a process that was killed.
@@ -68,14 +67,7 @@ def working_alone(root: Path) -> Iterator[None]:
         InputError: another process does; or nothing can be written there any more.
     """
     # A file of its own: Windows does not let one be removed that is locked.
-    lock = filelock.FileLock(root / _LOCK, blocking=False)
-    try:
-        held = lock.acquire()
-    except filelock.Timeout:
-        raise InputError(f"expected to work alone, found another preparation at work: {root}") from None
-    except PermissionError as error:
-        raise InputError(f"expected a place to write to, found {error.strerror or error}: {root}") from error
-    with held:
+    with alone.working_alone(root / _LOCK, root):
         (root / UNFINISHED).touch()
         for leftover in root.rglob(".*.partial*"):  # of a process that was killed
             leftover.unlink()

@@ -407,7 +407,7 @@ def test_two_at_once(tmp_path: Path) -> None:
     source, root = written("pairs", tmp_path)
     prepare(IMITATIONS["pairs"], source, root)
     with filelock.FileLock(root / ".prepare.lock"):
-        with pytest.raises(InputError, match="expected to work alone, found another preparation at work: .*root"):
+        with pytest.raises(InputError, match="expected to work alone, found another process at work: .*root"):
             prepare(IMITATIONS["pairs"], source, root)
 
 
