@@ -13,7 +13,6 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageSequence
 
-from spikejax.errors import InputError
 from spikejax.io.colours import RGB_MATRIX, VideoColours
 from spikejax.io.frame_stream import Damage, DecodedFrame, FrameSource
 from spikejax.io.pictures import open_picture
@@ -27,14 +26,15 @@ _TIME_BASE = Fraction(1, 90000)
 
 
 def is_animated(path: Path) -> bool:
-    """Whether a file is an animated picture."""
+    """Whether a file is an animated picture.
+
+    Raises:
+        InputError: it has the name of one and is cut, damaged or something else. FFmpeg might find some of its frames.
+    """
     if path.suffix.lower() not in ANIMATED_SUFFIXES:
         return False
-    try:
-        with open_picture(path) as picture:
-            return bool(getattr(picture, "is_animated", False))
-    except InputError:
-        return False  # whoever reads it says so
+    with open_picture(path) as picture:
+        return bool(getattr(picture, "is_animated", False))
 
 
 class AnimatedFrames(FrameSource):

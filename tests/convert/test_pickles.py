@@ -81,7 +81,7 @@ WEIGHTS = {"a": ROW.reshape(4, 6), "b": ROW[:3].astype(np.float16)}
 # What training programs are known to leave beside weights, and what the line says of it.
 BESIDE: dict[str, tuple[Any, str]] = {
     "argparse": (argparse.Namespace(lr=1, path=pathlib.PurePosixPath("x")), "argparse.Namespace"),
-    "pathlib": (pathlib.PurePosixPath("x", "y"), "pathlib.PurePosixPath"),
+    "pathlib": (pathlib.PurePosixPath("x", "y"), f"{pathlib.PurePosixPath.__module__}.PurePosixPath"),
     "defaultdict": (collections.defaultdict(dict, {0: 1}), "collections.defaultdict"),
     "counter": (collections.Counter("aab"), "collections.Counter"),
     "deque": (collections.deque([1, 2], 3), "collections.deque"),
