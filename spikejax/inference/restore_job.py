@@ -7,7 +7,8 @@ encoding). What is held in memory depends on the frames' size and the tile, not 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from typing import TextIO
 
@@ -95,8 +96,17 @@ def restore_job(
         InputError: the frames are too few or too small, or do not fit the network or the settings.
         FloatingPointError: what the network makes of them is not finite; the frames before it are kept.
     """
+    # Whatever ends the work ends the reading, too: a thread that still reads when the process ends stands still there,
+    # and is waited for.
+    with closing(_JobReader(job)) as reader:
+        return _restore(restorer, job, output, reader, log)
+
+
+def _restore(
+    restorer: VideoRestorer, job: RestoreJob, output: Output, reader: _JobReader, log: TextIO | None
+) -> RestoreReport:
     say("compiling the network", log)
-    already, settings, reader = output.done, job.settings, _JobReader(job)
+    already, settings = output.done, job.settings
     if settings.auto and output.tile is not None:
         # There may be another amount of memory now, but the frames must be cut up as before.
         settings = replace(settings, tile=output.tile, auto=False)
@@ -163,9 +173,19 @@ class _JobReader:
     def __init__(self, job: RestoreJob) -> None:
         self._job = job
         self._readers: list[ReadAhead[InputFrame]] = []
+        self._reading: list[Generator[InputFrame, None, None]] = []
+
+    def close(self) -> None:
+        """Ends what is still read."""
+        for reading in self._reading:
+            reading.close()
 
     def frames_from(self, start: int) -> Iterator[InputFrame]:
-        """Yields the input frames from number `start` on."""
+        """The input frames from number `start` on."""
+        self._reading.append(self._read_from(start))
+        return self._reading[-1]
+
+    def _read_from(self, start: int) -> Generator[InputFrame, None, None]:
         # The next clip's frames are read while the network restores this one's.
         settings = self._job.settings
         frames, count = _input_frames(self._job, start), settings.tile.frames - settings.overlap.frames
