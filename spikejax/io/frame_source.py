@@ -51,9 +51,9 @@ def open_frames(
             interlaced, and `reading` does not say what to do; or `reading` says of pictures what videos alone have.
     """
     path = listed(path)
-    resize_changes = None if reading is None else reading.resize_changes
+    resize_changes = reading is not None and reading.resize_changes
     of_pictures: dict[str, Any] = {"own_depth": own_depth, "resize_changes": resize_changes, "keep_floats": keep_floats}
-    if reading not in (None, VideoReading(resize_changes=bool(resize_changes))):
+    if reading not in (None, VideoReading(resize_changes=resize_changes)):
         if isinstance(path, ListedPath) or not path.is_file():
             raise InputError(f"expected a video with --stream, --deinterlace or --as-progressive, found {path}")
     if path.is_dir():
@@ -98,7 +98,7 @@ class _Pictures(FrameSource):
         files: Sequence[DataPath],
         *,
         own_depth: bool,
-        resize_changes: bool | None,
+        resize_changes: bool,
         keep_floats: bool,
     ) -> None:
         self.path = path
@@ -142,9 +142,8 @@ class _Pictures(FrameSource):
             raise InputError(f"expected frames of one depth, {first} and {file.name} differ in it")
         if size != (self.height, self.width):
             if not self._resize_changes:
-                way_out = "" if self._resize_changes is None else " (or --resize-changes)"
                 raise InputError(
-                    f"expected frames of one size{way_out}, {first} is {self.width}x{self.height} but "
+                    f"expected frames of one size (or --resize-changes), {first} is {self.width}x{self.height} but "
                     f"{file.name} is {size[1]}x{size[0]} (width x height) in {self.path}"
                 )
             still = _resized(still, self.height, self.width)
