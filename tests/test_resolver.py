@@ -5,6 +5,7 @@ whoever has no compiler must.
 """
 
 import configparser
+import os
 import re
 import subprocess
 import sys
@@ -26,6 +27,8 @@ PLATFORMS = {
     MACOS: "aarch64-apple-darwin",
     WINDOWS: "x86_64-pc-windows-msvc",
 }
+# PyAV's wheels for macOS are for 14 and newer; uv would take 13.
+MACOS_TARGET = "14.0"
 EVERYWHERE = tuple(PLATFORMS)
 # Where each extra exists; "" is the base. docs/installing.md has the same.
 WHERE = {
@@ -117,6 +120,7 @@ def test_docs_say_the_same() -> None:
     rows = re.findall(r"^\| (?:\(base\)|`\[([a-z0-9-]+)\]`) \|.*\| ([^|]+) \|$", page(), re.MULTILINE)
     said = {extra: EVERYWHERE if where == "everywhere" else tuple(where.split(", ")) for extra, where in rows}
     assert said == WHERE
+    assert f"macOS {MACOS_TARGET.removesuffix('.0')} or newer" in page()
 
 
 def resolve(extra: str, python: str, platform: str) -> Resolved:
@@ -127,6 +131,7 @@ def resolve(extra: str, python: str, platform: str) -> Resolved:
     done = subprocess.run(
         ["uv", "pip", "compile", "--quiet", "--no-header", "--no-annotate", *wheels, *arguments, "-"],
         input="\n".join(requirements(extra)),
+        env=os.environ | {"MACOSX_DEPLOYMENT_TARGET": MACOS_TARGET},
         capture_output=True,
         text=True,
         check=False,
