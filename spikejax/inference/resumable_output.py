@@ -31,6 +31,7 @@ from spikejax.inference.output_target import OutputTarget, VideoSource
 from spikejax.inference.tiling import Extent
 from spikejax.io.alone import LOCK, working_alone
 from spikejax.io.atomic import atomic_write, move_folder
+from spikejax.io.disk_space import free_bytes
 from spikejax.io.json_files import read_json, write_json
 from spikejax.io.output_formats import PICTURE_FORMATS
 from spikejax.io.pictures import WrittenFrame, is_deep, read_kept
@@ -211,7 +212,8 @@ class WrittenHere:
                 "pixel_aspect": self._source.pixel_aspect,
                 "colours": self._source.colours,
             }
-            self._movie = SegmentedVideo(self._target.movie_work, self._movie_file.suffix, options)
+            room = None if self._frames_stay else free_bytes(self._folder)
+            self._movie = SegmentedVideo(self._target.movie_work, self._movie_file.suffix, options, room=room)
         self._read_scores()
         self._let_go(0)  # a run may have been killed before it did
         for number in range(self.done if self._movie is None else self._movie.closed, self.done):

@@ -22,6 +22,7 @@ from typing import Any
 import av
 import numpy as np
 
+from spikejax.io.json_files import read_json, write_json
 from spikejax.io.pictures import WrittenFrame
 from spikejax.io.video_writer import VideoWriter
 
@@ -31,6 +32,9 @@ os.environ.setdefault("SVT_LOG", "1")
 SUFFIX = ".segment"
 # Frames that are lost with an encoder are encoded again from pictures that are kept, of 720p about 100 MB.
 _LONGEST, _SHORTEST, _BYTES = 48, 16, 2**27
+# Of a nearly full disk these may take half, down to this number of frames.
+_FEWEST = 4
+_LENGTH = "length.json"
 
 
 @dataclass(frozen=True)
@@ -90,18 +94,21 @@ class SegmentedVideo:
         size: bytes of all closed segments.
     """
 
-    def __init__(self, folder: Path, suffix: str, options: Mapping[str, Any]) -> None:
+    def __init__(self, folder: Path, suffix: str, options: Mapping[str, Any], *, room: int | None = None) -> None:
         """Finds the segments that an earlier run has closed.
 
         Args:
             folder: for the segments; it exists.
             suffix: of the video, which says the container.
             options: of a `VideoWriter`, all but the sound.
+            room: bytes that are free for the pictures of the open segment; segments are shorter where that is little,
+                as they were when the first one was begun.
         """
-        self._folder, self._suffix, self._options = folder, suffix, dict(options)
+        self._folder, self._suffix, self._options, self._room = folder, suffix, dict(options), room
         self._segments: list[Segment] = []
         self._open: _SegmentEncoder | None = None
         self._length = _LONGEST
+        self._most = _LONGEST if room is None else None
         for number in range(len(list(folder.glob(f"*{SUFFIX}")))):
             segment = read_segment(self._file(number))
             if segment is None:
@@ -142,7 +149,7 @@ class SegmentedVideo:
             last = self._segments[-1].last if self._segments else None
             self._open = _SegmentEncoder(self._folder / f"open{self._suffix}", last, self._options)
         self._open.write(frame, time)
-        self.frames, self._length = self.frames + 1, segment_length(frame)
+        self.frames, self._length = self.frames + 1, min(segment_length(frame), self._most_frames(frame))
         if self._open.frames < self._length:
             return False
         self.close()
@@ -183,6 +190,17 @@ class SegmentedVideo:
         if self._open is not None:
             encoder, self._open = self._open, None
             encoder.abandon()
+
+    def _most_frames(self, frame: WrittenFrame) -> int:
+        """Frames that there is room for in a segment, decided once: where segments end decides the bytes."""
+        if self._most is None:
+            kept = read_json(self._folder / _LENGTH)
+            if kept is None:
+                assert self._room is not None
+                kept = {"frames": max(_FEWEST, min(_LONGEST, self._room // 2 // frame.nbytes))}
+                write_json(self._folder / _LENGTH, kept)
+            self._most = int(kept["frames"])
+        return self._most
 
     def _file(self, number: int) -> Path:
         return self._folder / f"{number:06d}{SUFFIX}"

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from spikejax.errors import InputError
-from spikejax.inference import disk_room
+from spikejax.inference import disk_room, resumable_output
 from spikejax.inference.output_target import OutputTarget, VideoSource
 from spikejax.inference.resumable_output import open_output
 from spikejax.io import video_segments
@@ -294,6 +294,23 @@ def test_a_video_keeps_the_pictures_of_its_open_segment_alone(
     assert len(list(target.frames.iterdir())) == pictures
     assert len(list(target.work.glob("*.segment"))) == 5 // segment
     assert {path.suffix for path in target.work.iterdir()} <= {"", ".json", ".jsonl", ".segment"}
+
+
+@pytest.mark.parametrize(("free", "segment"), [(2 * 5 * FRAMES[0].nbytes, 5), (10, 4)])
+def test_the_open_segment_fits_on_a_small_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, free: int, segment: int
+) -> None:
+    """Catches a run that a small disk stops for its pictures alone, and another video where there is room later."""
+    monkeypatch.setattr(resumable_output, "free_bytes", lambda folder: free)
+    whole, stopped = OutputTarget(tmp_path / "whole" / "out.mkv"), OutputTarget(tmp_path / "stopped" / "out.mkv")
+    write(whole)
+    for stop_at in (2, 5):
+        with pytest.raises(StopForNow):
+            write(stopped, stop_at=stop_at, resume=True)
+        monkeypatch.setattr(resumable_output, "free_bytes", lambda folder: 2**40)
+    assert len(list(stopped.frames.iterdir())) == 5 % segment
+    write(stopped, resume=True)
+    assert contents(tmp_path / "stopped") == contents(tmp_path / "whole")
 
 
 @pytest.mark.parametrize("damage", ["cut", "bit", "gone", "scores", "picture"])
