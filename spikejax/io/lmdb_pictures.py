@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import os
 import re
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 SUFFIX = ".lmdb"
 DATA_FILE, META_FILE = "data.mdb", "meta_info.txt"
 _LINE = re.compile(r"(\S.*?) \((\d+),(\d+),(\d+)\)(?: \d+)?")
+# What a PNG begins with: its signature, the length and name of its first chunk, width and height.
+_SIGNATURE, _HEADER = b"\x89PNG\r\n\x1a\n", struct.Struct(">8s8xII")
 # Databases that are open at a time: one each for training and validation, sharp pictures and input.
 _OPEN = 32
 
@@ -64,7 +67,7 @@ class LmdbPicture(os.PathLike[str]):
 
     def read_bytes(self) -> bytes:
         """The bytes of the picture's file; raises `InputError` if the database has none of it, or is damaged."""
-        key = self.entry.removesuffix(self.suffix).encode()
+        key = _key(self.entry)
         with _errors_in_one_line(self.database), _open(self.database).begin(buffers=False) as transaction:
             content = transaction.get(key)
         if content is None:
@@ -94,7 +97,8 @@ def lmdb_entries(database: Path) -> list[LmdbEntry]:
     """The pictures of a database as its `meta_info.txt` says, once it is seen to be whole.
 
     Raises:
-        InputError: the extra is missing; a file is, or is damaged; or the two do not have equally many pictures.
+        InputError: the extra is missing; a file is, or is damaged; the two do not have equally many pictures, or one
+            is no PNG of the size that is said.
     """
     require("lmdb", f"{database}")
     meta = database / META_FILE
@@ -122,7 +126,29 @@ def lmdb_entries(database: Path) -> list[LmdbEntry]:
         raise InputError(
             f"expected as many pictures as {META_FILE} has lines ({len(entries)}), found {count}: {database}"
         )
+    _check_headers(database, entries)
     return entries
+
+
+def _check_headers(database: Path, entries: list[LmdbEntry]) -> None:
+    """Sees that each entry is a PNG of its size, of which a page is read."""
+    # In the order of the keys, which is about that of the file.
+    with _errors_in_one_line(database), _open(database).begin(buffers=True) as transaction:
+        for entry in sorted(entries, key=lambda entry: entry.name):
+            content = transaction.get(_key(entry.name))
+            if content is None:
+                raise InputError(f"expected all pictures of {META_FILE}, found no {entry.name}: {database}")
+            header = bytes(content[: _HEADER.size]).ljust(_HEADER.size, b"\0")
+            signature, width, height = _HEADER.unpack(header)
+            if signature != _SIGNATURE:
+                raise InputError(f"expected PNG files, found {signature!r} at {entry.name}: {database}")
+            if (height, width) != entry.size:
+                said, found = "{}x{}".format(*entry.size), f"{height}x{width}"
+                raise InputError(f"expected {said} as {META_FILE} says, found {found} at {entry.name}: {database}")
+
+
+def _key(entry: str) -> bytes:
+    return entry.removesuffix(PurePosixPath(entry).suffix).encode()
 
 
 @functools.lru_cache(maxsize=_OPEN)

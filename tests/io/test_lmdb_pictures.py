@@ -52,6 +52,10 @@ def test_pictures_are_read_in_place(database: Path) -> None:
         ("another line", "expected SEQUENCE/FRAME.png .*, found '000/9.png 40 48' in line 5: .*meta_info.txt"),
         ("no sequence", r"expected SEQUENCE/FRAME.png .*, found '9.png \(40,48,3\) 1' in line 5: .*meta_info.txt"),
         ("grey", r"expected pictures of 3 channels, found 1 in line 5: .*meta_info.txt"),
+        ("another key", r"expected all pictures of meta_info.txt, found no 000/00000009.png: .*sharp.lmdb"),
+        ("another size", r"expected 40x49 as meta_info.txt says, found 40x48 at 000/00000001.png: .*sharp.lmdb"),
+        ("raw pixels", r"expected PNG files, found b'.*' at 000/00000001.png: .*sharp.lmdb"),
+        ("empty value", r"expected PNG files, found b'.*' at 000/00000001.png: .*sharp.lmdb"),
         ("no text", "expected lines KEY .* level, found 'utf-8' codec .*: .*meta_info.txt"),
     ],
 )
@@ -71,6 +75,12 @@ def test_damage(change: str, message: str, database: Path) -> None:
             os.truncate(data, data.stat().st_size - 4096)
         case "no lines":
             meta.write_text("")
+        case "another key":
+            meta.write_text(meta.read_text().replace("000/00000001.png", "000/00000009.png"))
+        case "another size":
+            meta.write_text(meta.read_text().replace("000/00000001.png (40,48", "000/00000001.png (40,49"))
+        case "raw pixels" | "empty value":
+            put(database, b"000/00000001", FRAMES[1].tobytes() if change == "raw pixels" else b"")
         case "no text":
             meta.write_bytes(b"\xff\xfe\x00")
         case _:
@@ -81,6 +91,14 @@ def test_damage(change: str, message: str, database: Path) -> None:
         lmdb_entries(database)
 
 
+def put(database: Path, key: bytes, value: bytes) -> None:
+    """Writes a value into a database."""
+    import lmdb
+
+    with lmdb.open(str(database), map_size=2**26) as environment, environment.begin(write=True) as transaction:
+        transaction.put(key, value)
+
+
 def test_a_picture_that_is_not_there(database: Path) -> None:
     """Catches None that is decoded, for a picture that the list names and the database has not."""
     with pytest.raises(InputError, match=r"expected the picture 000/7 that meta_info.txt names, found none: .*lmdb"):
@@ -89,11 +107,8 @@ def test_a_picture_that_is_not_there(database: Path) -> None:
 
 def test_a_value_that_is_no_picture(tmp_path: Path) -> None:
     """Catches raw pixels, as some pack them, that are taken for a PNG."""
-    import lmdb
-
     database = write_lmdb(tmp_path / "a.lmdb", {"000": FRAMES[:2]}, names=NAMES)
-    with lmdb.open(str(database), map_size=2**26) as environment, environment.begin(write=True) as transaction:
-        transaction.put(b"000/00000001", FRAMES[1].tobytes())
+    put(database, b"000/00000001", FRAMES[1].tobytes())
     with pytest.raises(InputError, match=r"expected a picture, cannot decode .*a.lmdb/000/00000001.png"):
         read_picture(LmdbPicture(database, "000/00000001.png"))
 
