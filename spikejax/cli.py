@@ -144,7 +144,7 @@ def _exit_code(main: Callable[[Sequence[str]], None], arguments: Sequence[str], 
         _say(f"spikejax: error: {one_line(error)}", said)
         for detail in error.details:
             _say(f"  {detail}", said)
-        if more := len(error.every_detail) - len(error.details):
+        if (more := len(error.every_detail) - len(error.details)) > 0:
             _say(f"  and {more} more: {_list_in_file(error)}", said)
         return EXIT_INPUT_ERROR
     except DamagedInput as damage:

@@ -78,6 +78,21 @@ def test_a_wrong_input_is_one_line_and_exit_2(capsys: pytest.CaptureFixture[str]
     assert capsys.readouterr().err == "spikejax: error: expected a video\n"
 
 
+@pytest.mark.parametrize("more", [0, 1])
+def test_lists(capsys: pytest.CaptureFixture[str], more: int) -> None:
+    """Catches "-1 more" behind a list that is whole, and lines of a longer one that no file holds."""
+    error = InputError("expected two")
+    error.details = ("first", "second")
+    error.every_detail = (*error.details, "third") if more else ()
+    assert exit_code(error) == 2
+    *lines, last = capsys.readouterr().err.splitlines()
+    if not more:
+        assert [*lines, last] == ["spikejax: error: expected two", "  first", "  second"]
+        return
+    assert last.startswith("  and 1 more: ")
+    assert Path(last.removeprefix("  and 1 more: ")).read_text().splitlines()[-1] == "third"
+
+
 def test_the_traceback_can_be_asked_for(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """Catches a developer left without the place of an error."""
     monkeypatch.setenv("SPIKEJAX_TRACEBACK", "1")
