@@ -350,15 +350,17 @@ class Record:
 class Soak:
     """Rounds of work in a folder, of which `small` is on a disk that may be filled."""
 
-    def __init__(self, folder: Path, small: Path | None, seed: str) -> None:
+    def __init__(self, folder: Path, small: Path | None, seed: str, *, kills_a_second: float = 0.0) -> None:
         """Makes the data.
 
         Args:
             folder: for data and results.
             small: a folder on a small disk of its own; None = no disk is filled.
             seed: of all that is random.
+            kills_a_second: as long as there were fewer, nothing else is done.
         """
         self.folder, self.draw, self.record = folder, random.Random(seed), Record()
+        self._kills_a_second, self._begin = kills_a_second, time.monotonic()
         self._results = small or folder
         self._names = [name for name in FAULTS if small is not None or name != "disk full"]
         sizes = dict(train_sequences=2, val_sequences=1, frames=3, height=32, width=40, max_motion=10.0)
@@ -389,7 +391,9 @@ class Soak:
         code: int | None = None
         known = len(self.record.problems)
         while code != 0 and time.monotonic() < end and len(self.record.problems) < known + 3:
-            names = [name for name in self._names if kind != "restoring" or not name.endswith("checkpoint")]
+            behind = self.record.kills < self._kills_a_second * (time.monotonic() - self._begin)
+            names = [name for name in self._names if FAULTS[name].do is kill or not behind]
+            names = [name for name in names if kind != "restoring" or not name.endswith("checkpoint")]
             (fault,) = self.draw.choices(names, [FAULTS[name].weight for name in names])
             code = self._attempt(kind, result, fault)
             self._judge(kind, fault, code, log)
@@ -532,7 +536,7 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="python scripts/soak.py", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--minutes", type=float, default=60.0, help="how long (default: %(default)s)")
     parser.add_argument("--seed", default="1", help="of all that is random (default: %(default)s)")
-    parser.add_argument("--kills", type=int, metavar="N", help="fail with fewer than N processes killed with -9")
+    parser.add_argument("--kills", type=int, metavar="N", help="kill N processes with -9, evenly over the time")
     parser.add_argument("--folder", type=Path, help="for data and results, new or empty (default: a temporary one)")
     options = parser.parse_args(arguments)
     if options.folder is not None and options.folder.exists() and any(options.folder.iterdir()):
@@ -544,7 +548,8 @@ def main(arguments: Sequence[str]) -> int:
         small = small_disk(folder / "small")
         if small is None:
             print("no disk is filled: mounting a small one is not allowed here", flush=True)
-        soak = Soak(folder, small, options.seed)
+        seconds = end - time.monotonic()
+        soak = Soak(folder, small, options.seed, kills_a_second=(options.kills or 0) / max(seconds, 1.0))
         soak.references()
         while time.monotonic() < end:
             soak.round(end)
