@@ -24,6 +24,7 @@ from spikejax.inference.restored_stream import StreamSettings
 from spikejax.inference.tiling import Extent
 from spikejax.inference.video_restorer import RestoreSettings
 from spikejax.io.bucket_mirror import disk_folder
+from spikejax.io.contents import contents_of
 from spikejax.io.paths import as_path, user_path
 from spikejax.models.traits import NetworkTraits
 from spikejax.progress import Progress
@@ -101,7 +102,8 @@ def evaluate(options: EvaluationOptions) -> Evaluation:
     dataset, where = _open_data(options, trained)
     settings = _settings(options, trained, dataset)
     header = _header(options, trained, settings, where, dataset)
-    work = PartialEvaluation(output, {**options.decisive, "parameters": trained.restorer.fingerprint()})
+    measured = options.decisive | _contents(options, where) | {"parameters": trained.restorer.fingerprint()}
+    work = PartialEvaluation(output, measured)
     counted = 0 if options.sharp is not None else middle_up_to(trained.config)
     restorer = SequenceRestorer(trained.restorer.network, settings, counted)
     measures = _metrics(options, trained)
@@ -174,6 +176,15 @@ def _open_data(options: EvaluationOptions, trained: TrainedNetwork) -> tuple[Any
     split = open_split(trained, root, options.split, source=source, threshold_factor=options.threshold_factor)
     _print_notes(split.spike_sizes)
     return split, {"data": str(root), "split": options.split}
+
+
+def _contents(options: EvaluationOptions, where: Mapping[str, str]) -> dict[str, str]:
+    """What is read, by its contents: scores of pictures that were replaced since do not count."""
+    read = {name: getattr(options, name) for name in ("input", "sharp", "lpips", "statistics")}
+    contents = {name: contents_of(user_path(path)) for name, path in read.items() if path is not None}
+    if "data" in where and (split := as_path(where["data"]) / options.split).exists():
+        contents["data"] = contents_of(split)
+    return contents
 
 
 def _print_notes(notes: Sequence[str]) -> None:

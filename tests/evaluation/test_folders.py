@@ -263,6 +263,31 @@ def test_a_stopped_evaluation_goes_on(tmp_path: Path, monkeypatch: pytest.Monkey
     assert set(read) == {"a", "b"}
 
 
+@pytest.mark.parametrize("folder", ["gt", "lq"])
+def test_pictures_that_were_replaced_are_measured_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folder: str
+) -> None:
+    """Catches scores of the pictures that were there before the evaluation was stopped."""
+    write_tree(tmp_path / "lq", {"a": 3, "b": 3})
+    write_tree(tmp_path / "gt", {"a": 3, "b": 3}, seed=1)
+    read = use(monkeypatch, NetworkTraits())
+    kept = PairedFolders.read_stored_sequence
+
+    def stop(self: PairedFolders, name: str, *rest: Any) -> dict[str, Any]:
+        if name == "b":
+            raise KeyboardInterrupt
+        return kept(self, name, *rest)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(PairedFolders, "read_stored_sequence", stop)
+        run(tmp_path)
+    shutil.rmtree(tmp_path / folder)
+    write_tree(tmp_path / folder, {"a": 3, "b": 3}, seed=2)
+    read.clear()
+    run(tmp_path)
+    assert set(read) == {"a", "b"}
+
+
 def test_one_evaluation_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Catches two that take each other's scores away, of the same tile or another, and a lock that stays."""
     write_tree(tmp_path / "lq", {"a": 3, "b": 3})
