@@ -178,7 +178,8 @@ def start(task: Task, number: int) -> int:
         sys.stdout, sys.stderr = stream, stream
         if task.shift:
             threading.Thread(target=shift_clock, args=(task.shift, task.started), daemon=True).start()
-        code = cli._exit_code(lambda arguments: task(number), [])
+        # As a command does, so that hosts tell each other why they end.
+        cli.run(lambda arguments: task(number))
     except SystemExit as ended:
         code = ended.code if isinstance(ended.code, int) else 1
     except BaseException:
@@ -440,7 +441,8 @@ class Soak:
     def _judge(self, kind: str, fault: str, code: int, log: Path) -> None:
         self.record.ends[f"{kind}: {fault}"][code] += 1
         print(f"{kind}: {fault}: {code}", flush=True)
-        lost_peer = {-signal.SIGABRT, 1} if "two hosts" in kind else set()  # what it is called on the other host
+        # What a kill is called on the other host, which nobody has told.
+        lost_peer = {-signal.SIGABRT, 1} if "two hosts" in kind and FAULTS[fault].do is kill else set()
         if code not in FAULTS[fault].codes | {0, _HANGS} | lost_peer:
             self._problem(f"{kind}: {fault}: ended with {code}", log)
         whole = log.read_text(errors="replace")

@@ -8,6 +8,7 @@ later. Whatever the number of hosts and the mesh that wrote them, any other can 
 import contextlib
 import logging
 import os
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -231,7 +232,8 @@ class Checkpoints:
         """
         folder = folder_of(self._last)
         steps = sorted(self._last.all_steps(), reverse=True)
-        chosen = _set_damaged_aside(folder, steps) if hosts.is_first() else None
+        with hosts.failing_together():
+            chosen = _set_damaged_aside(folder, steps) if hosts.is_first() else None
         if jax.process_count() > 1:
             agreed = multihost_utils.broadcast_one_to_all(np.int32(-1 if chosen is None else chosen))
             chosen = None if agreed < 0 else int(agreed)
@@ -253,7 +255,9 @@ def _set_damaged_aside(folder: UserPath, steps: Sequence[int]) -> int | None:
     else:
         return None
     for newer in damaged:
-        os.replace(folder / str(newer), folder / f"{newer}.damaged")
+        aside = folder / f"{newer}.damaged"
+        shutil.rmtree(aside, ignore_errors=True)  # of an earlier start
+        os.replace(folder / str(newer), aside)
     return step
 
 

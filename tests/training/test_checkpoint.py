@@ -140,6 +140,25 @@ def test_damaged_checkpoint_gives_way_to_the_one_before(
     checkpoints.close()
 
 
+def test_a_step_may_be_damaged_again(
+    tmp_path: Path, config: ConfigDict, abstract: TrainState, state: TrainState
+) -> None:
+    """Catches a run that never starts again, where a step that was set aside is damaged a second time."""
+    last = tmp_path / "checkpoints" / "last"
+    for _ in range(2):
+        checkpoints = Checkpoints(tmp_path, config, statistics=None)
+        for step in (3, 5):
+            if not (last / str(step)).exists():
+                checkpoints.save_last(step, state, {"next": step})
+        checkpoints.close()
+        spoil(last / "5")
+        checkpoints = Checkpoints(tmp_path, config, statistics=None)
+        restored = checkpoints.restore_last(abstract)
+        checkpoints.close()
+        assert restored is not None and restored[0] == 3
+    assert sorted(path.name for path in last.iterdir()) == ["3", "5.damaged"]
+
+
 def test_another_optimizer_is_refused(
     tmp_path: Path, config: ConfigDict, network: NetworkDescription, state: TrainState
 ) -> None:
