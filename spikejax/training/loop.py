@@ -169,6 +169,9 @@ def _train(config: ConfigDict, workdir: UserPath, options: _Options, held: conte
         )
         if jax.process_count() == 1:  # hosts can only save together
             stop.rescue = run.rescue
+        # A stop that came before or in a validation has left it out.
+        if _is_validated(run.step, config) and not writer.holds("validation"):
+            run.validate(pictures=_pictures_shown(run.step, config), stop=stop.requested)
         while run.step < training.steps and not stop.requested():
             run.update()
             at_end = run.step == training.steps
@@ -176,9 +179,8 @@ def _train(config: ConfigDict, workdir: UserPath, options: _Options, held: conte
             if run.step % training.log_every == 0 or at_end:
                 run.log()
             # Validation before the checkpoint: when killed in between, the continued run does it again.
-            if run.step % validation.every == 0 and not at_end:
-                with_pictures = run.step % validation.pictures_every == 0
-                run.validate(pictures=validation.pictures if with_pictures else 0, stop=stop.requested)
+            if _is_validated(run.step, config):
+                run.validate(pictures=_pictures_shown(run.step, config), stop=stop.requested)
             if run.step % training.checkpoint_every == 0 or at_end:
                 run.save()
         run.save()  # unless it was just done
@@ -199,3 +201,14 @@ def _train(config: ConfigDict, workdir: UserPath, options: _Options, held: conte
     network = f"--network {shlex.quote(str(workdir))}"
     terminal.note(f"restore:     python -m spikejax.restore {network} --input CLIP{spikes} --output OUT")
     return Outcome(step=run.step, scores=end.scores, stopped_by=None)
+
+
+def _is_validated(step: int, config: ConfigDict) -> bool:
+    """Whether a validation comes between this update and the next one."""
+    return 0 < step < config.training.steps and step % config.validation.every == 0
+
+
+def _pictures_shown(step: int, config: ConfigDict) -> int:
+    """How many pictures that validation shows."""
+    validation = config.validation
+    return int(validation.pictures) if step % validation.pictures_every == 0 else 0

@@ -26,6 +26,7 @@ from spikejax.errors import InputError
 from spikejax.io.pictures import read_picture
 from spikejax.training.checkpoint_manager import open_manager
 from spikejax.training.loop import train
+from spikejax.training.monitoring.metrics_log import read_points
 from spikejax.training.step import Build
 from spikejax.training.trained_params import load_for_inference
 from spikejax.training.trainer import Trainer
@@ -112,6 +113,23 @@ def test_stopped_and_continued_is_the_uninterrupted_run(
     assert (continued.step, continued.stopped_by) == (8, None)
     whole, parts = last_params(tmp_path / "whole", build), last_params(tmp_path / "parts", build)
     jax.tree.map(np.testing.assert_array_equal, whole, parts)
+
+
+def test_a_validation_that_a_stop_left_out_is_made_up_for(
+    tmp_path: Path, run_config: ConfigDict, build: Build, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Catches a curve with a hole, and a best network not measured, where SIGTERM came with a validation due."""
+    run_config.validation.every = 4
+    train(run_config, tmp_path / "whole", build=build)
+    with monkeypatch.context() as patch:
+        stopping_after(build, 4, patch)
+        assert train(run_config, tmp_path / "parts", build=build).step == 4
+    train(run_config, tmp_path / "parts", build=build)
+    whole, parts = (
+        [(point.step, point.curve, point.value) for point in read_points(path) if point.group == "validation"]
+        for path in (tmp_path / "whole" / "metrics.jsonl", tmp_path / "parts" / "metrics.jsonl")
+    )
+    assert parts == whole and {step for step, _, _ in parts} == {4, 8}
 
 
 def test_the_host_runs_ahead_by_few_updates(

@@ -131,6 +131,10 @@ class MetricsLog:
         self._file.flush()
         return {point.name: point.value for point in added}
 
+    def holds(self, group: str) -> bool:
+        """Whether there is a point of the group, of the step that the run goes on from."""
+        return any(curve.startswith(f"{group}/") for curve in self._written)
+
     def flush(self) -> None:
         """Returns when all that was written is on disk."""
         os.fsync(self._file.fileno())

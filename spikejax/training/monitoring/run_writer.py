@@ -110,6 +110,10 @@ class RunWriter:
         for logger in self._loggers if added else ():
             logger.scalars(step, added)
 
+    def holds(self, group: str) -> bool:
+        """Whether there are points of the group of the step that the run goes on from; all hosts have to ask."""
+        return bool(hosts.on_any(self._log is not None and self._log.holds(group)))
+
     def pictures(self, step: int, pictures: Mapping[str, UInt8[np.ndarray, "h w 3"]]) -> None:
         """Writes input | restored | ground truth by sequence, to the loggers and WORKDIR/pictures/SEQUENCE_STEP.png."""
         if not hosts.is_first():
