@@ -29,7 +29,7 @@ from typing import Any, NoReturn
 from spikejax.errors import DamagedInput, InputError, one_line
 from spikejax.extras import named_when_missing
 from spikejax.io.damage import keep_decoders_quiet
-from spikejax.io.disk_space import NO_ROOM
+from spikejax.io.disk_space import full_disk_words
 from spikejax.io.paths import check_network_path, check_scheme, local_only
 from spikejax.progress import STYLES, show_progress_as
 
@@ -159,12 +159,11 @@ def _exit_code(main: Callable[[Sequence[str]], None], arguments: Sequence[str], 
     except BrokenPipeError:
         _drop_output()
         return EXIT_BROKEN_PIPE
-    except OSError as error:
-        if error.errno not in NO_ROOM:
+    except Exception as error:
+        words = full_disk_words(error)
+        if words is None:
             raise
-        _say(
-            f"spikejax: error: expected room on the disk, found none: {error.filename or 'the output, or a file'}", said
-        )
+        _say(f"spikejax: error: expected room on the disk, found none: {words}", said)
         _drop_output()
         return EXIT_INPUT_ERROR
     return 0

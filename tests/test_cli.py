@@ -164,7 +164,7 @@ def test_streams_that_take_nothing(program: str, redirected: str, code: int) -> 
         check=False,
     )
     assert (ended.returncode, ended.stdout) == (code, "")
-    room = "spikejax: error: expected room on the disk, found none: the output, or a file\n"
+    room = "spikejax: error: expected room on the disk, found none: No space left on device\n"
     assert ended.stderr == (room if redirected == ">/dev/full" else "")
 
 

@@ -2,7 +2,6 @@
 
 import json
 import os
-import resource
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -29,6 +28,7 @@ from spikejax.io.tiled_arrays import FrameArray
 from spikejax.prepare import build_parser, main
 from tests.data.prepared import TEST, TRAIN, check, contents, run
 from tests.data.published import GOPRO_STEPS, picture, save, spikes, write_gopro, write_x4k
+from tests.file_limit import files_up_to
 
 REAL = Path(__file__).parent / "data" / "real"
 
@@ -371,13 +371,8 @@ def test_one_preparation_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 def test_files_that_may_not_grow(tmp_path: Path) -> None:
     """Catches a failing write of tensorstore itself that goes unnoticed: the system refuses files above 600 bytes."""
     source, root = write_gopro(tmp_path / "source"), tmp_path / "root"
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (600, limits[1]))
-    try:
-        with pytest.raises(InputError, match="the same command continues"):
-            run(source, root, "--link", bins=16)  # links: the arrays are the first to be written
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    with files_up_to(600), pytest.raises(InputError, match="the same command continues"):
+        run(source, root, "--link", bins=16)  # links: the arrays are the first to be written
     assert not any(path.name.endswith(".0.0.0") for path in root.rglob("*"))
     run(source, root, "--link", bins=16)
     check(root)

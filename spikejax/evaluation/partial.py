@@ -48,8 +48,13 @@ class PartialEvaluation:
                     held.callback(self._remove_empty)
             yield
 
-    def done(self, sequences: Sequence[tuple[str, int]]) -> dict[str, list[Scores]]:
-        """The scores of the sequences that an earlier start has measured in the same way; others are removed."""
+    def done(self, sequences: Sequence[tuple[str, int]], *, with_frames: bool) -> dict[str, list[Scores]]:
+        """The scores of the sequences that an earlier start has measured in the same way; others are removed.
+
+        Args:
+            sequences: all that are to be measured.
+            with_frames: whether one counts only if its frames are there, too: they leave as the last before the end.
+        """
         described = self.folder / _DESCRIPTION
         found: dict[str, list[Scores]] = {}
         if hosts.is_first():
@@ -59,7 +64,7 @@ class PartialEvaluation:
         hosts.wait_for_all("what an earlier evaluation has left")
         for name, _ in sequences:
             scores = _read_json(self._file(name))
-            if isinstance(scores, list):
+            if isinstance(scores, list) and (not with_frames or (self.folder / FRAMES / name).is_dir()):
                 found[name] = scores
         hosts.wait_for_all("what an earlier evaluation has left")
         if found and hosts.is_first():

@@ -25,6 +25,7 @@ from spikejax.inference.tiling import Extent
 from spikejax.inference.video_restorer import RestoreSettings
 from spikejax.io.bucket_mirror import disk_folder
 from spikejax.io.contents import contents_of
+from spikejax.io.disk_space import full_disk_named
 from spikejax.io.paths import as_path, user_path
 from spikejax.models.traits import NetworkTraits
 from spikejax.progress import Progress
@@ -107,7 +108,7 @@ def evaluate(options: EvaluationOptions) -> Evaluation:
     counted = 0 if options.sharp is not None else middle_up_to(trained.config)
     restorer = SequenceRestorer(trained.restorer.network, settings, counted)
     measures = _metrics(options, trained)
-    with work.alone():
+    with work.alone(), full_disk_named(output):
         frames = _measure(options, restorer, dataset, work, measures)
         if hosts.is_first():
             extra = {FRAMES: work.folder / FRAMES} if options.save_frames else {}
@@ -256,7 +257,7 @@ def _measure(
     sequences = dataset.sequences()[: options.sequences or None]
     vimeo = options.test_set == _VIMEO and restorer.network.traits.upscale > 1
     share = HostShare(jax.process_index(), jax.process_count(), hosts.sum_over_hosts)
-    done = work.done(sequences)
+    done = work.done(sequences, with_frames=options.save_frames)
     left = sum(length for name, length in sequences if name not in done)
     progress = Progress("evaluating", total=left, unit="frame") if hosts.is_first() else None
     for number, (name, length) in enumerate(sequences, 1):

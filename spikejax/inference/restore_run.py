@@ -29,7 +29,7 @@ from spikejax.inference.video_restorer import RestoreSettings, VideoRestorer
 from spikejax.inference.voxel_source import VoxelSource
 from spikejax.io.contents import contents_of
 from spikejax.io.copied_streams import stream_notes
-from spikejax.io.disk_space import NO_ROOM
+from spikejax.io.disk_space import full_disk_words, is_full_disk
 from spikejax.io.frame_source import FrameSource
 from spikejax.io.output_formats import FLOAT_FORMATS, PICTURE_FORMATS
 from spikejax.io.size_changes import size_change
@@ -267,7 +267,7 @@ def _explaining(output: str) -> Iterator[None]:
         if jax.process_count() == 1:
             raise
         raise InputError(f"expected all hosts of the run to answer, one has ended: {cause}") from error
-    except OSError as error:
-        if error.errno not in NO_ROOM:
+    except Exception as error:
+        if isinstance(error, InputError) or not is_full_disk(error):
             raise
-        raise InputError(f"expected more room on the disk of {output}: {error.strerror}") from error
+        raise InputError(f"expected more room on the disk of {output}: {full_disk_words(error)}") from error

@@ -300,10 +300,10 @@ def open_output(
             _check_unfinished(target, description, resume=resume)
             target.frames.mkdir(exist_ok=True)
             target.check_renames()
+            write_json(target.work / _RUN, description)
         except BaseException:
             _remove_empty(held)
             raise
-        write_json(target.work / _RUN, description)
         output = WrittenHere(target, source, names=names)
         try:
             output.start()
@@ -320,6 +320,11 @@ def _remove_empty(folders: Sequence[Path]) -> None:
             shutil.rmtree(folder, ignore_errors=True)
 
 
+def _remove(paths: Sequence[Path]) -> None:
+    for path in paths:
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
 def _check_unfinished(target: OutputTarget, description: Mapping[str, Any], *, resume: bool) -> None:
     left = [path for folder in target.all_work for path in folder.iterdir() if path.name != LOCK]
     if not left:
@@ -329,13 +334,11 @@ def _check_unfinished(target: OutputTarget, description: Mapping[str, Any], *, r
             raise InputError(
                 f"expected --resume to go on with the unfinished run in {target.work}, or --overwrite to begin again"
             )
-        for path in left:
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        _remove(left)
         return
     earlier = read_json(target.work / _RUN)
-    if earlier is None:  # written before anything else: that run was killed, or met a full disk, before it began
-        for folder in target.all_work:
-            shutil.rmtree(folder, ignore_errors=True)
+    if earlier is None:  # written before anything else: that run was killed before it began
+        _remove(left)
         return
     now = json.loads(json.dumps(description))
     for key in sorted(earlier.keys() | now.keys()):

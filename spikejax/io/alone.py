@@ -10,6 +10,7 @@ from pathlib import Path
 import filelock
 
 from spikejax.errors import InputError, one_line
+from spikejax.io.disk_space import is_full_disk
 
 LOCK = ".lock"
 
@@ -36,6 +37,8 @@ def working_alone(lock: Path, place: Path) -> Iterator[None]:
     except (PermissionError, FileExistsError, NotADirectoryError) as error:
         raise InputError(f"expected a place to write to, found {error.strerror}: {lock}") from error
     except (NotImplementedError, OSError) as error:
+        if is_full_disk(error):
+            raise
         note = f"no locks on this disk ({one_line(error)}), let no other run work on {place}"
         print(f"spikejax: note: {note}", file=sys.stderr)
         yield

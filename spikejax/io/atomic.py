@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from spikejax.errors import InputError
+from spikejax.io.disk_space import full_disk_named
 from spikejax.io.paths import AnyPath, copy_file, has_owners_and_modes, is_remote, user_path
 from spikejax.io.places import PARTIAL, entries, fill_folder, hidden_sibling, is_filled_in_place, resolved
 
@@ -46,7 +47,8 @@ def atomic_write(path: AnyPath) -> Iterator[Path]:
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = _temporary_sibling(target)
     try:
-        yield temporary
+        with full_disk_named(target):
+            yield temporary
         _open_to_readers(temporary)
         os.replace(temporary, target)
     finally:
@@ -90,7 +92,8 @@ def atomic_directory(path: str | os.PathLike[str], *, replace: bool = False) -> 
     temporary = _temporary_sibling(target / "new" if is_filled_in_place(target) else target)
     temporary.mkdir()
     try:
-        yield temporary
+        with full_disk_named(target):
+            yield temporary
         move_folder(temporary, target, replace=replace)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)

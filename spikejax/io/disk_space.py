@@ -1,4 +1,4 @@
-"""The bytes that may still be written to a folder: what is free on its disk, and what a quota leaves of it."""
+"""Room on disks: whether an error says that there is none, and the bytes that may still be written to a folder."""
 
 from __future__ import annotations
 
@@ -8,12 +8,15 @@ import os
 import shutil
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from spikejax.io.mounts import mount_lines
 
-# What the system says where there is no room: on the disk, in a quota, for a file of that size.
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+# What the system says where there is no room: on the disk, in a quota, for a file of that size (`ulimit -f`).
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+# Libraries that are not in Python (tensorstore, safetensors, FFmpeg) hand on its words alone.
+_IN_WORDS = tuple(os.strerror(number) for number in _NO_ROOM)
 # Of quotactl(2): the command that asks, for users and groups, and the unit of limits.
 _GET_QUOTA, _USERS, _GROUPS, _LIMIT_UNIT = 0x800007, 0, 1, 1024
 
@@ -26,6 +29,45 @@ class _Quota(ctypes.Structure):
         *((name, ctypes.c_uint64) for name in ("inodes", "block_time", "inode_time")),
         ("valid", ctypes.c_uint32),
     ]
+
+
+def is_full_disk(error: BaseException | None) -> bool:
+    """Whether an error, or what caused it, is that there is no room: on the disk, in a quota, for so large a file."""
+    return full_disk_words(error) is not None
+
+
+def full_disk_words(error: BaseException | None) -> str | None:
+    """The system's words, with the file if it is known, for there being no room; None if that is not what failed."""
+    passed: set[int] = set()
+    while error is not None and id(error) not in passed:
+        passed.add(id(error))
+        words = next((words for words in _IN_WORDS if words in str(error)), None)
+        if isinstance(error, OSError) and error.errno in _NO_ROOM:
+            words = os.strerror(error.errno)
+        if words is not None:
+            file = getattr(error, "filename", None)
+            return words if file is None else f"{words}: {file}"
+        error = error.__cause__ or error.__context__
+    return None
+
+
+@contextmanager
+def full_disk_named(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Has an error of the block that says that there is no room, but not where, name this file or folder.
+
+    What a file object raises names no file, and a user has more than one disk.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _NO_ROOM and error.filename is None:
+            error.filename = os.fspath(path)
+        raise
+
+
+def says_full_disk(text: str) -> bool:
+    """Whether a text has the system's words for a full disk in it."""
+    return any(words in text for words in _IN_WORDS)
 
 
 def free_bytes(folder: Path) -> int:

@@ -88,8 +88,6 @@ def write_score_folder(
     }
     counts = {"sequences": len(frames), "frames": sum(map(len, frames.values()))}
     with atomic_directory(output, replace=overwrite) as folder:
-        for name, made in (extra or {}).items():
-            shutil.move(made, folder / name)
         (folder / SCORES_FILE).write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")
         _write_csv(
             folder / "frames.csv",
@@ -105,6 +103,8 @@ def write_score_folder(
         )
         totals = {"mean over sequences": total, "mean over frames": over_frames}
         _write_csv(folder / "total.csv", [{"total": name, **counts, **values} for name, values in totals.items()])
+        for name, made in (extra or {}).items():  # last: on a full disk they stay where the next start finds them
+            shutil.move(made, folder / name)
     return total
 
 

@@ -10,14 +10,13 @@ from types import TracebackType
 from typing import Any
 
 from spikejax.errors import InputError, one_line
-from spikejax.io.disk_space import NO_ROOM, free_bytes
+from spikejax.io.disk_space import free_bytes, is_full_disk, says_full_disk
 from spikejax.io.json_files import read_json, write_json
 from spikejax.io.paths import UserPath
 
 # Hidden, so that nobody takes it for a part of the checkpoint. It moves, and goes, with the folder.
 _SUMS = ".sums.json"
 _BYTES_AT_ONCE = 2**24
-_NO_SPACE = "No space left on device"
 _CLOSED_LOOP = "Event loop is closed"
 
 
@@ -60,7 +59,7 @@ def full_disk_explained() -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if not _is_full_disk(error):
+        if not is_full_disk(error):
             logger.removeFilter(_says_something_else)
             sys.excepthook, sys.unraisablehook = hooks
             raise
@@ -117,14 +116,4 @@ def _without_closed_loops(
 def _says_something_else(record: logging.LogRecord) -> bool:
     """Whether a line of a log is about anything but a full disk."""
     error = record.exc_info[1] if record.exc_info else None
-    return not _is_full_disk(error) and _NO_SPACE not in record.getMessage()
-
-
-def _is_full_disk(error: BaseException | None) -> bool:
-    while error is not None:
-        if isinstance(error, OSError) and error.errno in NO_ROOM:
-            return True
-        if _NO_SPACE in str(error):  # how the array storage below orbax says it
-            return True
-        error = error.__cause__ or error.__context__
-    return False
+    return not is_full_disk(error) and not says_full_disk(record.getMessage())

@@ -28,7 +28,7 @@ from jax.experimental import serialize_executable
 from spikejax.compile_cache import check_only_the_user_writes
 from spikejax.errors import InputError, one_line
 from spikejax.io.atomic import atomic_write
-from spikejax.io.disk_space import NO_ROOM
+from spikejax.io.disk_space import is_full_disk
 
 _MAGIC = b"spikejax compiled step 1\n"
 _LONGEST_HEADER = 2**20
@@ -131,7 +131,7 @@ def save_step(
     except ValueError as error:
         raise InputError(f"expected a step that can be kept, found that {error}: {path}") from error
     except OSError as error:
-        if error.errno in NO_ROOM:
+        if is_full_disk(error):
             raise
         raise InputError(f"expected a file to write to, found {error.strerror}: {path}") from error
 

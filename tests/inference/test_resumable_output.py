@@ -94,11 +94,14 @@ def test_another_run_does_not_go_on(tmp_path: Path) -> None:
     assert len(list(open_frames(target.path))) == 6
 
 
-def test_a_run_that_ended_before_it_began(tmp_path: Path) -> None:
-    """Catches an empty folder of a run that was killed, or met a full disk, at once, which no --resume gets past."""
+@pytest.mark.parametrize("left", [[], [".lock"], [".lock", "frames/"]])
+def test_a_run_that_ended_before_it_began(tmp_path: Path, left: list[str]) -> None:
+    """Catches an empty folder of a run that was killed at once, which no --resume gets past."""
     target = OutputTarget(tmp_path / "out")
     for folder in target.all_work:
         folder.mkdir(parents=True, exist_ok=True)
+        for name in left:
+            (folder / name).mkdir() if name.endswith("/") else (folder / name).touch()
     write(target, resume=True)
     assert len(list((tmp_path / "out").glob("*.png"))) == len(FRAMES)
 

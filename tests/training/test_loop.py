@@ -30,6 +30,7 @@ from spikejax.training.monitoring.metrics_log import read_points
 from spikejax.training.step import Build
 from spikejax.training.trained_params import load_for_inference
 from spikejax.training.trainer import Trainer
+from tests.file_limit import files_up_to
 
 # TensorFlow's import warns about Python's and its own deprecations.
 pytestmark = [
@@ -266,6 +267,21 @@ def test_full_disk_ends_in_one_clear_error(
     monkeypatch.setattr("orbax.checkpoint.CheckpointManager.save", full)
     with pytest.raises(InputError, match="no space left on the disk"):
         train(run_config, tmp_path, build=build)
+
+
+@pytest.mark.parametrize("size", [3000, 12_000])
+def test_files_that_may_not_grow(
+    size: int, tmp_path: Path, run_config: ConfigDict, build: Build, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Catches a limit of files' sizes that libraries say in words of their own, and halves that are left after it."""
+    with files_up_to(size), pytest.raises(InputError, match=f"no space left on the disk.*{os.strerror(errno.EFBIG)}"):
+        train(run_config, tmp_path / "run", build=build)
+    assert "Traceback" not in capsys.readouterr().err
+    assert train(run_config, tmp_path / "run", build=build).step == run_config.training.steps
+    train(run_config, tmp_path / "whole", build=build)
+    jax.tree.map(
+        np.testing.assert_array_equal, last_params(tmp_path / "run", build), last_params(tmp_path / "whole", build)
+    )
 
 
 def test_started_from_another_run(

@@ -141,5 +141,7 @@ class MetricsLog:
 
     def close(self) -> None:
         """Ends writing."""
-        self.flush()
-        self._file.close()
+        try:
+            self.flush()
+        finally:
+            self._file.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import json
 from collections.abc import Mapping
@@ -134,10 +135,11 @@ class RunWriter:
 
     def close(self) -> None:
         """Waits until everything is on disk, and ends the loggers."""
-        for logger in self._loggers:
-            logger.close()
-        if self._log is not None:
-            self._log.close()
+        with contextlib.ExitStack() as ends:  # all of them, also where the disk is full for one
+            if self._log is not None:
+                ends.callback(self._log.close)
+            for logger in reversed(self._loggers):
+                ends.callback(logger.close)
         self._send()
 
     def _send(self) -> None:
