@@ -258,8 +258,13 @@ def fill(attempt: Attempt) -> None:
 
 def lose(attempt: Attempt) -> None:
     """Takes a picture away, if the work has gone on before; it is put back when the process has ended."""
-    first = attempt.kind != "restoring" and not any(attempt.result.glob("checkpoints/last/*/commit_success.txt"))
-    if first and not (attempt.folder / "started").exists():
+    if attempt.kind == "restoring":
+        known = (attempt.result.parent / f".{attempt.result.name}.partial" / "run.json").exists()
+    else:
+        known = (
+            any(attempt.result.glob("checkpoints/last/*/commit_success.txt")) or (attempt.folder / "started").exists()
+        )
+    if not known:
         return  # a run that begins without it is another run
     pattern = "clip/*.png" if attempt.kind == "restoring" else "data/train/*/blur/*.png"
     path = attempt.draw.choice(sorted(attempt.folder.glob(pattern)))

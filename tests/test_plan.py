@@ -5,6 +5,7 @@ import functools
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import jax
 import pytest
@@ -41,8 +42,8 @@ def cramp(monkeypatch: pytest.MonkeyPatch, available: int) -> None:
     """Gives the devices less memory than they have."""
     roomy = printed_plans.plan_step
 
-    def cramped(config: ConfigDict, topology: Topology) -> StepPlan:
-        return dataclasses.replace(roomy(config, topology), available=available)
+    def cramped(config: ConfigDict, topology: Topology, **options: Any) -> StepPlan:
+        return dataclasses.replace(roomy(config, topology, **options), available=available)
 
     monkeypatch.setattr(printed_plans, "plan_step", cramped)
 

@@ -41,10 +41,9 @@ def used_host_bytes() -> int:
 
 def peak_host_bytes() -> int:
     """The largest memory that this process has had."""
-    memory = _psutil().Process().memory_info()
-    if hasattr(memory, "peak_wset"):  # Windows
-        return memory.peak_wset
-    import resource  # not on Windows
+    if sys.platform == "win32":
+        return _psutil().Process().memory_info().peak_wset
+    import resource  # not on Windows; without psutil, which an accelerator's machine may lack
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024  # Linux counts in KiB

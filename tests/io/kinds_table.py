@@ -12,6 +12,7 @@ from contextlib import redirect_stderr, redirect_stdout
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import av
 import cv2
@@ -212,8 +213,7 @@ def row(name: str) -> tuple[str, str, str]:
     """The kind, what came out, and what was said."""
     make, suffix, words = KINDS[name]
     restorer = restorer_of(Same(None))
-    restore._load = lambda options: restorer  # type: ignore[assignment]
-    with tempfile.TemporaryDirectory() as root:
+    with tempfile.TemporaryDirectory() as root, patch.object(restore, "_load", lambda options: restorer):
         (Path(root) / "in").mkdir()
         source = make(Path(root) / "in")
         output = Path(root) / f"out{suffix}"

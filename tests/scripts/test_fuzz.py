@@ -95,4 +95,6 @@ def test_a_short_run(tmp_path: Path) -> None:
     )
     print(ended.stdout)
     assert ended.returncode == 0, ended.stdout + ended.stderr
-    assert "| all | 120 |" in ended.stdout  # the whole ones too
+    table = [line.split("|") for line in ended.stdout.splitlines() if line.startswith("| ")]
+    kinds, total = len(table) - 2, int(table[-1][2])
+    assert kinds >= 27 and total == 100 + kinds  # the whole ones too
