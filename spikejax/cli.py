@@ -43,6 +43,8 @@ EXIT_BROKEN_PIPE = 141
 _LARGEST = 2**31 - 1  # of sizes and counts that are meant
 _HIGHEST_RATE = 100_000  # frames a second
 _BYTES = {"M": 2**20, "G": 2**30}
+# Options that have another name on the command line than among its values, where it is a word of Python.
+_FLAGS = {"start": "from", "end": "to"}
 # What `--which` calls the folders of a workdir's checkpoints.
 CHECKPOINTS = {"best": "best_psnr", "last": "last"}
 
@@ -270,7 +272,7 @@ def check_effects(options: object, needed: Mapping[str, tuple[bool, Sequence[str
         for name in names:
             value = getattr(options, name)
             if not present and value is not None and value is not False:
-                raise InputError(f"expected {expected} with --{name.replace('_', '-')}, found none")
+                raise InputError(f"expected {expected} with --{_FLAGS.get(name, name).replace('_', '-')}, found none")
 
 
 def path_or_bucket(text: str) -> str:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,7 +30,7 @@ from spikejax.cli import (
 from spikejax.config.files import CONFIG_HELP, OVERRIDE_PREFIX, load_config, parse_with_overrides
 from spikejax.errors import InputError
 from spikejax.inference.precision import add_precision
-from spikejax.inference.tile_arguments import read_extent, read_tile
+from spikejax.inference.tile_arguments import add_part, add_reading, read_extent, read_tile
 from spikejax.io.json_files import write_json
 from spikejax.io.places import check_can_be_written, resolved
 from spikejax.planning.compilers import quiet
@@ -37,6 +38,12 @@ from spikejax.planning.compilers import quiet
 # Options that have an effect with --restore alone, and without it alone.
 _OF_RESTORING = (
     "network",
+    "start",
+    "end",
+    "stream",
+    "deinterlace",
+    "as_progressive",
+    "resize_changes",
     "tile",
     "overlap",
     "memory",
@@ -51,6 +58,8 @@ _OF_TRAINING = ("batch", "mesh", "remat", "sweep", "parts", "save_compiled")
 
 if TYPE_CHECKING:
     from ml_collections import ConfigDict
+
+    from spikejax.io.frame_stream import FrameSource
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -139,9 +148,9 @@ def _plan_restoring(options: argparse.Namespace, overrides: Sequence[str]) -> di
         raise InputError("expected --network with --restore, found none")
     if options.topology is not None:
         _leave_this_host_alone()
-    from spikejax.io.frame_source import open_frames
-
-    frames = open_frames(options.restore, own_depth=True)
+    frames, note = _open_input(options)
+    if note:
+        print(f"spikejax: note: {note}", file=sys.stderr)
 
     from spikejax.inference.video_restorer import RestoreSettings
     from spikejax.loading import load
@@ -173,7 +182,23 @@ def _plan_restoring(options: argparse.Namespace, overrides: Sequence[str]) -> di
                 restorer, given, settings, open_topology(options.topology), dtype=options.dtype or "float32"
             )
     print(restore_text(plan))
-    return restore_json(plan)
+    return restore_json(plan) | {"note": note}
+
+
+def _open_input(options: argparse.Namespace) -> tuple[FrameSource, str]:
+    """The frames to plan for, and what restoring would say of their sizes; raises InputError where it would refuse."""
+    from spikejax.io.frame_range import part_of
+    from spikejax.io.frame_source import open_frames
+    from spikejax.io.size_changes import check_pictures, size_change_note
+    from spikejax.io.video_reading import VideoReading
+
+    names = ("stream", "deinterlace", "as_progressive", "resize_changes")
+    reading = VideoReading.asked(**{name: getattr(options, name) for name in names})
+    given = None if reading == VideoReading() else reading
+    opened = open_frames(options.restore, own_depth=True, reading=given)
+    frames = part_of(opened, options.start, options.end)
+    check_pictures(frames, reading)
+    return frames, size_change_note(frames, reading)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -214,6 +239,7 @@ def build_parser() -> argparse.ArgumentParser:
         help="keep the compiled training step in FILE, for train --compiled on those devices; plans that batch alone",
     )  # fmt: skip
     _add_restoring(parser.add_argument_group("restoring"))
+    add_reading(parser)
     return parser
 
 
@@ -221,6 +247,7 @@ def _add_restoring(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
     add("--restore", metavar="INPUT", help="plan to restore this folder of pictures or video; nothing is restored")
     add("--network", type=network_path, metavar="PATH", help="the network that restores")
+    add_part(group)
     add_words(group, "--tile", read=read_tile, metavar="FRAMES,HEIGHT,WIDTH", help="as for spikejax.restore, also auto")
     add_words(group, "--overlap", read=read_extent, metavar="FRAMES,HEIGHT,WIDTH", help="as for spikejax.restore")
     add("--memory", type=byte_count, metavar="SIZE", help="what --tile auto may use here, such as 6G")

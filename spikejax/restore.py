@@ -152,6 +152,7 @@ def _open(options: RestoreOptions) -> _Given:
     """What an input is restored by; of a part of a video, frames are decoded up to its end to find it."""
     from spikejax.io.frame_range import part_of
     from spikejax.io.frame_source import open_frames
+    from spikejax.io.size_changes import check_pictures
 
     def part(source: FrameSource) -> FrameSource:
         return part_of(source, options.start, options.end, rate=options.fps)
@@ -165,7 +166,9 @@ def _open(options: RestoreOptions) -> _Given:
             options, part(PipedFrames(options.input, reading=reading, raw=options.raw, rate=options.fps)), None
         )
     opened = open_frames(options.input, own_depth=True, reading=options.reading, keep_floats=options.keeps_floats)
-    return _Given(options, part(opened), sharp)
+    frames = part(opened)
+    check_pictures(frames, options.reading or VideoReading())
+    return _Given(options, frames, sharp)
 
 
 def _restore(

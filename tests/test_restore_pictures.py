@@ -148,20 +148,31 @@ def test_what_becomes_of_a_profile_is_said_and_true(
                 assert (opened.info.get("icc_profile") == PROFILE) == ("keeps" in said[0])
 
 
-def test_a_size_that_changes(tmp_path: Path) -> None:
+def test_a_size_that_changes_for_a_picture(tmp_path: Path) -> None:
     """Catches an end by which what is done is lost, and a run that cannot go on once it is told what to do."""
     source = folder_of(tmp_path / "in", ".png")
-    for number in range(4, 16):
+    for number in range(4, 34):
         write_in_format(source / f"{number}.png", picture(number))
-    write_in_format(source / "12.png", picture(12)[:20])
-    with pytest.raises(InputError, match="0.png is 32x24 but 12.png is 32x20"):
+    write_in_format(source / "13.png", picture(13)[:20])  # between two that are read before
+    with pytest.raises(InputError, match="0.png is 32x24 but 13.png is 32x20"):
         run(source)
     kept = len(list((tmp_path / ".in_out.partial" / "frames").glob("*.png")))
     assert kept >= 3
     output = run(source, "--resume", "--resize-changes")
-    assert len(list(output.glob("*.png"))) == 16
+    assert len(list(output.glob("*.png"))) == 34
     np.testing.assert_array_equal(layers(output / "2.png"), picture(2))
-    assert layers(output / "12.png").shape == (24, 32, 3)
+    assert layers(output / "13.png").shape == (24, 32, 3)
+
+
+def test_a_size_that_changes_for_good(tmp_path: Path) -> None:
+    """Catches a night's work that ends at a picture that could have been asked for its size before."""
+    source = folder_of(tmp_path / "in", ".png")
+    for number in range(4, 40):
+        write_in_format(source / f"{number}.png", picture(number)[: 24 if number < 35 else 20])
+    with pytest.raises(InputError, match=r"0.png is 32x24 but 3[5-9].png is 32x20"):
+        run(source)
+    assert not (tmp_path / ".in_out.partial").exists()
+    assert len(list(run(source, "--to", "8").glob("*.png"))) == 8
 
 
 @pytest.mark.parametrize(

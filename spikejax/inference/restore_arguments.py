@@ -31,9 +31,8 @@ from spikejax.compile_cache import add_compile_cache
 from spikejax.errors import InputError
 from spikejax.inference.precision import add_precision
 from spikejax.inference.restore_options import RestoreOptions
-from spikejax.inference.tile_arguments import add_devices, add_protocol, read_extent, read_tile
+from spikejax.inference.tile_arguments import add_devices, add_part, add_protocol, add_reading, read_extent, read_tile
 from spikejax.io.output_formats import PICTURE_FORMATS, PIPE_FORMATS
-from spikejax.io.positions import position
 from spikejax.io.standard_streams import PIPE, is_pipe
 from spikejax.io.video_codecs import CODECS, DEFAULT_CODEC, DEFAULT_RATE
 from spikejax.quality.metrics import OF_FRAMES
@@ -103,7 +102,7 @@ def build_parser() -> argparse.ArgumentParser:
         "and the rest is restored.",
     )
     _add_files(parser.add_argument_group("files"))
-    _add_reading(parser.add_argument_group("videos as input"))
+    add_reading(parser)
     _add_spikes(parser.add_argument_group("spikes"))
     _add_measuring(parser.add_argument_group("measuring"))
     _add_restoring(parser.add_argument_group("restoring"))
@@ -131,11 +130,7 @@ def _add_files(group: argparse._ArgumentGroup) -> None:
         "standard input; several are restored one after the other, "
         f"compiled once, with {NAME} in --output (--video, --spikes, --sharp) for the name of each",
     )  # fmt: skip
-    add(
-        "--from", dest="start", type=position, metavar="WHERE",
-        help="restore the input from here on: a frame's number, from 0, or a time, such as 4.5s or 1:30",
-    )  # fmt: skip
-    add("--to", dest="end", type=position, metavar="WHERE", help="restore what comes before this frame or time")
+    add_part(group)
     add(
         "--preview", nargs="?", const="first", choices=("first", "only"),
         help="first restore three seconds from the middle, to OUT.preview, with a report; --preview only stops there",
@@ -157,23 +152,6 @@ def _add_files(group: argparse._ArgumentGroup) -> None:
     add("--video", metavar="PATH", help="a video to write as well, where --output is a folder")
     add_overwrite(group, "the output of an earlier run")
     add("--resume", action="store_true", help="go on with a run that was stopped, if there is one")
-
-
-def _add_reading(group: argparse._ArgumentGroup) -> None:
-    add = group.add_argument
-    add(
-        "--stream", type=whole_number_from(0), metavar="N",
-        help="the film among the file's video streams, from 0 (default: the one that players choose)",
-    )  # fmt: skip
-    add(
-        "--deinterlace", choices=("kept", "doubled"),
-        help="make a progressive video of an interlaced one, by FFmpeg's bwdif: a frame of each, or one of each field",
-    )  # fmt: skip
-    add("--as-progressive", action="store_true", help="restore an interlaced video as it is, its combs included")
-    add(
-        "--resize-changes", action="store_true",
-        help="bring frames to the first one's size where it changes (default: stop there, exit code 3)",
-    )  # fmt: skip
 
 
 def _add_spikes(group: argparse._ArgumentGroup) -> None:

@@ -126,8 +126,7 @@ class RestoreOptions:
         """Raises InputError for options that do not fit together."""
         if self.overwrite and self.resume:
             raise InputError("expected --overwrite (begin again) or --resume (go on), found both")
-        if self.deinterlace is not None and self.as_progressive:
-            raise InputError("expected --deinterlace or --as-progressive, found both")
+        _ = self.reading  # raises where options of it exclude each other
         for name in _PATHS:
             check = check_scheme if name in _MAYBE_IN_BUCKET else local_only
             check = check_network_path if name == "network" else check
@@ -215,8 +214,12 @@ class RestoreOptions:
         """How a video is read; None if nothing is said of it."""
         from spikejax.io.video_reading import VideoReading  # only here: --help of other commands needs it not
 
-        interlaced = self.deinterlace or ("progressive" if self.as_progressive else "refuse")
-        reading = VideoReading(self.stream, interlaced, self.resize_changes)
+        reading = VideoReading.asked(
+            stream=self.stream,
+            deinterlace=self.deinterlace,
+            as_progressive=self.as_progressive,
+            resize_changes=self.resize_changes,
+        )
         return None if reading == VideoReading() else reading
 
     @property

@@ -32,7 +32,7 @@ from spikejax.io.copied_streams import stream_notes
 from spikejax.io.disk_space import full_disk_words, is_full_disk
 from spikejax.io.frame_source import FrameSource
 from spikejax.io.output_formats import FLOAT_FORMATS, PICTURE_FORMATS
-from spikejax.io.size_changes import size_change
+from spikejax.io.size_changes import size_change_note
 from spikejax.io.still_pictures import holds_profile, profile_name
 from spikejax.io.video_codecs import DEFAULT_RATE, is_video_name
 from spikejax.io.video_reading import VideoReading
@@ -113,7 +113,8 @@ def restore_to_files(
     if sink is None:
         _check_colours(target, job.frames, upscale)
     if hosts.is_first():
-        _say_size_change(options.reading or VideoReading(), job.frames)
+        if change := size_change_note(job.frames, options.reading or VideoReading()):
+            print(f"spikejax: note: {change}", file=sys.stderr)
         _say_profile(target, job.frames, piped=sink is not None)
     with _explaining(options.output), ExitStack() as stack:
         output: Output
@@ -213,19 +214,6 @@ def _check_colours(target: OutputTarget, frames: FrameSource, upscale: int) -> N
         lost = list(lost_colours(target.settings, frames.colours, written))
         for note in lost + (stream_notes(Path(frames.path), suffix) if frames.has_streams else []):
             print(f"spikejax: note: {note}", file=sys.stderr)
-
-
-def _say_size_change(reading: VideoReading, frames: FrameSource) -> None:
-    """Says that the frames of a video file will be left out from somewhere on, as far as that is known before."""
-    is_part = frames.whole is not frames
-    if is_part or frames.names is not None or not frames.has_streams or reading.resize_changes:
-        return
-    if change := size_change(Path(frames.path), reading.stream):
-        print(
-            f"spikejax: note: {change}; from the first such frame on they will be left out (--resize-changes brings "
-            "them to one size)",
-            file=sys.stderr,
-        )
 
 
 def _say_profile(target: OutputTarget, frames: FrameSource, *, piped: bool) -> None:

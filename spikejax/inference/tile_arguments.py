@@ -1,11 +1,12 @@
-"""What the command lines share that restore: tiles, their blending, devices."""
+"""What the command lines share that restore, or plan it: the reading of the input, tiles, their blending, devices."""
 
 from __future__ import annotations
 
 import argparse
 from typing import TYPE_CHECKING
 
-from spikejax.cli import add_require, extent
+from spikejax.cli import add_require, extent, whole_number_from
+from spikejax.io.positions import position
 
 if TYPE_CHECKING:
     from spikejax.inference.tiling import AutoTile, Extent
@@ -30,6 +31,34 @@ def read_extent(text: str) -> Extent:
     from spikejax.inference.tiling import Extent
 
     return Extent(*sides)
+
+
+def add_part(group: argparse._ActionsContainer) -> None:
+    """Adds --from and --to, as `start` and `end`, which `spikejax.io.frame_range.part_of` takes."""
+    add = group.add_argument
+    add(
+        "--from", dest="start", type=position, metavar="WHERE",
+        help="restore the input from here on: a frame's number, from 0, or a time, such as 4.5s or 1:30",
+    )  # fmt: skip
+    add("--to", dest="end", type=position, metavar="WHERE", help="restore what comes before this frame or time")
+
+
+def add_reading(parser: argparse.ArgumentParser) -> None:
+    """Adds the options of how a video is read, which `VideoReading.asked` takes."""
+    add = parser.add_argument_group("videos as input").add_argument
+    add(
+        "--stream", type=whole_number_from(0), metavar="N",
+        help="the film among the file's video streams, from 0 (default: the one that players choose)",
+    )  # fmt: skip
+    add(
+        "--deinterlace", choices=("kept", "doubled"),
+        help="make a progressive video of an interlaced one, by FFmpeg's bwdif: a frame of each, or one of each field",
+    )  # fmt: skip
+    add("--as-progressive", action="store_true", help="restore an interlaced video as it is, its combs included")
+    add(
+        "--resize-changes", action="store_true",
+        help="bring frames to the first one's size where it changes (default: stop there, exit code 3)",
+    )  # fmt: skip
 
 
 def add_devices(parser: argparse.ArgumentParser) -> None:

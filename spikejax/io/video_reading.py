@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from spikejax.errors import InputError
+
 
 @dataclass(frozen=True)
 class VideoReading:
@@ -20,6 +22,15 @@ class VideoReading:
     stream: int | None = None
     interlaced: str = "refuse"
     resize_changes: bool = False
+
+    @classmethod
+    def asked(
+        cls, *, stream: int | None, deinterlace: str | None, as_progressive: bool, resize_changes: bool
+    ) -> VideoReading:
+        """The reading that options of these names ask for; raises InputError for two that exclude each other."""
+        if deinterlace is not None and as_progressive:
+            raise InputError("expected --deinterlace or --as-progressive, found both")
+        return cls(stream, deinterlace or ("progressive" if as_progressive else "refuse"), resize_changes)
 
     @property
     def fields(self) -> int:

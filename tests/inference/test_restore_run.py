@@ -123,7 +123,7 @@ def test_a_size_that_changes_is_said_before_compiling(
         with pytest.raises(InputError, match="full"):
             restore_to_files(options, options.target, restorer, job, describe_run(options, restorer, frames))
         error = capsys.readouterr().err
-        assert ("are 64x48 and not 48x32; from the first such frame on they will be left out" in error) == said
+        assert ("on are 64x48 and not 48x32, and will be left out (--resize-changes" in error) == said
 
 
 def test_a_run_is_known_by_what_it_reads(inputs: Path, monkeypatch: pytest.MonkeyPatch) -> None:

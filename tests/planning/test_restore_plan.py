@@ -13,13 +13,16 @@ from spikejax.errors import InputError
 from spikejax.inference.compiled_network import CompiledNetwork
 from spikejax.inference.tiling import Extent
 from spikejax.inference.video_restorer import RestoreSettings, VideoRestorer
+from spikejax.io.frame_source import open_frames
 from spikejax.io.pictures import write_picture
+from spikejax.io.video_reading import VideoReading
 from spikejax.models.traits import NetworkTraits
 from spikejax.planning.restore_plan import RestoredInput, RestorePlan, plan_elsewhere, plan_here
 from spikejax.planning.restore_text import restore_text
 from spikejax.planning.topology import open_topology
 from tests.inference.small_input import BINS, Brighten, restorer_of
 from tests.inference.test_video_restorer import Middle
+from tests.io.test_video_structure import write_interlaced, write_sizes
 
 FRAMES, HEIGHT, WIDTH = 7, 40, 56
 GIVEN = RestoredInput("film", FRAMES, HEIGHT, WIDTH)
@@ -112,8 +115,66 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: py
 
 
 @pytest.mark.parametrize(
+    ("words", "frames", "said"),
+    [
+        ([], 24, "frames from 0.5 s on are 64x48 and not 48x32, and will be left out (--resize-changes brings"),
+        (["--resize-changes"], 24, ""),
+        (["--from", "2", "--to", "0.2s"], 3, ""),
+    ],
+)
+def test_sizes_that_change_are_said_as_by_restoring(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    words: list[str],
+    frames: int,
+    said: str,
+) -> None:
+    """Catches a plan of frames that would be left out, and one that knows not what restoring is told of them."""
+    monkeypatch.setattr(loading, "load", lambda path, **_: restorer_of(Brighten(None)))
+    film = write_sizes(tmp_path / "in.mkv", [(32, 48), (48, 64)])
+    file = tmp_path / "plan.json"
+    plan.main(["--restore", str(film), "--network", "n", "--tile", "4,24,24", "--json", str(file), *words])
+    printed = capsys.readouterr()
+    assert said in printed.err and ("will be left out" in printed.err) == bool(said)
+    assert f"{frames} frames of 32x48" in printed.out
+    assert said in json.loads(file.read_text())["note"]
+
+
+def test_pictures_that_restoring_would_refuse(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Catches a plan of a folder at whose end restoring would stop."""
+    monkeypatch.setattr(loading, "load", lambda path, **_: restorer_of(Brighten(None)))
+    (tmp_path / "in").mkdir()
+    for number in range(FRAMES):
+        write_picture(tmp_path / "in" / f"{number}.png", np.zeros((HEIGHT, WIDTH - number // 5, 3), np.uint8))
+    words = ["--restore", str(tmp_path / "in"), "--network", "n", "--tile", "4,24,24"]
+    with pytest.raises(InputError, match="or --resize-changes.*0.png is 56x40 but 5.png is 55x40"):
+        plan.main(words)
+    plan.main([*words, "--resize-changes"])
+
+
+def test_an_interlaced_video(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Catches a plan that asks for an option that it does not take, and one of half the frames."""
+    monkeypatch.setattr(loading, "load", lambda path, **_: restorer_of(Brighten(None)))
+    film = write_interlaced(tmp_path / "in.mkv")
+    count = open_frames(film, reading=VideoReading(interlaced="progressive")).count
+    words = ["--restore", str(film), "--network", "n", "--tile", "4,24,24"]
+    with pytest.raises(InputError, match="--deinterlace"):
+        plan.main(words)
+    for more, frames in ((["--deinterlace", "doubled"], 2 * count), (["--as-progressive"], count)):
+        plan.main([*words, *more])
+        assert f"{frames} frames of" in capsys.readouterr().out
+    with pytest.raises(InputError, match="--deinterlace or --as-progressive, found both"):
+        plan.main([*words, "--deinterlace", "kept", "--as-progressive"])
+
+
+@pytest.mark.parametrize(
     ("words", "message"),
     [
+        (["--config", "quickstart", "--topology", "cpu:1", "--from", "3"], "frames to plan for, with --from"),
+        (["--config", "quickstart", "--topology", "cpu:1", "--stream", "1"], "frames to plan for, with --stream"),
         (
             ["--restore", "in", "--network", "n", "--config", "quickstart"],
             "--restore, found both",
