@@ -71,8 +71,12 @@ def read_still(path: AnyPath, *, keep_floats: bool = False) -> Still:
     if suffix in _HEIC_SUFFIXES:
         _use_heif(path)
     with open_picture(path) as picture:
-        if picture_mode(picture) in _WHOLE_BYTES:
+        mode = picture_mode(picture)
+        if mode in _WHOLE_BYTES:
             return _of_eight_bits(picture)
+        if picture.mode in _CONVERTED:  # of 16 bits, of which Pillow gives the upper ones; OpenCV knows no CMYK
+            still = _of_eight_bits(picture)
+            return still._replace(note=f"{still.note}, and 16 bits became 8")
         picture.load()  # OpenCV gives the upper part of a file that was cut, without a word
         orientation, profile = picture.getexif().get(_ORIENTATION, 1), picture.info.get("icc_profile")
     pixels = _decoded(path)

@@ -5,11 +5,13 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from jaxtyping import UInt8
 from PIL import Image, ImageCms
 
 from spikejax.errors import InputError
 from spikejax.io.frame_source import open_frames
 from spikejax.io.still_pictures import from_linear, read_still, to_linear, write_in_format
+from tests.io.cmyk_profile import PRINTED, cmyk_profile, deep_cmyk_tiff, inks_of, printed_colours
 
 RNG = np.random.default_rng(0)
 SMOOTH = np.dstack([np.add.outer(np.arange(24) * 4, np.arange(32) * 3) + shift for shift in (0, 30, 60)]).astype(
@@ -33,7 +35,58 @@ def display_p3() -> bytes:
     return bytes(profile)
 
 
-def test_cmyk(tmp_path: Path) -> None:
+def write_cmyk(path: Path, inks: UInt8[np.ndarray, "h w 4"], kind: str, profile: bytes) -> Path:
+    """Writes amounts of inks as a TIFF of 8 or 16 bits, a JPEG of Adobe's inverted CMYK, or of YCCK."""
+    if kind == "tiff 16":
+        path = path.with_suffix(".tif")
+        path.write_bytes(deep_cmyk_tiff(inks, profile))
+        return path
+    if kind == "tiff":
+        path = path.with_suffix(".tif")
+        Image.fromarray(inks, "CMYK").save(path, icc_profile=profile)
+        return path
+    # Pillow stores 255 - x of JPEG. YCCK is Y, Cb and Cr of 255 - C, 255 - M and 255 - Y of what is stored.
+    ycc = np.array(Image.fromarray(inks[..., :3]).convert("YCbCr"))
+    stored = inks if kind == "jpeg" else np.dstack([255 - ycc, inks[..., 3:]])
+    path = path.with_suffix(".jpg")
+    Image.fromarray(stored, "CMYK").save(path, quality=100, subsampling=0, icc_profile=profile)
+    if kind == "jpeg ycck":
+        content = bytearray(path.read_bytes())
+        content[content.index(b"Adobe") + 11] = 2
+        path.write_bytes(content)
+    return path
+
+
+@pytest.mark.parametrize(("kind", "worst"), [("tiff", 1), ("tiff 16", 1), ("jpeg", 2), ("jpeg ycck", 5)])
+def test_cmyk_by_its_profile(tmp_path: Path, kind: str, worst: int) -> None:
+    """Catches a profile that is not used, inks that are inverted or exchanged, and YCCK that is taken for CMYK.
+
+    What sixteen ways to print full inks look like is known from the inks, to half a level; JPEG and its Y, Cb and Cr
+    round again. Mixtures are held against LittleCMS.
+    """
+    profile = cmyk_profile()
+    full = (PRINTED * 255).astype(np.uint8).reshape(4, 4, 4).repeat(8, axis=0).repeat(8, axis=1)
+    still = read_still(write_cmyk(tmp_path / "full", full, kind, profile))
+    assert "CMYK was converted to sRGB by its profile" in still.note and still.profile is None
+    assert ("16 bits became 8" in still.note) == (kind == "tiff 16")
+    middles = still.frame[4::8, 4::8].reshape(16, 3)
+    assert np.abs(middles - printed_colours()).max() <= worst
+    plain = np.array(Image.fromarray(full, "CMYK").convert("RGB"))[4::8, 4::8].reshape(16, 3)
+    assert np.abs(plain - printed_colours()).max() > 50  # or the test would tell nothing
+    inks = inks_of(SMOOTH)
+    mixed = read_still(write_cmyk(tmp_path / "mixed", inks, kind, profile)).frame
+    by_littlecms = ImageCms.profileToProfile(
+        Image.fromarray(inks, "CMYK"),
+        ImageCms.ImageCmsProfile(io.BytesIO(profile)),
+        ImageCms.createProfile("sRGB"),
+        outputMode="RGB",
+    )
+    assert by_littlecms is not None
+    difference = np.abs(mixed.astype(int) - np.array(by_littlecms))
+    assert difference.max() <= worst + 2 and difference.mean() < 1
+
+
+def test_cmyk_without_a_profile(tmp_path: Path) -> None:
     """Catches Adobe's inverted CMYK as a negative, and the same with YCCK inside, which decoders confuse."""
     cmyk = Image.fromarray(SMOOTH).convert("CMYK")
     cmyk.save(tmp_path / "a.jpg", quality=100, subsampling=0)
