@@ -16,8 +16,10 @@ from typing import Any
 from spikejax.cli import (
     CHECKPOINTS,
     CommandParser,
+    add_overwrite,
     add_statistics,
     add_which,
+    example_in_help,
     network_path,
     number_from,
     run,
@@ -31,6 +33,13 @@ from .network_names import network_names
 # The second asks for what is the case anyway: a VRT that has no name is taken as it is.
 _RECOGNIZE = ("auto", "any")
 _DTYPES = ("float32", "float16", "bfloat16")
+# What the help of each command shows, "" of all of them.
+_EXAMPLES = {
+    "": "to-jax -i weights.pth -o weights.safetensors",
+    "to-jax": "--network 006 -i weights.pth -o 006.safetensors",
+    "to-torch": "-i weights.safetensors -o weights.pth",
+    "info": "weights.pth",
+}
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -45,10 +54,18 @@ def main(arguments: Sequence[str]) -> None:
 
 def build_parser() -> argparse.ArgumentParser:
     """The parser of the command line."""
-    parser = CommandParser(prog="spikejax convert", description=__doc__.splitlines()[0], allow_abbrev=False)
+    examples = {
+        command: example_in_help(f"spikejax convert {command}".strip(), example)
+        for command, example in _EXAMPLES.items()
+    }
+    parser = CommandParser(
+        prog="spikejax convert", description=__doc__.splitlines()[0], allow_abbrev=False, **examples[""]
+    )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    to_jax = commands.add_parser("to-jax", help="weights of PyTorch programs to ours", allow_abbrev=False)
+    to_jax = commands.add_parser(
+        "to-jax", help="weights of PyTorch programs to ours", allow_abbrev=False, **examples["to-jax"]
+    )
     to_jax.add_argument(
         "--network",
         default="auto",
@@ -58,6 +75,7 @@ def build_parser() -> argparse.ArgumentParser:
         "or a VRT of an architecture of its own",
     )
     to_jax.add_argument(
+        "-i",
         "--input",
         required=True,
         nargs="+",
@@ -67,7 +85,7 @@ def build_parser() -> argparse.ArgumentParser:
         "taken together, as a VRT and its spike branch",
     )
     to_jax.add_argument(
-        "--output", required=True, type=Path, metavar="PATH", help="a .safetensors file, or a folder (orbax)"
+        "-o", "--output", required=True, type=Path, metavar="PATH", help="a .safetensors file, or a folder (orbax)"
     )
     to_jax.add_argument(
         "--prefix", metavar="TEXT", help="take the keys that begin with TEXT, without it (default: known ones go)"
@@ -79,17 +97,19 @@ def build_parser() -> argparse.ArgumentParser:
     add_statistics(to_jax)
     to_jax.set_defaults(run=_to_jax)
 
-    to_torch = commands.add_parser("to-torch", help="our weights to a PyTorch state dict", allow_abbrev=False)
+    to_torch = commands.add_parser(
+        "to-torch", help="our weights to a PyTorch state dict", allow_abbrev=False, **examples["to-torch"]
+    )
     to_torch.add_argument(
-        "--input", required=True, type=network_path, metavar="PATH",
+        "-i", "--input", required=True, type=network_path, metavar="PATH",
         help="weights that to-jax or spikejax.export wrote, a .pth file, the workdir of a training, or a name as for "
         "restore",
     )  # fmt: skip
     add_which(to_torch)
     add_statistics(to_torch)
     to_torch.add_argument(
-        "--output", required=True, type=Path, metavar="FILE", help="a file; its suffix, one of .pth .pt .safetensors "
-        ".npz, says of which kind"
+        "-o", "--output", required=True, type=Path, metavar="FILE", help="a file; its suffix, one of .pth .pt "
+        ".safetensors .npz, says of which kind"
     )  # fmt: skip
     to_torch.add_argument("--dtype", default="float32", choices=_DTYPES, help="of the parameters")
     to_torch.add_argument(
@@ -100,9 +120,9 @@ def build_parser() -> argparse.ArgumentParser:
     )
     to_torch.set_defaults(run=_to_torch)
     for command in (to_jax, to_torch):
-        command.add_argument("--overwrite", action="store_true", help="replace an output that exists")
+        add_overwrite(command, "the output")
 
-    info = commands.add_parser("info", help="list the arrays of a file", allow_abbrev=False)
+    info = commands.add_parser("info", help="list the arrays of a file", allow_abbrev=False, **examples["info"])
     info.add_argument("file", type=Path, metavar="FILE", help="any file or folder that the other commands read")
     info.set_defaults(run=_info)
     return parser

@@ -225,14 +225,21 @@ def make_parser(command: str, *, description: str, example: str = "", epilog: st
         epilog: what else there is to say.
     """
     prog = f"python {command}" if command.endswith(".py") else f"python -m spikejax.{command}"
-    shown = "example:\n" + "".join(f"  {line}\n" for line in _folded(f"{prog} {example}")) if example else ""
     return CommandParser(
-        prog=prog,
-        description=description,
-        epilog="\n".join(filter(None, (epilog, shown))) or None,
-        formatter_class=_HelpFormatter,
-        allow_abbrev=False,
+        prog=prog, description=description, allow_abbrev=False, **example_in_help(prog, example, epilog=epilog)
     )
+
+
+def example_in_help(prog: str, example: str, *, epilog: str = "") -> dict[str, Any]:
+    """The arguments of a parser by which its help ends with an example.
+
+    Args:
+        prog: the program.
+        example: a command line without it; "" = none.
+        epilog: what stands before.
+    """
+    shown = "example:\n" + "".join(f"  {line}\n" for line in _folded(f"{prog} {example}")) if example else ""
+    return {"epilog": "\n".join(filter(None, (epilog, shown))) or None, "formatter_class": _HelpFormatter}
 
 
 def add_words(
