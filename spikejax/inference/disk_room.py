@@ -35,6 +35,6 @@ def room_in_words(parts: dict[Path, tuple[float, float]]) -> tuple[str, bool]:
     for folder, stays, goes in disks.values():
         free = free_bytes(folder)
         fits = fits and stays + goes <= free
-        beside = f" and for a while {byte_text(goes)} more" if goes else ""
-        texts.append(f"about {byte_text(stays)}{beside}, of {byte_text(free)} that are free: {folder}")
+        amounts = [f"about {byte_text(stays)}"] * (stays > 0) + [f"{byte_text(goes)} for a while"] * (goes > 0)
+        texts.append(f"{' and '.join(amounts) or 'nothing'}, of {byte_text(free)} that are free: {folder}")
     return "; ".join(texts), fits

@@ -158,6 +158,7 @@ class VideoSource:
         time_base: seconds of which its times are multiples; None for a frame at the rate.
         pixel_aspect: width of a pixel over its height.
         sound: the file with its sound.
+        film: the number of the video among that file's video streams, None for the one that players choose.
         offset: the time there of the first frame, in seconds; more than 0 where a part is restored.
         is_part: whether frames follow there that are not restored, with their sound.
         colours: what its numbers mean.
@@ -171,6 +172,7 @@ class VideoSource:
     time_base: Fraction | None = None
     pixel_aspect: Fraction | None = None
     sound: Path | None = None
+    film: int | None = None
     offset: Fraction = Fraction(0)
     is_part: bool = False
     colours: VideoColours | None = None

@@ -109,11 +109,12 @@ def restore_to_files(
     upscale, interpolates = restorer.traits.upscale, restorer.traits.interpolates
     if options.format is None and job.frames.bits == 32:
         target = replace(target, format=FLOAT_FORMATS[0])
-    source = _video_source(job.frames, 2**job.settings.passes if interpolates else 1, options.fps)
+    reading = options.reading or VideoReading()
+    source = _video_source(job.frames, 2**job.settings.passes if interpolates else 1, options.fps, reading.stream)
     if sink is None:
-        _check_colours(target, job.frames, upscale)
+        _check_colours(target, job.frames, upscale, reading.stream)
     if hosts.is_first():
-        if change := size_change_note(job.frames, options.reading or VideoReading()):
+        if change := size_change_note(job.frames, reading):
             print(f"spikejax: note: {change}", file=sys.stderr)
         _say_profile(target, job.frames, piped=sink is not None)
     with _explaining(options.output), ExitStack() as stack:
@@ -178,8 +179,11 @@ def _settings(options: RestoreOptions, restorer: VideoRestorer) -> StreamSetting
     )
 
 
-def _video_source(frames: FrameSource, times: int, fps: Fraction | None) -> VideoSource:
-    """What a video takes over from the input, at `times` its rate; pictures have `fps` frames a second."""
+def _video_source(frames: FrameSource, times: int, fps: Fraction | None, film: int | None) -> VideoSource:
+    """What a video takes over from the input, at `times` its rate; pictures have `fps` frames a second.
+
+    `film` is the number of a video in its file.
+    """
     if frames.names is not None:
         return VideoSource((fps or DEFAULT_RATE) * times, profile=frames.profile)
     if fps is not None and not frames.one_pass:
@@ -191,6 +195,7 @@ def _video_source(frames: FrameSource, times: int, fps: Fraction | None) -> Vide
         time_base,
         frames.pixel_aspect,
         Path(frames.path) if frames.has_streams else None,
+        film=film,
         offset=frames.offset,
         is_part=frames.whole is not frames,
         colours=frames.colours,
@@ -200,8 +205,8 @@ def _video_source(frames: FrameSource, times: int, fps: Fraction | None) -> Vide
     )
 
 
-def _check_colours(target: OutputTarget, frames: FrameSource, upscale: int) -> None:
-    """Says what the video that is to be written cannot hold of the input's colours, as the first of all hosts.
+def _check_colours(target: OutputTarget, frames: FrameSource, upscale: int, film: int | None) -> None:
+    """Says what the video that is to be written cannot hold of the input, as the first of all hosts.
 
     Raises:
         InputError: it cannot be written so.
@@ -212,7 +217,7 @@ def _check_colours(target: OutputTarget, frames: FrameSource, upscale: int) -> N
     written = written_colours(target.settings, suffix, height, width, bits=frames.bits, like=frames.colours)
     if frames.colours is not None and hosts.is_first():
         lost = list(lost_colours(target.settings, frames.colours, written))
-        for note in lost + (stream_notes(Path(frames.path), suffix) if frames.has_streams else []):
+        for note in lost + (stream_notes(Path(frames.path), suffix, film) if frames.has_streams else []):
             print(f"spikejax: note: {note}", file=sys.stderr)
 
 

@@ -189,6 +189,7 @@ class WrittenHere:
                 sound_of=self._source.sound,
                 sound_from=self._source.offset,
                 whole_sound=not self._source.is_part,
+                film=self._source.film,
                 splices=self._source.splices,
             )
             os.replace(self._movie_file, target.movie_place)

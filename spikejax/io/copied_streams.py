@@ -19,8 +19,9 @@ from typing import Any
 import av
 
 from spikejax.io import text_subtitles
+from spikejax.io.time_codes import moved_time_code
 from spikejax.io.timeline import FollowedClock, Splice
-from spikejax.io.video_source import film_of, open_container
+from spikejax.io.video_source import film_of, known_ratio, open_container
 from spikejax.io.written_colours import MUXERS
 
 # Packets at the start of a file among which each stream of sound has its first.
@@ -31,6 +32,7 @@ _ENCODERS = ("aac", "flac", "alac", "ac3", "pcm_s16le", "libopus")
 _OPUS_RATE = 48000  # which it knows, and a few lower ones
 # Where channels lie is often not said of raw sound.
 _LAYOUTS = {1: "mono", 2: "stereo", 3: "3.0", 4: "4.0", 5: "5.0", 6: "5.1", 7: "6.1", 8: "7.1"}
+_TIME_CODE = "timecode"
 # Tags that speak of the file that they were in, and not of the film.
 _TAGS_OF_FILES = frozenset(
     {"encoder", "major_brand", "minor_version", "compatible_brands", "duration", "handler_name", "vendor_id", "bps"}
@@ -62,10 +64,16 @@ class PlannedStream:
         return f"{what} is left out" if not self.kept else f"{what} is encoded as {self.encoder}"
 
 
-def planned_streams(path: Path, suffix: str) -> list[PlannedStream]:
-    """What becomes of each stream beside the film of a file, in a container of that suffix."""
+def planned_streams(path: Path, suffix: str, number: int | None = None) -> list[PlannedStream]:
+    """What becomes of each stream beside the film of a file, in a container of that suffix.
+
+    Args:
+        path: of the file.
+        suffix: of the new one.
+        number: of the film among the file's video streams, None for the one that players choose.
+    """
     with open_container(path) as container:
-        film = film_of(container, path).index if container.streams.video else None
+        film = film_of(container, path, number).index if container.streams.video else None
         beside = [stream for stream in container.streams if stream.index != film]
         samples = _samples(container) if any(stream.type == "audio" for stream in beside) else {}
         return [_plan(stream, suffix, samples.get(stream.index)) for stream in beside]
@@ -81,9 +89,9 @@ def _samples(container: Any) -> dict[int, Any]:
     return samples
 
 
-def stream_notes(path: Path, suffix: str) -> list[str]:
-    """What of a file's streams is not copied as it is, in words."""
-    return [str(plan) for plan in planned_streams(path, suffix) if not plan.kept or plan.encoder]
+def stream_notes(path: Path, suffix: str, number: int | None = None) -> list[str]:
+    """What of a file's streams is not copied as it is, in words; see `planned_streams`."""
+    return [str(plan) for plan in planned_streams(path, suffix, number) if not plan.kept or plan.encoder]
 
 
 def _plan(stream: Any, suffix: str, sample: Any) -> PlannedStream:
@@ -275,23 +283,61 @@ class _EncodedTrack:
             yield from self._stream.encode(None)
 
 
-def copy_words(path: Path, target: Any, film: Any, *, chapters: bool = True) -> None:
+@dataclass(frozen=True)
+class ShownPart:
+    """What is shown of a film.
+
+    Attributes:
+        number: of the film among its file's video streams, None for the one that players choose.
+        begin: the time in the film, in seconds, that is shown at time 0.
+        length: seconds that are shown; None = all that follow.
+        rate: frames a second that are shown.
+    """
+
+    number: int | None
+    begin: Fraction
+    length: Fraction | None
+    rate: Fraction
+
+
+def copy_words(path: Path, target: Any, film: Any, part: ShownPart) -> None:
     """Copies chapters, and what a file says of itself and of its film (title, creation time, place, time code).
 
     Args:
         path: of the file.
         target: the open container.
         film: its video stream.
-        chapters: whether the whole file is shown, so that they begin where they did.
+        part: that is shown, of which chapters are those that it has of, and the time code that of its first frame.
     """
     with open_container(path) as container:
-        target.metadata.update(_of_the_film(container.metadata))
+        rate = None
         if container.streams.video:
-            film.metadata.update(_of_the_film(film_of(container, path).metadata))
-        if chapters and (listed := container.chapters()):
+            source = film_of(container, path, part.number)
+            rate = known_ratio(source.average_rate) or known_ratio(source.guessed_rate)
+            film.metadata.update(_of_the_film(source.metadata, part, rate))
+        target.metadata.update(_of_the_film(container.metadata, part, rate))
+        if listed := [shown for chapter in container.chapters() if (shown := _shown(chapter, part)) is not None]:
             target.set_chapters(listed)
 
 
-def _of_the_film(words: dict[str, str]) -> dict[str, str]:
+def _shown(chapter: Any, part: ShownPart) -> Any:
+    """A chapter as it lies in a part; None where nothing of it is shown."""
+    if not part.begin and part.length is None:
+        return chapter
+    base = Fraction(chapter["time_base"])
+    begin, end = (chapter[name] * base - part.begin for name in ("start", "end"))
+    end = end if part.length is None else min(end, part.length)
+    if end <= max(begin, 0):
+        return None
+    return chapter | {"start": round(max(begin, 0) / base), "end": round(end / base)}
+
+
+def _of_the_film(words: dict[str, str], part: ShownPart, rate: Fraction | None) -> dict[str, str]:
+    """The words that speak of the film, of so many frames a second, as they are true of its part."""
     kept = {name: value for name, value in words.items() if name.lower() not in _TAGS_OF_FILES}
-    return {name: value for name, value in kept.items() if not name.lower().startswith(("_statistics", "number_of_"))}
+    kept = {name: value for name, value in kept.items() if not name.lower().startswith(("_statistics", "number_of_"))}
+    if rate is not None:
+        for name in kept:
+            if name.lower() == _TIME_CODE:
+                kept[name] = moved_time_code(kept[name], seconds=part.begin, rate=rate, new_rate=part.rate)
+    return kept

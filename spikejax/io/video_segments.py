@@ -271,8 +271,8 @@ class _JoiningWriter(VideoWriter):
 
     def join(self, segments: Sequence[Segment]) -> None:
         """Writes all of them, the sound as far as they go."""
+        self._last = segments[-1].last  # known from the start on, and with it which chapters are shown
         self._start(np.zeros(segments[0].shape, segments[0].dtype))
-        self._last = segments[-1].last
         times = decoding_times([tick for segment in segments for _, tick, _, _ in segment.packets])
         for segment in segments:
             for (_, tick, key, lasts), content in zip(segment.packets, segment.contents(), strict=True):

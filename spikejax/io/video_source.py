@@ -81,19 +81,19 @@ class VideoFrames(FrameSource):
         self._own_depth, self._reading = own_depth, reading
         self._interlaced = self._resized = 0
         with self._open() as (container, stream):
-            rate = _known(stream.average_rate) or _known(stream.guessed_rate)
+            rate = known_ratio(stream.average_rate) or known_ratio(stream.guessed_rate)
             self.rate = rate and rate * reading.fields
             length = _announced_length(container, stream)
             self.expected_length = None if length is None else length * reading.fields
             # FFmpeg counts time from here when it copies: the sound's first packet may be earlier than the picture's.
             self.start_time = Fraction(container.start_time or 0, av.time_base)
-            base = _known(stream.time_base)
+            base = known_ratio(stream.time_base)
             self.time_base = base and base / reading.fields
             self._tags = _container_tags(container, stream)
             head = list(itertools.islice(self._decoded(container, stream), _HEAD))
             if not head:
                 raise InputError(f"expected a video, no frame decodes in {path}")
-            aspect = _known(stream.sample_aspect_ratio)
+            aspect = known_ratio(stream.sample_aspect_ratio)
         if reading.interlaced == "refuse" and any(frame.interlaced_frame for frame in head):
             raise InputError(
                 "expected a progressive video, or --deinterlace (kept or doubled: the rate) or --as-progressive, found "
@@ -421,7 +421,7 @@ def _to_rgb(decoded: av.VideoFrame, *, deep: bool) -> Frame:
     return rgb if deep else to_uint8(rgb)
 
 
-def _known(ratio: Any) -> Fraction | None:
+def known_ratio(ratio: Any) -> Fraction | None:
     """A ratio of a file, None if it does not say it: by None, and from PyAV 19 on by a 0/1 of its own type."""
     if ratio is None or not ratio.numerator or not ratio.denominator:
         return None
@@ -444,7 +444,7 @@ def _reaches(entries: Any, frames: int) -> bool:
 
 
 def _announced_length(container: Any, stream: Any) -> int | None:
-    rate = _known(stream.average_rate)
+    rate = known_ratio(stream.average_rate)
     packets = _announced_packets(container, stream)
     if packets:
         return packets

@@ -18,7 +18,7 @@ import av
 from spikejax.errors import InputError
 from spikejax.io.atomic import atomic_write
 from spikejax.io.colours import VideoColours
-from spikejax.io.copied_streams import CopiedStreams, copy_words
+from spikejax.io.copied_streams import CopiedStreams, ShownPart, copy_words
 from spikejax.io.pictures import WrittenFrame
 from spikejax.io.pixel_formats import pixel_format
 from spikejax.io.raw_frames import picture_of
@@ -42,6 +42,7 @@ class VideoWriter:
         sound_of: Path | None = None,
         sound_from: Fraction = Fraction(0),  # noqa: B008, it cannot change
         whole_sound: bool = True,
+        film: int | None = None,
         splices: list[Splice] | None = None,
     ) -> None:
         """Starts nothing yet: the first frame decides the size and depth.
@@ -57,6 +58,7 @@ class VideoWriter:
                 container holds their kind.
             sound_from: the time in that file, in seconds, that is shown at time 0.
             whole_sound: whether it sounds to its end; otherwise to that of the frames.
+            film: the number of the video there among its video streams, None for the one that players choose.
             splices: where that file's clock jumps; grows while frames are written.
         """
         self._path = path
@@ -67,6 +69,7 @@ class VideoWriter:
         self._like = colours
         self._colours = VideoColours(pixel_format("yuv420p"))
         self._sound_of, self._sound_from, self._whole_sound = sound_of, sound_from, whole_sound
+        self._film = film
         self._splices = [] if splices is None else splices
         self._container: Any = None
         self._stream: Any = None
@@ -132,7 +135,9 @@ class VideoWriter:
         context.color_primaries, context.color_trc = self._colours.primaries, self._colours.transfer
         if self._sound_of is not None:
             suffix = self._path.suffix.lower()
-            copy_words(self._sound_of, self._container, self._stream, chapters=self._whole_sound)
+            length = None if self._whole_sound or self._last is None else self._end()
+            part = ShownPart(self._film, self._sound_from, length, self._rate)
+            copy_words(self._sound_of, self._container, self._stream, part)
             self._sound = CopiedStreams(self._sound_of, self._sound_from, self._container, suffix, self._splices)
 
     def _end(self) -> Fraction:

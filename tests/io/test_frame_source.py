@@ -72,7 +72,7 @@ def test_sixteen_bits_are_refused(tmp_path: Path) -> None:
 )
 def test_ratios_that_a_file_does_not_say(said: Any, known: Fraction | None) -> None:
     """Catches pixels of the shape 0/1, and a rate that seems known: PyAV 19 has a type and value for unknown."""
-    assert video_source._known(said) == known
+    assert video_source.known_ratio(said) == known
 
 
 def test_frames_of_different_sizes(tmp_path: Path) -> None:

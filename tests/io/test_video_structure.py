@@ -18,10 +18,12 @@ from spikejax.io.frame_source import open_frames
 from spikejax.io.size_changes import size_change
 from spikejax.io.video_codecs import VideoSettings
 from spikejax.io.video_reading import VideoReading
+from spikejax.io.video_segments import SegmentedVideo
 from spikejax.io.video_source import VideoFrames, _stated_duration
 from spikejax.io.video_writer import VideoWriter
 
 COUNT = 12
+SPAN = ("start", "end")  # of a chapter
 
 
 def picture(number: int, height: int = 32, width: int = 48) -> np.ndarray:
@@ -239,8 +241,11 @@ def test_a_size_that_changes_between_parts_is_known_before(tmp_path: Path) -> No
     """Catches a second clock by which no place of the second part is found, and words about what is no video."""
     small, large = write_clip(tmp_path / "a.ts").read_bytes(), write_clip(tmp_path / "b.ts", size=(48, 64)).read_bytes()
     (tmp_path / "c.ts").write_bytes(small + large)
-    change = 100 * len(small) / len(small + large)
-    assert size_change(tmp_path / "c.ts") == f"frames from {change:.0f}% of the file on are 64x48 and not 48x32"
+    said = re.fullmatch(r"frames from (\d+)% of the file on are 64x48 and not 48x32", size_change(tmp_path / "c.ts"))
+    assert said is not None
+    # The part begins with tables, in three packets of 188 bytes.
+    change = (len(small) + 3 * 188) / len(small + large)
+    assert int(said[1]) == pytest.approx(100 * change, abs=0.5)
     (tmp_path / "same.ts").write_bytes(small + small)
     (tmp_path / "none.mp4").write_bytes(b"")
     for path in (tmp_path / "same.ts", write_clip(tmp_path / "a.mp4"), tmp_path / "none.mp4"):
@@ -274,6 +279,8 @@ def test_the_film_among_several_streams(tmp_path: Path) -> None:
     both = put_together(tmp_path / "b.mkv", [(small, "original"), (film, "default")])
     assert open_frames(both).height == 32
     assert open_frames(both, reading=VideoReading(stream=0)).height == 16
+    assert stream_notes(both, ".mkv") == ["video (stream 0, h264) is left out"]
+    assert stream_notes(both, ".mkv", 0) == ["video (stream 1, h264) is left out"]
     with pytest.raises(InputError, match="--stream from 0 to 1, found 2"):
         open_frames(both, reading=VideoReading(stream=2))
 
@@ -394,6 +401,43 @@ def test_words_chapters_and_subtitles_are_kept(tmp_path: Path) -> None:
     with av.open(str(tmp_path / "out.webm")) as container:
         names = [stream.codec_context.name for stream in container.streams]
         assert names == ["vp9", "opus", "webvtt"]
+
+
+@pytest.mark.parametrize("suffix", ["mkv", "mov", "mp4"])
+def test_chapters_and_time_code_of_a_part(tmp_path: Path, suffix: str) -> None:
+    """Catches chapters that a part loses, that lie where they lay in the whole, or of what it does not show.
+
+    And the time code of the film's first frame on the part's, by which editors would put it in the wrong place.
+    """
+    source = write_clip(tmp_path / f"whole.{suffix}", metadata={"timecode": "01:02:03:04"})
+    spans = {"one": (0, 120), "two": (120, 400), "three": (400, 480)}
+    with av.open(str(source)) as film, av.open(str(tmp_path / f"a.{suffix}"), "w") as target:
+        stream = target.add_stream_from_template(film.streams.video[0])
+        stream.metadata["timecode"] = "01:02:03:04"
+        target.set_chapters(
+            [
+                {"id": number, "start": start, "end": end, "time_base": Fraction(1, 1000), "metadata": {"title": name}}
+                for number, (name, (start, end)) in enumerate(spans.items())
+            ]
+        )
+        for packet in film.demux(video=0):
+            if packet.size:
+                packet.stream = stream
+                target.mux(packet)
+    (tmp_path / "segments").mkdir()
+    video = SegmentedVideo(tmp_path / "segments", f".{suffix}", {"rate": Fraction(25), "time_base": Fraction(1, 25)})
+    for number in range(5, 10):
+        video.write(picture(number, 32, 48), Fraction(number - 5, 25))
+    out = tmp_path / f"part.{suffix}"
+    video.join(out, sound_of=tmp_path / f"a.{suffix}", sound_from=Fraction(1, 5), whole_sound=False)
+    with av.open(str(out)) as container:
+        listed = [
+            (chapter["metadata"]["title"], *(round(1000 * chapter[name] * chapter["time_base"]) for name in SPAN))
+            for chapter in container.chapters()
+        ]
+        said = {name.lower(): value for name, value in container.streams.video[0].metadata.items()}
+    assert listed == [("two", 0, 200)]
+    assert said["timecode"] == "01:02:03:09"
 
 
 def test_words_of_any_bytes(tmp_path: Path) -> None:
