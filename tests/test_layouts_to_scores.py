@@ -155,7 +155,8 @@ CASES = {
         r"expected the sequence blackswan of a list \(.*val.txt, line 2\), found none",
     ),
     "vimeo90k": Case(
-        *(IMITATIONS["vimeo90k"], "vrt:004", {"model.vrt.window": (8, 4, 4), "data.degradation": "none"}),
+        *(IMITATIONS["vimeo90k"], "vrt:004"),
+        {"model.vrt.window": (8, 4, 4), "model.vrt.deformable_groups": 2, "data.degradation": "none"},
         lambda source: (source / "sep_testlist.txt").write_text("00001/0266\n00001/0999\n"),
         r"expected the sequence 00001/0999 of a list \(.*sep_testlist.txt, line 2\), found none",
     ),
@@ -193,7 +194,7 @@ CASES = {
 
 
 # Each trains another network or reads another kind of files; what differs in the rest is how they are prepared.
-TRAINED = ("reds, x4", "gopro, renamed", "davis", "vimeo90k, sharp alone")
+TRAINED = ("reds, x4", "gopro with spikes", "davis", "vimeo90k, sharp alone")
 
 
 def with_needs(names: Iterable[str]) -> list[Any]:

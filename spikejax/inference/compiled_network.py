@@ -28,7 +28,7 @@ from spikejax.errors import InputError
 from spikejax.kernels.choice import trace_for
 
 # A tile's frames, uint8 or uint16 of their whole range or float32 in [0, 1], and its counts if the network takes any.
-TileArrays = tuple[Num[np.ndarray, "t h w 3"], Num[np.ndarray, "t h2 w2 k"] | None]
+TileArrays = tuple[Num[np.ndarray, "t h w 3"], Num[np.ndarray, "t h3 w3 k"] | None]
 
 
 @dataclass(frozen=True)
