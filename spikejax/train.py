@@ -111,7 +111,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--check", nargs="?", const="run", choices=("run", "compile"),
         help="try the run and stop: do one update and validate one clip; or, with --check=compile, compile the "
-        "training step and a tile of validation and print the memory that they need",
+        "training step, which the run takes later, and a tile of validation, and print the memory that they need",
     )  # fmt: skip
     parser.add_argument(
         "--precision", choices=("highest", "high", "default"),

@@ -21,7 +21,8 @@ from spikejax.training.inputs import data_root, open_inputs
 from spikejax.training.monitoring.console import summary
 from spikejax.training.objective import make_loss, make_metrics
 from spikejax.training.program import Program, describe_program
-from spikejax.training.step import Build, batch_shapes
+from spikejax.training.step import Build
+from spikejax.training.step_identity import step_arguments
 from spikejax.training.step_keeper import StepKeeper
 from spikejax.training.tile_network import training_validator
 from spikejax.training.validation import HostShare, Sequences, validate
@@ -33,7 +34,8 @@ Note = Callable[[str], None]
 def compile_only(config: ConfigDict, *, build: Build = build_restorer, note: Note = print) -> None:
     """Compiles the training step and one tile of validation, and says what memory of a device each needs.
 
-    No data is read: spikes are taken to be as large as the input.
+    The step is kept, and the run itself takes it. No data is read: spikes are taken to be as large as the input, so
+    that a run whose spikes are not compiles its own.
 
     Args:
         config: of the run.
@@ -43,16 +45,25 @@ def compile_only(config: ConfigDict, *, build: Build = build_restorer, note: Not
     check_config(config, paths=False)
     loss = make_loss(config.loss, note=note, abstract=True)
     program = describe_program(config, build=build)
-    split = sharding.batch_sharding(program.mesh)
-    batch = {
-        name: jax.ShapeDtypeStruct(array.shape, array.dtype, sharding=split)
-        for name, array in batch_shapes(config.data, program.network.traits).items()
-    }
-    step: Any = program.train_step()
+    step = _keeper(config, program, loss, build=build, spike_ratio=None).open(*step_arguments(config, program, loss))
     clip = f"{config.data.batch_size} clips of {Extent(config.data.frames, config.data.crop, config.data.crop)}"
-    note(f"training step, {clip}: {_memory(step.lower(program.abstract, batch, loss))}")
+    note(f"training step, {clip}: {_memory(step.call)}")
     tile = _tile(config, program)
-    note(f"validation, a tile of {tile} for each device: {_memory(_lower_tile(config, program, tile))}")
+    note(f"validation, a tile of {tile} for each device: {_memory(_lower_tile(config, program, tile).compile())}")
+
+
+def _keeper(config: ConfigDict, program: Program, loss: Any, *, build: Build, spike_ratio: int | None) -> StepKeeper:
+    """What keeps the step where the run itself looks for it."""
+    return StepKeeper(
+        config,
+        program,
+        loss,
+        own_network=build is not build_restorer,
+        spike_ratio=spike_ratio,
+        folder=folder_in_use(),
+        given=None,
+        note=lambda text: None,
+    )
 
 
 def _tile(config: ConfigDict, program: Program) -> Extent:
@@ -76,8 +87,8 @@ def _lower_tile(config: ConfigDict, program: Program, tile: Extent) -> Any:
     return forward.lower(program.abstract.params, frames, counts, np.zeros(2, np.float32), level)
 
 
-def _memory(lowered: Any) -> str:
-    analysis = lowered.compile().memory_analysis()
+def _memory(compiled: Any) -> str:
+    analysis = compiled.memory_analysis()
     arguments, outputs = analysis.argument_size_in_bytes, analysis.output_size_in_bytes
     total = arguments + outputs - analysis.alias_size_in_bytes + analysis.temp_size_in_bytes
     total += analysis.generated_code_size_in_bytes
@@ -106,17 +117,7 @@ def try_run(config: ConfigDict, workdir: AnyPath, *, build: Build = build_restor
     note(f"data: {inputs.describe()}")
     batch = sharding.put_batch(next(inputs.loader), program.mesh, inputs.batch_size)
     loss = jax.device_put(loss, sharding.replicated(program.mesh))
-    # Kept, it is what the run itself begins with.
-    keeper = StepKeeper(
-        config,
-        program,
-        loss,
-        own_network=build is not build_restorer,
-        spike_ratio=inputs.spike_ratio,
-        folder=folder_in_use(),
-        given=None,
-        note=lambda text: None,
-    )
+    keeper = _keeper(config, program, loss, build=build, spike_ratio=inputs.spike_ratio)
     fresh = program.fresh_state()
     state, metrics = keeper.open(fresh, batch, loss).call(fresh, batch, loss)
     value = float(metrics["loss"])

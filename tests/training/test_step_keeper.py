@@ -13,7 +13,7 @@ import pytest
 from ml_collections import ConfigDict
 
 from spikejax.errors import InputError
-from spikejax.training import loop, step_keeper
+from spikejax.training import dry_run, loop, step_keeper
 from spikejax.training.loop import train
 from spikejax.training.step import Build
 from spikejax.training.trained_params import load_for_inference
@@ -30,8 +30,9 @@ def folder(tmp_path: Path, run_config: ConfigDict, build: Build, monkeypatch: py
     """Where steps are kept; the stand-in counts as the package's own network, and no run before had its program."""
     folder = tmp_path / "compiled"
     folder.mkdir(mode=0o700)
-    monkeypatch.setattr(loop, "folder_in_use", lambda: folder)
-    monkeypatch.setattr(loop, "build_restorer", build)
+    for module in (loop, dry_run):
+        monkeypatch.setattr(module, "folder_in_use", lambda: folder)
+        monkeypatch.setattr(module, "build_restorer", build)
     run_config.training.log_every = 1
     run_config.seed = time.time_ns() % 2**32  # is in the program, so that JAX's own cache does not have it
     before = jax.config.jax_persistent_cache_min_compile_time_secs
@@ -95,6 +96,30 @@ def test_a_run_that_starts_again_compiles_nothing_and_is_the_same(
         for point in map(json.loads, (tmp_path / "parts" / "metrics.jsonl").read_text().splitlines())
     }
     assert {"start/seconds_to_first_update", "goodput/share", "goodput/compiling", "goodput/redone"} <= names
+
+
+def test_a_run_takes_the_step_of_its_check(
+    tmp_path: Path,
+    folder: Path,
+    run_config: ConfigDict,
+    build: Build,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Catches minutes of compiling that are done twice, and another step, or memory, for having been compiled ahead."""
+    run_config.training.steps, run_config.optimizer.warmup_steps = 2, 0
+    dry_run.compile_only(run_config, build=build)
+    assert len(list(folder.iterdir())) == 1
+    first = capsys.readouterr().out
+    with monkeypatch.context() as patch:
+        patch.setattr(step_keeper, "_compile", pytest.fail)
+        dry_run.compile_only(run_config, build=build)
+        assert capsys.readouterr().out == first
+        train(run_config, tmp_path / "after", build=build)
+    assert "took the step that was compiled before" in capsys.readouterr().out
+    monkeypatch.setattr(loop, "folder_in_use", lambda: None)
+    train(run_config, tmp_path / "alone", build=build)
+    assert losses(tmp_path / "after") == losses(tmp_path / "alone")
 
 
 @pytest.mark.parametrize("kind", ["cut", "others may write"])
