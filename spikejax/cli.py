@@ -4,8 +4,8 @@ Exit codes. 0: done. 2: the user's input is wrong (one line on stderr, also for 
 installed and for a full disk, and what takes a list below it). 3: parts of the input were damaged, the rest is done
 (one line). 4: a loss, a gradient or a restored picture is not finite (one line). 5: nothing has ended for
 --stall-seconds (stacks, and what is waited for). 130: interrupted with Ctrl-C. 141: the reader of our standard output
-has gone away (`... | head`). With SPIKEJAX_TRACEBACK=1 in the environment the traceback of an input error is printed
-too.
+has gone away (`... | head`). 143: stopped by SIGTERM. With SPIKEJAX_TRACEBACK=1 in the environment the traceback of an
+input error is printed too.
 
 Arguments. One function reads each kind of value, in every command: `size` (two numbers), `extent` (three),
 `byte_count`, `whole_number_from`, `number_from`. Several numbers may come as 250x400, as 250,400 or as words, 250 400.
@@ -32,6 +32,7 @@ from spikejax.io.damage import keep_decoders_quiet
 from spikejax.io.disk_space import full_disk_words
 from spikejax.io.paths import check_network_path, check_scheme, local_only
 from spikejax.progress import STYLES, show_progress_as
+from spikejax.stopping import EXIT_TERMINATED, Terminated, end_on_sigterm, sigterm_is_handled
 
 EXIT_INPUT_ERROR = 2
 EXIT_DAMAGED_INPUT = 3
@@ -68,6 +69,7 @@ def run(main: Callable[[Sequence[str]], None]) -> NoReturn:
         main: takes the arguments after the program's name.
     """
     _open_standard_streams()
+    end_on_sigterm()
     said: list[str] = []
     try:
         code = _exit_code(main, sys.argv[1:], said)
@@ -80,6 +82,8 @@ def run(main: Callable[[Sequence[str]], None]) -> NoReturn:
     else:
         if code not in (0, EXIT_DAMAGED_INPUT):
             _tell(code, said)
+    finally:
+        sigterm_is_handled()  # from here on there is nothing to tidy up
     if code not in (0, EXIT_DAMAGED_INPUT) and _is_one_of_many():
         # An orderly end would wait for the other hosts, which wait for what this one was to do next.
         sys.stdout.flush()
@@ -158,6 +162,9 @@ def _exit_code(main: Callable[[Sequence[str]], None], arguments: Sequence[str], 
     except KeyboardInterrupt:
         _say("spikejax: interrupted", said)
         return EXIT_INTERRUPTED
+    except Terminated:
+        _say("spikejax: stopped by SIGTERM", said)
+        return EXIT_TERMINATED
     except BrokenPipeError:
         _drop_output()
         return EXIT_BROKEN_PIPE

@@ -23,6 +23,7 @@ ROOTS = {
     "spikejax.installed",
     "spikejax.module_files",
     "spikejax.compile_cache",
+    "spikejax.stopping",
 }
 ALLOWED = {
     "spikejax.errors": set(),
@@ -35,6 +36,7 @@ ALLOWED = {
     "spikejax.installed": set(),
     "spikejax.module_files": set(),
     "spikejax.compile_cache": {"spikejax.io"},
+    "spikejax.stopping": set(),
     # The ground floor.
     "spikejax.io": set(),
     "spikejax.hardware": set(),

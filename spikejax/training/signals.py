@@ -14,6 +14,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from types import FrameType, TracebackType
@@ -24,11 +25,14 @@ import jax
 from spikejax.distributed import hosts
 from spikejax.distributed.stall_watch import COLLECTIVE, waiting_for
 from spikejax.errors import one_line
+from spikejax.stopping import EXIT_TERMINATED, sigterm_is_handled, sigterm_was_handled
 
 # Hosts learn of each other's signals this many questions later, so that they need not wait for the devices.
 _LAG = 2
 # From SIGTERM to SIGKILL schedulers (Slurm, Kubernetes, Cloud TPU) leave 30 s, of which the end itself takes some.
 GRACE_SECONDS = 27.0
+# What a process has for its end, after the loop has left at the last moment.
+_LAST_SECONDS = 2.0
 
 
 class StopRequest:
@@ -49,6 +53,7 @@ class StopRequest:
         self._before: dict[signal.Signals, Any] = {}
         self._grace, self._leave = grace, leave
         self._ended = threading.Event()
+        self._received_at: float | None = None  # when SIGTERM came
 
     def requested(self) -> bool:
         """Whether to stop here; with many hosts, all of them ask at the same points of the program."""
@@ -74,12 +79,18 @@ class StopRequest:
         self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._ended.set()
+        if self._received_at is not None:
+            left = self._grace - (time.monotonic() - self._received_at)
+            sigterm_was_handled(max(left, _LAST_SECONDS))
         signal.set_wakeup_fd(self._wakeup_before)
         os.close(self._pipe)  # ends the thread
         self._give_back()
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
         self.signal = signal.Signals(number)
+        if number == signal.SIGTERM:
+            self._received_at = time.monotonic()
+            sigterm_is_handled()
         self._give_back()  # a second one means it: no waiting for the step or the save
 
     def _give_back(self) -> None:
@@ -113,4 +124,4 @@ class StopRequest:
     def _end(self, said: str) -> None:
         with contextlib.suppress(OSError):
             print(f"spikejax: stopped by SIGTERM while waiting: {said}", file=sys.stderr, flush=True)
-        self._leave(128 + signal.SIGTERM)
+        self._leave(EXIT_TERMINATED)
