@@ -15,7 +15,6 @@ def get_config() -> ConfigDict:
     """Returns the locked configuration."""
     config = quickstart.get_config()
 
-    config.model.spike.time = "local"
     config.model.spike.time_reach = 2
 
     config.data.source = "moving_scenes"

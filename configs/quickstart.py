@@ -25,9 +25,11 @@ def get_config() -> ConfigDict:
     config.model.spike.bins = 8
     config.model.spike.channels = (24,) * 4
     config.model.spike.zero_init = False  # there is no trained VRT to begin as
+    config.model.spike.time = "local"  # a frame tells its own spikes from its neighbours'
+    config.model.spike.time_reach = 1
 
     config.data.source = "moving_photographs"
-    config.data.frames = 2  # attention over time knows no order: in two frames it soon finds a frame's own spikes
+    config.data.frames = 2  # 250 updates with more frames are better, but take longer than six minutes
     config.data.crop = 32
     config.data.batch_size = 4
     config.data.scenes.train_sequences = 16
@@ -53,7 +55,7 @@ def get_config() -> ConfigDict:
     config.validation.pictures = 4
     config.validation.pictures_every = 250
 
-    # As many frames as in training: among more, attention over time would no longer find a frame's own spikes.
+    # As many frames as in training, in which the time of neighbours was learned.
     config.restore.tile = (2, 128, 128)
     config.restore.overlap = (1, 20, 20)
     return config

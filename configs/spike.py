@@ -5,6 +5,7 @@
     baseline          cross-attention after stages 1-4, 96 channels, added to VRT's features
     normalized_query  the same, added to the normalised query: the design's first form
     stages_1_to_7     the same as baseline on the way back up as well: the first migration
+    time              baseline whose attention over time knows how far frames lie apart
     concat            spike features joined to VRT's before the attention of stages 1-4 (Concat1x1PreTMSA)
     early_concat      counts of 4 time bins as channels of the picture, before its neighbours are warped: 7 channels
     backbone          VRT without spikes: the control of every experiment
