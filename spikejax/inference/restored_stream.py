@@ -29,7 +29,7 @@ from spikejax.inference.compiled_network import ClipShape, CompiledNetwork, Devi
 from spikejax.inference.ensemble import choose_variants
 from spikejax.inference.finite_tiles import FiniteTiles
 from spikejax.inference.mirrored_edges import MirroredEdges, mirrored_edges
-from spikejax.inference.tile_search import available_bytes, largest_tile
+from spikejax.inference.tile_search import CompilerMemory, available_bytes, largest_tile
 from spikejax.inference.tiling import PROTOCOLS, UNLIMITED, Extent, smallest_tile, tile_starts
 from spikejax.io.pixel_depth import to_float32
 from spikejax.models.traits import NetworkTraits
@@ -315,6 +315,12 @@ class RestoredStream:
 
     def _largest_tile(self, start: Extent) -> Extent:
         tried: list[Extent] = []
+        before, compiler = self._available_bytes(start.frames), CompilerMemory(self._devices.mesh.local_devices[0])
+
+        def available() -> int:
+            # What --memory says is meant apart from what compiling takes. All hosts have to choose the same tile.
+            taken = 0 if self._settings.memory is not None else compiler.held // self._sharing
+            return int(hosts.gather_from_all(np.array([max(0, before - taken)])).min())
 
         def compiled_bytes(tile: Extent) -> float:
             tried.append(tile)
@@ -331,8 +337,7 @@ class RestoredStream:
             overlap=self._settings.overlap,
             multiple=math.lcm(_SIDE_MULTIPLE, self._ratio),
             min_side=self._network.traits.min_side,
-            # All hosts have to choose the same tile.
-            available=int(hosts.gather_from_all(np.array([self._available_bytes(start.frames)])).min()),
+            available=available,
             compiled_bytes=compiled_bytes,
         )
         for tile in tried:
@@ -340,9 +345,14 @@ class RestoredStream:
                 self._network.forget(self._shape(tile), self._settings.sigma, self._devices)
         return best
 
+    @property
+    def _sharing(self) -> int:
+        """How many devices of this host share its memory."""
+        return len(self._devices.mesh.local_devices)
+
     def _available_bytes(self, frames: int) -> int:
         """Memory for the network's program on each device."""
-        device, sharing = self._devices.mesh.local_devices[0], len(self._devices.mesh.local_devices)
+        device = self._devices.mesh.local_devices[0]
         if device.platform != "cpu":
             return available_bytes(device, limit=self._settings.memory)
         # The program shares the host's memory with the input frames of four clips (one that is blended, one that is
@@ -351,7 +361,7 @@ class RestoredStream:
         held = 4 * self._first.frame.nbytes + 2 * 4 * self._first.frame.size * self._network.traits.upscale**2
         if self._first.counts is not None:
             held += 4 * self._first.counts.nbytes
-        return available_bytes(device, sharing=sharing, held=frames * held, limit=self._settings.memory)
+        return available_bytes(device, sharing=self._sharing, held=frames * held, limit=self._settings.memory)
 
     def _shape(self, tile: Extent, *, swapped: bool = False) -> ClipShape:
         frames, *sides = tile.shape

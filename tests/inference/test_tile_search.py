@@ -1,17 +1,21 @@
 from collections.abc import Callable
+from types import SimpleNamespace
 
 import pytest
 
 from spikejax.errors import InputError
 from spikejax.hardware.host import used_host_bytes
+from spikejax.inference import tile_search
 from spikejax.inference.tile_search import available_bytes, largest_tile
 from spikejax.inference.tiling import Extent, tile_starts
 
 FRAME, OVERLAP, START = (720, 1280), Extent(2, 20, 20), Extent(12, 256, 256)
 
 
-def choose(available: int, needed: Callable[[Extent], float], multiple: int = 8) -> tuple[Extent, list[Extent]]:
-    """The chosen tile, and all that were compiled for it."""
+def choose(
+    available: int, needed: Callable[[Extent], float], multiple: int = 8, *, taken: int = 0
+) -> tuple[Extent, list[Extent]]:
+    """The chosen tile, and all that were compiled for it; the first compilation takes some of what is available."""
     compiled: list[Extent] = []
 
     def compiled_bytes(tile: Extent) -> float:
@@ -24,7 +28,7 @@ def choose(available: int, needed: Callable[[Extent], float], multiple: int = 8)
         overlap=OVERLAP,
         multiple=multiple,
         min_side=16,
-        available=available,
+        available=lambda: available - taken if compiled else available,
         compiled_bytes=compiled_bytes,
     )
     return tile, compiled
@@ -43,6 +47,25 @@ def test_the_tile_fits_and_a_larger_one_would_not(available: float) -> None:
     assert linear(tile) > 0.6 * available  # the next one cuts the frame into fewer tiles, which is a step
     assert len(compiled) <= 4
     assert tile in compiled
+
+
+@pytest.mark.parametrize("available", [int(2e9), int(4e9)])
+def test_what_the_compiler_holds_is_not_given_twice(available: int) -> None:
+    """Catches a process that is killed at its first tile, since the compiler's memory was to be free by then."""
+    taken = 10**9
+    tile, compiled = choose(available, linear, taken=taken)
+    assert 0.6 * (available - taken) < linear(tile) <= available - taken
+    assert linear(choose(available, linear)[0]) > available - taken
+    assert len(compiled) <= 4
+
+
+def test_the_compilers_memory_is_that_of_cpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Catches memory of the host that counts as a GPU's, and what the process held before as the compiler's."""
+    used = iter([10**9, 17 * 10**8, 9 * 10**8])
+    monkeypatch.setattr(tile_search, "used_host_bytes", lambda: next(used))
+    on_cpu = tile_search.CompilerMemory(SimpleNamespace(platform="cpu"))
+    assert (on_cpu.held, on_cpu.held) == (7 * 10**8, 0)
+    assert tile_search.CompilerMemory(SimpleNamespace(platform="gpu")).held == 0
 
 
 def test_a_whole_frame_where_it_fits() -> None:
