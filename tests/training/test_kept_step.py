@@ -13,7 +13,9 @@ import pytest
 from jax.sharding import NamedSharding, PartitionSpec
 
 from spikejax.errors import InputError
+from spikejax.io.disk_space import is_full_disk
 from spikejax.training.kept_step import check_step, kept_file, read_step, save_step, write_step
+from tests.file_limit import files_up_to
 
 IDENTITY = {"jax": "1", "source": "abc", "devices": "1 cpu", "model.dims": "(1, 2)"}
 
@@ -135,3 +137,12 @@ def test_a_step_of_another_kind_is_not_kept(compiled: Any, tmp_path: Path) -> No
     with pytest.raises(ValueError, match="something else than a state"):
         write_step(tmp_path / "x", compiled, IDENTITY, {"kernel": 0}, forward_flops=None)
     assert not any(tmp_path.iterdir())
+
+
+def test_no_room_for_a_step(compiled: Any, tmp_path: Path) -> None:
+    """Catches a full disk that a plan takes for a file that cannot be written, and half of a program in its place."""
+    path = tmp_path / "step.bin"
+    with files_up_to(1000), pytest.raises(OSError, match="step.bin") as caught:
+        save_step(path, compiled, IDENTITY, arguments()[0], forward_flops=None)
+    assert is_full_disk(caught.value) and caught.value.filename == str(path)
+    assert list(tmp_path.iterdir()) == []
