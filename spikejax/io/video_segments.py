@@ -230,6 +230,9 @@ class _SegmentEncoder(VideoWriter):
         for packet in packets:
             self._packets.append((bytes(packet), packet.pts, packet.is_keyframe, packet.duration or 0))
 
+    def _say_shape(self) -> None:
+        pass  # its container is none
+
     @property
     def encoded(self) -> int:
         """Frames whose packets are there."""

@@ -282,10 +282,19 @@ def film_of(container: Any, path: Path, number: int | None = None) -> Any:
     films = [stream for stream in container.streams.video if not _is_cover(stream)]
     if not films:
         raise InputError(f"expected a video, found no video stream in {path}")
-    stream = next((film for film in films if _is_default(film)), films[0]) if number is None else streams[number]
+    stream = _played_by_default(container, films) if number is None else streams[number]
     if stream.codec_context is None or stream.codec_context.format is None:
         raise InputError(f"expected a video that FFmpeg decodes, found a stream of unknown format in {path}")
     return stream
+
+
+def _played_by_default(container: Any, films: list[Any]) -> Any:
+    """The film that is marked so; where none is, FFmpeg's choice, which prefers films to single pictures."""
+    marked = next((film for film in films if _is_default(film)), None)
+    if marked is not None:
+        return marked
+    best = container.streams.best("video")
+    return next((film for film in films if best is not None and film.index == best.index), films[0])
 
 
 def _decoder_of(stream: Any) -> Any:

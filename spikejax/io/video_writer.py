@@ -19,6 +19,7 @@ from spikejax.errors import InputError
 from spikejax.io.atomic import atomic_write
 from spikejax.io.colours import VideoColours
 from spikejax.io.copied_streams import CopiedStreams, ShownPart, copy_words
+from spikejax.io.matroska_shape import SUFFIXES, say_pixel_shape
 from spikejax.io.pictures import WrittenFrame
 from spikejax.io.pixel_formats import pixel_format
 from spikejax.io.raw_frames import picture_of
@@ -154,6 +155,16 @@ class VideoWriter:
                 self._sound.advance(None if self._whole_sound else self._end())
         finally:
             self.abandon()
+        self._say_shape()
+
+    def _say_shape(self) -> None:
+        """Makes a finished file say the shape of its pixels where neither its codec nor its container does."""
+        if self._pixel_aspect in (None, 1) or self._path.suffix.lower() not in SUFFIXES:
+            return
+        with av.open(f"file:{os.fspath(self._path)}") as written:
+            said = written.streams.video[0].sample_aspect_ratio
+        if said != self._pixel_aspect:
+            say_pixel_shape(self._path, self._pixel_aspect)
 
     def abandon(self) -> None:
         """Closes the files, whatever is in them."""

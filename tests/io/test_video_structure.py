@@ -276,6 +276,8 @@ def test_the_film_among_several_streams(tmp_path: Path) -> None:
     covered = put_together(tmp_path / "a.mp4", [(film, "default"), (cover, "attached_pic")])
     assert open_frames(covered).height == 32
     assert [plan.kept for plan in planned_streams(covered, ".mp4")] == [False]
+    unmarked = put_together(tmp_path / "c.mkv", [(cover, "original"), (film, "original")])
+    assert open_frames(unmarked).height == 32
     both = put_together(tmp_path / "b.mkv", [(small, "original"), (film, "default")])
     assert open_frames(both).height == 32
     assert open_frames(both, reading=VideoReading(stream=0)).height == 16
