@@ -104,7 +104,7 @@ def test_a_size_that_changes_is_said_before_compiling(
     """Catches a change that is said when the rest is left out, after hours, and said to those who have it resized."""
 
     def fail(*_: object, **__: object) -> None:
-        raise OSError(errno.ENOSPC, "full")
+        raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(restore_run, "restore_job", fail)
     parts = [write_clip(tmp_path / f"{size[0]}.ts", size=size).read_bytes() for size in ((32, 48), (48, 64))]
@@ -120,7 +120,7 @@ def test_a_size_that_changes_is_said_before_compiling(
         opened = open_frames(options.input, own_depth=True, reading=options.reading)
         frames = part_of(opened, options.start, options.end, rate=None)
         job = make_job(options, restorer, frames, sharp=None, measures={})
-        with pytest.raises(InputError, match="full"):
+        with pytest.raises(InputError, match="No space left"):
             restore_to_files(options, options.target, restorer, job, describe_run(options, restorer, frames))
         error = capsys.readouterr().err
         assert ("on are 64x48 and not 48x32, and will be left out (--resize-changes" in error) == said
