@@ -217,6 +217,14 @@ def _fusion(rows: int, random: np.random.Generator) -> tuple[nnx.Module, tuple[n
     return layer, tuple(random.normal(size=(2, 1, 5, rows, rows, 96)))
 
 
+def _convolution(rows: int, random: np.random.Generator) -> tuple[nnx.Module, tuple[np.ndarray, ...]]:
+    """A convolution of the spike encoder at full size."""
+    from spikejax.models.layers import Conv3D
+
+    rows = max(rows, 16)
+    return Conv3D(96, 96, rngs=nnx.Rngs(0)), (random.normal(size=(1, 5, rows, rows, 96)),)
+
+
 def operations() -> dict[str, Operation]:
     """What is compared and timed, by name; every operation with a kernel has one."""
     return {
@@ -226,6 +234,7 @@ def operations() -> dict[str, Operation]:
         "deformable alignment": Operation("sampling", _sampling),
         "attention over time": Operation("over_time", _over_time),
         "fusion": Operation("over_time", _fusion),
+        "3-D convolution": Operation("convolution_3d", _convolution),
     }
 
 

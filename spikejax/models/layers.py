@@ -11,6 +11,7 @@ follows the input (float64 checks, bfloat16 compute). Every parameter names its 
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -19,6 +20,9 @@ from flax import nnx
 from jax import lax
 from jaxtyping import Array, Float
 
+from spikejax.kernels import convolution_3d
+from spikejax.kernels.choice import choose
+from spikejax.kernels.convolution_3d import convolve_3d
 from spikejax.kernels.products import product
 from spikejax.models.convolution import convolve
 
@@ -148,8 +152,36 @@ class Conv3D(nnx.Module):
         self.bias = nnx.Param(jnp.zeros(features_out), axes=("features_out",))
         self.stride = stride
 
-    def __call__(self, x: Float[Array, "b t h w i"]) -> Float[Array, "b t h2 w2 o"]:
-        """The convolved clip."""
+    def __call__(
+        self,
+        x: Float[Array, "b t h w i"],
+        *,
+        added: Float[Array, "b t h2 w2 o"] | None = None,
+        relu: bool = False,
+    ) -> Float[Array, "b t h2 w2 o"]:
+        """The convolved clip, and `added`; negative ones 0 if `relu`."""
+        choice = choose(
+            partial(
+                convolution_3d.fits,
+                dtype=x.dtype,
+                features_in=x.shape[-1],
+                features_out=self.bias.shape[0],
+                columns=x.shape[3],
+            )
+        )
+        if choice.form == "plain" or convolution_3d.shares_rows(choice):
+            y = self._plain(x)
+            y = y if added is None else y + added
+            return jax.nn.relu(y) if relu else y
+        kernel, bias = self.kernel[...].astype(x.dtype), self.bias[...]
+        if self.stride == 1:
+            return convolve_3d(x, kernel, bias, added, relu, choice)
+        # Of a stride all is computed and a part kept, which takes less than XLA's own strided convolution.
+        y = convolve_3d(x, kernel, bias, None, False, choice)[:, :, :: self.stride, :: self.stride]
+        y = y if added is None else y + added
+        return jax.nn.relu(y) if relu else y
+
+    def _plain(self, x: Array) -> Array:
         kernel = self.kernel[...].astype(x.dtype)
         batch, frames = x.shape[:2]
         padded = jnp.pad(x, ((0, 0), (1, 1), (0, 0), (0, 0), (0, 0)))

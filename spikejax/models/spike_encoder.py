@@ -5,7 +5,6 @@ Bins are channels, frames are the depth axis (docs/spike.md, section 1.2).
 
 from operator import call
 
-import jax
 from flax import nnx
 from jaxtyping import Array, Float
 
@@ -22,7 +21,7 @@ class ResidualBlock3D(nnx.Module):
 
     def __call__(self, x: Float[Array, "b t h w c"]) -> Float[Array, "b t h w c"]:
         """The block's features."""
-        return jax.nn.relu(self.conv2(jax.nn.relu(self.conv1(x))) + x)
+        return self.conv2(self.conv1(x, relu=True), added=x, relu=True)
 
 
 class EncoderScale(nnx.Module):
@@ -34,7 +33,7 @@ class EncoderScale(nnx.Module):
 
     def __call__(self, x: Float[Array, "b t h w i"]) -> Float[Array, "b t h2 w2 c"]:
         """The scale's features."""
-        x = jax.nn.relu(self.entry(x))
+        x = self.entry(x, relu=True)
         for block in self.residual_blocks:
             x = block(x)
         return x

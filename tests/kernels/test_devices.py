@@ -16,6 +16,7 @@ from jax import Array
 from spikejax.distributed import sharding
 from spikejax.kernels import sampling, window_attention
 from spikejax.kernels.choice import Choice
+from spikejax.kernels.convolution_3d import convolve_3d
 from spikejax.kernels.over_time import over_time
 from spikejax.kernels.over_time_layout import OverTime
 from spikejax.kernels.sampling_layout import PART, TAPS, Sampling, of_warp
@@ -72,7 +73,14 @@ def attention_over_time(choice: Choice) -> tuple[Callable[..., Array], tuple[Any
     return fused, (*clips, *parameters)
 
 
+def convolution_in_time_and_space(choice: Choice) -> tuple[Callable[..., Array], tuple[Any, ...]]:
+    """The 3-D convolution of two clips, with something added."""
+    given = array(2, 2, 8, 16, 3, seed=0), array(3, 3, 3, 3, 4, seed=1), array(4, seed=2), array(2, 2, 8, 16, 4, seed=3)
+    return lambda *given: convolve_3d(*given, False, choice), given
+
+
 OPERATIONS = {
+    "3-D convolution": convolution_in_time_and_space,
     "convolution": convolution,
     "warping": warping,
     "attention": attention,
