@@ -33,6 +33,7 @@ def get_config() -> ConfigDict:
                 accumulate=1,
                 ema_decay=0.0,
                 skip_not_finite=0,
+                deterministic=False,
                 profile_at=0,
                 profile_updates=3,
             ),

@@ -266,6 +266,11 @@ KEYS: dict[str, Key] = {
     "training.skip_not_finite": Key(
         Whole(0), "updates with a loss or gradient that is not finite to leave out before stopping", "updates"
     ),
+    "training.deterministic": Key(
+        Flag(),
+        "whether a GPU gives the same bits each time, by slower sums in a fixed order; CPUs and TPUs do without",
+        harmless=True,
+    ),
     "training.profile_at": Key(Whole(0), "update before which the profiler starts; 0: never", harmless=True),
     "training.profile_updates": Key(Whole(1), "how many updates it records", "updates", harmless=True),
     # ---- Validation ----

@@ -260,6 +260,11 @@ def _scene_upscale(config: ConfigDict) -> str | None:
 # ---- Training ----
 
 
+def _deterministic(config: ConfigDict) -> str | None:
+    differs = config.training.deterministic and config.model.kernels != "plain"
+    return "plain with training.deterministic" if differs else None
+
+
 def _warmup_steps(config: ConfigDict) -> str | None:
     steps = config.training.steps
     return None if config.optimizer.warmup_steps < steps else f"0 to {steps - 1}, below training.steps"
@@ -391,6 +396,11 @@ RELATIONS = (
         ("model.vrt.upscale", "data.source", "data.degradation", "model.spike.fusion"),
         "1 for the embedded data sets, unless degradation makes smaller pictures and fusion is none.",
         _scene_upscale,
+    ),
+    Relation(
+        ("model.kernels", "training.deterministic"),
+        "`plain` with deterministic: the kernels for GPUs add up in any order.",
+        _deterministic,
     ),
     Relation(("optimizer.warmup_steps", "training.steps"), "Below steps.", _warmup_steps),
     Relation(

@@ -91,6 +91,7 @@ def describe_program(
         ema_decay=training.ema_decay,
         skip_not_finite=training.skip_not_finite,
         precision=config.model.precision,
+        deterministic=training.deterministic,
     )
     abstract = step.abstract_state(network, update.optimizer, mesh, average=training.ema_decay > 0)
     return Program(network, update, schedule, zeros, abstract)

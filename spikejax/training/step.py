@@ -184,6 +184,7 @@ class Update:
         ema_decay: of the average, if the state has one.
         skip_not_finite: updates whose loss or gradient is not finite that are left out before all stops.
         precision: of float32 products, see `spikejax.inference.precision`.
+        deterministic: whether GPUs add up in a fixed order, so that the same update gives the same bits each time.
     """
 
     network: NetworkDescription
@@ -195,6 +196,7 @@ class Update:
     ema_decay: float = 0.0
     skip_not_finite: int = 0
     precision: str = "default"
+    deterministic: bool = False
 
     def __call__(self, state: TrainState, batch: Batch, loss: Loss) -> tuple[TrainState, dict[str, Array]]:
         """The state after a batch; and "loss", each of its terms as "loss/NAME", "gradient_norm" and "skipped"."""
@@ -276,6 +278,9 @@ def make_train_step(
     """
     shardings = _shardings_of(abstract)
     everywhere = sharding.replicated(update.mesh)
+    on_gpu = update.mesh.devices[0].platform in ("cuda", "gpu")
+    # Of the program alone, not of the process as XLA_FLAGS would be: other programs keep their speed.
+    options = {"xla_gpu_deterministic_ops": True} if update.deterministic and on_gpu else None
 
     def train_step(state: TrainState, batch: Batch, loss: Loss) -> tuple[TrainState, dict[str, Array]]:
         return update(state, batch, loss)
@@ -285,6 +290,7 @@ def make_train_step(
         in_shardings=(shardings, sharding.batch_sharding(update.mesh), everywhere),
         out_shardings=(shardings, everywhere),
         donate_argnums=0,
+        compiler_options=options,
     )
 
 

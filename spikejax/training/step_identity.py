@@ -30,6 +30,7 @@ _KEYS = (
     "training.accumulate",
     "training.ema_decay",
     "training.skip_not_finite",
+    "training.deterministic",
 )
 # A path: whether there are weights, the arrays say.
 _PATHS = ("loss.perceptual_weights_file",)

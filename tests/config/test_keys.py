@@ -213,6 +213,7 @@ BROKEN: list[tuple[str, dict[str, Any], str]] = [
     ("quickstart", {"model.vrt.upscale": 2}, "model.vrt.upscale: expected 1 with spikes of the embedded data set"),
     ("quickstart", {"training.steps": 20}, "optimizer.warmup_steps: expected 0 to 19, below training.steps, found 20"),
     ("quickstart", {"optimizer.peak_learning_rate": 1e-6}, "expected at most optimizer.peak_learning_rate, 1e-06"),
+    ("vrt:006", {"training.deterministic": True}, "model.kernels: expected plain with training.deterministic"),
     ("spike:baseline", {"optimizer.kind": "adam"}, 'optimizer.weight_decay: expected 0 with optimizer.kind "adam"'),
     ("quickstart", {"validation.metrics": ("ssim",)}, "validation.metrics: expected psnr among them"),
     ("quickstart", {"mesh.fsdp": -1}, "mesh.fsdp: expected a whole number from 1 beside mesh.data -1"),

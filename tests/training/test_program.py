@@ -21,12 +21,13 @@ def program(config: ConfigDict, build: Build) -> Program:
 def test_every_setting_of_an_update_is_the_configurations(config: ConfigDict, build: Build) -> None:
     """Catches a key that is read for one of training and planning, or for neither."""
     config.seed, config.training.accumulate, config.training.ema_decay = 7, 2, 0.5
-    config.training.skip_not_finite = 3
+    config.training.skip_not_finite, config.training.deterministic = 3, True
     config.optimizer.frozen, config.training.start_at_zero = r"^first\.", r"^last\."
     config.optimizer.peak_learning_rate, config.optimizer.warmup_steps = 0.25, 2
     program = describe_program(config, build=build)
     update = program.update
     assert (update.seed, update.accumulate, update.ema_decay, update.skip_not_finite) == (7, 2, 0.5, 3)
+    assert update.deterministic
     assert update.network is program.network and update.mesh is program.mesh
     assert all(jax.tree.leaves(update.frozen["first"])) and not any(jax.tree.leaves(update.frozen["last"]))
     assert all(jax.tree.leaves(program.zeros["last"])) and not any(jax.tree.leaves(program.zeros["first"]))

@@ -16,14 +16,18 @@ from flax import nnx
 from ml_collections import ConfigDict
 
 from spikejax.distributed import sharding
+from spikejax.planning.compilers import quiet
+from spikejax.planning.topology import open_topology
 from spikejax.quality.losses import as_loss, charbonnier
 from spikejax.training.optimizer import make_optimizer
 from spikejax.training.parameter_patterns import matching
+from spikejax.training.program import describe_program
 from spikejax.training.step import (
     NetworkDescription,
     TrainState,
     Update,
     abstract_state,
+    batch_shapes,
     create_state,
     describe_network,
     make_forward,
@@ -120,6 +124,34 @@ def test_a_batch_in_parts_is_the_whole_batch(network: NetworkDescription, config
 
 
 @pytest.mark.slow
+class LookUp(nnx.Module):
+    """Looks brightness up in a table, whose gradient adds many pixels to one entry."""
+
+    needs_spikes = False
+
+    def __init__(self) -> None:
+        self.table = nnx.Param(jnp.zeros(16), axes=("features_out",))
+
+    def __call__(self, clip: jax.Array, voxels: jax.Array | None, key: jax.Array | None = None) -> jax.Array:
+        """Restores clips."""
+        return clip + self.table[...][(clip * 15).astype(jnp.int32)]
+
+
+@pytest.mark.needs("plan-gpu")
+@pytest.mark.parametrize("deterministic", (True, False))
+def test_gpus_add_in_order_where_they_are_told_to(deterministic: bool, config: ConfigDict) -> None:
+    """Catches sums whose last bits differ from run to run, and a slower step for those who did not ask for them."""
+    config.training.deterministic = deterministic
+    config.optimizer.frozen = config.training.start_at_zero = ""
+    program = describe_program(config, build=lambda model, *, rngs: LookUp(), devices=open_topology("h100:1").devices)
+    shapes = batch_shapes(config.data, program.network.traits)
+    step: Any = program.train_step()
+    with quiet():
+        text = step.trace(program.abstract, shapes, LOSS).lower().compile().as_text()
+    # XLA sorts what is added by where it goes, and adds equal ones up; otherwise the additions are atomic.
+    assert ("sort(" in text) == deterministic
+
+
 def test_average_of_parameters(network: NetworkDescription, config: ConfigDict, batch: dict) -> None:
     """Catches an average of other parameters, or with the decay the wrong way round."""
     config.training.ema_decay = 0.75
