@@ -178,9 +178,7 @@ def _plan_restoring(options: argparse.Namespace, overrides: Sequence[str]) -> di
         plan = plan_here(restorer, given, settings)
     else:
         with quiet():
-            plan = plan_elsewhere(
-                restorer, given, settings, open_topology(options.topology), dtype=options.dtype or "float32"
-            )
+            plan = plan_elsewhere(restorer, given, settings, open_topology(options.topology), dtype=options.dtype)
     print(restore_text(plan))
     return restore_json(plan) | {"note": note}
 

@@ -9,6 +9,7 @@ from itertools import repeat
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jax.sharding import SingleDeviceSharding
@@ -23,6 +24,7 @@ from spikejax.inference.restored_stream import ClipNetwork, RestoredStream, Stre
 from spikejax.inference.tile_search import available_bytes
 from spikejax.inference.tiling import Extent, tile_starts
 from spikejax.inference.video_restorer import VideoRestorer
+from spikejax.kernels.choice import Target, trace_for
 from spikejax.models.traits import NetworkTraits
 from spikejax.planning.step_plan import memory_of, read_program, roofline_of
 from spikejax.planning.topology import Topology
@@ -141,7 +143,12 @@ def plan_here(restorer: VideoRestorer, given: RestoredInput, settings: StreamSet
 
 
 def plan_elsewhere(
-    restorer: VideoRestorer, given: RestoredInput, settings: StreamSettings, topology: Topology, *, dtype: str
+    restorer: VideoRestorer,
+    given: RestoredInput,
+    settings: StreamSettings,
+    topology: Topology,
+    *,
+    dtype: str | None = None,
 ) -> RestorePlan:
     """The plan on devices that need not be here, each with tiles of its own: compiles the network for one of them.
 
@@ -150,7 +157,7 @@ def plan_elsewhere(
         given: what is to be restored.
         settings: how; with a tile that is chosen by memory, the largest that fits there.
         topology: the devices.
-        dtype: of the network's features, whose products have a peak.
+        dtype: "float32" or "bfloat16" of the network's features, whose products have a peak; None = as it says itself.
 
     Raises:
         InputError: the network is a program that was compiled already, or no tile fits.
@@ -162,7 +169,8 @@ def plan_elsewhere(
     stream = _AbsentStream(network, _blank(given, restorer.traits), settings, name=given.name)
     program = network.programs[stream.shape]
     traffic, schedule = read_program(program.compiled, topology.chip)
-    roofline = roofline_of(topology, dtype, program.flops, traffic)
+    dtype = dtype or _dtype_of(restorer.network.model)
+    roofline = roofline_of(topology, dtype, program.flops, traffic, precision=restorer.network.precision)
     return _plan(
         given,
         restorer.traits,
@@ -175,6 +183,11 @@ def plan_elsewhere(
         seconds=None if roofline is None else max(roofline.step, schedule.seconds if schedule else 0.0),
         measured=False,
     )
+
+
+def _dtype_of(model: nnx.Module) -> str:
+    """What a network computes features in: those that know say so in `compute_dtype`, as `Restorer` does."""
+    return "bfloat16" if getattr(model, "compute_dtype", None) == jnp.bfloat16 else "float32"
 
 
 def _plan(
@@ -280,7 +293,9 @@ class _AbsentNetwork:
 
         batch = (frames[np.newaxis], None if counts is None else counts[np.newaxis])
         moments = np.array(self._network.moments, np.float32)
-        return jax.jit(forward).trace(*jax.tree.map(absent, (state, *batch, moments, level)))
+        # As `CompiledNetwork` and `ClipNetwork` trace it there: with the kernels and the products of that device.
+        with trace_for(Target(self._topology.platform)), jax.default_matmul_precision(self._network.precision):
+            return jax.jit(forward).trace(*jax.tree.map(absent, (state, *batch, moments, level)))
 
 
 class _AbsentStream(RestoredStream):

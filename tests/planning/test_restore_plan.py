@@ -5,17 +5,22 @@ import json
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import nnx
 
 from spikejax import loading, plan
 from spikejax.errors import InputError
+from spikejax.hardware.chips import CHIPS
 from spikejax.inference.compiled_network import CompiledNetwork
+from spikejax.inference.precision import PRECISIONS
 from spikejax.inference.tiling import Extent
 from spikejax.inference.video_restorer import RestoreSettings, VideoRestorer
 from spikejax.io.frame_source import open_frames
 from spikejax.io.pictures import write_picture
 from spikejax.io.video_reading import VideoReading
+from spikejax.kernels.choice import choose
 from spikejax.models.traits import NetworkTraits
 from spikejax.planning.restore_plan import RestoredInput, RestorePlan, plan_elsewhere, plan_here
 from spikejax.planning.restore_text import restore_text
@@ -86,6 +91,52 @@ def test_elsewhere() -> None:
     automatic = dataclasses.replace(settings, auto=True)
     with pytest.raises(InputError, match="of memory for the smallest tile"):
         plan_elsewhere(restorer, given, automatic, cramped, dtype="float32")
+
+
+class Wide(nnx.Module):
+    """A network of one product of 1,024 features, of more work than bytes; it notes how it is traced."""
+
+    def __init__(self, compute_dtype: jnp.dtype | None = None) -> None:
+        self.kernel = nnx.Param(jnp.ones((1024, 1024)))
+        self.compute_dtype = compute_dtype
+        self.traced: set[tuple[str | None, str]] = set()
+
+    def __call__(self, clip: jax.Array, voxels: None = None, *, key: None = None) -> jax.Array:
+        """Has the signature of `Restorer`."""
+        asked = getattr(jax.config, "jax_default_matmul_precision")  # noqa: B009, not in JAX's type hints
+        self.traced.add((asked, choose(lambda form: True).form))
+        wide = clip.astype(self.compute_dtype or clip.dtype) @ jnp.ones((3, 1024), self.compute_dtype or clip.dtype)
+        wide = jnp.sin(wide) @ self.kernel[...].astype(wide.dtype)
+        return clip + wide.mean(-1, keepdims=True).astype(clip.dtype)
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_elsewhere_computes_as_restoring_would(precision: str) -> None:
+    """Catches a plan of the plain program where restoring takes kernels, and of products of fewer bits than its own."""
+    network = Wide()
+    restorer = VideoRestorer(
+        network, NetworkTraits(), tile=Extent(4, 24, 32), overlap=Extent(1, 8, 8), precision=precision
+    )
+    # A program for CPUs, as that for a TPU needs its compiler; its products take what a v5e takes for them.
+    topology = dataclasses.replace(open_topology("cpu:1"), platform="tpu", chip=CHIPS["v5e"])
+    planned = plan_elsewhere(restorer, GIVEN, restorer.settings(RestoreSettings(devices=1)), topology)
+    assert network.traced == {(precision, "tpu")}
+    products = 2 * 4 * 24 * 32 * 1024 * (3 + 1024) / CHIPS["v5e"].flops("float32", precision)
+    assert planned.seconds_a_tile is not None
+    if precision == "highest":
+        assert planned.seconds_a_tile == pytest.approx(products)
+    assert planned.seconds_a_tile >= products
+
+
+def test_elsewhere_knows_the_networks_own_type() -> None:
+    """Catches the peak of float32 for a network that computes in bfloat16 without being told to."""
+    topology = dataclasses.replace(open_topology("cpu:1"), chip=CHIPS["h100"])
+    seconds = []
+    for network in (Wide(), Wide(jnp.dtype(jnp.bfloat16))):
+        restorer = VideoRestorer(network, NetworkTraits(), tile=Extent(4, 24, 32), overlap=Extent(1, 8, 8))
+        settings = restorer.settings(RestoreSettings(devices=1))
+        seconds.append(plan_elsewhere(restorer, GIVEN, settings, topology).seconds_a_tile)
+    assert seconds[0] > 4 * seconds[1]
 
 
 def test_text() -> None:
