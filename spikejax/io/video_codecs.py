@@ -43,6 +43,9 @@ class Codec:
         quality: the constant rate factor (0 is best) if nobody asks for another, None for a codec without one.
         options: other settings of the encoder, by FFmpeg's names.
         alpha_options: those that it needs besides where frames are transparent.
+        narrow_options: those that it needs besides where frames are narrow; of an option that is there, they are added
+            to its value.
+        narrow_below: the width from which on frames are not narrow.
         containers: suffixes of the files that hold it.
         full_range: whether it can say that brightness spans the whole range of its bits.
         display: how its options say static data of high dynamic range: the option, what of it names the display and
@@ -55,6 +58,8 @@ class Codec:
     quality: int | None = None
     options: tuple[tuple[str, str], ...] = ()
     alpha_options: tuple[tuple[str, str], ...] = ()
+    narrow_options: tuple[tuple[str, str], ...] = ()
+    narrow_below: int = 0
     containers: tuple[str, ...] = (".mkv", ".mov", ".mp4")
     full_range: bool = True
     display: DisplayOption | None = None
@@ -104,6 +109,9 @@ CODECS = {
         _YUV444,
         quality=14,
         options=(("x265-params", "log-level=error"), ("tag", "hvc1")),
+        # Of up to three blocks of 16 pixels side by side, cutree's vector code writes behind the end of its memory.
+        narrow_options=(("x265-params", "cutree=0"),),
+        narrow_below=49,
         display=DisplayOption("x265-params", "master-display", "max-cll"),
     ),
     "av1": Codec(

@@ -118,7 +118,7 @@ class VideoWriter:
         self._colours = written_colours(
             self._settings, self._path.suffix.lower(), height, width, bits=8 * frame.itemsize, like=self._like
         )
-        options = encoder_options(codec, self._settings.quality, self._colours)
+        options = encoder_options(codec, self._settings.quality, self._colours, width)
         tag = options.pop("tag", None)
         # Without it, Matroska puts a random number into every file.
         self._container = av.open(f"file:{os.fspath(self._path)}", "w", options={"fflags": "+bitexact"})

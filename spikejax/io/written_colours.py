@@ -69,8 +69,8 @@ def _format(
     return settings.format_for(height, width, bits=like.format.bits)
 
 
-def encoder_options(codec: Codec, quality: int | None, colours: VideoColours) -> dict[str, str]:
-    """The encoder's settings for a video of those colours, by FFmpeg's names."""
+def encoder_options(codec: Codec, quality: int | None, colours: VideoColours, width: int) -> dict[str, str]:
+    """The encoder's settings for a video of those colours and that width, by FFmpeg's names."""
     quality = codec.quality if quality is None else quality
     options = dict(codec.options) | ({} if quality is None else {"crf": str(quality)})
     if colours.format.alpha:
@@ -78,6 +78,8 @@ def encoder_options(codec: Codec, quality: int | None, colours: VideoColours) ->
     if codec.display is not None and colours.hdr is not None:
         own = options.get(codec.display.option)
         options[codec.display.option] = ":".join(filter(None, (own, codec.display.text(colours.hdr))))
+    if width < codec.narrow_below:
+        options |= {name: ":".join(filter(None, (options.get(name), value))) for name, value in codec.narrow_options}
     if colours.format.shared != (1, 1):
         options["chroma_sample_location"] = colours.chroma
     return options
@@ -92,7 +94,7 @@ def can_write(codec: Codec, name: str, suffix: str, odd_rows: int, odd_columns: 
     """
     os.environ.setdefault("SVT_LOG", "1")  # this encoder prints a page about itself otherwise
     colours = VideoColours(pixel_format("yuv420p")).stored_as(name)
-    options = encoder_options(codec, None, colours)
+    options = encoder_options(codec, None, colours, 64 + odd_columns)
     tag = options.pop("tag", None)
     container = av.open(io.BytesIO(), "w", format=MUXERS[suffix])
     try:

@@ -1,5 +1,7 @@
 """Videos as they are written: codecs, times and sound."""
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -71,6 +73,37 @@ def test_every_codec_keeps_frames_and_times(tmp_path: Path, codec: str, suffix: 
         assert container.streams.video[0].codec_context.name == DECODERS.get(codec, codec)
         if codec in ("h264", "h265"):
             assert container.streams.video[0].sample_aspect_ratio == Fraction(4, 3)
+
+
+NARROW = """
+import sys
+from pathlib import Path
+import numpy as np
+from spikejax.io.video_codecs import VideoSettings
+from spikejax.io.video_writer import VideoWriter
+
+for width in (16, 32, 40, 48, 50, 64):
+    for dtype in (np.uint8, np.uint16):
+        path = Path(sys.argv[2], f"{width}_{np.dtype(dtype).name}{sys.argv[3]}")
+        writer = VideoWriter(path, settings=VideoSettings(sys.argv[1]))
+        for seed in range(10):
+            noise = np.random.default_rng(seed).integers(0, np.iinfo(dtype).max, (64, width, 3))
+            writer.write(noise.astype(dtype))
+        writer.close()
+"""
+
+
+@pytest.mark.parametrize(
+    ("codec", "suffix"), [("h264", ".mkv"), ("h265", ".mkv"), ("av1", ".mkv"), ("vp9", ".mkv"), ("prores", ".mov")]
+)
+def test_narrow_frames(tmp_path: Path, codec: str, suffix: str) -> None:
+    """Catches an encoder that writes behind the end of its memory, and takes the process with it when it ends."""
+    words = [sys.executable, "-c", NARROW, codec, str(tmp_path), suffix]
+    process = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert process.returncode == 0, process.stderr
+    for path in tmp_path.iterdir():
+        assert open_frames(path).count == 10
+    assert len(list(tmp_path.iterdir())) == 12
 
 
 @pytest.mark.parametrize("codec", ["h264", "ffv1"])
