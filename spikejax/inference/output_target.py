@@ -117,6 +117,9 @@ class OutputTarget:
             self.settings.check(self.movie)
         if self.movie_place is not None and self.movie_place.is_dir():
             raise InputError(f"expected a video to write to, found a folder: {self.movie}")
+        if self.video is not None and self.movie_place is not None and self.movie_place.is_relative_to(self.place):
+            # The folder comes to its place whole, so that what lies there would be lost, or be in its way.
+            raise InputError(f"expected a video outside of the folder for frames, {self.path}, found {self.video}")
         if self.place.is_file() and not is_video_name(self.path):
             raise InputError(f"expected a folder to write to, found a file: {self.path}")
         for path, place in ((self.path, self.place), (self.video, self.movie_place)):

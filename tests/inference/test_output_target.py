@@ -40,6 +40,10 @@ def test_whether_it_is_there_already(tmp_path: Path) -> None:
         ("out.mkv", "b.mkv", VideoSettings(), "expected a folder for frames and a video"),
         ("out", "folder", VideoSettings(), "expected a folder for frames and a video"),
         ("out", "b.mkv", VideoSettings("prores"), "expected .mov for codec prores"),
+        ("out", "out/b.mkv", VideoSettings(), "expected a video outside of the folder for frames"),
+        ("out", "out/more/b.mkv", VideoSettings(), "expected a video outside of the folder for frames"),
+        ("link", "empty/b.mkv", VideoSettings(), "expected a video outside of the folder for frames"),
+        (".", "b.mkv", VideoSettings(), "expected a video outside of the folder for frames"),
         ("photographs", None, VideoSettings(), "expected a new output"),
         ("taken.mp4", None, VideoSettings(), "expected a new output"),
         ("out", "taken.mp4", VideoSettings(), "expected a new output"),
@@ -52,6 +56,8 @@ def test_what_may_not_be_written(
     (tmp_path / "photographs").mkdir()
     (tmp_path / "photographs" / "a.png").write_bytes(b"")
     (tmp_path / "taken.mp4").write_bytes(b"")
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "link").symlink_to("empty")
     target = OutputTarget(tmp_path / path, None if video is None else tmp_path / video, settings)
     with pytest.raises(InputError, match=message):
         target.check()
