@@ -46,6 +46,7 @@ class Codec:
         narrow_options: those that it needs besides where frames are narrow; of an option that is there, they are added
             to its value.
         narrow_below: the width from which on frames are not narrow.
+        avx512_options: those that it needs besides on processors with AVX-512; added in the same way.
         containers: suffixes of the files that hold it.
         full_range: whether it can say that brightness spans the whole range of its bits.
         display: how its options say static data of high dynamic range: the option, what of it names the display and
@@ -60,6 +61,7 @@ class Codec:
     alpha_options: tuple[tuple[str, str], ...] = ()
     narrow_options: tuple[tuple[str, str], ...] = ()
     narrow_below: int = 0
+    avx512_options: tuple[tuple[str, str], ...] = ()
     containers: tuple[str, ...] = (".mkv", ".mov", ".mp4")
     full_range: bool = True
     display: DisplayOption | None = None
@@ -101,7 +103,13 @@ _YUV420, _YUV444 = ("yuv420p", "yuv420p10le"), ("yuv444p", "yuv444p10le")
 # The factors are those at which a loss is not visible: what restoring gained is not to be lost again in the file.
 CODECS = {
     "h264": Codec(
-        "libx264", _YUV420, _YUV444, quality=12, display=DisplayOption("x264-params", "mastering-display", "cll")
+        "libx264",
+        _YUV420,
+        _YUV444,
+        quality=12,
+        # Its code for AVX-512 decides by memory that nobody has written: equal runs gave other bytes.
+        avx512_options=(("x264-params", "asm=avx2"),),
+        display=DisplayOption("x264-params", "mastering-display", "cll"),
     ),
     "h265": Codec(
         "libx265",

@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 import av
+import cv2
 import numpy as np
 
 from spikejax.errors import InputError
@@ -20,6 +21,7 @@ from spikejax.io.video_codecs import Codec, VideoSettings
 # FFmpeg's names of the containers that we write.
 MUXERS = {".mkv": "matroska", ".mov": "mov", ".mp4": "mp4", ".webm": "webm"}
 _TRIED_FRAMES = 5
+_AVX512 = 13  # OpenCV's CV_CPU_AVX_512F, which has no name in Python
 
 
 def written_colours(
@@ -78,8 +80,9 @@ def encoder_options(codec: Codec, quality: int | None, colours: VideoColours, wi
     if codec.display is not None and colours.hdr is not None:
         own = options.get(codec.display.option)
         options[codec.display.option] = ":".join(filter(None, (own, codec.display.text(colours.hdr))))
-    if width < codec.narrow_below:
-        options |= {name: ":".join(filter(None, (options.get(name), value))) for name, value in codec.narrow_options}
+    special = codec.narrow_options if width < codec.narrow_below else ()
+    special += codec.avx512_options if cv2.checkHardwareSupport(_AVX512) else ()
+    options |= {name: ":".join(filter(None, (options.get(name), value))) for name, value in special}
     if colours.format.shared != (1, 1):
         options["chroma_sample_location"] = colours.chroma
     return options
