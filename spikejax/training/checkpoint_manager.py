@@ -9,6 +9,7 @@ import jax
 import orbax.checkpoint as ocp
 
 from spikejax.errors import InputError
+from spikejax.io.json_files import read_json
 from spikejax.io.paths import UserPath, as_path, orbax_stores_at
 from spikejax.io.weights import MismatchError, compare_params
 from spikejax.training import checkpoint_integrity
@@ -20,12 +21,19 @@ _SAVING_PERIOD = 0.02  # seconds between two looks at what is being saved
 
 
 def open_manager(folder: UserPath, *items: str, **options: Any) -> ocp.CheckpointManager:
-    """A manager that knows its items, so that it can say what a checkpoint holds before reading it."""
+    """A manager that knows its items, so that it can say what a checkpoint holds before reading it.
+
+    Raises:
+        InputError: the scores of a checkpoint, which tell the best one, are damaged.
+    """
     handlers: dict[str, Any] = {name: ocp.StandardCheckpointHandler() for name in items}
     if "data" in items:
         handlers["data"] = ocp.JsonCheckpointHandler()
     if options.get("create", True):
         options["cleanup_tmp_directories"] = True  # what a process that was killed has left
+    if isinstance(folder, Path):
+        for scores in folder.glob("[0-9]*/metrics/metrics"):  # as orbax is about to
+            read_json(scores)
     if not orbax_stores_at(folder):
         return _open_mirrored(folder, handlers, options)
     if options.get("create", True) and isinstance(folder, Path):  # a bucket keeps checksums of its own

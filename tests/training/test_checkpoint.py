@@ -159,6 +159,21 @@ def test_a_step_may_be_damaged_again(
     assert sorted(path.name for path in last.iterdir()) == ["3", "5.damaged"]
 
 
+@pytest.mark.parametrize("kept", [0, 0.5])
+def test_damaged_scores_of_the_best(tmp_path: Path, config: ConfigDict, state: TrainState, kept: float) -> None:
+    """Catches a traceback of a library's where the scores that tell the best checkpoint are cut."""
+    checkpoints = Checkpoints(tmp_path, config, statistics=None)
+    checkpoints.save_best(3, state.params, {"psnr_recon": 20.0})
+    checkpoints.close()
+    (scores,) = tmp_path.glob("checkpoints/best_psnr/3/metrics/metrics")
+    content = scores.read_bytes()
+    scores.write_bytes(content[: int(kept * len(content))])
+    with pytest.raises(InputError, match="expected JSON, found .*best_psnr/3/metrics/metrics"):
+        Checkpoints(tmp_path, config, statistics=None)
+    with pytest.raises(InputError, match="expected JSON, found .*best_psnr/3/metrics/metrics"):
+        load_for_inference(tmp_path)
+
+
 def test_another_optimizer_is_refused(
     tmp_path: Path, config: ConfigDict, network: NetworkDescription, state: TrainState
 ) -> None:
