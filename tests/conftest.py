@@ -24,8 +24,12 @@ install_import_hook(["spikejax", "convert"], "beartype.beartype(conf=beartype.Be
 
 import pytest  # noqa: E402
 
+from spikejax import cli  # noqa: E402
 from spikejax.extras import EXTRAS, missing_module  # noqa: E402
 from tests.fake_bucket import bucket  # noqa: E402, F401
+
+# A command takes SIGTERM for its process, for good; the process of tests that call one goes on.
+cli.end_on_sigterm = lambda: None
 
 _REQUIRED = {name for name in os.environ.get("SPIKEJAX_REQUIRE", "").split(",") if name}
 
