@@ -42,6 +42,8 @@ from spikejax.io.timeline import Splice, without_jumps
 from spikejax.io.video_codecs import DEFAULT_RATE
 from spikejax.io.video_reading import VideoReading
 
+# Seconds that the last frame may be shown, of which a file need not say how long it is.
+_LAST_FRAME = Fraction(1, 2)
 # Positions of damage that are kept; a video may consist of little else.
 _MOST_POSITIONS = 20
 # Frames at the start by which an interlaced video is known.
@@ -188,9 +190,12 @@ class VideoFrames(FrameSource):
 
     def _decoded(self, container: Any, stream: Any) -> Iterator[av.VideoFrame]:
         packets, decoder, last = 0, _decoder_of(stream), None
+        end = Fraction(0)
         try:
             for packet in container.demux(stream):
                 empty = packet.size == 0
+                if packet.pts is not None:
+                    end = max(end, (packet.pts + (packet.duration or 0)) * packet.time_base)
                 # Capture programs write an empty packet for a picture that is as the one before. Without a time, it
                 # is the mark of the end.
                 packets += not empty or packet.dts is not None
@@ -209,6 +214,9 @@ class VideoFrames(FrameSource):
         except av.error.FFmpegError:  # the container itself is damaged from here on
             self.damage.packets += 1
         self.damage.missing = max(0, _announced_packets(container, stream) - packets)
+        stated = _stated_duration(stream)
+        if stated is not None and end + _LAST_FRAME < stated:
+            self.damage.ends = f"the film ends at {float(end):.2f} s of the {float(stated):.2f} s that the file states"
 
     def _count_damage(self, packet: Any) -> None:
         self.damage.packets += 1

@@ -1,3 +1,4 @@
+import re
 from fractions import Fraction
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,8 +16,9 @@ from spikejax.io import video_source
 from spikejax.io.frame_source import open_frames
 from spikejax.io.pictures import read_picture, write_picture
 from spikejax.io.still_pictures import read_still
+from spikejax.io.video_codecs import VideoSettings
 from spikejax.io.video_reading import VideoReading
-from spikejax.io.video_writer import write_video
+from spikejax.io.video_writer import VideoWriter, write_video
 
 
 def moving(length: int, height: int, width: int) -> np.ndarray:
@@ -200,6 +202,23 @@ def test_a_turned_photograph_is_read_upright(tmp_path: Path, suffix: str) -> Non
     source = open_frames(tmp_path / f"*.{suffix}", own_depth=True)
     assert (source.height, source.width) == (30, 20)
     np.testing.assert_array_equal(next(iter(source)), np.rot90(np.array(picture), -1))
+
+
+@pytest.mark.parametrize(("suffix", "codec"), [(".mkv", "ffv1"), (".mkv", "h264"), (".webm", "vp9")])
+def test_a_matroska_that_was_cut(tmp_path: Path, suffix: str, codec: str) -> None:
+    """Catches the rest of a film that is lost without a word: these files announce no number of frames."""
+    whole, cut = tmp_path / f"a{suffix}", tmp_path / f"b{suffix}"
+    noise = np.random.default_rng(0).integers(0, 256, (60, 48, 64, 3), np.uint8)
+    writer = VideoWriter(whole, settings=VideoSettings(codec))
+    for frame in noise:
+        writer.write(frame)
+    writer.close()
+    cut.write_bytes(whole.read_bytes()[: whole.stat().st_size * 2 // 3])
+    source = open_frames(whole)
+    assert len(list(source)) == 60 and not source.damage
+    source = open_frames(cut)
+    assert 30 < len(list(source)) < 45
+    assert re.fullmatch(r"the film ends at 1\.\d\d s of the 2\.40 s that the file states", str(source.damage))
 
 
 def test_a_damaged_middle(tmp_path: Path) -> None:
