@@ -171,13 +171,12 @@ class Conv3D(nnx.Module):
         )
         if choice.form == "plain" or convolution_3d.shares_rows(choice):
             y = self._plain(x)
-            y = y if added is None else y + added
-            return jax.nn.relu(y) if relu else y
-        kernel, bias = self.kernel[...].astype(x.dtype), self.bias[...]
-        if self.stride == 1:
-            return convolve_3d(x, kernel, bias, added, relu, choice)
-        # Of a stride all is computed and a part kept, which takes less than XLA's own strided convolution.
-        y = convolve_3d(x, kernel, bias, None, False, choice)[:, :, :: self.stride, :: self.stride]
+        else:
+            kernel, bias = self.kernel[...].astype(x.dtype), self.bias[...]
+            if self.stride == 1:
+                return convolve_3d(x, kernel, bias, added, relu, choice)
+            # Of a stride all is computed and a part kept, which takes less than XLA's own strided convolution.
+            y = convolve_3d(x, kernel, bias, None, False, choice)[:, :, :: self.stride, :: self.stride]
         y = y if added is None else y + added
         return jax.nn.relu(y) if relu else y
 
