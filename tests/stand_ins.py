@@ -1,5 +1,7 @@
 """Networks that are small enough for every test, with the interface of the real one, and tiny runs of them."""
 
+import os
+import signal
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -7,6 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from flax import nnx
 from jax import lax
 from ml_collections import ConfigDict
@@ -19,6 +22,7 @@ from spikejax.inference.video_restorer import VideoRestorer
 from spikejax.io.pixel_depth import to_float32
 from spikejax.models.traits import NetworkTraits
 from spikejax.training.measure_split import TrainedNetwork
+from spikejax.training.trainer import Trainer
 from spikejax.training.validation import SequenceRestorer
 
 PAIRS, NO_OVERLAP = Extent(2, 0, 0), Extent(0, 0, 0)
@@ -180,3 +184,15 @@ def trained_of(traits: NetworkTraits, path: Path, statistics: Mapping[str, Any] 
         Blur3D(), traits, tile=Extent(2, 0, 0), overlap=Extent(0, 0, 0), statistics=known, name=str(path)
     )
     return TrainedNetwork(path, tiny_config(), "last/1", statistics, restorer)
+
+
+def stopping_after(step: int, patch: pytest.MonkeyPatch) -> None:
+    """Makes the loop of training receive SIGTERM when it has done `step` updates."""
+    update = Trainer.update
+
+    def update_and_stop(self: Trainer) -> None:
+        update(self)
+        if self.step == step:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    patch.setattr(Trainer, "update", update_and_stop)

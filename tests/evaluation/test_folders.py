@@ -3,6 +3,8 @@
 import json
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -234,6 +236,21 @@ def test_pictures_of_other_names_pair_up_by_their_order(tmp_path: Path) -> None:
     assert note == f"pictures pair up by their order: {lq} with {gt}, ..."
 
 
+@contextmanager
+def stopping_at(name: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Within it an evaluation is stopped, as by Ctrl-C, when it comes to that sequence."""
+    kept = PairedFolders.read_stored_sequence
+
+    def stop(self: PairedFolders, asked: str, *rest: Any) -> dict[str, Any]:
+        if asked == name:
+            raise KeyboardInterrupt
+        return kept(self, asked, *rest)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(PairedFolders, "read_stored_sequence", stop)
+        yield
+
+
 def test_a_stopped_evaluation_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Catches hours of work that are done again, and scores of another network or tile taken for this one's."""
     write_tree(tmp_path / "lq", {"a": 3, "b": 3})
@@ -241,22 +258,13 @@ def test_a_stopped_evaluation_goes_on(tmp_path: Path, monkeypatch: pytest.Monkey
     read = use(monkeypatch, NetworkTraits())
     whole = run(tmp_path)
     shutil.rmtree(tmp_path / "out")
-    kept = PairedFolders.read_stored_sequence
-
-    def stop(self: PairedFolders, name: str, *rest: Any) -> dict[str, Any]:
-        if name == "b":
-            raise KeyboardInterrupt
-        return kept(self, name, *rest)
-
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(PairedFolders, "read_stored_sequence", stop)
+    with stopping_at("b", monkeypatch):
         run(tmp_path)
     assert not (tmp_path / "out").exists()
     read.clear()
     assert run(tmp_path) == whole
     assert set(read) == {"b"}
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(PairedFolders, "read_stored_sequence", stop)
+    with stopping_at("b", monkeypatch):
         run(tmp_path, "--overwrite")
     read.clear()
     run(tmp_path, "--overwrite", "--tile", "2,16,16")
@@ -271,15 +279,7 @@ def test_pictures_that_were_replaced_are_measured_again(
     write_tree(tmp_path / "lq", {"a": 3, "b": 3})
     write_tree(tmp_path / "gt", {"a": 3, "b": 3}, seed=1)
     read = use(monkeypatch, NetworkTraits())
-    kept = PairedFolders.read_stored_sequence
-
-    def stop(self: PairedFolders, name: str, *rest: Any) -> dict[str, Any]:
-        if name == "b":
-            raise KeyboardInterrupt
-        return kept(self, name, *rest)
-
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(PairedFolders, "read_stored_sequence", stop)
+    with stopping_at("b", monkeypatch):
         run(tmp_path)
     shutil.rmtree(tmp_path / folder)
     write_tree(tmp_path / folder, {"a": 3, "b": 3}, seed=2)

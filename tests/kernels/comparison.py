@@ -1,12 +1,17 @@
 """Kernels against the plain form in float64: what both give, and the gradients of everything that goes in."""
 
 from collections.abc import Callable
+from types import ModuleType
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
+from flax import nnx
 from jax import Array
+
+from spikejax.kernels.choice import Choice
 
 # Of the largest number of each result: rounding of float32 in sums of hundreds, and of bfloat16 in single products.
 TOLERANCES = {"float32": 2e-5, "bfloat16": 2e-2}
@@ -39,6 +44,46 @@ def assert_close(ours: Any, plain: Any, dtype: str) -> None:
         assert extent > 0, f"{path} is zero everywhere"
         error = np.abs(result - expected).max() / extent
         assert error <= TOLERANCES[dtype], f"{path} differs by {error:.1e} of its range"
+
+
+def times_chosen(
+    monkeypatch: pytest.MonkeyPatch,
+    owner: ModuleType,
+    module: nnx.Module,
+    *inputs: Array,
+    dtype: str,
+    **named: Array,
+) -> int:
+    """Compares a module by the kernels for TPUs with its plain form, its gradients by all parameters included.
+
+    Args:
+        monkeypatch: of the test.
+        owner: the Python module that chooses the kernels.
+        module: what is compared.
+        *inputs: of its call.
+        dtype: of them there.
+        **named: more of them.
+
+    Returns:
+        how often a kernel was chosen.
+    """
+    definition, parameters = nnx.split(module)
+    given = cast((inputs, named), dtype)
+
+    def called(parameters: Any, given: tuple[tuple[Array, ...], dict[str, Array]]) -> Array:
+        return nnx.merge(definition, parameters)(*given[0], **given[1])
+
+    expected = with_gradients(called, cast(parameters, "float64"), cast(given, "float64"))
+    used = []
+
+    def choose(fits: Any) -> Choice:
+        assert fits("tpu") and not fits("gpu")
+        used.append("tpu")
+        return Choice("tpu", interpret=True)
+
+    monkeypatch.setattr(owner, "choose", choose)
+    assert_close(with_gradients(called, cast(parameters, "float32"), given), expected, dtype)
+    return len(used)
 
 
 def _leaves(tree: Any) -> list[Array]:

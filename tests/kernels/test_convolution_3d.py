@@ -8,7 +8,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
-from jax import Array
 from jax.sharding import Mesh
 
 from spikejax.kernels import convolution_3d_tpu
@@ -16,7 +15,7 @@ from spikejax.kernels.choice import Choice, Target
 from spikejax.models import layers
 from spikejax.models.layers import Conv3D
 from spikejax.models.spike_encoder import ResidualBlock3D
-from tests.kernels.comparison import assert_close, cast, with_gradients
+from tests.kernels.comparison import times_chosen
 from tests.models.parameters import build_random, normal
 
 
@@ -27,29 +26,6 @@ def float64() -> Iterator[None]:
         yield
 
 
-def compare(
-    monkeypatch: pytest.MonkeyPatch, module: nnx.Module, x: Array, dtype: str, *, convolutions: int = 1, **how: Any
-) -> None:
-    """Compares a module by the kernel with the plain one, its gradients by all parameters included."""
-    definition, parameters = nnx.split(module)
-    inputs = cast([x, *how.values()], dtype)
-
-    def called(parameters: Any, x: Array, *added: Array) -> Array:
-        return nnx.merge(definition, parameters)(x, **dict(zip(how, added, strict=True)))
-
-    expected = with_gradients(called, cast(parameters, "float64"), *cast(inputs, "float64"))
-    used = []
-
-    def choose(fits: Any) -> Choice:
-        assert fits("tpu") and not fits("gpu")
-        used.append("tpu")
-        return Choice("tpu", interpret=True)
-
-    monkeypatch.setattr(layers, "choose", choose)
-    assert_close(with_gradients(called, cast(parameters, "float32"), *inputs), expected, dtype)
-    assert len(used) == convolutions
-
-
 @pytest.mark.parametrize("dtype", ("float32", "bfloat16"))
 @pytest.mark.parametrize("blocks", ("one", "several"))
 def test_convolution(blocks: str, dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -58,24 +34,24 @@ def test_convolution(blocks: str, dtype: str, monkeypatch: pytest.MonkeyPatch) -
         monkeypatch.setattr(convolution_3d_tpu, "_PIXELS", 32)
         monkeypatch.setattr(convolution_3d_tpu, "_AT_ONCE", 16)
     layer = build_random(lambda rngs: Conv3D(5, 7, rngs=rngs))
-    compare(monkeypatch, layer, jnp.asarray(normal(2, 3, 6, 16, 5)), dtype)
+    assert times_chosen(monkeypatch, layers, layer, jnp.asarray(normal(2, 3, 6, 16, 5)), dtype=dtype) == 1
 
 
 @pytest.mark.parametrize(("frames", "stride"), [(1, 1), (2, 2)])
 def test_short_clips_odd_sizes_and_strides(frames: int, stride: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Catches frames before the first and after the last, rows that only 1 divides, and a stride's other pixels."""
     layer = build_random(lambda rngs: Conv3D(3, 4, stride=stride, rngs=rngs))
-    compare(monkeypatch, layer, jnp.asarray(normal(1, frames, 5, 48, 3)), "float32")
+    assert times_chosen(monkeypatch, layers, layer, jnp.asarray(normal(1, frames, 5, 48, 3)), dtype="float32") == 1
 
 
 def test_what_is_added(monkeypatch: pytest.MonkeyPatch) -> None:
     """Catches a sum after the ReLU, and a gradient of either that does not come back."""
     block = build_random(lambda rngs: ResidualBlock3D(6, rngs=rngs))
-    compare(monkeypatch, block, jnp.asarray(normal(1, 2, 4, 16, 6)), "float32", convolutions=2)
+    assert times_chosen(monkeypatch, layers, block, jnp.asarray(normal(1, 2, 4, 16, 6)), dtype="float32") == 2
     monkeypatch.undo()
     layer = build_random(lambda rngs: Conv3D(3, 4, rngs=rngs))
     x, added = (jnp.asarray(normal(1, 2, 4, 16, width)) for width in (3, 4))
-    compare(monkeypatch, layer, x, "float32", added=added)
+    assert times_chosen(monkeypatch, layers, layer, x, dtype="float32", added=added) == 1
 
 
 def test_devices_that_share_rows(monkeypatch: pytest.MonkeyPatch) -> None:

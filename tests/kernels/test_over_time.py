@@ -7,13 +7,12 @@ import jax
 import jax.numpy as jnp
 import pytest
 from flax import nnx
-from jax import Array
 
 from spikejax.kernels.choice import Choice
 from spikejax.models import temporal
 from spikejax.models.temporal import SpikeTemporalSA, TemporalCrossAttnFuse
 from spikejax.models.time_positions import TimePositions
-from tests.kernels.comparison import assert_close, cast, with_gradients
+from tests.kernels.comparison import times_chosen
 from tests.models.parameters import build_random, normal
 
 
@@ -33,23 +32,9 @@ def compare(
     dtype: str = "float32",
 ) -> None:
     """Compares a layer by the kernel with the plain one, its gradients by all parameters included."""
-    definition, parameters = nnx.split(build_random(make, size=shape[-1] ** -0.5))
-    inputs = [cast(jnp.asarray(normal(*shape, seed=seed)), dtype) for seed in range(clips)]
-
-    def called(parameters: Any, *clips: Array) -> Array:
-        return nnx.merge(definition, parameters)(*clips)
-
-    expected = with_gradients(called, cast(parameters, "float64"), *cast(inputs, "float64"))
-    used = []
-
-    def choose(fits: Any) -> Choice:
-        assert fits("tpu") and not fits("gpu")
-        used.append("tpu")
-        return Choice("tpu", interpret=True)
-
-    monkeypatch.setattr(temporal, "choose", choose)
-    assert_close(with_gradients(called, cast(parameters, "float32"), *inputs), expected, dtype)
-    assert used
+    module = build_random(make, size=shape[-1] ** -0.5)
+    inputs = [jnp.asarray(normal(*shape, seed=seed)) for seed in range(clips)]
+    assert times_chosen(monkeypatch, temporal, module, *inputs, dtype=dtype)
 
 
 def test_attention_to_itself(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -31,6 +31,7 @@ from spikejax.training.step import Build
 from spikejax.training.trained_params import load_for_inference
 from spikejax.training.trainer import Trainer
 from tests.file_limit import files_up_to
+from tests.stand_ins import stopping_after
 
 # TensorFlow's import warns about Python's and its own deprecations.
 pytestmark = [
@@ -88,18 +89,6 @@ def test_a_run_leaves_what_it_promises(
     assert statistics is not None and statistics["bins"] == 4
 
 
-def stopping_after(build: Build, step: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Makes the loop receive SIGTERM when it has done `step` updates."""
-    update = Trainer.update
-
-    def update_and_stop(self: Trainer) -> None:
-        update(self)
-        if self.step == step:
-            os.kill(os.getpid(), signal.SIGTERM)
-
-    monkeypatch.setattr(Trainer, "update", update_and_stop)
-
-
 def test_stopped_and_continued_is_the_uninterrupted_run(
     tmp_path: Path, run_config: ConfigDict, build: Build, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -107,7 +96,7 @@ def test_stopped_and_continued_is_the_uninterrupted_run(
     run_config.data.workers = 2
     train(run_config, tmp_path / "whole", build=build)
     with monkeypatch.context() as patch:
-        stopping_after(build, 5, patch)
+        stopping_after(5, patch)
         stopped = train(run_config, tmp_path / "parts", build=build)
     assert (stopped.step, stopped.scores, stopped.stopped_by) == (5, None, signal.SIGTERM)
     continued = train(run_config, tmp_path / "parts", build=build)
@@ -123,7 +112,7 @@ def test_a_validation_that_a_stop_left_out_is_made_up_for(
     run_config.validation.every = 4
     train(run_config, tmp_path / "whole", build=build)
     with monkeypatch.context() as patch:
-        stopping_after(build, 4, patch)
+        stopping_after(4, patch)
         assert train(run_config, tmp_path / "parts", build=build).step == 4
     train(run_config, tmp_path / "parts", build=build)
     whole, parts = (
@@ -235,7 +224,7 @@ def test_an_average_is_what_is_validated_and_restored(
     best = load_for_inference(tmp_path / "whole", which="best_psnr", build=build)[1]
     jax.tree.map(np.testing.assert_array_equal, best, average)
     with monkeypatch.context() as patch:
-        stopping_after(build, 5, patch)
+        stopping_after(5, patch)
         train(run_config, tmp_path / "parts", build=build)
     train(run_config, tmp_path / "parts", build=build)
     jax.tree.map(np.testing.assert_array_equal, last_params(tmp_path / "parts", build), average)

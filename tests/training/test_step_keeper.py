@@ -1,8 +1,6 @@
 """Runs that start again with the step that was compiled before: the same numbers, and no compiling."""
 
 import json
-import os
-import signal
 import time
 from pathlib import Path
 from typing import Any
@@ -17,7 +15,7 @@ from spikejax.training import dry_run, loop, step_keeper
 from spikejax.training.loop import train
 from spikejax.training.step import Build
 from spikejax.training.trained_params import load_for_inference
-from spikejax.training.trainer import Trainer
+from tests.stand_ins import stopping_after
 
 pytestmark = [
     pytest.mark.slow,
@@ -51,18 +49,6 @@ def losses(workdir: Path) -> list[tuple[int, str, float]]:
     ]
 
 
-def stop_after(step: int, patch: pytest.MonkeyPatch) -> None:
-    """Makes the loop receive SIGTERM when it has done `step` updates."""
-    update = Trainer.update
-
-    def update_and_stop(self: Trainer) -> None:
-        update(self)
-        if self.step == step:
-            os.kill(os.getpid(), signal.SIGTERM)
-
-    patch.setattr(Trainer, "update", update_and_stop)
-
-
 def test_a_run_that_starts_again_compiles_nothing_and_is_the_same(
     tmp_path: Path,
     folder: Path,
@@ -73,7 +59,7 @@ def test_a_run_that_starts_again_compiles_nothing_and_is_the_same(
 ) -> None:
     """Catches a kept step that computes other numbers, or is not used; and a restart whose time nobody can read."""
     with monkeypatch.context() as patch:
-        stop_after(5, patch)
+        stopping_after(5, patch)
         train(run_config, tmp_path / "parts", build=build)
     assert "compiling the training step ..." in capsys.readouterr().out
     assert len(list(folder.iterdir())) == 1
