@@ -71,10 +71,14 @@ def _restore_all(wanted: list[RestoreOptions], other_options: Namespace, sink: B
 
     from spikejax.distributed import hosts
     from spikejax.hardware.devices import use_required
+    from spikejax.io.size_changes import check_pictures
 
     hosts.join_as(other_options)
     use_required(other_options.require)
     with hosts.failing_together():
+        # Only with the others: one whose pictures cannot be read would leave them waiting for it to join.
+        for given in left:
+            check_pictures(given.frames, given.options.reading or VideoReading())
         measures = _measures(wanted[0])
         restorer = _load(wanted[0])
     if other_options.preview is not None:
@@ -152,7 +156,6 @@ def _open(options: RestoreOptions) -> _Given:
     """What an input is restored by; of a part of a video, frames are decoded up to its end to find it."""
     from spikejax.io.frame_range import part_of
     from spikejax.io.frame_source import open_frames
-    from spikejax.io.size_changes import check_pictures
 
     def part(source: FrameSource) -> FrameSource:
         return part_of(source, options.start, options.end, rate=options.fps)
@@ -166,9 +169,7 @@ def _open(options: RestoreOptions) -> _Given:
             options, part(PipedFrames(options.input, reading=reading, raw=options.raw, rate=options.fps)), None
         )
     opened = open_frames(options.input, own_depth=True, reading=options.reading, keep_floats=options.keeps_floats)
-    frames = part(opened)
-    check_pictures(frames, options.reading or VideoReading())
-    return _Given(options, frames, sharp)
+    return _Given(options, part(opened), sharp)
 
 
 def _restore(

@@ -6,6 +6,7 @@ Everything is imported once, in a process of its own; each host is a fork of tha
 import contextlib
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -41,7 +42,7 @@ def make_restorer() -> VideoRestorer:
 
 
 def host(arguments: list[str], process: int, fails_at: int | None, log: Path) -> None:
-    """Is one host; its reader may fail at a frame, or at a negative one stand still there. Ends the process."""
+    """Is one host; its reader may fail at a frame after others, or stand still at a negative one. Ends the process."""
     stream = log.open("w", buffering=1)
     for number in (1, 2):  # the runtime below Python writes too
         os.dup2(stream.fileno(), number)
@@ -54,9 +55,9 @@ def host(arguments: list[str], process: int, fails_at: int | None, log: Path) ->
 
         def some(start: int = 0) -> object:
             for number, frame in enumerate(whole(start), start):
-                if fails_at is not None and number == -fails_at:
+                if fails_at is not None and start < number == -fails_at:
                     time.sleep(600)
-                if number == fails_at:
+                if start < number == fails_at:
                     raise InputError("expected a disk that can be read")
                 yield frame
 
@@ -113,9 +114,13 @@ def blur(tmp_path: Path) -> Path:
 def test_two_hosts(blur: Path, tmp_path: Path) -> None:
     """Catches other frames than one host's, hosts that disagree unnoticed, and a host that waits for a dead one."""
 
-    def words(output: str, *more: str) -> list[str]:
-        paths = ["--network", "n", "--input", str(blur), "--output", str(tmp_path / output)]
+    def words(output: str, *more: str, folder: Path = blur) -> list[str]:
+        paths = ["--network", "n", "--input", str(folder), "--output", str(tmp_path / output)]
         return [*paths, *TILES, *more]
+
+    damaged = tmp_path / "damaged"
+    shutil.copytree(blur, damaged)
+    (damaged / "000012.png").write_bytes(b"no picture")
 
     jobs = [
         {"hosts": [words("two")] * 2, "fails_at": [None, None]},
@@ -124,6 +129,7 @@ def test_two_hosts(blur: Path, tmp_path: Path) -> None:
             "fails_at": [None, None],
         },
         {"hosts": [words("other"), words("other", "--ensemble", "flips")], "fails_at": [None, None]},
+        {"hosts": [words("unreadable"), words("unreadable", folder=damaged)], "fails_at": [None, None]},
         {"hosts": [words("broken")] * 2, "fails_at": [None, 20]},
         {"hosts": [words("broken", "--resume")] * 2, "fails_at": [None, None]},
         {"hosts": [words("stuck", "--stall-seconds", "4")] * 2, "fails_at": [None, -20]},
@@ -137,7 +143,7 @@ def test_two_hosts(blur: Path, tmp_path: Path) -> None:
     )  # fmt: skip
     logs = "\n".join(f"{log.name}: {log.read_text()}" for log in sorted(tmp_path.glob("?.?")))
     assert ended.returncode == 0, ended.stderr + logs
-    two, space, other, broken, resumed, stuck = (json.loads(line) for line in ended.stdout.splitlines())
+    two, space, other, unreadable, broken, resumed, stuck = (json.loads(line) for line in ended.stdout.splitlines())
 
     def said(job: int, process: int) -> str:
         return (tmp_path / f"{job}.{process}").read_text()
@@ -155,13 +161,16 @@ def test_two_hosts(blur: Path, tmp_path: Path) -> None:
 
     assert other["codes"] == [2, 2], logs
     assert "expected the same options, network and input on all hosts" in said(2, 0)
-    assert broken["codes"] == [2, 2], logs
-    assert broken["seconds"] < 3 * HEARTBEAT_SECONDS
-    assert "expected all hosts of the run to answer" in said(3, 0)
-    assert "spikejax: error: expected a disk that can be read" in said(3, 1)
+    for job in (unreadable, broken):
+        assert job["codes"] == [2, 2], logs
+        assert job["seconds"] < 3 * HEARTBEAT_SECONDS
+    assert "spikejax: error: another host of the run cannot go on and says why" in said(3, 0)
+    assert "000012.png" in said(3, 1)
+    assert "expected all hosts of the run to answer" in said(4, 0)
+    assert "spikejax: error: expected a disk that can be read" in said(4, 1)
     assert json.loads((tmp_path / "broken" / "metrics.json").read_text())["resumed_at"] > 0
 
     assert stuck["codes"] == [5, 5], logs
-    assert "spikejax: stalled: the data was not there of process 1 (" in said(5, 0)
-    assert "it waits for: data" in said(5, 1)
+    assert "spikejax: stalled: the data was not there of process 1 (" in said(6, 0)
+    assert "it waits for: data" in said(6, 1)
     assert len(list((tmp_path / "stuck.stalled").iterdir())) == 2
