@@ -73,26 +73,47 @@ def environment(options: Options) -> Iterator[Row]:
 def goldens(options: Options) -> Iterator[Row]:
     """Each golden network's error in float32, of its range and of PyTorch's own, at each precision of products."""
     for name in NETWORKS[:1] if options.quick else NETWORKS:
-        graph, parameters, inputs, truth, theirs = _read_golden(name)
-        crop = truth.shape[-1] != inputs[0].shape[-2] and truth.shape[-1] == KEPT.stop - KEPT.start
-
-        def answer(parameters: Any, *inputs: Any, graph: Any = graph) -> Any:
-            return nnx.merge(graph, parameters)(*inputs)
-
+        golden = read_golden(name)
         for precision in PRECISIONS[:1] if options.quick else PRECISIONS:
             with jax.default_matmul_precision(precision):
-                restored = np.moveaxis(np.asarray(jax.jit(answer)(parameters, *inputs)), -1, 2)
-            error = np.abs((restored[..., KEPT, KEPT] if crop else restored) - truth)
+                error = golden.error(jax.jit(golden.forward)(*golden.inputs))
             yield {
                 "network": name,
                 "precision": precision,
-                "largest error of range": error.max() / np.ptp(truth),
-                "mean error of PyTorch's": error.mean() / np.abs(theirs - truth).mean(),
+                "largest error of range": error.max() / np.ptp(golden.truth),
+                "mean error of PyTorch's": error.mean() / golden.error_of_pytorch.mean(),
             }
 
 
-def _read_golden(name: str) -> tuple[Any, Any, tuple, np.ndarray, np.ndarray]:
-    """Graph, parameters and inputs of a golden network, and the published answers in float64 and in float32."""
+@dataclass(frozen=True)
+class GoldenNetwork:
+    """A golden network with its answers.
+
+    Attributes:
+        graph: of the network.
+        inputs: its parameters, clip and voxels.
+        truth: the published answer in float64.
+        error_of_pytorch: of the published answer in float32.
+    """
+
+    graph: Any
+    inputs: tuple
+    truth: np.ndarray
+    error_of_pytorch: np.ndarray
+
+    def forward(self, parameters: Any, *inputs: Any) -> Any:
+        """The network's answer."""
+        return nnx.merge(self.graph, parameters)(*inputs)
+
+    def error(self, answer: Any) -> np.ndarray:
+        """The error of such an answer, where the golden holds one."""
+        restored = np.moveaxis(np.asarray(answer), -1, 2)
+        cropped = self.truth.shape[-1] == KEPT.stop - KEPT.start != restored.shape[-1]
+        return np.abs((restored[..., KEPT, KEPT] if cropped else restored) - self.truth)
+
+
+def read_golden(name: str) -> GoldenNetwork:
+    """A golden network with its answers."""
     from convert.convertible_networks import parameter_shapes, restorer_rules
     from convert.rules import find_counterparts
     from convert.transfer import from_torch
@@ -114,7 +135,8 @@ def _read_golden(name: str) -> tuple[Any, Any, tuple, np.ndarray, np.ndarray]:
     with np.load(GOLDEN / f"{name}.npz") as answers:
         crop = "_crop" if "output_float64_crop" in answers else ""
         truth, theirs = (answers[f"output_{dtype}{crop}"] for dtype in ("float64", "float32"))
-    return nnx.split(model)[0], parameters, (jnp.asarray(np.moveaxis(video, 2, -1)), voxels), truth, theirs
+    inputs = (parameters, jnp.asarray(np.moveaxis(video, 2, -1)), voxels)
+    return GoldenNetwork(nnx.split(model)[0], inputs, truth, np.abs(theirs - truth))
 
 
 def _abstract_model(manifest: Mapping[str, Any]) -> Any:
