@@ -131,8 +131,8 @@ def _parts(network: Restorer, config: ConfigDict) -> Iterator[Part]:
     groups = list(vrt.reconstruction_groups)
     own = [index - U_STAGES for index in range(U_STAGES, len(vrt.config.depths)) if index in vrt.config.independent]
     for name, indices in (
-        ("stage 8, all frames", [index for index in range(len(groups)) if index not in own]),
-        ("stage 8, one frame", own),
+        ("stage 8 of all frames", [index for index in range(len(groups)) if index not in own]),
+        ("stage 8 of one frame", own),
     ):
         if indices:
             width = vrt.config.dims[U_STAGES + indices[0]]

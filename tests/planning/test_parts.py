@@ -20,7 +20,7 @@ CHIPS = [
 ]
 PARTS = (
     *("spike encoder", "attention over time", "fusion", "mutual attention", "self-attention", "alignment"),
-    *("optical flow", "stage 8, all frames", "stage 8, one frame"),
+    *("optical flow", "stage 8 of all frames", "stage 8 of one frame"),
 )
 # Whether it compiles is asked, not how fast what comes out is: on TPUs a quarter of the time.
 LEAST_EFFORT = {"v5e:1x1": {"exec_time_optimization_effort": -1.0}, "h100:1": {}}
@@ -45,13 +45,14 @@ def test_every_part_compiles(part: str, topology: str) -> None:
 
 
 def test_the_parts_of_a_network() -> None:
-    """Catches parts that are forgotten or counted wrongly: half the side is a quarter of the pixels."""
+    """Catches parts that are forgotten, cannot be named, or count wrongly: half the side is a quarter of the pixels."""
     parts = parts_of(full_network())
     assert tuple(parts) == PARTS
+    assert not any("," in name for name in parts)  # --parts takes names between commas
     seven = 1 + 1 / 4 + 1 / 16 + 1 / 64 + 1 / 16 + 1 / 4 + 1
     assert parts["alignment"].times == parts["self-attention"].times == seven
     assert parts["fusion"].times == 1 + 1 / 4 + 1 / 16 + 1 / 64
-    assert (parts["stage 8, all frames"].times, parts["stage 8, one frame"].times) == (2, 2)
+    assert (parts["stage 8 of all frames"].times, parts["stage 8 of one frame"].times) == (2, 2)
     interpolating = parts_of(load_config("configs/vrt.py:009"))
     assert "alignment" not in interpolating and "fusion" not in interpolating
 
