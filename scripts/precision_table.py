@@ -58,7 +58,7 @@ def main(arguments: Sequence[str]) -> None:
         "--goldens",
         default=",".join(NETWORKS),
         metavar="NAME,...",
-        help='of the first table, "" for none (default: %(default)s)',
+        help="of the first table, or none (default: %(default)s)",
     )
     add(
         "--network",
@@ -69,7 +69,7 @@ def main(arguments: Sequence[str]) -> None:
     add("--clips", type=positive_count, default=4, metavar="N", help="scenes of it (default: %(default)s)")
     add("--json", metavar="FILE", help="write all numbers to FILE as well")
     options = parser.parse_args(arguments)
-    names = [name for name in options.goldens.split(",") if name]
+    names = [] if options.goldens == "none" else options.goldens.split(",")
     for name in names:
         if name not in NETWORKS:
             raise InputError(f"--goldens: expected names of {', '.join(NETWORKS)}, found {name!r}")

@@ -44,6 +44,8 @@ EXIT_BROKEN_PIPE = 141
 _LARGEST = 2**31 - 1  # of sizes and counts that are meant
 _HIGHEST_RATE = 100_000  # frames a second
 _BYTES = {"M": 2**20, "G": 2**30}
+# What help calls a value that may be empty.
+_ANY_TEXT = "TEXT"
 # Options that have another name on the command line than among its values, where it is a word of Python.
 _FLAGS = {"start": "from", "end": "to"}
 # What `--which` calls the folders of a workdir's checkpoints.
@@ -206,7 +208,10 @@ class CommandParser(argparse.ArgumentParser):
         self.exit(EXIT_INPUT_ERROR, f"spikejax: error: {' '.join(message.split())} (--help shows all options)\n")
 
     def _get_value(self, action: argparse.Action, arg_string: str) -> Any:
-        """The value of a word; raises InputError for a path with a scheme, whatever the option is for."""
+        """The value of a word; raises InputError for a path with a scheme, and for an empty word."""
+        if not arg_string and action.metavar != _ANY_TEXT:
+            # A variable of the shell that is not set. As a path it would be the current folder.
+            raise InputError(f"{_long_names(action) or action.metavar}: expected a value, found an empty one")
         if action.nargs != argparse.PARSER:  # the words of a command among several, whose own parser reads them next
             check: Callable[..., Any] = local_only
             if action.type is path_or_bucket:

@@ -393,3 +393,17 @@ def test_a_bucket_is_refused_by_every_option_but_a_few(
                 with pytest.raises(InputError, match=r"expected a path on this machine's disks \("):
                     parser.parse_args([word.replace("ftp", "gs") for word in words])
     assert count >= (1 if command == "demo" else 3), command
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_an_empty_word_is_no_value(parser_of: Callable[[str], argparse.ArgumentParser], command: str) -> None:
+    """Catches a variable of the shell that is not set, which as a path would be the current folder."""
+    for parser in parsers_within(parser_of(command)):
+        taking = [action for action in parser._actions if action.nargs != 0 and action.metavar != "TEXT"]
+        for action in parser._actions:
+            action.required = False
+        for action in taking:
+            name = action.option_strings[0] if action.option_strings else None
+            with pytest.raises(InputError, match="expected a value, found an empty one") as caught:
+                parser.parse_args([""] if name is None else [name, ""])
+            assert (name or str(action.metavar)) in str(caught.value)
