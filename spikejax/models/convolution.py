@@ -10,6 +10,11 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
+# Kernels with more taps have the gradient of their result turned once for all of them. Parts of the CPU time that
+# products of pictures take (the least of 5 runs in turn, one core), turned and in brackets not: 7x7 of 64 to 32
+# channels 0.40 (0.67), 32 to 64 0.73 (1.01), 32 to 16 0.32 (0.91); 3x3 of 96 to 432 0.86 (0.67), 194 to 96 0.82 (0.63).
+_TAPS_UNTURNED = 9
+
 
 @partial(jax.custom_vjp, nondiff_argnums=(2, 3))
 def convolve(
@@ -53,18 +58,25 @@ def _input_gradient(x: Array, kernel: Array, stride: int, padding: int, dy: Arra
 
 
 def _kernel_gradient_by_taps(x: Array, dy: Array, size: tuple[int, ...], stride: int, padding: int) -> Array:
-    images, height, width, _ = dy.shape
+    images, height, width, channels = dy.shape
     x = jnp.pad(x, ((0, 0), (padding, padding), (padding, padding), (0, 0)))
     rows, columns = stride * (height - 1) + 1, stride * (width - 1) + 1
 
-    def tap(index: Array) -> Array:
+    def under_tap(index: Array) -> Array:
         row, column = index // size[1], index % size[1]
         first = jnp.zeros_like(index)  # of the type of the others, with x64 as well
-        under_tap = lax.dynamic_slice(x, (first, row, column, first), (images, rows, columns, x.shape[-1]))
-        return lax.dot_general(under_tap[:, ::stride, ::stride], dy, (((0, 1, 2), (0, 1, 2)), ((), ())))
+        under = lax.dynamic_slice(x, (first, row, column, first), (images, rows, columns, x.shape[-1]))
+        return under[:, ::stride, ::stride].reshape(-1, x.shape[-1])
 
-    taps = lax.map(tap, jnp.arange(size[0] * size[1], dtype=jnp.int32))
-    return taps.reshape(*size, x.shape[-1], dy.shape[-1])
+    taps = jnp.arange(size[0] * size[1], dtype=jnp.int32)
+    dy = dy.reshape(-1, channels)
+    if len(taps) > _TAPS_UNTURNED:
+        # Behind the barrier XLA does not turn it for every tap again.
+        turned = lax.optimization_barrier(dy.T)
+        gradient = lax.map(lambda index: turned @ under_tap(index), taps).swapaxes(1, 2)
+    else:
+        gradient = lax.map(lambda index: under_tap(index).T @ dy, taps)
+    return gradient.reshape(*size, x.shape[-1], channels)
 
 
 convolve.defvjp(_forward, _backward)
