@@ -9,6 +9,7 @@ import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import ml_dtypes
@@ -128,13 +129,18 @@ def _tensor(storage: Any, offset: Any, shape: Any, strides: Any, *_: Any) -> Sto
     if stop > storage.size:
         raise ValueError(f"it holds a tensor of {stop} numbers in a storage of {storage.size}")
 
-    def read() -> np.ndarray:
-        numbers = storage.read(offset, stop)
-        in_bytes = tuple(stride * numbers.itemsize for stride in strides)
-        view = np.lib.stride_tricks.as_strided(numbers, shape, in_bytes, writeable=False)
-        return np.zeros(shape, storage.dtype) if empty else view
+    if empty:
+        return StoredArray(shape, storage.dtype, partial(np.zeros, shape, storage.dtype))
+    return StoredArray(shape, storage.dtype, partial(_read_view, storage, (offset, stop), shape, strides))
 
-    return StoredArray(shape, storage.dtype, read)
+
+def _read_view(
+    storage: Storage, within: tuple[int, int], shape: tuple[int, ...], strides: tuple[int, ...]
+) -> np.ndarray:
+    """The view of a storage's numbers `within` that has this shape and these strides, in numbers."""
+    numbers = storage.read(*within)
+    in_bytes = tuple(stride * numbers.itemsize for stride in strides)
+    return np.lib.stride_tricks.as_strided(numbers, shape, in_bytes, writeable=False)
 
 
 def _parameter(tensor: Any = None, *_: Any) -> Any:

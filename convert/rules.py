@@ -43,12 +43,15 @@ class Rule:
 
     def torch_key(self, name: re.Match[str]) -> str:
         """The PyTorch key of a name that `pattern` has matched, `{layer}` left open."""
+        return _NUMBER.sub(lambda field: _number(field, int(name[field["name"]])), self.torch)
 
-        def number(field: re.Match) -> str:
-            value = int(name[field["name"]])
-            return str(value * int(field["times"] or 1) + int(field["plus"] or 0))
 
-        return re.sub(r"\{(?P<name>\w)(?:\*(?P<times>\d+))?(?:\+(?P<plus>\d+))?\}", number, self.torch)
+# What stands in a PyTorch key for a number of our name: {b}, {b*2}, {b*2+1}.
+_NUMBER = re.compile(r"\{(?P<name>\w)(?:\*(?P<times>\d+))?(?:\+(?P<plus>\d+))?\}")
+
+
+def _number(field: re.Match, value: int) -> str:
+    return str(value * int(field["times"] or 1) + int(field["plus"] or 0))
 
 
 def linear(ours: str, torch: str, layout: str = LINEAR) -> tuple[Rule, ...]:

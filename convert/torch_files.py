@@ -11,6 +11,7 @@ import zipfile
 import zlib
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
@@ -60,28 +61,30 @@ def read_zip(path: Path) -> Unpickled:
 
 
 def _storages_of_zip(path: Path, folder: str, entries: Mapping[str, zipfile.ZipInfo]) -> PersistentLoad:
-    def find(pid: tuple[Any, ...]) -> Storage:
-        dtype, key = _storage_id(pid)
-        entry = entries.get(f"{folder}data/{key}")
-        if entry is None or entry.compress_type != zipfile.ZIP_STORED:
-            raise ValueError(f"it has no storage {key}, or a compressed one")
-        size = entry.file_size // dtype.itemsize
+    return partial(_storage_of_zip, path, folder, entries)
 
-        def read(start: int, stop: int) -> np.ndarray:
-            with open(path, "rb") as file:
-                file.seek(entry.header_offset)
-                header = file.read(_LOCAL_HEADER)
-                # Behind the header come the entry's name and extra field, whose lengths end it.
-                lengths = sum(int.from_bytes(header[at : at + 2], "little") for at in (26, 28))
-                position = entry.header_offset + _LOCAL_HEADER + lengths
-                numbers = _read_numbers(file, position + start * dtype.itemsize, dtype, stop - start)
-            if (start, stop) == (0, size) and zlib.crc32(numbers.view(np.uint8).data) != entry.CRC:
-                raise damaged_file(path, f"the checksum of storage {key} is wrong")
-            return numbers
 
-        return Storage(dtype, size, read)
+def _storage_of_zip(path: Path, folder: str, entries: Mapping[str, zipfile.ZipInfo], pid: tuple[Any, ...]) -> Storage:
+    dtype, key = _storage_id(pid)
+    entry = entries.get(f"{folder}data/{key}")
+    if entry is None or entry.compress_type != zipfile.ZIP_STORED:
+        raise ValueError(f"it has no storage {key}, or a compressed one")
+    return Storage(dtype, entry.file_size // dtype.itemsize, partial(_read_zipped, path, entry, key, dtype))
 
-    return find
+
+def _read_zipped(path: Path, entry: zipfile.ZipInfo, key: str, dtype: np.dtype, start: int, stop: int) -> np.ndarray:
+    """The numbers from `start` to `stop` of a storage, whose checksum is compared where all are read."""
+    with open(path, "rb") as file:
+        file.seek(entry.header_offset)
+        header = file.read(_LOCAL_HEADER)
+        # Behind the header come the entry's name and extra field, whose lengths end it.
+        lengths = sum(int.from_bytes(header[at : at + 2], "little") for at in (26, 28))
+        position = entry.header_offset + _LOCAL_HEADER + lengths
+        numbers = _read_numbers(file, position + start * dtype.itemsize, dtype, stop - start)
+    whole = (start, stop) == (0, entry.file_size // dtype.itemsize)
+    if whole and zlib.crc32(numbers.view(np.uint8).data) != entry.CRC:
+        raise damaged_file(path, f"the checksum of storage {key} is wrong")
+    return numbers
 
 
 def _read_numbers(file: IO[bytes], position: int, dtype: np.dtype, count: int) -> np.ndarray:
