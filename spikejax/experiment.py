@@ -6,7 +6,8 @@ Trains every variant on the same batches, measures each as the experiment's file
     DIR/experiment.html                   the same with curves and pictures, one file without any connection
     DIR/runs/VARIANT/seed_N               the workdirs, which restoring and evaluating take
 
-Started again it does what is missing; several processes on one DIR share the work. Exit codes are training's.
+Tables and page are written after each run. Started again it does what is missing; several processes on one DIR share
+the work. Exit codes are training's.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from spikejax.hardware.allocator import keep_freed_memory
 
 if TYPE_CHECKING:
     from spikejax.experiments.plan import Run
+    from spikejax.experiments.results import Results
 
 PAGE = "experiment.html"
 
@@ -50,11 +52,20 @@ def main(arguments: Sequence[str]) -> None:
 
     # They take seconds to import, and a mistake above should show at once.
     from spikejax.experiments.running import run_experiment
+    from spikejax.experiments.tables import terminal_text
 
     keep_freed_memory()
     use_compile_cache(options.compile_cache, apart_from=[workdir])
-    ending = run_experiment(experiment, chosen, workdir, note=lambda line: print(line, flush=True))
-    _write_results(experiment, runs, workdir)
+    ending = run_experiment(
+        experiment,
+        chosen,
+        workdir,
+        note=lambda line: print(line, flush=True),
+        after_each=lambda: _write_results(experiment, runs, workdir),
+    )
+    results = _write_results(experiment, runs, workdir)
+    print(terminal_text(results), flush=True)
+    print(f"page: {workdir / PAGE}", flush=True)
     if ending.stopped_by:
         print("stopped; the same command continues from there", flush=True)
         raise SystemExit(128 + ending.stopped_by)
@@ -63,19 +74,18 @@ def main(arguments: Sequence[str]) -> None:
         raise SystemExit(EXIT_NOT_FINITE)
 
 
-def _write_results(experiment: Experiment, runs: Sequence[Run], workdir: Path) -> None:
-    """Writes and prints what there is; of several processes the last one to end sees all."""
+def _write_results(experiment: Experiment, runs: Sequence[Run], workdir: Path) -> Results:
+    """Writes what there is, which is returned; of several processes the last one to end sees all."""
     from spikejax.experiments.plan import LOCKS, lock
     from spikejax.experiments.results import collect
     from spikejax.experiments.summary_page import write_page
-    from spikejax.experiments.tables import terminal_text, write_tables
+    from spikejax.experiments.tables import write_tables
 
     with lock(workdir / LOCKS / "results", wait=True):
         results = collect(experiment, runs)
         write_tables(results, workdir)
         write_page(results, runs, workdir / PAGE)
-    print(terminal_text(results), flush=True)
-    print(f"page: {workdir / PAGE}", flush=True)
+    return results
 
 
 def build_parser() -> argparse.ArgumentParser:

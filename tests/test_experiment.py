@@ -71,7 +71,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 @pytest.mark.slow
 def test_stopped_killed_and_shared_is_the_same(whole: tuple[Path, Path], tmp_path: Path) -> None:
-    """Catches numbers that depend on kills or on who did a run, a run done twice, and evaluations that are repeated."""
+    """Catches numbers that depend on kills or on who did a run, what is done twice, and no table before the end."""
     path, expected = whole
     workdir = tmp_path / "work"
     runs = [workdir / "runs" / run for run in RUNS]
@@ -85,6 +85,7 @@ def test_stopped_killed_and_shared_is_the_same(whole: tuple[Path, Path], tmp_pat
         wait_for(runs[1] / "checkpoints" / "last" / "2", process)
         process.kill()
         process.communicate()
+    assert table(workdir)["runs_done"] == 1 and (workdir / "experiment.html").is_file()  # what was done before
     measured = runs[0] / "evaluations" / "theta1" / "metrics.json"
     first = measured.stat().st_mtime_ns
     with started(path, workdir) as one, started(path, workdir) as other:

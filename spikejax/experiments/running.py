@@ -43,7 +43,9 @@ class Ending:
     failed: list[str] = field(default_factory=list)
 
 
-def run_experiment(experiment: Experiment, runs: Sequence[Run], workdir: Path, *, note: Note) -> Ending:
+def run_experiment(
+    experiment: Experiment, runs: Sequence[Run], workdir: Path, *, note: Note, after_each: Callable[[], object]
+) -> Ending:
     """Does the runs that are not done and that no other process works on.
 
     Args:
@@ -51,6 +53,7 @@ def run_experiment(experiment: Experiment, runs: Sequence[Run], workdir: Path, *
         runs: those that this process is asked for.
         workdir: of the experiment.
         note: takes a line for the user.
+        after_each: called when a run is done.
 
     Raises:
         InputError: a configuration does not fit, found before any run is trained; or the disk is full.
@@ -85,6 +88,7 @@ def run_experiment(experiment: Experiment, runs: Sequence[Run], workdir: Path, *
         if ending.stopped_by:
             return ending
         done += 1
+        after_each()
         if shows_json():
             print(pace.standing("experiment", done).json_line(), file=sys.stderr, flush=True)
     return ending

@@ -8,7 +8,8 @@
     metric       what is compared, an entry of `validation.metrics`
     acceptance   dict(variant, reference, margin, evaluation): the variant has to be as good as the reference, but for
                  the margin; optional
-    pictures     dict(columns, sequences, evaluation): columns are "input", "sharp" and names of variants
+    pictures     dict(columns, sequences, evaluation): columns are "input", "sharp" and names of variants; the first
+                 four where they are left out
 
 Where `evaluation` is left out it is the first one. A ConfigDict sorts its names unless it is made with sort_keys=False.
 Nothing heavy is imported.
@@ -20,6 +21,7 @@ import difflib
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import MISSING, asdict, dataclass, field, fields
+from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -33,6 +35,8 @@ from spikejax.errors import InputError
 ROOM = "experiments"
 INPUT, SHARP = "input", "sharp"
 _MOST_SEEDS = 1000
+# Of variants whose pictures the page shows, where the file does not say which.
+_VARIANTS_SHOWN = 4
 
 Section = TypeVar("Section")
 
@@ -110,12 +114,13 @@ class Pictures:
     """The pictures of the page.
 
     Attributes:
-        columns: "input", "sharp", or a variant, of whose first network the pictures are.
+        columns: "input", "sharp", or a variant, of whose first network the pictures are; none = the input, the first
+            variants and the truth.
         sequences: of how many sequences the middle frame is shown.
         evaluation: of which the pictures are.
     """
 
-    columns: tuple[str, ...] = (INPUT, SHARP)
+    columns: tuple[str, ...] = ()
     sequences: int = 4
     evaluation: str = ""
 
@@ -187,7 +192,8 @@ def _read(config: ConfigDict, path: str) -> Experiment:
     first = next(iter(evaluations))
     if acceptance is not None and not acceptance.evaluation:
         acceptance = Acceptance(**asdict(acceptance) | {"evaluation": first})
-    pictures = Pictures(tuple(pictures.columns), pictures.sequences, pictures.evaluation or first)
+    columns = tuple(pictures.columns) or (INPUT, *islice(variants, _VARIANTS_SHOWN), SHARP)
+    pictures = Pictures(columns, pictures.sequences, pictures.evaluation or first)
     overrides = _overrides(config.get("overrides", ()), "overrides")
     return Experiment(path, base, overrides, variants, evaluations, metric, acceptance, pictures)
 

@@ -32,7 +32,7 @@ def test_an_experiment_is_what_its_file_says(tmp_path: Path) -> None:
     assert experiment.acceptance == Acceptance("b", "a", 0.0, "one")
     assert (experiment.metric, experiment.pictures.columns, experiment.pictures.evaluation) == (
         "psnr",
-        ("input", "sharp"),
+        ("input", "a", "b", "sharp"),
         "one",
     )
     assert experiment.title == "mine"
