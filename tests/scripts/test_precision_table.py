@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -110,16 +111,25 @@ def test_what_asks_for_all_bits_keeps_them(rounded: ModuleType) -> None:
 def test_the_tables(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     """Catches rows of the wrong network or form: fewer bits miss by more, in the goldens and in the scenes."""
     script = load("precision_table", monkeypatch)
+    scenes = script._scenes
+
+    def parts(*arguments: Any) -> Iterator[dict[str, np.ndarray]]:
+        """Two frames of 48 x 48 of each: compiling is long enough."""
+        for scene in scenes(*arguments):
+            yield {name: array[:2, 40:88, 40:88] for name, array in scene.items() if array.ndim == 4}
+
+    monkeypatch.setattr(script, "_scenes", parts)
+    monkeypatch.setattr(script, "ROUNDINGS", {key: split for key, split in script.ROUNDINGS.items() if key[1] == "TPU"})
     script.main(["--goldens", "tiny_deblur", "--clips", "1", "--json", str(tmp_path / "x.json")])
     printed = capsys.readouterr().out
-    assert printed.count("| tiny_deblur |") == 4 and "| PSNR |" in printed
+    assert printed.count("| tiny_deblur |") == 3 and "| PSNR |" in printed
     rows = json.loads((tmp_path / "x.json").read_text())
     errors = [row["mean error of PyTorch's"] for row in rows["goldens"]]
-    highest, three, one, tf32 = errors
-    assert highest < 2 < three < tf32 < one
+    highest, three, one = errors
+    assert highest < 2 < three < one
     scores = {(row["precision"], row["device"]): row for row in rows["scenes"]}
     assert scores["highest", "TPU and GPU"]["largest"] == 0
-    assert scores["highest", "TPU and GPU"]["PSNR"] == pytest.approx(32, abs=1)
+    assert scores["highest", "TPU and GPU"]["PSNR"] == pytest.approx(29.4, abs=0.5)
     assert 0 < scores["high", "TPU"]["largest"] < scores["default", "TPU"]["largest"]
 
 
