@@ -19,7 +19,7 @@ import numpy as np
 
 from spikejax.errors import InputError
 
-from .pickles import STORAGE_DTYPES, PersistentLoad, Storage, StorageType, Unpickled, load_pickle
+from .pickles import STORAGE_DTYPES, Storage, StorageType, Unpickled, load_pickle
 from .stored_arrays import damaged_file
 
 LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
@@ -52,16 +52,12 @@ def read_zip(path: Path) -> Unpickled:
                     f"expected a file of a little-endian machine, found one of a big-endian machine: {path}"
                 )
             with archive.open(pickles[0]) as file:
-                unpickled = load_pickle(file, path, _storages_of_zip(path, folder, entries))
+                unpickled = load_pickle(file, path, partial(_storage_of_zip, path, folder, entries))
             if folder + _DESCRIPTION not in entries:
                 return unpickled
             return replace(unpickled, description=archive.read(folder + _DESCRIPTION).decode(errors="replace"))
     except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError, RuntimeError) as error:
         raise damaged_file(path, error) from error
-
-
-def _storages_of_zip(path: Path, folder: str, entries: Mapping[str, zipfile.ZipInfo]) -> PersistentLoad:
-    return partial(_storage_of_zip, path, folder, entries)
 
 
 def _storage_of_zip(path: Path, folder: str, entries: Mapping[str, zipfile.ZipInfo], pid: tuple[Any, ...]) -> Storage:

@@ -40,7 +40,9 @@ def main(arguments: Sequence[str]) -> None:
     Args:
         arguments: what follows the program's name.
     """
-    parser = make_parser("make_demo", description="Makes the packaged network, its clip and its card of a training.")
+    parser = make_parser(
+        "scripts/make_demo.py", description="Makes the packaged network, its clip and its card of a training."
+    )
     add = parser.add_argument
     add("--workdir", required=True, metavar="DIR", help="of a finished training of a network that takes spikes")
     add("--sequence", metavar="NAME", help="of the validation split (default: the first)")

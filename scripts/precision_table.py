@@ -52,7 +52,9 @@ def main(arguments: Sequence[str]) -> None:
     Args:
         arguments: what follows the program's name.
     """
-    parser = make_parser("precision_table", description="Emulates what fewer bits of float32 products do to results.")
+    parser = make_parser(
+        "scripts/precision_table.py", description="Emulates what fewer bits of float32 products do to results."
+    )
     add = parser.add_argument
     add(
         "--goldens",
