@@ -4,9 +4,9 @@ With many hosts a signal to any of them stops all of them at the same point.
 
 A scheduler that sends SIGTERM takes the machine some seconds later, whatever the loop waits for: a read that never
 returns, a disk that does not answer, minutes of compiling. So from a SIGTERM on a thread watches the clock. If the loop
-has not left when half of the time is over, the thread keeps the last update itself, where it may, and ends the process;
-at the end of the time it ends it in any case. It learns of the signal by a pipe, for Python's handlers have to wait
-until the main thread is back from native code.
+has not left when half of the time is over, the thread keeps the last update itself and ends the process. Where that fails
+the loop has the rest of the time, at whose end the thread ends the process in any case. It learns of the signal by a
+pipe, for Python's handlers have to wait until the main thread is back from native code.
 """
 
 import contextlib
@@ -54,6 +54,7 @@ class StopRequest:
         self._grace, self._leave = grace, leave
         self._ended = threading.Event()
         self._received_at: float | None = None  # when SIGTERM came
+        self._kept = "the last checkpoint is kept"
 
     def requested(self) -> bool:
         """Whether to stop here; with many hosts, all of them ask at the same points of the program."""
@@ -109,15 +110,16 @@ class StopRequest:
             return
         threading.Thread(target=self._rescue, name="last update", daemon=True).start()
         if not self._ended.wait(self._grace / 2):
-            self._end("the last checkpoint is kept")
+            self._end(self._kept)
 
     def _rescue(self) -> None:
         if self.rescue is None:
             return
         try:
             said = self.rescue()
-        except Exception as error:  # a disk that is full or does not answer; the checkpoint before is whole
-            said = f"the last update could not be kept ({one_line(error)}), the last checkpoint is"
+        except Exception as error:  # a disk that is full, or the main thread saves as well, and may yet end in time
+            self._kept = f"the last update could not be kept ({one_line(error)}), the last checkpoint is"
+            return
         if not self._ended.is_set():
             self._end(said)
 

@@ -170,12 +170,17 @@ class Trainer:
     def rescue(self) -> str:
         """Keeps the last update, from another thread, while the main one waits for something; what to say of it.
 
-        The main thread changes nothing any more: the process is to end. The curves stay as they are.
+        From then on the main thread changes nothing any more, as the process is to end, unless the update could not be
+        kept. The curves stay as they are.
         """
         self._changing.acquire()
-        self.check_finite()
-        self._checkpoints.save_last(self.step, self.state, self._position)
-        self._checkpoints.wait()
+        try:
+            self.check_finite()
+            self._checkpoints.save_last(self.step, self.state, self._position)
+            self._checkpoints.wait()
+        except BaseException:
+            self._changing.release()
+            raise
         return f"step {self.step} is kept; the same command continues from there"
 
     def validate(self, *, pictures: int, stop: Callable[[], bool]) -> Validation | None:

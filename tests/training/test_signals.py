@@ -58,6 +58,27 @@ def test_a_stuck_loop_is_ended_and_the_last_update_kept(codes: list[int], capsys
     assert "spikejax: stopped by SIGTERM while waiting: step 7 is kept\n" in capsys.readouterr().err
 
 
+def test_a_loop_that_ends_late_ends_itself_where_the_rescue_fails(codes: list[int]) -> None:
+    """Catches a slow save of the loop's own that is cut short because a second one beside it failed."""
+    failed = threading.Event()
+
+    def fail() -> str:
+        failed.set()
+        raise RuntimeError("dictionary changed size during iteration")
+
+    before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    try:
+        with StopRequest(grace=2.0, leave=codes.append) as stop:
+            stop.rescue = fail
+            os.kill(os.getpid(), signal.SIGTERM)
+            assert failed.wait(10)
+            time.sleep(0.3)  # the last of the save
+        time.sleep(0.2)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert codes == []
+
+
 @pytest.mark.parametrize("kind", ["hangs", "fails", "is none"])
 def test_a_rescue_that_does_not_succeed_ends_in_time_too(
     kind: str, codes: list[int], capsys: pytest.CaptureFixture[str]
