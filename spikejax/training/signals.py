@@ -4,9 +4,9 @@ With many hosts a signal to any of them stops all of them at the same point.
 
 A scheduler that sends SIGTERM takes the machine some seconds later, whatever the loop waits for: a read that never
 returns, a disk that does not answer, minutes of compiling. So from a SIGTERM on a thread watches the clock. If the loop
-has not left when half of the time is over, the thread keeps the last update itself and ends the process. Where that fails
-the loop has the rest of the time, at whose end the thread ends the process in any case. It learns of the signal by a
-pipe, for Python's handlers have to wait until the main thread is back from native code.
+has not left when half of the time is over, the thread keeps the last update itself and ends the process. Where that
+fails the loop has the rest of the time, at whose end the thread ends the process in any case. It learns of the signal
+by a pipe, for Python's handlers have to wait until the main thread is back from native code.
 """
 
 import contextlib
