@@ -9,7 +9,6 @@ from pathlib import Path
 
 import jax
 import numpy as np
-from flax import nnx
 
 import spikejax
 from spikejax.config import defaults
@@ -17,6 +16,7 @@ from spikejax.extras import EXTRAS, missing_module
 from spikejax.io.pictures import write_picture
 from spikejax.io.weights import Weights, write_weights
 from spikejax.models.restorer import build_restorer
+from spikejax.models.rngs import make_rngs
 from spikejax.training.step import describe_network
 
 FRAMES, HEIGHT, WIDTH, BINS = 12, 32, 48, 4
@@ -58,7 +58,7 @@ def write_network(path: Path) -> Path:
     model.vrt.update(dims=(4,) * 8, depths=(2,) * 7 + (1,), heads=(2,) * 8, independent=(), window=(2, 2, 2))
     model.vrt.update(deformable_groups=2, mutual_ratio=0.5)
     model.spike.update(bins=BINS, channels=(4,) * 4, heads=2)
-    shapes = describe_network(lambda: build_restorer(model, rngs=nnx.Rngs(0))).shapes
+    shapes = describe_network(lambda: build_restorer(model, rngs=make_rngs(0))).shapes
     rng = np.random.default_rng(0)
     params = jax.tree.map(lambda leaf: (0.1 * rng.standard_normal(leaf.shape)).astype(leaf.dtype), shapes)
     path.parent.mkdir(parents=True)

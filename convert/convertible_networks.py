@@ -15,6 +15,7 @@ from spikejax.errors import InputError
 from spikejax.io.weights import MismatchError, Weights, compare_params, flatten_params, nest_params
 from spikejax.models.fusion import ENCODER_SCALES, find_fusion
 from spikejax.models.restorer import Restorer, build_restorer
+from spikejax.models.rngs import make_rngs
 from spikejax.models.spynet import SpyNet
 
 from .network_names import SPIKE_PREFIX, SPYNET_NAME, network_names, restorer_names
@@ -137,7 +138,7 @@ def restorer_network(model: dict[str, Any], name: str) -> ConvertibleNetwork:
     flow = model["vrt"].get("flow", SPYNET_NAME)
     if flow != SPYNET_NAME:
         raise InputError(f"{name}: no PyTorch form of the flow network {flow} is known")
-    restorer = nnx.eval_shape(lambda: build_restorer(model, rngs=nnx.Rngs(0)))
+    restorer = nnx.eval_shape(lambda: build_restorer(model, rngs=make_rngs(0)))
     counterparts = find_counterparts(parameter_shapes(restorer), restorer_rules(restorer))
     buffers = attention_buffers(restorer, counterparts)
     if restorer.vrt.spynet is not None:
@@ -165,12 +166,12 @@ def restorer_rules(model: Restorer) -> tuple[Rule, ...]:
 
 
 def _spynet() -> ConvertibleNetwork:
-    shapes = parameter_shapes(nnx.eval_shape(lambda: SpyNet(rngs=nnx.Rngs(0))))
+    shapes = parameter_shapes(nnx.eval_shape(lambda: SpyNet(rngs=make_rngs(0))))
     return ConvertibleNetwork(SPYNET_NAME, SPYNET_NAME, None, find_counterparts(shapes, SPYNET), spynet_buffers())
 
 
 def _perceptual(network: Perceptual) -> ConvertibleNetwork:
-    shapes = parameter_shapes(nnx.eval_shape(lambda: network.make(nnx.Rngs(0))))
+    shapes = parameter_shapes(nnx.eval_shape(lambda: network.make(make_rngs(0))))
     counterparts = find_counterparts(shapes, network.rules)
     return ConvertibleNetwork(network.kind, network.kind, None, counterparts, network.buffers, network.copies)
 

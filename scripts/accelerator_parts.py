@@ -25,6 +25,8 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from spikejax.models.rngs import make_rngs
+
 ROOT = Path(__file__).parents[1]
 GOLDEN = ROOT / "tests" / "golden"
 # Super-resolution's hold these rows and columns.
@@ -163,7 +165,7 @@ def _abstract_model(manifest: Mapping[str, Any]) -> Any:
         spike = SpikeBranchConfig(
             bins=of_spikes["bins"], channels=channels, heads=of_spikes["heads"], residual=of_spikes["residual"]
         )
-    return nnx.eval_shape(lambda: Restorer(vrt, spike, rngs=nnx.Rngs(0)))
+    return nnx.eval_shape(lambda: Restorer(vrt, spike, rngs=make_rngs(0)))
 
 
 def _load_file(path: Path) -> ModuleType:
@@ -195,7 +197,7 @@ def _attention(features: int, window: tuple[int, int, int], *, mutual: bool) -> 
     from spikejax.models.attention import WindowAttention, window_regions
 
     def build(rows: int, random: np.random.Generator) -> tuple[nnx.Module, tuple[np.ndarray, ...]]:
-        layer = WindowAttention(features, heads=6, window=window, mutual=mutual, rngs=nnx.Rngs(0))
+        layer = WindowAttention(features, heads=6, window=window, mutual=mutual, rngs=make_rngs(0))
         size = (window[0] * (2 if mutual else 1), rows, rows)
         regions = window_regions(size, window, (0, window[1] // 2, window[2] // 2))
         assert regions is not None
@@ -217,7 +219,7 @@ def _sampling(rows: int, random: np.random.Generator) -> tuple[nnx.Module, tuple
     """The deformable alignment of stage 1 with its offset convolutions, by flows of some pixels."""
     from spikejax.models.alignment import DeformableAlignment, WarpingOptions
 
-    layer = DeformableAlignment(96, WarpingOptions(sources=1, groups=16, scale=1), rngs=nnx.Rngs(0))
+    layer = DeformableAlignment(96, WarpingOptions(sources=1, groups=16, scale=1), rngs=make_rngs(0))
     sources, target = random.normal(size=(1, 4, 1, rows, rows, 96)), random.normal(size=(1, 4, rows, rows, 96))
     return layer, (sources, target, 2 * random.normal(size=(1, 4, 1, rows, rows, 2)))
 
@@ -227,7 +229,7 @@ def _over_time(rows: int, random: np.random.Generator) -> tuple[nnx.Module, tupl
     from spikejax.models.temporal import SpikeTemporalSA
 
     rows = max(rows, 16)
-    return SpikeTemporalSA(96, heads=6, rngs=nnx.Rngs(0)), (random.normal(size=(1, 5, rows, rows, 96)),)
+    return SpikeTemporalSA(96, heads=6, rngs=make_rngs(0)), (random.normal(size=(1, 5, rows, rows, 96)),)
 
 
 def _fusion(rows: int, random: np.random.Generator) -> tuple[nnx.Module, tuple[np.ndarray, ...]]:
@@ -235,7 +237,7 @@ def _fusion(rows: int, random: np.random.Generator) -> tuple[nnx.Module, tuple[n
     from spikejax.models.temporal import TemporalCrossAttnFuse
 
     rows = max(rows, 16)
-    layer = TemporalCrossAttnFuse(96, heads=6, residual="features", rngs=nnx.Rngs(0))
+    layer = TemporalCrossAttnFuse(96, heads=6, residual="features", rngs=make_rngs(0))
     return layer, tuple(random.normal(size=(2, 1, 5, rows, rows, 96)))
 
 
@@ -244,7 +246,7 @@ def _convolution(rows: int, random: np.random.Generator) -> tuple[nnx.Module, tu
     from spikejax.models.layers import Conv3D
 
     rows = max(rows, 16)
-    return Conv3D(96, 96, rngs=nnx.Rngs(0)), (random.normal(size=(1, 5, rows, rows, 96)),)
+    return Conv3D(96, 96, rngs=make_rngs(0)), (random.normal(size=(1, 5, rows, rows, 96)),)
 
 
 def operations() -> dict[str, Operation]:

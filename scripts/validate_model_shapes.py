@@ -18,6 +18,7 @@ from spikejax.config.files import CONFIG_HELP, OVERRIDE_PREFIX, load_config, par
 from spikejax.errors import InputError
 from spikejax.models.fusion import SpikeFusion, encoder_scale
 from spikejax.models.restorer import MIN_FRAMES, MIN_SIDE, Restorer, build_restorer
+from spikejax.models.rngs import make_rngs
 from spikejax.models.vrt import STAGE_SCALES
 from spikejax.training.parameter_patterns import parameter_name
 
@@ -137,7 +138,7 @@ def main(arguments: Sequence[str]) -> None:
             f"--size: expected at least {MIN_FRAMES},{MIN_SIDE},{MIN_SIDE}, found {frames},{height},{width}"
         )
 
-    model = nnx.eval_shape(lambda: build_restorer(config.model, rngs=nnx.Rngs(0)))
+    model = nnx.eval_shape(lambda: build_restorer(config.model, rngs=make_rngs(0)))
     if not isinstance(model, Restorer):
         raise InputError(f"model.backbone: expected a VRT, whose stages have scales, found {config.model.backbone!r}")
     stages, restored = trace(model, frames, height, width)

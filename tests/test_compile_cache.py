@@ -20,6 +20,7 @@ from spikejax.errors import InputError
 from spikejax.io.bucket_mirror import disk_folder
 from spikejax.io.weights import Weights, write_weights
 from spikejax.models.restorer import build_restorer
+from spikejax.models.rngs import make_rngs
 from tests.small_run import overrides
 
 ROOT = Path(__file__).parents[1]
@@ -334,7 +335,7 @@ def write_zeros(folder: Path) -> None:
     """Writes a folder of weights, all zero, of a small network without spikes."""
     config = load_config(ROOT / "configs" / "quickstart.py", overrides(model__spike__fusion="none"))
     model = config.model.to_dict()
-    _, params = nnx.split(nnx.eval_shape(lambda: build_restorer(model, rngs=nnx.Rngs(0))))
+    _, params = nnx.split(nnx.eval_shape(lambda: build_restorer(model, rngs=make_rngs(0))))
     zeros = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), nnx.to_pure_dict(params))
     write_weights(folder, Weights("restorer", model, zeros), replace=False)
 

@@ -17,7 +17,6 @@ from typing import Any
 import jax
 import numpy as np
 import pytest
-from flax import nnx
 from skimage import data
 
 from spikejax import installed
@@ -29,6 +28,7 @@ from spikejax.experiments.spec import read_experiment
 from spikejax.io.pictures import write_picture
 from spikejax.io.weights import Weights, write_weights
 from spikejax.models.restorer import build_restorer
+from spikejax.models.rngs import make_rngs
 from spikejax.training.step import describe_network
 from tests.inference.small_input import BINS, FRAMES, HEIGHT, STATISTICS, STEPS, WIDTH, save_random_network, tiny_config
 
@@ -93,7 +93,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
         write_dat(scene / "spike" / f"{index:06d}.dat", np.ones((STEPS, HEIGHT, WIDTH), np.uint8))
     write_config(scene / "spike", StreamConfig(HEIGHT, WIDTH))
     model = tiny_config().model.to_dict()
-    network = describe_network(lambda: build_restorer(model, rngs=nnx.Rngs(0)))
+    network = describe_network(lambda: build_restorer(model, rngs=make_rngs(0)))
     params = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), network.shapes)
     write_weights(root / "weights.safetensors", Weights("restorer", model, params, STATISTICS))
     return root

@@ -20,6 +20,7 @@ from spikejax.distributed.sharding import batch_mesh
 from spikejax.errors import InputError
 from spikejax.inference.tiling import Extent
 from spikejax.io.weights import Weights, write_weights
+from spikejax.models.rngs import make_rngs
 from spikejax.models.traits import NetworkTraits
 from spikejax.training.checkpoint import Checkpoints
 from spikejax.training.optimizer import make_optimizer
@@ -47,7 +48,7 @@ def test_a_checkpoint_measures_as_in_training(
     monkeypatch.setattr("spikejax.training.measure_split.build_restorer", build_stand_in)
     config = tiny_config()
     config.data.source, config.data.root = "folder", str(root)
-    network = describe_network(lambda: build_stand_in(config.model.to_dict(), rngs=nnx.Rngs(3)))
+    network = describe_network(lambda: build_stand_in(config.model.to_dict(), rngs=make_rngs(3)))
     nowhere = everywhere(network.shapes, value=False)
     optimizer = make_optimizer(config.optimizer, lambda step: 0.1, network.axes, frozen=nowhere, slow=nowhere)
     abstract = abstract_state(network, optimizer, batch_mesh())

@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
+from spikejax.models.rngs import make_rngs
 from tests.small_run import overrides
 
 pytestmark = pytest.mark.slow
@@ -213,7 +214,7 @@ def plain_parameters() -> list[Any]:
     from spikejax.models.restorer import build_restorer
 
     config = quickstart.get_config().model
-    shapes = nnx.eval_shape(lambda: build_restorer(config.to_dict(), rngs=nnx.Rngs(0)))
+    shapes = nnx.eval_shape(lambda: build_restorer(config.to_dict(), rngs=make_rngs(0)))
     return [(".".join(map(str, path)), leaf.shape) for path, leaf in nnx.to_flat_state(nnx.state(shapes, nnx.Param))]
 
 

@@ -23,6 +23,7 @@ from spikejax.errors import InputError
 from spikejax.inference.tiling import Extent
 from spikejax.io.weights import Weights, write_weights
 from spikejax.models.restorer import build_restorer
+from spikejax.models.rngs import make_rngs
 from spikejax.training.step import describe_network
 from tests.inference.small_input import BINS, STATISTICS, Brighten, restorer_of, save_random_network, tiny_config
 
@@ -31,7 +32,7 @@ from tests.inference.small_input import BINS, STATISTICS, Brighten, restorer_of,
 def weights() -> Weights:
     """Random weights of a tiny network with spikes; making them by NumPy compiles nothing."""
     model: dict[str, Any] = tiny_config().model.to_dict()
-    network = describe_network(lambda: build_restorer(model, rngs=nnx.Rngs(0)))
+    network = describe_network(lambda: build_restorer(model, rngs=make_rngs(0)))
     rng = np.random.default_rng(0)
     params = jax.tree.map(lambda leaf: rng.standard_normal(leaf.shape).astype(leaf.dtype), network.shapes)
     return Weights("restorer", model, params, STATISTICS)
@@ -85,7 +86,7 @@ def as_torch(weights: Weights, path: Path) -> None:
 def test_a_file_of_pytorch(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Catches a file that has to be converted first, and parameters that are not those that converting gives."""
     model: dict[str, Any] = tiny_config(fusion="none").model.to_dict()
-    network = describe_network(lambda: build_restorer(model, rngs=nnx.Rngs(0)))
+    network = describe_network(lambda: build_restorer(model, rngs=make_rngs(0)))
     rng = np.random.default_rng(0)
     params = jax.tree.map(lambda leaf: rng.standard_normal(leaf.shape).astype(leaf.dtype), network.shapes)
     as_torch(Weights("restorer", model, params), tmp_path / "mine.pth")

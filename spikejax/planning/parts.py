@@ -25,6 +25,7 @@ from spikejax.kernels.choice import Target, trace_for, use_kernels
 from spikejax.models.flows import ClipFlows, clip_flows
 from spikejax.models.remat import remat_if
 from spikejax.models.restorer import Restorer, build_restorer
+from spikejax.models.rngs import make_rngs
 from spikejax.models.vrt import STAGE_SCALES, U_STAGES
 from spikejax.planning.schedule import Schedule
 from spikejax.planning.step_plan import Memory, memory_of, read_program
@@ -90,7 +91,7 @@ def parts_of(config: ConfigDict) -> dict[str, Part]:
     Raises:
         InputError: the network is not a VRT.
     """
-    network = nnx.eval_shape(lambda: build_restorer(config.model.to_dict(), rngs=nnx.Rngs(0)))
+    network = nnx.eval_shape(lambda: build_restorer(config.model.to_dict(), rngs=make_rngs(0)))
     if not isinstance(network, Restorer):
         raise InputError(f"--parts: expected the backbone vrt, found {config.model.backbone!r}")
     return {part.name: part for part in _parts(network, config)}

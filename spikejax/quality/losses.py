@@ -18,6 +18,7 @@ from jaxtyping import Array, Float
 from ml_collections import ConfigDict
 
 from spikejax.errors import InputError
+from spikejax.models.rngs import make_rngs
 from spikejax.models.vgg import VGG, Name, normalize_imagenet
 from spikejax.quality.perceptual import load_vgg
 
@@ -123,7 +124,7 @@ def perceptual_term(config: ConfigDict) -> WeightsTerm | LeftOut:
             f"loss: without its perceptual term, loss.perceptual_weights_file names no weights of {name} "
             "(spikejax convert to-jax makes them)"
         )
-    graph, shapes = nnx.split(nnx.eval_shape(lambda: VGG(name, layers=("relu3_3",), rngs=nnx.Rngs(0))))
+    graph, shapes = nnx.split(nnx.eval_shape(lambda: VGG(name, layers=("relu3_3",), rngs=make_rngs(0))))
 
     def value(params: Any, restored: Array, batch: Batch) -> Array:
         return weight * perceptual(restored, batch["sharp"], network=nnx.merge(graph, params))

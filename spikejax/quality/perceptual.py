@@ -13,6 +13,7 @@ from jaxtyping import Float, UInt8
 from spikejax.errors import InputError
 from spikejax.io.weights import MismatchError, Weights, compare_params, flatten_params, nest_params, read_weights
 from spikejax.models.lpips import LPIPS, Backbone
+from spikejax.models.rngs import make_rngs
 from spikejax.models.vgg import VGG, Name
 
 
@@ -30,7 +31,7 @@ def load_vgg(path: str | Path, name: Name, *, layers: tuple[str, ...] = ("relu3_
     weights = read_weights(path)
     if weights.kind != name:
         raise InputError(f"expected weights of {name}, found {weights.kind}: {path}")
-    return _fill(lambda: VGG(name, layers=layers, rngs=nnx.Rngs(0)), weights, path)
+    return _fill(lambda: VGG(name, layers=layers, rngs=make_rngs(0)), weights, path)
 
 
 def load_lpips(path: str | Path) -> LPIPS:
@@ -43,7 +44,7 @@ def load_lpips(path: str | Path) -> LPIPS:
     kinds = {f"lpips_{backbone}": backbone for backbone in get_args(Backbone)}
     if weights.kind not in kinds:
         raise InputError(f"expected weights of {' or '.join(kinds)}, found {weights.kind}: {path}")
-    return _fill(lambda: LPIPS(kinds[weights.kind], rngs=nnx.Rngs(0)), weights, path)
+    return _fill(lambda: LPIPS(kinds[weights.kind], rngs=make_rngs(0)), weights, path)
 
 
 def lpips_distance(network: LPIPS) -> Callable[[UInt8[np.ndarray, "h w 3"], UInt8[np.ndarray, "h w 3"]], float]:

@@ -22,6 +22,7 @@ from spikejax.inference.tiling import Extent
 from spikejax.inference.video_restorer import MISSING_STATISTICS, RestoreSettings, VideoRestorer
 from spikejax.io.paths import AnyPath, UserPath
 from spikejax.models.restorer import build_restorer
+from spikejax.models.rngs import make_rngs
 from spikejax.models.traits import NetworkTraits
 from spikejax.training.degradation_config import degradation_of
 from spikejax.training.step import describe_network
@@ -94,12 +95,12 @@ def load_trained(
     weights = read_network(path, which=which, build=build_restorer, statistics=statistics, trust_code=trust_code)
     assert weights.model is not None, path
     model = {**weights.model} if dtype is None else {**weights.model, "compute_dtype": dtype}
-    network = describe_network(lambda: build_restorer(model, rngs=nnx.Rngs(0)))
+    network = describe_network(lambda: build_restorer(model, rngs=make_rngs(0)))
     traits, bins = network.traits, network.traits.spike_bins
     params = jax.device_put(weights.params)
 
     def in_float32() -> nnx.Module:
-        exact = describe_network(lambda: build_restorer({**model, "compute_dtype": "float32"}, rngs=nnx.Rngs(0)))
+        exact = describe_network(lambda: build_restorer({**model, "compute_dtype": "float32"}, rngs=make_rngs(0)))
         return nnx.merge(exact.graph, params)
 
     known = None

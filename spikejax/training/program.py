@@ -9,12 +9,12 @@ from typing import Any
 
 import jax
 import optax
-from flax import nnx
 from ml_collections import ConfigDict
 
 from spikejax.distributed import sharding
 from spikejax.errors import InputError
 from spikejax.models.restorer import build_restorer
+from spikejax.models.rngs import make_rngs
 from spikejax.training import step
 from spikejax.training.optimizer import make_optimizer, make_schedule
 from spikejax.training.parameter_patterns import matching
@@ -74,7 +74,7 @@ def describe_program(
     mesh = sharding.make_mesh(config.mesh.to_dict(), devices=devices)
     sharding.check_batch(data.batch_size, mesh, accumulate=training.accumulate)
     sharding.check_rows(data.crop, mesh, owner="data.crop")
-    network = step.describe_network(lambda: build(config.model.to_dict(), rngs=nnx.Rngs(config.seed)))
+    network = step.describe_network(lambda: build(config.model.to_dict(), rngs=make_rngs(config.seed)))
     frozen = matching(network.shapes, optimizer.frozen, key="optimizer.frozen")
     slow = matching(network.shapes, optimizer.slow, key="optimizer.slow")
     zeros = matching(network.shapes, training.start_at_zero, key="training.start_at_zero")

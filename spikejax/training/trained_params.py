@@ -21,6 +21,7 @@ from spikejax.io.json_files import read_json
 from spikejax.io.paths import AnyPath, UserPath, as_local_file, user_path
 from spikejax.io.weights import MismatchError, Weights, compare_params, flatten_params, read_weights
 from spikejax.models.restorer import build_restorer
+from spikejax.models.rngs import make_rngs
 from spikejax.models.traits import NetworkTraits, traits_of
 from spikejax.progress import say
 from spikejax.quality.losses import acting_terms
@@ -144,7 +145,7 @@ def _checked(weights: Weights, path: UserPath, *, build: Build, trust_code: bool
     section = read_saved_model(weights.model, source=path, trust_code=trust_code)
     # Of weights that are kept in fewer bits; networks have float32.
     weights = dataclasses.replace(weights, model=section, params=jax.tree.map(_as_float32, weights.params))
-    model = nnx.eval_shape(lambda: build(section, rngs=nnx.Rngs(0)))
+    model = nnx.eval_shape(lambda: build(section, rngs=make_rngs(0)))
     wanted = flatten_params(nnx.to_pure_dict(nnx.state(model)))
     if problems := compare_params(flatten_params(weights.params), wanted):
         raise MismatchError("the parameters that the network has", problems, path)
@@ -163,7 +164,7 @@ def spike_bins(weights: Weights, *, build: Build = build_restorer) -> int | None
 
 def restorer_traits(weights: Weights, *, build: Build = build_restorer) -> NetworkTraits:
     """What a network that restores does to a clip."""
-    return traits_of(nnx.eval_shape(lambda: build(weights.model, rngs=nnx.Rngs(0))))
+    return traits_of(nnx.eval_shape(lambda: build(weights.model, rngs=make_rngs(0))))
 
 
 def with_statistics(weights: Weights, file: AnyPath, *, source: AnyPath, build: Build = build_restorer) -> Weights:
@@ -249,7 +250,7 @@ def _newest(workdir: UserPath, names: Sequence[str]) -> Iterator[tuple[ocp.Check
 
 
 def _abstract_params(build: Build, config: ConfigDict) -> dict:
-    model = nnx.eval_shape(lambda: build(config.model.to_dict(), rngs=nnx.Rngs(0)))
+    model = nnx.eval_shape(lambda: build(config.model.to_dict(), rngs=make_rngs(0)))
     sharding = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
     return jax.tree.map(
         lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), nnx.to_pure_dict(nnx.state(model))

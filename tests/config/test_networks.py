@@ -6,11 +6,11 @@ from pathlib import Path
 
 import jax
 import pytest
-from flax import nnx
 
 from spikejax.config.files import load_config
 from spikejax.config.networks import PUBLISHED, SPIKE_VARIANTS
 from spikejax.models.restorer import build_restorer
+from spikejax.models.rngs import make_rngs
 from spikejax.training.parameter_patterns import matching
 from spikejax.training.step import describe_network
 
@@ -40,7 +40,7 @@ def model(config: str) -> dict:
 
 def size(config: str) -> int:
     """Parameters of a configuration's network; nothing is computed."""
-    return describe_network(lambda: build_restorer(model(config), rngs=nnx.Rngs(0))).size
+    return describe_network(lambda: build_restorer(model(config), rngs=make_rngs(0))).size
 
 
 def test_every_published_network_is_tested() -> None:
@@ -84,7 +84,7 @@ def test_published_networks_have_their_constructor_arguments(architecture: str) 
 def test_what_is_trained_later_and_slower() -> None:
     """Catches flow or offsets that a renamed parameter takes out of the recipe's pattern, and others within it."""
     config = load_config(f"{CONFIGS}/vrt.py:006")
-    shapes = describe_network(lambda: build_restorer(config.model.to_dict(), rngs=nnx.Rngs(0))).shapes
+    shapes = describe_network(lambda: build_restorer(config.model.to_dict(), rngs=make_rngs(0))).shapes
     slow = matching(shapes, config.optimizer.slow, key="optimizer.slow")
     chosen = jax.tree.map(lambda leaf, later: leaf.size if later else 0, shapes, slow)
     original = manifest("006_videodeblurring_GoPro")["shapes"]

@@ -18,6 +18,7 @@ from spikejax.errors import InputError
 from spikejax.io.weights import read_weights, write_weights
 from spikejax.models.fusion import find_fusion
 from spikejax.models.restorer import build_restorer
+from spikejax.models.rngs import make_rngs
 from spikejax.training.measure_split import load_trained
 from spikejax.training.trained_params import read_network
 from tests.convert.arrays import assert_same, split_buffers
@@ -88,7 +89,7 @@ def test_converted_weights_build_the_network() -> None:
     network, _ = recognize(arrays)
     weights = network.from_torch(arrays)
     model = json.loads(json.dumps(weights.model))
-    graphdef, state = nnx.split(nnx.eval_shape(lambda: build_restorer(model, rngs=nnx.Rngs(0))))
+    graphdef, state = nnx.split(nnx.eval_shape(lambda: build_restorer(model, rngs=make_rngs(0))))
     expected = jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), nnx.to_pure_dict(state))
     assert jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), weights.params) == expected
     assert nnx.merge(graphdef, weights.params).vrt.config.window == (4, 8, 8)

@@ -9,7 +9,6 @@ from typing import Any
 import jax
 import numpy as np
 import pytest
-from flax import nnx
 
 import spikejax
 from convert.__main__ import main
@@ -20,6 +19,7 @@ from spikejax.data.datasets.voxel_statistics import SpikeStatistics
 from spikejax.errors import InputError
 from spikejax.io.weights import Weights, read_weights, write_weights
 from spikejax.models.restorer import build_restorer
+from spikejax.models.rngs import make_rngs
 from spikejax.training.step import describe_network
 from tests.inference.small_input import BINS, STATISTICS, save_random_network, tiny_config
 
@@ -32,7 +32,7 @@ TILES = {"tile": [3, 64, 96], "overlap": [1, 8, 10]}
 def random_weights(**spike: Any) -> Weights:
     """Of a tiny network with spikes, which no shape tells everything of."""
     model: dict[str, Any] = tiny_config(**spike).model.to_dict()
-    network = describe_network(lambda: build_restorer(model, rngs=nnx.Rngs(0)))
+    network = describe_network(lambda: build_restorer(model, rngs=make_rngs(0)))
     rng = np.random.default_rng(0)
     params = jax.tree.map(lambda leaf: rng.standard_normal(leaf.shape).astype(leaf.dtype), network.shapes)
     return Weights("restorer", model, params, STATISTICS, TILES, {"updates": 7})
@@ -116,7 +116,7 @@ def test_statistics_that_are_given(tmp_path: Path, statistics: Path, capsys: pyt
 def test_statistics_of_a_network_without_spikes(tmp_path: Path, statistics: Path) -> None:
     """Catches an option that has no effect."""
     model = published_model("006").to_dict() | {"vrt": tiny_config().model.vrt.to_dict()}
-    network = describe_network(lambda: build_restorer(model, rngs=nnx.Rngs(0)))
+    network = describe_network(lambda: build_restorer(model, rngs=make_rngs(0)))
     params = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), network.shapes)
     write_weights(tmp_path / "a.safetensors", Weights("restorer", model, params))
     with pytest.raises(InputError, match="expected no --statistics with a network that takes no spikes, found .*json"):

@@ -19,6 +19,7 @@ from spikejax.inference.video_restorer import VideoRestorer
 from spikejax.io.frame_source import open_frames
 from spikejax.io.pictures import write_picture
 from spikejax.models.restorer import build_restorer
+from spikejax.models.rngs import make_rngs
 from spikejax.models.traits import NetworkTraits
 from spikejax.training.checkpoint import Checkpoints
 from spikejax.training.step import NetworkDescription, describe_network
@@ -89,7 +90,7 @@ def tiny_config(**spike: Any) -> ConfigDict:
 
 def save_random_network(workdir: Path, config: ConfigDict) -> tuple[NetworkDescription, Any]:
     """Writes a checkpoint of random parameters; making them by NumPy compiles nothing."""
-    network = describe_network(lambda: build_restorer(config.model, rngs=nnx.Rngs(0)))
+    network = describe_network(lambda: build_restorer(config.model, rngs=make_rngs(0)))
     rng = np.random.default_rng(0)
     params = jax.tree.map(lambda leaf: jnp.asarray(0.1 * rng.standard_normal(leaf.shape), leaf.dtype), network.shapes)
     checkpoints = Checkpoints(workdir, config, statistics=STATISTICS)

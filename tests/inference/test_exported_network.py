@@ -10,6 +10,7 @@ from spikejax.data.spikes.voxels import standardise
 from spikejax.inference.exported_network import export_network
 from spikejax.inference.tiling import Extent
 from spikejax.models.restorer import Restorer, build_restorer
+from spikejax.models.rngs import make_rngs
 from tests.inference.small_input import BINS, tiny_config
 
 TILE, MOMENTS = Extent(2, 16, 16), (0.5, 0.25)
@@ -17,7 +18,7 @@ TILE, MOMENTS = Extent(2, 16, 16), (0.5, 0.25)
 
 def small_network(**spike: object) -> Restorer:
     """Random parameters; making them by NumPy compiles nothing."""
-    network = nnx.eval_shape(lambda: build_restorer(tiny_config(**spike).model, rngs=nnx.Rngs(0)))
+    network = nnx.eval_shape(lambda: build_restorer(tiny_config(**spike).model, rngs=make_rngs(0)))
     graph, shapes = nnx.split(network)
     rng = np.random.default_rng(0)
     params = jax.tree.map(lambda leaf: jnp.asarray(0.1 * rng.standard_normal(leaf.shape), leaf.dtype), shapes)

@@ -7,7 +7,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from flax import nnx
 from jax import lax
 
 from spikejax.config.keys import KEYS
@@ -20,6 +19,7 @@ from spikejax.inference.tiling import Extent
 from spikejax.inference.video_restorer import VideoRestorer
 from spikejax.models.flows import clip_flows
 from spikejax.models.restorer import Restorer
+from spikejax.models.rngs import make_rngs
 from spikejax.models.spynet import SpyNet
 from spikejax.models.traits import NetworkTraits
 from spikejax.training.objective import make_loss
@@ -102,7 +102,7 @@ def test_restoring_is_traced_with_it(precision: str | None) -> None:
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_flows_keep_all_bits(precision: str) -> None:
     """Catches flows of 8 bits, which miss pixels by as much as they are long."""
-    network, clip = SpyNet(rngs=nnx.Rngs(0)), jnp.zeros((1, 2, 32, 32, 3))
+    network, clip = SpyNet(rngs=make_rngs(0)), jnp.zeros((1, 2, 32, 32, 3))
     with jax.default_matmul_precision(precision):
         jaxpr = jax.make_jaxpr(lambda clip: clip_flows(network, clip, 1))(clip)
     assert set(precisions_of(jaxpr)) == {both("highest")}

@@ -22,6 +22,7 @@ from spikejax.io.weights import (
     write_weights,
 )
 from spikejax.models.restorer import build_restorer
+from spikejax.models.rngs import make_rngs
 from tests.fake_bucket import FakeBucket
 
 # Where a part of a damaged folder cannot be read, orbax does not wait for the other parts; their errors come too late.
@@ -86,7 +87,7 @@ def test_a_network_is_built_from_what_was_read(target: Path, tiny_model_section:
     """Catches keys or a model section that nnx.merge or build_restorer do not take."""
 
     def abstract(section: dict) -> tuple[nnx.GraphDef, dict]:
-        graphdef, state = nnx.split(nnx.eval_shape(lambda: build_restorer(section, rngs=nnx.Rngs(0))))
+        graphdef, state = nnx.split(nnx.eval_shape(lambda: build_restorer(section, rngs=make_rngs(0))))
         return graphdef, nnx.to_pure_dict(state)
 
     _, shapes = abstract(tiny_model_section)

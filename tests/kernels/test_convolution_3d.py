@@ -14,6 +14,7 @@ from spikejax.kernels import convolution_3d_tpu
 from spikejax.kernels.choice import Choice, Target
 from spikejax.models import layers
 from spikejax.models.layers import Conv3D
+from spikejax.models.rngs import make_rngs
 from spikejax.models.spike_encoder import ResidualBlock3D
 from tests.kernels.comparison import times_chosen
 from tests.models.parameters import build_random, normal
@@ -56,7 +57,7 @@ def test_what_is_added(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_devices_that_share_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     """Catches clips whose rows every device convolves whole."""
-    layer = Conv3D(3, 4, rngs=nnx.Rngs(0))
+    layer = Conv3D(3, 4, rngs=make_rngs(0))
     for space, by_kernel in ((1, True), (2, False)):
         mesh = Mesh(np.array(jax.devices()[:1] * space).reshape(1, space), ("data", "space"))  # nothing runs on it
         choice = Choice("tpu", interpret=True, target=Target("tpu", mesh, ("data",), "space"))
@@ -72,7 +73,7 @@ def test_devices_that_share_rows(monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_what_it_takes(columns: int, features: int, fits: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """Catches a width or features that the kernel would compute wrongly."""
-    layer = nnx.eval_shape(lambda: Conv3D(features, 8, rngs=nnx.Rngs(0)))
+    layer = nnx.eval_shape(lambda: Conv3D(features, 8, rngs=make_rngs(0)))
     asked = []
 
     def choose(fits: Any) -> Choice:

@@ -10,6 +10,7 @@ from flax import nnx
 
 from spikejax.kernels.choice import Choice
 from spikejax.models import temporal
+from spikejax.models.rngs import make_rngs
 from spikejax.models.temporal import SpikeTemporalSA, TemporalCrossAttnFuse
 from spikejax.models.time_positions import TimePositions
 from tests.kernels.comparison import times_chosen
@@ -57,7 +58,7 @@ def test_what_is_told_of_time_is_plain() -> None:
     """Catches a bias or an encoding of time that the kernel would leave out."""
     x = jnp.zeros((1, 2, 4, 16, 16), jnp.float32)
     for kind in ("relative", "local", "sine"):
-        layer = SpikeTemporalSA(16, heads=2, time=TimePositions(kind), rngs=nnx.Rngs(0))
+        layer = SpikeTemporalSA(16, heads=2, time=TimePositions(kind), rngs=make_rngs(0))
         asked = []
 
         def choose(fits: Any, asked: list[bool] = asked) -> Choice:

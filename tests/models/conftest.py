@@ -15,6 +15,7 @@ from flax import nnx
 
 from spikejax.models.fusion import SpikeBranchConfig
 from spikejax.models.restorer import Restorer
+from spikejax.models.rngs import make_rngs
 from spikejax.models.vrt import VRTConfig
 from tests.models.parameters import restorer_from_torch
 
@@ -74,7 +75,7 @@ def abstract_model(manifest: dict[str, Any]) -> Restorer:
             heads=of_spikes["heads"],
             residual=of_spikes["residual"],
         )
-    return nnx.eval_shape(lambda: Restorer(vrt, spike, rngs=nnx.Rngs(0)))
+    return nnx.eval_shape(lambda: Restorer(vrt, spike, rngs=make_rngs(0)))
 
 
 @cache
@@ -113,4 +114,4 @@ def tiny_model() -> Restorer:
         independent=(8,),
         deformable_groups=2,
     )
-    return Restorer(vrt, SpikeBranchConfig(bins=4, channels=(8,) * 4, heads=2), rngs=nnx.Rngs(0))
+    return Restorer(vrt, SpikeBranchConfig(bins=4, channels=(8,) * 4, heads=2), rngs=make_rngs(0))

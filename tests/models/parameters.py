@@ -13,6 +13,7 @@ from convert.rules import find_counterparts
 from convert.transfer import from_torch
 from convert.vrt_keys import attention_buffers
 from spikejax.models.restorer import Restorer
+from spikejax.models.rngs import make_rngs
 
 Layer = TypeVar("Layer", bound=nnx.Module)
 
@@ -24,7 +25,7 @@ def normal(*shape: int, seed: int = 0) -> np.ndarray:
 
 def build_random(make: Callable[[nnx.Rngs], Layer], *, size: float = 0.3) -> Layer:
     """A layer with random float32 numbers in the place of all parameters, those that begin at zero or one too."""
-    definition, parameters = nnx.split(nnx.eval_shape(lambda: make(nnx.Rngs(0))))
+    definition, parameters = nnx.split(nnx.eval_shape(lambda: make(make_rngs(0))))
     leaves, structure = jax.tree.flatten(parameters)
     numbers = [jnp.asarray(size * normal(*leaf.shape, seed=seed), jnp.float32) for seed, leaf in enumerate(leaves)]
     return nnx.merge(definition, jax.tree.unflatten(structure, numbers))

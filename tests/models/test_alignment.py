@@ -6,10 +6,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from flax import nnx
 
 from spikejax.models.alignment import DeformableAlignment, ParallelWarping, WarpingOptions
 from spikejax.models.flows import ClipFlows
+from spikejax.models.rngs import make_rngs
 from tests.models import loops
 from tests.models.parameters import build_random, normal, values
 
@@ -85,7 +85,7 @@ def test_alignment_is_its_formula(sources: int, groups: int) -> None:
 @pytest.mark.slow
 def test_alignment_begins_at_the_flow() -> None:
     """Catches random offsets at the start: an integer flow must give the shifted source, half of it by the mask."""
-    alignment = DeformableAlignment(4, WarpingOptions(sources=1, groups=2, scale=1), rngs=nnx.Rngs(0))
+    alignment = DeformableAlignment(4, WarpingOptions(sources=1, groups=2, scale=1), rngs=make_rngs(0))
     alignment.kernel[...] = jnp.zeros((3, 3, 4, 4), jnp.float32).at[1, 1].set(jnp.eye(4, dtype=jnp.float32))
     source, target = normal(1, 1, 5, 6, 4), normal(1, 5, 6, 4, seed=1)
     flow = np.broadcast_to([1.0, -2.0], (1, 1, 5, 6, 2))
@@ -135,4 +135,4 @@ def test_every_target_is_aligned_by_itself(sources: int, frames: int) -> None:
 def test_groups_that_do_not_fit_are_refused(sources: int, groups: int) -> None:
     """Catches groups that would split a source's flow or its channels unevenly, with no word."""
     with pytest.raises(ValueError, match=f"deformable_groups = {groups} must be a multiple of the {sources} sources"):
-        DeformableAlignment(4, WarpingOptions(sources, groups, 1), rngs=nnx.Rngs(0))
+        DeformableAlignment(4, WarpingOptions(sources, groups, 1), rngs=make_rngs(0))

@@ -11,6 +11,7 @@ from flax import nnx
 from jax import Array
 
 from spikejax.models.fusion import SpikeBranch, SpikeBranchConfig, SpikeFusion, encoder_scale
+from spikejax.models.rngs import make_rngs
 from spikejax.models.vrt import STAGE_SCALES, Fusion, VRTConfig
 from tests.models.parameters import build_random, normal
 from tests.models.quick import quick_build, quick_jit
@@ -33,7 +34,7 @@ FUSED = pytest.mark.parametrize(
 
 def make_branch(config: SpikeBranchConfig) -> SpikeBranch:
     """A branch as it begins."""
-    return quick_build(lambda: SpikeBranch(config, VRT, rngs=nnx.Rngs(0)))
+    return quick_build(lambda: SpikeBranch(config, VRT, rngs=make_rngs(0)))
 
 
 def clip_at(stage: int, *, seed: int) -> Array:
@@ -125,18 +126,18 @@ def test_a_gradient_reaches_every_parameter(config: SpikeBranchConfig) -> None:
 def test_channels_that_do_not_fit_are_refused() -> None:
     """Catches a branch that is built and fails at its first clip, or a message that does not say where."""
     with pytest.raises(ValueError, match=re.escape("scale 1/4 (stage 3): the spike branch has 12 channels, VRT has 8")):
-        SpikeBranch(replace(CROSS, channels=(8, 8, 12, 8)), VRT, rngs=nnx.Rngs(0))
+        SpikeBranch(replace(CROSS, channels=(8, 8, 12, 8)), VRT, rngs=make_rngs(0))
     # Fits VRT, but stage 5 would meet 8 channels of the encoder with 12 of its own.
     vrt = replace(VRT, dims=(8, 8, 8, 8, 12, 8, 8, 8))
     config = replace(CROSS, channels=(8, 8, 8, 8, 12), fused_stages=(1, 2, 3, 4, 5))
     with pytest.raises(ValueError, match=re.escape("scale 1/4 (stage 5): the fusion expects 12 channels")):
-        SpikeBranch(config, vrt, rngs=nnx.Rngs(0))
+        SpikeBranch(config, vrt, rngs=make_rngs(0))
 
 
 @pytest.mark.slow
 def test_spikes_of_another_size_are_refused() -> None:
     """Catches spike features that would be broadcast, or an error that does not name the scale and both sizes."""
-    branch = nnx.eval_shape(lambda: SpikeBranch(CROSS, VRT, rngs=nnx.Rngs(0)))
+    branch = nnx.eval_shape(lambda: SpikeBranch(CROSS, VRT, rngs=make_rngs(0)))
     fusion = SpikeFusion(branch, {2: jnp.zeros((1, 2, 8, 12, 8))})
     message = "scale 1/2 (stage 2): spike features are (1, 2, 8, 12, 8), VRT's (1, 2, 8, 10, 8)"
     with pytest.raises(ValueError, match=re.escape(message)):

@@ -9,6 +9,7 @@ from flax import nnx
 from spikejax.models.heads import InterpolationHead, PictureHead, UpscalingHead
 from spikejax.models.layers import Conv2D
 from spikejax.models.restorer import Restorer
+from spikejax.models.rngs import make_rngs
 from spikejax.models.vrt import VRTConfig
 from tests.models import loops
 from tests.models.parameters import build_random, linear, normal, values
@@ -85,7 +86,7 @@ class Enlarge(nnx.Module):
 def test_any_size_is_enlarged() -> None:
     """Catches a crop that forgets the scale: the padding of an odd size would stay, or the picture be cut."""
     config = VRTConfig(upscale=3, window=(2, 4, 4), depths=(1,) * 8, dims=(8,) * 8, heads=(2,) * 8, deformable_groups=2)
-    restorer = nnx.eval_shape(lambda: Restorer(config, None, rngs=nnx.Rngs(0)))
+    restorer = nnx.eval_shape(lambda: Restorer(config, None, rngs=make_rngs(0)))
     restorer.vrt = Enlarge(config)
     clip = normal(1, 3, 35, 41, 3)
     restored = restorer(jnp.asarray(clip, jnp.float32))
@@ -96,4 +97,4 @@ def test_any_size_is_enlarged() -> None:
 def test_factors_without_a_shuffle_are_refused(scale: int) -> None:
     """Catches a factor that is silently rounded to a power of two."""
     with pytest.raises(ValueError, match=f"upscale must be 3 or a power of 2, not {scale}"):
-        UpscalingHead(4, scale=scale, channels=3, rngs=nnx.Rngs(0))
+        UpscalingHead(4, scale=scale, channels=3, rngs=make_rngs(0))

@@ -16,6 +16,7 @@ from spikejax.models.layers import (
     accumulation_dtype,
     truncated_normal,
 )
+from spikejax.models.rngs import make_rngs
 from tests.models import loops
 
 
@@ -26,14 +27,14 @@ def normal(*shape: int, seed: int = 0) -> np.ndarray:
 
 def test_linear_is_a_product_and_can_compute_a_part() -> None:
     """Catches a transposed kernel, a lost bias, and a part of the outputs that is not the part asked for."""
-    layer = Linear(5, 7, rngs=nnx.Rngs(0))
+    layer = Linear(5, 7, rngs=make_rngs(0))
     layer.bias[...] = jnp.asarray(normal(7), jnp.float32)
     with jax.enable_x64(True):
         x = jnp.asarray(normal(2, 3, 5))
         expected = np.asarray(x) @ np.asarray(layer.kernel[...], np.float64) + np.asarray(layer.bias[...])
         np.testing.assert_allclose(layer(x), expected, atol=1e-12)
         np.testing.assert_allclose(layer(x, slice(2, 5)), expected[..., 2:5], atol=1e-12)
-    assert not Linear(5, 7, zero_init=True, rngs=nnx.Rngs(0)).kernel[...].any()
+    assert not Linear(5, 7, zero_init=True, rngs=make_rngs(0)).kernel[...].any()
 
 
 def test_initial_weights_have_the_size_of_their_fan_in() -> None:
@@ -42,8 +43,8 @@ def test_initial_weights_have_the_size_of_their_fan_in() -> None:
     # A normal distribution that is cut at two standard deviations keeps 0.88 of its own.
     np.testing.assert_allclose(weights.std(), 0.88 * 300**-0.5, rtol=0.02)
     assert np.abs(weights).max() <= 2 * 300**-0.5
-    assert Conv2D(4, 6, rngs=nnx.Rngs(0)).kernel[...].std() == pytest.approx(0.88 * 36**-0.5, rel=0.15)
-    assert Conv3D(4, 6, rngs=nnx.Rngs(0)).kernel[...].std() == pytest.approx(0.88 * 108**-0.5, rel=0.15)
+    assert Conv2D(4, 6, rngs=make_rngs(0)).kernel[...].std() == pytest.approx(0.88 * 36**-0.5, rel=0.15)
+    assert Conv3D(4, 6, rngs=make_rngs(0)).kernel[...].std() == pytest.approx(0.88 * 108**-0.5, rel=0.15)
 
 
 def test_layer_norm_is_its_formula() -> None:
@@ -68,18 +69,18 @@ def test_layer_norm_keeps_its_statistics_wide() -> None:
 
 def test_conv2d_layer_is_a_zero_padded_cross_correlation() -> None:
     """Catches a flipped kernel, swapped kernel axes, an edge that is not zero, leading axes that are mixed."""
-    layer = Conv2D(2, 3, rngs=nnx.Rngs(0))
+    layer = Conv2D(2, 3, rngs=make_rngs(0))
     layer.bias[...] = jnp.asarray(normal(3), jnp.float32)
     x = normal(2, 3, 5, 4, 2)
     with jax.enable_x64(True):
         kernel, bias = (np.asarray(p[...], np.float64) for p in (layer.kernel, layer.bias))
         expected = loops.convolution(x.reshape(6, 5, 4, 2), kernel, bias).reshape(2, 3, 5, 4, 3)
         np.testing.assert_allclose(layer(jnp.asarray(x)), expected, atol=1e-12)
-    unpadded = Conv2D(2, 3, padding=0, rngs=nnx.Rngs(0))
+    unpadded = Conv2D(2, 3, padding=0, rngs=make_rngs(0))
     assert unpadded(jnp.asarray(x, jnp.float32)).shape == (2, 3, 3, 2, 3)
-    padded = Conv2D(2, 3, rngs=nnx.Rngs(0))(jnp.asarray(x, jnp.float32))
+    padded = Conv2D(2, 3, rngs=make_rngs(0))(jnp.asarray(x, jnp.float32))
     np.testing.assert_allclose(unpadded(jnp.asarray(x, jnp.float32)), padded[:, :, 1:-1, 1:-1], atol=1e-6)
-    strided = Conv2D(2, 3, stride=2, rngs=nnx.Rngs(0))(jnp.asarray(x, jnp.float32))
+    strided = Conv2D(2, 3, stride=2, rngs=make_rngs(0))(jnp.asarray(x, jnp.float32))
     np.testing.assert_allclose(strided, padded[:, :, ::2, ::2], atol=1e-6)
 
 
@@ -88,7 +89,7 @@ def test_conv2d_layer_is_a_zero_padded_cross_correlation() -> None:
 @pytest.mark.parametrize("stride", (1, 2))
 def test_conv3d_is_xlas(stride: int, frames: int) -> None:
     """Catches time taps in the wrong order, a stride in time, sizes that the stride does not divide; gradients too."""
-    layer = Conv3D(3, 4, stride=stride, rngs=nnx.Rngs(0))
+    layer = Conv3D(3, 4, stride=stride, rngs=make_rngs(0))
     layer.bias[...] = jnp.asarray(normal(4), jnp.float32)
     with jax.enable_x64(True):
         kernel, bias = (p[...].astype(jnp.float64) for p in (layer.kernel, layer.bias))
@@ -114,7 +115,7 @@ def test_conv3d_is_xlas(stride: int, frames: int) -> None:
 
 def test_gated_mlp_is_its_formula() -> None:
     """Catches the gate on the wrong half, or the tanh approximation of GELU (off by 1e-4)."""
-    mlp = GatedMLP(3, 5, 4, rngs=nnx.Rngs(0))
+    mlp = GatedMLP(3, 5, 4, rngs=make_rngs(0))
     with jax.enable_x64(True):
         x = normal(6, 3)
         layers = (mlp.fc11, mlp.fc12, mlp.fc2)
@@ -123,7 +124,7 @@ def test_gated_mlp_is_its_formula() -> None:
             for layer in layers
         )
         np.testing.assert_allclose(mlp(jnp.asarray(x)), out(loops.gelu(a(x)) * b(x)), atol=1e-12)
-    assert GatedMLP(3, 5, rngs=nnx.Rngs(0)).fc2.kernel.shape == (5, 3)
+    assert GatedMLP(3, 5, rngs=make_rngs(0)).fc2.kernel.shape == (5, 3)
 
 
 def test_sums_are_kept_in_float32_at_least() -> None:

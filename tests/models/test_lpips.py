@@ -11,6 +11,7 @@ from flax import nnx
 
 from spikejax.errors import InputError
 from spikejax.models.lpips import LPIPS
+from spikejax.models.rngs import make_rngs
 from tests.golden import lpips as golden
 
 ANSWERS = json.loads(golden.FILE.read_text())
@@ -18,7 +19,7 @@ ANSWERS = json.loads(golden.FILE.read_text())
 
 def distances(kind: Any, weights: dict[str, Any]) -> np.ndarray:
     """Our answers, all pairs as one batch."""
-    graph, state = nnx.split(nnx.eval_shape(lambda: LPIPS(kind.removeprefix("lpips_"), rngs=nnx.Rngs(0))))
+    graph, state = nnx.split(nnx.eval_shape(lambda: LPIPS(kind.removeprefix("lpips_"), rngs=make_rngs(0))))
     nnx.replace_by_pure_dict(state, golden.as_ours(kind, weights))
     a, b = (jnp.asarray(np.stack(side), jnp.float32) / 255 for side in zip(*golden.pictures(), strict=True))
     return np.asarray(jax.jit(lambda state, a, b: nnx.merge(graph, state)(a, b))(state, a, b))
@@ -48,7 +49,7 @@ def test_distances_by_published_weights(kind: str) -> None:
 @pytest.mark.slow
 def test_equal_pictures_have_a_gradient() -> None:
     """Catches the root of a sum of squares at zero, whose derivative is infinite."""
-    network = LPIPS("alex", rngs=nnx.Rngs(0))
+    network = LPIPS("alex", rngs=make_rngs(0))
     black = jnp.zeros((1, 32, 32, 3))
     gradient = jax.grad(lambda x: network(x, black).sum())(black)
     assert np.isfinite(gradient).all()
@@ -60,7 +61,7 @@ def test_pictures_too_small(backbone: Any, limit: int) -> None:
 
     def distance(side: int) -> jax.ShapeDtypeStruct:
         picture = jax.ShapeDtypeStruct((1, side, 40, 3), np.float32)
-        return nnx.eval_shape(lambda a, b: LPIPS(backbone, rngs=nnx.Rngs(0))(a, b), picture, picture)
+        return nnx.eval_shape(lambda a, b: LPIPS(backbone, rngs=make_rngs(0))(a, b), picture, picture)
 
     assert distance(limit).shape == (1,)
     with pytest.raises(InputError, match=f"at least {limit}x{limit} for LPIPS, found {limit - 1}x40"):

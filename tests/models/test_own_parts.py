@@ -19,6 +19,7 @@ from spikejax.io.weights import Weights
 from spikejax.models.flows import FLOWS
 from spikejax.models.fusion import FUSIONS
 from spikejax.models.restorer import BACKBONES, build_restorer
+from spikejax.models.rngs import make_rngs
 from spikejax.models.traits import NetworkTraits, traits_of
 from tests.models.parameters import normal
 from tests.models.quick import quick_jit
@@ -121,8 +122,8 @@ def test_a_fusion_and_a_flow_network_of_ones_own_learn(parts: Path) -> None:
     """Catches a part that is found and not used, one that a gradient does not reach, and one that stays in a table."""
     tables = [dict(FUSIONS), dict(FLOWS)]
     model = tiny_model(**{"spike.fusion": f"{parts}:GATE", "vrt.flow": f"{parts}:OneFlow"})
-    graph, _ = nnx.split(nnx.eval_shape(lambda: build_restorer(model, rngs=nnx.Rngs(0))))
-    network = nnx.merge(graph, quick_jit(lambda: nnx.split(build_restorer(model, rngs=nnx.Rngs(0)))[1])())
+    graph, _ = nnx.split(nnx.eval_shape(lambda: build_restorer(model, rngs=make_rngs(0))))
+    network = nnx.merge(graph, quick_jit(lambda: nnx.split(build_restorer(model, rngs=make_rngs(0)))[1])())
     assert type(network.spike_branch.fuse_blocks[0]).__name__ == "Gate"
     assert network.spike_branch.temporal_attention is None
     before, after, gradients = losses_of_a_step(network, clip(3), clip(3, seed=1))
@@ -135,7 +136,7 @@ def test_a_fusion_and_a_flow_network_of_ones_own_learn(parts: Path) -> None:
 def test_a_backbone_of_ones_own_learns(parts: Path) -> None:
     """Catches a backbone that is VRT after all, or whose traits nobody reads."""
     tables = dict(BACKBONES)
-    network = build_restorer(tiny_model(backbone=f"{parts}:Doubling"), rngs=nnx.Rngs(0))
+    network = build_restorer(tiny_model(backbone=f"{parts}:Doubling"), rngs=make_rngs(0))
     assert traits_of(network) == NetworkTraits(upscale=2, min_side=4)
     assert network(clip(3)).shape == (1, 2, 32, 32, 3)
     before, after, _ = losses_of_a_step(network, clip(3))
@@ -171,4 +172,4 @@ def test_code_that_comes_with_parameters_is_refused(parts: Path, key: str, find:
 def test_parts_that_do_not_exist(key: str, name: str, message: str) -> None:
     """Catches a misspelt part that ends in a traceback, or without the names there are."""
     with pytest.raises(InputError, match=message):
-        nnx.eval_shape(lambda: build_restorer(tiny_model(**{key: name}), rngs=nnx.Rngs(0)))
+        nnx.eval_shape(lambda: build_restorer(tiny_model(**{key: name}), rngs=make_rngs(0)))

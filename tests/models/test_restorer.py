@@ -14,6 +14,7 @@ from spikejax.config import defaults
 from spikejax.errors import InputError
 from spikejax.models.fusion import SpikeBranchConfig
 from spikejax.models.restorer import Restorer, build_restorer
+from spikejax.models.rngs import make_rngs
 from spikejax.models.vrt import VRTConfig
 from tests.models.parameters import build_random
 from tests.models.quick import quick_build, quick_jit
@@ -55,7 +56,7 @@ def restored_16(vrt: Restorer) -> np.ndarray:
 def test_zero_initialised_fusion_begins_as_exactly_vrt(vrt: Restorer, restored_16: np.ndarray) -> None:
     """Catches a spike branch that disturbs a network started from trained VRT weights before it has learnt anything."""
     config = replace(SPIKES, zero_init=True)
-    with_spikes = quick_build(lambda: Restorer(VRT, config, rngs=nnx.Rngs(1)))
+    with_spikes = quick_build(lambda: Restorer(VRT, config, rngs=make_rngs(1)))
     nnx.update(with_spikes.vrt, nnx.state(vrt.vrt))
     voxels = clip(channels=3, seed=1) * 4
     np.testing.assert_allclose(restore(with_spikes, clip(), voxels), restored_16, atol=1e-6)
@@ -69,7 +70,7 @@ def test_the_network_says_how_it_wants_spikes() -> None:
     """Catches a configuration whose way of normalising counts reaches nobody who makes the voxels."""
     for way in ("statistics", "clip"):
         config = replace(SPIKES, normalise=way)
-        network = nnx.eval_shape(lambda config=config: Restorer(VRT, config, rngs=nnx.Rngs(0)))
+        network = nnx.eval_shape(lambda config=config: Restorer(VRT, config, rngs=make_rngs(0)))
         assert network.traits.spike_normalise == way
 
 
@@ -99,7 +100,7 @@ def test_spikes_at_half_the_size_are_repeated(vrt: Restorer) -> None:
 
 def test_bfloat16_is_close_and_gives_float32(vrt: Restorer, restored_16: np.ndarray) -> None:
     """Catches flows or positions in bfloat16, which would sample other pixels, and a picture rounded to 8 bits."""
-    model = quick_build(lambda: Restorer(VRT, None, compute_dtype="bfloat16", rngs=nnx.Rngs(0)))
+    model = quick_build(lambda: Restorer(VRT, None, compute_dtype="bfloat16", rngs=make_rngs(0)))
     nnx.update(model.vrt, nnx.state(vrt.vrt))
     restored = restore(model, clip())
     assert restored.dtype == np.float32
@@ -120,7 +121,7 @@ def test_bfloat16_is_close_and_gives_float32(vrt: Restorer, restored_16: np.ndar
 )
 def test_clips_that_do_not_fit_are_refused(size: tuple, voxels: tuple | None, message: str) -> None:
     """Catches a clip that fails deep inside the network, or is restored without its spikes."""
-    model = nnx.eval_shape(lambda: Restorer(VRT, SPIKES, rngs=nnx.Rngs(0)))
+    model = nnx.eval_shape(lambda: Restorer(VRT, SPIKES, rngs=make_rngs(0)))
     with pytest.raises(InputError, match=message):
         model(jnp.zeros((1, *size, 3)), None if voxels is None else jnp.zeros((1, *voxels)))
 
@@ -149,4 +150,4 @@ def test_a_network_that_does_not_exist_is_an_input_error(key: str, value: object
     config: ConfigDict = defaults.get_config().model
     config.update_from_flattened_dict({key: value})
     with pytest.raises(InputError, match=message):
-        nnx.eval_shape(lambda: build_restorer(config, rngs=nnx.Rngs(0)))
+        nnx.eval_shape(lambda: build_restorer(config, rngs=make_rngs(0)))

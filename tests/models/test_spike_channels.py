@@ -13,6 +13,7 @@ from spikejax.models import vrt
 from spikejax.models.flows import clip_flows
 from spikejax.models.fusion import SpikeBranchConfig, SpikeChannels
 from spikejax.models.restorer import Restorer, build_restorer
+from spikejax.models.rngs import make_rngs
 from tests.inference.small_input import tiny_config
 
 
@@ -39,7 +40,7 @@ def _stop(x: Any) -> None:
 
 def test_what_the_first_convolution_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
     """Catches channels in another order, spikes that are not warped with their frame, or that change the flows."""
-    network = build_restorer(tiny_config(fusion="early_concat", bins=4, steps=8).model, rngs=nnx.Rngs(0))
+    network = build_restorer(tiny_config(fusion="early_concat", bins=4, steps=8).model, rngs=make_rngs(0))
     assert isinstance(network, Restorer)
     assert network.vrt.conv_first.kernel.shape[-2] == 63 and network.spike_branch is None
     rng = np.random.default_rng(0)
@@ -77,7 +78,9 @@ def test_what_the_first_convolution_is_given(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_what_it_needs() -> None:
     """Catches statistics that are asked for and not used, and a window with fewer steps than bins."""
-    network = nnx.eval_shape(lambda: build_restorer(tiny_config(fusion="early_concat", bins=4).model, rngs=nnx.Rngs(0)))
+    network = nnx.eval_shape(
+        lambda: build_restorer(tiny_config(fusion="early_concat", bins=4).model, rngs=make_rngs(0))
+    )
     traits = network.traits
     assert (traits.spike_bins, traits.spike_normalise, traits.needs_statistics) == (4, "none", False)
     assert network.needs_spikes

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from spikejax.models.rngs import make_rngs
 from spikejax.models.spike_encoder import ResidualBlock3D, SpikeEncoder3D
 from tests.models.parameters import build_random, normal
 
@@ -19,7 +20,7 @@ def test_a_residual_block_is_its_formula() -> None:
 
 def test_scales_have_vrts_sizes() -> None:
     """Catches a pyramid that halves the frames, or is halved at its first scale already."""
-    encoder = nnx.eval_shape(lambda: SpikeEncoder3D(5, (4, 6, 8, 10), rngs=nnx.Rngs(0)))
+    encoder = nnx.eval_shape(lambda: SpikeEncoder3D(5, (4, 6, 8, 10), rngs=make_rngs(0)))
     voxels = jax.ShapeDtypeStruct((2, 3, 16, 24, 5), jnp.float32)
     shapes = [x.shape for x in jax.eval_shape(lambda encoder, voxels: encoder(voxels), encoder, voxels)]
     assert shapes == [(2, 3, 16, 24, 4), (2, 3, 8, 12, 6), (2, 3, 4, 6, 8), (2, 3, 2, 3, 10)]

@@ -9,6 +9,7 @@ import pytest
 from flax import nnx
 from jaxtyping import Array
 
+from spikejax.models.rngs import make_rngs
 from spikejax.models.spynet import LEVELS, SCALES, PyramidLevel, SpyNet
 from tests.models import loops
 
@@ -60,7 +61,7 @@ def pictures(*shape: int, seed: int = 0) -> np.ndarray:
 @pytest.mark.slow
 def test_a_level_is_five_7x7_convolutions() -> None:
     """Catches a ReLU too many or too few, and padding that shrinks the flow."""
-    level = nnx.jit(lambda: PyramidLevel(rngs=nnx.Rngs(0)))()
+    level = nnx.jit(lambda: PyramidLevel(rngs=make_rngs(0)))()
     x = pictures(1, 4, 5, 8)
     expected = x
     for number, layer in enumerate(level.convolutions):

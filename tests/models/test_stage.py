@@ -12,6 +12,7 @@ from spikejax.models.attention import Window
 from spikejax.models.blocks import BlockOptions
 from spikejax.models.flows import ClipFlows
 from spikejax.models.remat import Remat
+from spikejax.models.rngs import make_rngs
 from spikejax.models.stage import DOWN, SAME, UP, Reshape, ResidualGroup, Stage
 from spikejax.models.vrt import VRT, VRTConfig
 from tests.models import loops
@@ -117,7 +118,7 @@ def test_groups_of_a_stage() -> None:
 def test_rates_grow_over_the_whole_network() -> None:
     """Catches rates that begin anew in every stage, and windows of stage 8 that should be one frame."""
     config = VRTConfig(dims=(12,) * 11, heads=(2,) * 11, deformable_groups=2, drop_path=0.71)
-    vrt = nnx.eval_shape(lambda: VRT(config, remat="blocks", rngs=nnx.Rngs(0)))
+    vrt = nnx.eval_shape(lambda: VRT(config, remat="blocks", rngs=make_rngs(0)))
     # 72 blocks: the rate of block number n is n / 100.
     rates = [stage.mutual_group.drop_rates for stage in vrt.stages]
     np.testing.assert_allclose(rates, 0.01 * (8 * np.arange(7)[:, None] + np.arange(6)))

@@ -11,6 +11,7 @@ from flax import nnx
 from jax import Array
 
 from spikejax.models import temporal as module
+from spikejax.models.rngs import make_rngs
 from spikejax.models.temporal import SpikeTemporalSA, TemporalAttention, TemporalCrossAttnFuse, over_pixels
 from tests.models import loops
 from tests.models.parameters import build_random, linear, normal, values
@@ -140,7 +141,7 @@ def test_no_chunk_is_larger_than_allowed(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_fusion_that_begins_as_zero_is_the_identity() -> None:
     """Catches a last projection, weight or bias, that is not zero at first. Bitwise."""
-    fuse = TemporalCrossAttnFuse(FEATURES, heads=HEADS, residual="features", zero_init=True, rngs=nnx.Rngs(0))
+    fuse = TemporalCrossAttnFuse(FEATURES, heads=HEADS, residual="features", zero_init=True, rngs=make_rngs(0))
     features, spikes = (jnp.asarray(normal(1, 2, 3, 3, FEATURES, seed=seed), jnp.float32) for seed in (0, 1))
     assert jnp.array_equal(jax.jit(fuse)(features, spikes), features)
 
@@ -148,4 +149,4 @@ def test_fusion_that_begins_as_zero_is_the_identity() -> None:
 def test_what_does_not_exist_is_refused() -> None:
     """Catches heads that do not divide the features, with no word of which."""
     with pytest.raises(ValueError, match="8 features do not divide into 3 heads"):
-        TemporalAttention(8, heads=3, rngs=nnx.Rngs(0))
+        TemporalAttention(8, heads=3, rngs=make_rngs(0))

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
+from spikejax.models.rngs import make_rngs
 from spikejax.models.vgg import VGG, normalize_imagenet
 from tests.models import loops
 from tests.models.parameters import build_random, normal, values
@@ -51,7 +52,7 @@ def test_features_are_those_of_the_layers_asked_for() -> None:
 )
 def test_whole_networks_have_the_originals_parameters(name: Any, layer: str, widths: str) -> None:
     """Catches a width, depth or size of kernel that no weights fit."""
-    network = nnx.eval_shape(lambda: VGG(name, layers=(layer,), rngs=nnx.Rngs(0)))
+    network = nnx.eval_shape(lambda: VGG(name, layers=(layer,), rngs=make_rngs(0)))
     features = [3, *map(int, widths.split())]
     expected = [(3, 3, *pair) for pair in zip(features, features[1:], strict=False)]
     assert [layer.kernel.shape for layer in network.convolutions] == expected
@@ -61,7 +62,7 @@ def test_whole_networks_have_the_originals_parameters(name: Any, layer: str, wid
 def test_layer_that_does_not_exist() -> None:
     """Catches a mistyped layer that ends in a KeyError, or is left out."""
     with pytest.raises(ValueError, match="layers of vgg16 must be some of relu1_1, .*, not relu3_4"):
-        VGG("vgg16", layers=("relu3_4",), rngs=nnx.Rngs(0))
+        VGG("vgg16", layers=("relu3_4",), rngs=make_rngs(0))
 
 
 def test_normalisation_is_imagenets() -> None:

@@ -12,6 +12,7 @@ from jax import Array
 
 from spikejax.models.flows import ClipFlows
 from spikejax.models.heads import InterpolationHead, PictureHead, UpscalingHead
+from spikejax.models.rngs import make_rngs
 from spikejax.models.stage import DOWN, SAME, UP
 from spikejax.models.vrt import VRT, VRTConfig, _make_head, _neighbour_pictures
 from tests.models import loops
@@ -64,7 +65,7 @@ class KnownFusion:
 @pytest.fixture(scope="module")
 def abstract() -> VRT:
     """A VRT, as shapes alone."""
-    return nnx.eval_shape(lambda: VRT(TINY, rngs=nnx.Rngs(0)))
+    return nnx.eval_shape(lambda: VRT(TINY, rngs=make_rngs(0)))
 
 
 def known_body(vrt: VRT) -> list[tuple[int, Any]]:
@@ -124,7 +125,7 @@ def test_neighbour_pictures_stand_at_their_target() -> None:
 def test_the_task_decides_what_comes_out(changes: dict[str, Any], head: type) -> None:
     """Catches another task's head."""
     config = replace(TINY, **changes)
-    assert isinstance(nnx.eval_shape(lambda: _make_head(config, nnx.Rngs(0))), head)
+    assert isinstance(nnx.eval_shape(lambda: _make_head(config, make_rngs(0))), head)
 
 
 @pytest.mark.parametrize(

@@ -9,10 +9,10 @@ from typing import Any
 
 import jax
 import pytest
-from flax import nnx
 from ml_collections import ConfigDict
 
 from spikejax.errors import InputError
+from spikejax.models.rngs import make_rngs
 from spikejax.models.traits import NetworkTraits
 from spikejax.planning import step_plan
 from spikejax.planning.hlo import parse
@@ -23,7 +23,7 @@ from spikejax.training.step import describe_network
 from tests.stand_ins import StandIn, build_stand_in, tiny_config
 
 # The stand-in's layers, which are all products with a kernel at every pixel.
-NETWORK = describe_network(lambda: build_stand_in(tiny_config().model.to_dict(), rngs=nnx.Rngs(0)))
+NETWORK = describe_network(lambda: build_stand_in(tiny_config().model.to_dict(), rngs=make_rngs(0)))
 FORWARD_FLOPS = sum(2 * leaf.size for leaf in jax.tree.leaves(NETWORK.shapes) if leaf.ndim > 1)
 FIRST_FLOPS = 2 * NETWORK.shapes["first"]["kernel"].size
 

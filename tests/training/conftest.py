@@ -5,10 +5,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from flax import nnx
 from ml_collections import ConfigDict
 
 from spikejax.data.simulation.moving_photographs import write_moving_photographs
+from spikejax.models.rngs import make_rngs
 from spikejax.training.step import Build, NetworkDescription, describe_network
 from tests.stand_ins import build_stand_in, tiny_batch, tiny_config
 
@@ -44,7 +44,7 @@ def batch() -> dict[str, np.ndarray]:
 @pytest.fixture
 def network(config: ConfigDict) -> NetworkDescription:
     """The stand-in, described."""
-    return describe_network(lambda: build_stand_in(config.model.to_dict(), rngs=nnx.Rngs(config.seed)))
+    return describe_network(lambda: build_stand_in(config.model.to_dict(), rngs=make_rngs(config.seed)))
 
 
 @pytest.fixture

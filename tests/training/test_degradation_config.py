@@ -19,6 +19,7 @@ from spikejax.distributed import sharding
 from spikejax.errors import InputError
 from spikejax.io.pictures import read_picture, write_picture
 from spikejax.models.restorer import build_restorer
+from spikejax.models.rngs import make_rngs
 from spikejax.models.traits import NetworkTraits
 from spikejax.quality.losses import as_loss, charbonnier_term
 from spikejax.training.degradation_config import degradation_of
@@ -167,7 +168,7 @@ def test_published_networks_fit_their_data(root: Path, name: str) -> None:
 
 def traced_step(config: ConfigDict, batch: Mapping[str, jax.ShapeDtypeStruct]) -> tuple[tuple[int, ...], ...]:
     """The shapes of the metrics of a training step, which is not compiled."""
-    network = describe_network(lambda: build_restorer(config.model.to_dict(), rngs=nnx.Rngs(0)))
+    network = describe_network(lambda: build_restorer(config.model.to_dict(), rngs=make_rngs(0)))
     mesh = sharding.make_mesh({"data": 1, "fsdp": 1}, devices=jax.devices()[:1])
     abstract = abstract_state(network, optax.sgd(1.0), mesh)
     nothing = jax.tree.map(lambda _: False, network.shapes)

@@ -16,6 +16,7 @@ from flax import nnx
 
 from spikejax.distributed import sharding
 from spikejax.models.restorer import build_restorer
+from spikejax.models.rngs import make_rngs
 from spikejax.training.step import describe_network
 
 pytestmark = pytest.mark.slow
@@ -36,14 +37,14 @@ SIZES = {"input": 3, "voxels": 4}
 @cache
 def parameters() -> Any:
     """Random numbers for the whole network."""
-    shapes = describe_network(lambda: build_restorer(MODEL, rngs=nnx.Rngs(0))).shapes
+    shapes = describe_network(lambda: build_restorer(MODEL, rngs=make_rngs(0))).shapes
     rng = np.random.default_rng(1)
     return jax.tree.map(lambda leaf: rng.normal(scale=0.1, size=leaf.shape).astype(np.float32), shapes)
 
 
 def answer(mesh: jax.sharding.Mesh) -> dict[str, Any]:
     """What the devices of `mesh` make of a batch, in short, and the collectives of their program."""
-    network = describe_network(lambda: build_restorer(MODEL, rngs=nnx.Rngs(0)))
+    network = describe_network(lambda: build_restorer(MODEL, rngs=make_rngs(0)))
     params = jax.device_put(parameters(), sharding.parameter_shardings(network.shapes, network.axes, mesh))
     rng = np.random.default_rng(0)
     batch = {name: rng.uniform(size=(8, 2, 32, 32, size)).astype(np.float32) for name, size in SIZES.items()}

@@ -16,6 +16,7 @@ from flax import nnx
 from ml_collections import ConfigDict
 
 from spikejax.distributed import sharding
+from spikejax.models.rngs import make_rngs
 from spikejax.planning.compilers import quiet
 from spikejax.planning.topology import open_topology
 from spikejax.quality.losses import as_loss, charbonnier
@@ -110,7 +111,7 @@ def test_frozen_parameters_stay(network: NetworkDescription, config: ConfigDict,
 def test_a_batch_in_parts_is_the_whole_batch(network: NetworkDescription, config: ConfigDict, batch: dict) -> None:
     """Catches a sum for a mean, clips that are in no part or in two, and stochastic depth that repeats in each part."""
     config.model.vrt.drop_path = 0.0
-    network = describe_network(lambda: build_stand_in(config.model.to_dict(), rngs=nnx.Rngs(config.seed)))
+    network = describe_network(lambda: build_stand_in(config.model.to_dict(), rngs=make_rngs(config.seed)))
     whole, whole_state = run(network, config, batch, steps=3)
     config.training.accumulate = 4
     parts, parts_state = run(network, config, batch, steps=3)
