@@ -13,6 +13,7 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -108,7 +109,8 @@ def _print_plans(options: argparse.Namespace, config: ConfigDict) -> dict[str, A
     if options.parts is not None:
         remat = options.remat[0] if options.remat else None
         names = None if options.parts == "all" else options.parts.split(",")
-        return print_parts(with_changes(config, remat=remat), options.topology, names)
+        keep = partial(write_json, Path(options.json)) if options.json else lambda planned: None
+        return print_parts(with_changes(config, remat=remat), options.topology, names, keep=keep)
     if options.sweep:
         batch_size = options.batch or config.data.batch_size
         return print_sweep(config, topology, batch_size=batch_size, mesh_sizes=options.mesh, policies=options.remat)

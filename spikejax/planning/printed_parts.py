@@ -1,9 +1,9 @@
-"""Plans of a network's parts, made one after the other: on the terminal as they come, and as JSON at the end."""
+"""Plans of a network's parts, made one after the other: on the terminal and as JSON as they come."""
 
 import dataclasses
 import multiprocessing
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from typing import Any
 
@@ -16,7 +16,9 @@ from spikejax.planning.topology import open_topology
 HEADER = "part, with gradients  times     moved  TFLOP       ms  by        MFU compile"
 
 
-def print_parts(config: ConfigDict, topology: str, names: Sequence[str] | None) -> dict[str, Any]:
+def print_parts(
+    config: ConfigDict, topology: str, names: Sequence[str] | None, *, keep: Callable[[dict[str, Any]], None]
+) -> dict[str, Any]:
     """Prints a line for each part as it is compiled, and their sum; the same for JSON.
 
     Each is compiled in a process of its own, so that the memory of one does not count for the next.
@@ -25,6 +27,7 @@ def print_parts(config: ConfigDict, topology: str, names: Sequence[str] | None) 
         config: the run; a clip of its `data` is what each part works on.
         topology: the device, as for `open_topology`.
         names: of the parts; None = all.
+        keep: is given after each part what JSON has of the parts so far, as each may take minutes.
 
     Raises:
         InputError: no such part.
@@ -47,6 +50,8 @@ def print_parts(config: ConfigDict, topology: str, names: Sequence[str] | None) 
         with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
             plans.append(pool.submit(_plan_named, config, topology, name).result())
         print(part_line(plans[-1]), flush=True)
+        planned = {"topology": topology, "parts": [dataclasses.asdict(plan) for plan in plans]}
+        keep(planned)
     seconds = [plan.seconds for plan in plans]
     if all(second is not None for second in seconds):
         total = sum(plan.times * (plan.seconds or 0.0) for plan in plans)
@@ -54,7 +59,7 @@ def print_parts(config: ConfigDict, topology: str, names: Sequence[str] | None) 
         print(f"{'all, times counted':<21}{'':>16}{flops / 1e12:>7.2f}{total * 1e3:>9.1f}")
     most = max(plan.host_bytes for plan in plans)
     print(f"compiling took {sum(plan.compile_seconds for plan in plans):.0f} s and at most {most / 1e9:.1f} GB")
-    return {"topology": topology, "parts": [dataclasses.asdict(plan) for plan in plans]}
+    return planned
 
 
 def part_line(plan: PartPlan) -> str:

@@ -1,17 +1,24 @@
 """The costly parts of the networks, compiled ahead of time for a TPU and for a GPU that are not here."""
 
+import json
 import re
 import subprocess
 import sys
+from concurrent.futures import Future
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
 from ml_collections import ConfigDict
 
 from spikejax.config.files import load_config
+from spikejax.io.json_files import write_json
+from spikejax.planning import printed_parts
 from spikejax.planning.compilers import quiet
-from spikejax.planning.parts import parts_of, plan_part
+from spikejax.planning.parts import PartPlan, parts_of, plan_part
 from spikejax.planning.printed_parts import HEADER, limit_of, part_line
+from spikejax.planning.step_plan import Memory
 from spikejax.planning.topology import open_topology
 
 CHIPS = [
@@ -84,6 +91,40 @@ def test_the_command(tmp_path: Any) -> None:
     assert done.returncode == 0, done.stderr
     assert re.search(r"^fusion +1\.33 +\d", done.stdout, re.MULTILINE)
     assert '"compile_seconds"' in (tmp_path / "x.json").read_text()
+
+
+class Here:
+    """A pool that works in this process, and never finishes its second part."""
+
+    done: list[str] = []
+
+    def __init__(self, workers: int, **_: Any) -> None:
+        assert workers == 1
+
+    def __enter__(self) -> "Here":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def submit(self, function: Any, config: Any, topology: str, name: str) -> Future:
+        """A part of any figures."""
+        if self.done:
+            raise KeyboardInterrupt
+        self.done.append(name)
+        result: Future = Future()
+        result.set_result(PartPlan(name, 1.0, Memory(1, 1, 1, 1, 1), None, 2.0, 2.0, None, None, None, 3.0, 4))
+        return result
+
+
+def test_parts_are_kept_as_they_come(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Catches a JSON that is written at the end alone: Ctrl-C in the second part, after an hour, would leave none."""
+    monkeypatch.setattr(printed_parts, "ProcessPoolExecutor", Here)
+    keep = partial(write_json, tmp_path / "parts.json")
+    with pytest.raises(KeyboardInterrupt):
+        printed_parts.print_parts(load_config("quickstart"), "cpu:1", ["fusion", "alignment"], keep=keep)
+    (part,) = json.loads((tmp_path / "parts.json").read_text())["parts"]
+    assert (part["name"], part["compile_seconds"]) == ("fusion", 3.0)
 
 
 @pytest.mark.parametrize(
