@@ -51,6 +51,7 @@ def package(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> P
     return folder
 
 
+@pytest.mark.slow
 def test_what_is_packaged(package: Path) -> None:
     """Catches weights of 4 bytes, a clip of other spikes than the network takes, and a card that says nothing."""
     assert {array.dtype for array in load_file(package / "demo.safetensors").values()} == {np.dtype(ml_dtypes.bfloat16)}
@@ -63,6 +64,7 @@ def test_what_is_packaged(package: Path) -> None:
     assert "moving_photographs" in card and "000_chelsea" in card and "PSNR" in card and "Apache-2.0" in card
 
 
+@pytest.mark.slow
 def test_it_is_called_demo(package: Path, trained: Path) -> None:
     """Catches a name that nobody finds, one that hides a folder of the user's, and parameters that stay bfloat16."""
     assert resolve_network("demo") == str(package / "demo.safetensors") and resolve_network("other") == "other"

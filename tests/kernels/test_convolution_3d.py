@@ -45,6 +45,7 @@ def test_short_clips_odd_sizes_and_strides(frames: int, stride: int, monkeypatch
     assert times_chosen(monkeypatch, layers, layer, jnp.asarray(normal(1, frames, 5, 48, 3)), dtype="float32") == 1
 
 
+@pytest.mark.slow
 def test_what_is_added(monkeypatch: pytest.MonkeyPatch) -> None:
     """Catches a sum after the ReLU, and a gradient of either that does not come back."""
     block = build_random(lambda rngs: ResidualBlock3D(6, rngs=rngs))

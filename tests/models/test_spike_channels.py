@@ -38,6 +38,7 @@ def _stop(x: Any) -> None:
     raise _Reached(x)
 
 
+@pytest.mark.slow
 def test_what_the_first_convolution_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
     """Catches channels in another order, spikes that are not warped with their frame, or that change the flows."""
     network = build_restorer(tiny_config(fusion="early_concat", bins=4, steps=8).model, rngs=make_rngs(0))
