@@ -36,6 +36,23 @@ def note(event, arguments):
 
 sys.addaudithook(note)
 """
+# A network that compiles in no time.
+_BRIGHTEN = """
+from flax import nnx
+
+from spikejax.models.layers import Linear
+from spikejax.models.traits import NetworkTraits
+
+
+class Brighten(nnx.Module):
+    traits = NetworkTraits()
+
+    def __init__(self, config, *, rngs):
+        self.colours = Linear(3, 3, rngs=rngs)
+
+    def __call__(self, clip, voxels=None, *, key=None):
+        return self.colours(clip)
+"""
 
 
 @pytest.fixture
@@ -271,13 +288,15 @@ def test_what_a_given_folder_holds_is_not_opened(tmp_path: Path) -> None:
     compiled_before.mkdir(parents=True, exist_ok=True)
     own_cache.symlink_to(compiled_before)
     workdir, weights = tmp_path / "run", tmp_path / "weights"
-    write_zeros(weights)
+    (tmp_path / "brighten.py").write_text(_BRIGHTEN)
+    changes = {"model__backbone": f"{tmp_path}/brighten.py:Brighten", "model__spike__fusion": "none"}
+    changes |= {"optimizer__frozen": "", "training__start_at_zero": ""}
+    write_zeros(weights, changes)
     pictures = write_pictures(tmp_path / "pictures")
-    without_spikes = {"model__spike__fusion": "none"}  # compiles faster
     train = ["spikejax.train", "--config", str(ROOT / "configs" / "quickstart.py"), "--workdir", str(workdir)]
     commands = [
-        [*train, *overrides(**without_spikes, training__steps=4), "--allow-config-changes"],
-        ["spikejax.evaluate", "--workdir", str(workdir), "--output", str(tmp_path / "metrics")],
+        [*train, *overrides(**changes, training__steps=4), "--allow-config-changes"],
+        ["spikejax.evaluate", "--workdir", str(workdir), "--output", str(tmp_path / "metrics"), "--trust-code"],
         [
             "spikejax.restore",
             "--network",
@@ -286,9 +305,10 @@ def test_what_a_given_folder_holds_is_not_opened(tmp_path: Path) -> None:
             str(pictures),
             "--output",
             str(tmp_path / "restored"),
+            "--trust-code",
         ],
     ]
-    opened = watch_command(tmp_path, [*train, *overrides(**without_spikes)])
+    opened = watch_command(tmp_path, [*train, *overrides(**changes)])
     assert any(path.startswith(f"{own_cache}/") for path in opened), "the watch does not see JAX's cache"
     for folder in (workdir, weights):
         (folder / "compiled").mkdir()
@@ -331,9 +351,9 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
-def write_zeros(folder: Path) -> None:
-    """Writes a folder of weights, all zero, of a small network without spikes."""
-    config = load_config(ROOT / "configs" / "quickstart.py", overrides(model__spike__fusion="none"))
+def write_zeros(folder: Path, changes: dict[str, str]) -> None:
+    """Writes a folder of weights, all zero, of the network with these changes."""
+    config = load_config(ROOT / "configs" / "quickstart.py", overrides(**changes))
     model = config.model.to_dict()
     _, params = nnx.split(nnx.eval_shape(lambda: build_restorer(model, rngs=make_rngs(0))))
     zeros = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), nnx.to_pure_dict(params))
