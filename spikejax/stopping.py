@@ -1,11 +1,12 @@
 """The end of a process that gets SIGTERM: exit code 143, within the time that schedulers leave, whatever it waits for.
 
 A command that has not said otherwise ends as it does with Ctrl-C: `Terminated` is raised in the main thread, so that
-nothing stays behind by halves and locks are let go. Python can raise it only between two steps of its own. A program
-that compiles, a frame that decodes, a thread that waits for a pipe and that the interpreter would wait for at its end
-know nothing of it, so a thread of its own watches the clock, and ends the process when that is up. It learns of the
-signal by a pipe, which Python writes to from any thread. The loop of training has a way of its own to stop
-(`spikejax.training.signals`), which takes the place of this one for its time.
+nothing stays behind by halves and locks are let go. Where Python ignores what is raised, while it collects garbage or
+in a `__del__`, it is raised again soon after, and so is Ctrl-C's. Python can raise it only between two steps of its
+own. A program that compiles, a frame that decodes, a thread that waits for a pipe and that the interpreter would wait
+for at its end know nothing of it, so a thread of its own watches the clock, and ends the process when that is up. It
+learns of the signal by a pipe, which Python writes to from any thread. The loop of training has a way of its own to
+stop (`spikejax.training.signals`), which takes the place of this one for its time.
 
 Children that are forked die of SIGTERM as they would without all this: who ends a pool of workers sends it to them.
 """
@@ -17,6 +18,7 @@ import os
 import signal
 import sys
 import threading
+from _thread import interrupt_main
 from collections.abc import Callable
 from types import FrameType
 from typing import NoReturn
@@ -24,6 +26,8 @@ from typing import NoReturn
 EXIT_TERMINATED = 128 + signal.SIGTERM
 # Of the 10 s that `docker stop` leaves, the shortest of all; a command has nothing to do then but tidying up.
 TIDY_SECONDS = 8.0
+# After which an exception that was ignored is raised again.
+_AGAIN_SECONDS = 0.05
 
 
 class Terminated(BaseException):
@@ -47,6 +51,7 @@ class TerminationWatch:
         os.set_blocking(self._pipe, False)
         signal.signal(signal.SIGTERM, self._receive)
         signal.set_wakeup_fd(self._pipe, warn_on_full_buffer=False)
+        self._show, sys.unraisablehook = sys.unraisablehook, self._raise_again
         os.register_at_fork(after_in_child=_die_of_signals)
         threading.Thread(target=self._watch, args=(reading,), name="end on SIGTERM", daemon=True).start()
 
@@ -70,16 +75,36 @@ class TerminationWatch:
         self._asked = True
         raise Terminated
 
+    def _raise_again(self, ignored: sys.UnraisableHookArgs) -> None:
+        if ignored.exc_type is Terminated:
+            number, self._asked = signal.SIGTERM, False
+        elif ignored.exc_type is KeyboardInterrupt:
+            number = signal.SIGINT
+        else:
+            return self._show(ignored)
+        # Not here, where it would be ignored as well.
+        again = threading.Timer(_AGAIN_SECONDS, _interrupt_main, [number])
+        again.daemon = True
+        again.start()
+
     def _watch(self, pipe: int) -> None:
         with os.fdopen(pipe, "rb", buffering=0) as numbers:
-            while signal.SIGTERM not in numbers.read(64):
-                pass
-        self.end_within(self._seconds)
+            while told := numbers.read(64):  # to the end of the process: Python complains of a pipe that nobody reads
+                if signal.SIGTERM in told:
+                    self.end_within(self._seconds)
 
     def _end(self) -> None:
         with contextlib.suppress(OSError):
             print("spikejax: stopped by SIGTERM while waiting; what was done is kept", file=sys.stderr, flush=True)
         self._leave(EXIT_TERMINATED)
+
+
+def _interrupt_main(number: signal.Signals) -> None:
+    """Has the main thread handle a signal; where there is a way to, whatever it waits for."""
+    if hasattr(signal, "pthread_kill"):
+        signal.pthread_kill(threading.main_thread().ident or 0, number)
+    else:
+        interrupt_main(number)
 
 
 def _die_of_signals() -> None:

@@ -35,12 +35,17 @@ BODIES = {
     "opens a pipe": f"os.mkfifo(arguments[0] + '/pipe'); {READY}; open(arguments[0] + '/pipe')",
     "waits for a thread": f"thread = threading.Thread(target=time.sleep, args=(60,)); thread.start(); {READY}; "
     "thread.join()",
+    # What is raised there is ignored.
+    "collects garbage": "import gc; gc.callbacks.append(lambda *_: "
+    f"(gc.callbacks.pop(), {READY}, time.sleep(60))); gc.collect(); time.sleep(60)",
+    "lets go of something": "kind = type('Kind', (), {'__del__': lambda self: "
+    f"({READY}, time.sleep(60))}}); kind(); time.sleep(60)",
     "ends, but for a thread": f"threading.Thread(target=time.sleep, args=(60,)).start(); {READY}",
     # As a compiler does, it lets others run, but hears nothing.
     "computes below Python": f"{READY}; hashlib.pbkdf2_hmac('sha256', b'a', b'b', 10**9)",
     "hears nothing of it": f"exec('''try:\\n  {READY}; time.sleep(60)\\nexcept BaseException: time.sleep(60)''')",
 }
-AT_ONCE = {"sleeps", "writes", "opens a pipe", "ends, but for a thread"}
+AT_ONCE = {"sleeps", "writes", "opens a pipe", "collects garbage", "lets go of something", "ends, but for a thread"}
 
 
 @contextlib.contextmanager
