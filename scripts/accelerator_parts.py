@@ -25,8 +25,6 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from spikejax.models.rngs import make_rngs
-
 ROOT = Path(__file__).parents[1]
 GOLDEN = ROOT / "tests" / "golden"
 # Super-resolution's hold these rows and columns.
@@ -145,6 +143,7 @@ def _abstract_model(manifest: Mapping[str, Any]) -> Any:
     """The network of a manifest, as shapes alone."""
     from spikejax.models.fusion import SpikeBranchConfig
     from spikejax.models.restorer import Restorer
+    from spikejax.models.rngs import make_rngs
     from spikejax.models.vrt import VRTConfig
 
     config, spike = manifest["config"], None
@@ -195,6 +194,7 @@ class Operation:
 def _attention(features: int, window: tuple[int, int, int], *, mutual: bool) -> Callable:
     """A layer of attention, shifted, of all windows of a clip whose frames have so many rows and columns."""
     from spikejax.models.attention import WindowAttention, window_regions
+    from spikejax.models.rngs import make_rngs
 
     def build(rows: int, random: np.random.Generator) -> tuple[nnx.Module, tuple[np.ndarray, ...]]:
         layer = WindowAttention(features, heads=6, window=window, mutual=mutual, rngs=make_rngs(0))
@@ -218,6 +218,7 @@ def _attention(features: int, window: tuple[int, int, int], *, mutual: bool) -> 
 def _sampling(rows: int, random: np.random.Generator) -> tuple[nnx.Module, tuple[np.ndarray, ...]]:
     """The deformable alignment of stage 1 with its offset convolutions, by flows of some pixels."""
     from spikejax.models.alignment import DeformableAlignment, WarpingOptions
+    from spikejax.models.rngs import make_rngs
 
     layer = DeformableAlignment(96, WarpingOptions(sources=1, groups=16, scale=1), rngs=make_rngs(0))
     sources, target = random.normal(size=(1, 4, 1, rows, rows, 96)), random.normal(size=(1, 4, rows, rows, 96))
@@ -226,6 +227,7 @@ def _sampling(rows: int, random: np.random.Generator) -> tuple[nnx.Module, tuple
 
 def _over_time(rows: int, random: np.random.Generator) -> tuple[nnx.Module, tuple[np.ndarray, ...]]:
     """The attention over time of the spikes' features at full size."""
+    from spikejax.models.rngs import make_rngs
     from spikejax.models.temporal import SpikeTemporalSA
 
     rows = max(rows, 16)
@@ -234,6 +236,7 @@ def _over_time(rows: int, random: np.random.Generator) -> tuple[nnx.Module, tupl
 
 def _fusion(rows: int, random: np.random.Generator) -> tuple[nnx.Module, tuple[np.ndarray, ...]]:
     """The fusion of stage 1."""
+    from spikejax.models.rngs import make_rngs
     from spikejax.models.temporal import TemporalCrossAttnFuse
 
     rows = max(rows, 16)
@@ -244,6 +247,7 @@ def _fusion(rows: int, random: np.random.Generator) -> tuple[nnx.Module, tuple[n
 def _convolution(rows: int, random: np.random.Generator) -> tuple[nnx.Module, tuple[np.ndarray, ...]]:
     """A convolution of the spike encoder at full size."""
     from spikejax.models.layers import Conv3D
+    from spikejax.models.rngs import make_rngs
 
     rows = max(rows, 16)
     return Conv3D(96, 96, rngs=make_rngs(0)), (random.normal(size=(1, 5, rows, rows, 96)),)

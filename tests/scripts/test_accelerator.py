@@ -1,5 +1,6 @@
 """scripts/accelerator.py, as far as a CPU can tell: that every part says something, and that none ends the others."""
 
+import ast
 import importlib.util
 import json
 import os
@@ -97,6 +98,14 @@ def test_wrong_arguments_end_in_a_line(arguments: tuple[str, ...], message: str)
     """Catches minutes of measuring before a file cannot be named."""
     done = subprocess.run([sys.executable, SCRIPT, *arguments], capture_output=True, text=True, check=False)
     assert done.returncode == 2 and message in done.stderr
+
+
+def test_a_checkout_that_is_not_installed() -> None:
+    """Catches an import of the package before the parts say where it is; the machines they are for have no other."""
+    body = ast.parse((ROOT / "scripts" / "accelerator_parts.py").read_text()).body
+    modules = [entry.module or "" for entry in body if isinstance(entry, ast.ImportFrom)]
+    modules += [alias.name for entry in body if isinstance(entry, ast.Import) for alias in entry.names]
+    assert "jax" in modules and not [module for module in modules if module.split(".")[0] == "spikejax"]
 
 
 @pytest.mark.slow
