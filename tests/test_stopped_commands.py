@@ -15,8 +15,6 @@ import pytest
 
 from spikejax import evaluate, restore
 from spikejax.models.traits import NetworkTraits
-from spikejax.stopping import TIDY_SECONDS
-from spikejax.training.signals import GRACE_SECONDS
 from tests.evaluation.test_folders import use as use_for_evaluation
 from tests.evaluation.test_folders import write_tree
 from tests.inference.small_input import FRAMES, Brighten, restorer_of, write_inputs
@@ -24,8 +22,8 @@ from tests.stand_ins import tiny_config
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[1]
-# What a process of a busy machine takes more, to end.
-MORE_SECONDS = 10
+# Far longer than a process has to end, for a machine may stand still, and far shorter than what it is stuck in.
+PATIENCE_SECONDS = 240
 MORE_FRAMES = 20
 TILES = ["--tile", "2,24,32", "--overlap", "0,8,8"]
 STUCK = """
@@ -35,7 +33,7 @@ from spikejax import cli
 
 def stuck(*arguments, **options):
     print("stuck", file=sys.stderr, flush=True)
-    hashlib.pbkdf2_hmac("sha256", b"a", b"b", 10**9)
+    hashlib.pbkdf2_hmac("sha256", b"a", b"b", 2**31 - 1)
 
 def then_lose(picture, function):
     def call(*arguments, **options):
@@ -94,21 +92,19 @@ def started(program: str, *arguments: str, log: Path) -> Iterator[subprocess.Pop
 
 def wait_until(what: Callable[[], bool], process: subprocess.Popen, log: Path) -> None:
     """Returns once something is so; fails if the process ends before, or after four minutes."""
-    end = time.monotonic() + 240
+    end = time.monotonic() + PATIENCE_SECONDS
     while not what():
         assert process.poll() is None and time.monotonic() < end, log.read_text()
         time.sleep(0.05)
 
 
-def stopped(program: str, *arguments: str, log: Path, seconds: float, kept: Callable[[], bool] = lambda: True) -> str:
-    """What a command says that is told to end where it is stuck, once something is kept; it has to end in time."""
+def stopped(program: str, *arguments: str, log: Path, kept: Callable[[], bool] = lambda: True) -> str:
+    """What a command says that is told to end where it is stuck, once something is kept; it has to end by itself."""
     with started(program, *arguments, log=log) as process:
         wait_until(lambda: "stuck\n" in log.read_text() and kept(), process, log)
         time.sleep(1)
-        begin = time.monotonic()
         process.send_signal(signal.SIGTERM)
-        assert process.wait(timeout=120) == 143, log.read_text()
-        assert time.monotonic() - begin < seconds + MORE_SECONDS
+        assert process.wait(timeout=PATIENCE_SECONDS) == 143, log.read_text()
     said = log.read_text()
     assert "Traceback" not in said and said.count("stopped by SIGTERM") >= 1, said
     return said
@@ -136,7 +132,7 @@ def test_restoring(point: str, name: str, tmp_path: Path, monkeypatch: pytest.Mo
     def kept() -> bool:
         return point == "compiling" or any((work / "frames").glob("[!.]*.png"))
 
-    stopped(RESTORE.format(stuck=stuck), *given, log=tmp_path / "log", seconds=TIDY_SECONDS, kept=kept)
+    stopped(RESTORE.format(stuck=stuck), *given, log=tmp_path / "log", kept=kept)
     assert not output.exists()
     if point == "reading":
         give_back(last)
@@ -170,7 +166,7 @@ def test_evaluating(point: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         return point == "compiling" or scores.exists()
 
     program = EVALUATE.format(stuck=stuck)
-    stopped(program, *given, str(output), log=tmp_path / "log", seconds=TIDY_SECONDS, kept=kept)
+    stopped(program, *given, str(output), log=tmp_path / "log", kept=kept)
     assert not output.exists()
     read = use_for_evaluation(monkeypatch, NetworkTraits())
     if point == "reading":
@@ -185,18 +181,14 @@ def test_evaluating(point: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.mark.parametrize(
-    ("stuck", "seconds"),
-    [
-        ("loop.data_root = stuck", TIDY_SECONDS),
-        ("loop.initial_state = stuck", TIDY_SECONDS),
-        (NEVER_COMPILES, GRACE_SECONDS),
-    ],
+    "stuck",
+    ["loop.data_root = stuck", "loop.initial_state = stuck", NEVER_COMPILES],
     ids=["data", "checkpoint", "compiling"],
 )
-def test_training(stuck: str, seconds: float, tmp_path: Path) -> None:
+def test_training(stuck: str, tmp_path: Path) -> None:
     """Catches a training that outlives its machine before its first update, or that does not begin afterwards."""
     workdir = tmp_path / "run"
-    stopped(TRAIN.format(stuck=stuck), str(workdir), log=tmp_path / "log", seconds=seconds)
+    stopped(TRAIN.format(stuck=stuck), str(workdir), log=tmp_path / "log")
     log = tmp_path / "again"
     with started(TRAIN.format(stuck=""), str(workdir), log=log) as process:
         assert process.wait(timeout=300) == 0, log.read_text()

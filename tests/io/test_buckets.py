@@ -1,6 +1,7 @@
 """Buckets: whether one can be reached, and what is said if not; no package for any of them is needed here."""
 
 import logging
+import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -63,15 +64,18 @@ def test_a_bucket_that_does_not_answer(
     """Catches a minute of trying again, without a word of what is wrong, or with a traceback for every try."""
     monkeypatch.setattr(buckets, "_PATIENCE_S", 0.2)
 
+    end = threading.Event()
+
     def try_again() -> None:
         logging.getLogger("a_package").debug("trying again after:\nno route")
-        time.sleep(5)
+        end.wait(120)
 
     answering(try_again)
     begin = time.monotonic()
     with pytest.raises(InputError, match=r"found no answer within 0 s \(trying again after: no route\): gs://bucket$"):
         reach_bucket("gs", "bucket")
-    assert time.monotonic() - begin < 3
+    assert time.monotonic() - begin < 60
+    end.set()
     assert not caplog.records
     logging.getLogger("a_package").warning("afterwards")
     assert [record.getMessage() for record in caplog.records] == ["afterwards"]

@@ -1,6 +1,5 @@
 import os
 import threading
-import time
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -133,8 +132,7 @@ def test_waiting_can_be_stopped(tmp_path: Path, fifo: Path) -> None:
     feed(fifo, written(tmp_path, frames(2))[0].read_bytes(), then_wait=wait)
     source = piped(fifo)
     threading.Timer(0.3, source.stop_waiting).start()
-    started = time.monotonic()
-    assert len(list(source.decode())) == 2 and time.monotonic() - started < 10
+    assert len(list(source.decode())) == 2
     wait.set()
 
 

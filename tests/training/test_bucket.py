@@ -202,4 +202,4 @@ def test_a_bucket_that_cannot_be_reached_is_one_line(kind: str) -> None:
     assert done.returncode == 2, done.stderr
     (line,) = done.stderr.splitlines()
     assert line.startswith("spikejax: error: expected a bucket that can be read, found ") and "127.0.0.1:1" in line
-    assert time.monotonic() - begin < 30  # 12 s of waiting and what imports take on a busy machine; it was 68 s
+    assert time.monotonic() - begin < 60  # 12 s of waiting and what imports take on a busy machine; it was 68 s
