@@ -100,17 +100,18 @@ class StopRequest:
 
     def _watch(self, pipe: int) -> None:
         """Waits for a SIGTERM, and then for the main thread to leave."""
+        # To the end of the block: Python complains of a pipe that nobody reads when another signal comes.
         with contextlib.closing(os.fdopen(pipe, "rb", buffering=0)) as told:
             while numbers := told.read(64):
                 if signal.SIGTERM in numbers:
                     break
             else:
                 return
-        if self._ended.wait(self._grace / 2):
-            return
-        threading.Thread(target=self._rescue, name="last update", daemon=True).start()
-        if not self._ended.wait(self._grace / 2):
-            self._end(self._kept)
+            if self._ended.wait(self._grace / 2):
+                return
+            threading.Thread(target=self._rescue, name="last update", daemon=True).start()
+            if not self._ended.wait(self._grace / 2):
+                self._end(self._kept)
 
     def _rescue(self) -> None:
         if self.rescue is None:

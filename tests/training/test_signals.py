@@ -108,6 +108,19 @@ def test_a_loop_that_leaves_is_not_ended(codes: list[int]) -> None:
     assert signal.set_wakeup_fd(-1) == -1
 
 
+def test_a_second_signal_soon_after_is_no_complaint(codes: list[int], capfd: pytest.CaptureFixture[str]) -> None:
+    """Catches a traceback of Python's where SIGTERM comes twice, as `timeout` sends it, to a pipe that nobody reads."""
+    before = signal.signal(signal.SIGTERM, lambda *_: None)
+    try:
+        with StopRequest(grace=60.0, leave=codes.append):
+            for _ in range(2):
+                os.kill(os.getpid(), signal.SIGTERM)
+                time.sleep(0.3)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert codes == [] and capfd.readouterr().err == ""
+
+
 def test_ctrl_c_has_no_clock(codes: list[int]) -> None:
     """Catches a save that takes its time after a Ctrl-C being cut, where nobody takes the machine."""
     with StopRequest(grace=0.2, leave=codes.append):
