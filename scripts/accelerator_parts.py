@@ -244,6 +244,42 @@ def _fusion(rows: int, random: np.random.Generator) -> tuple[nnx.Module, tuple[n
     return layer, tuple(random.normal(size=(2, 1, 5, rows, rows, 96)))
 
 
+def _half_block(window: tuple[int, int, int], *, mutual: bool) -> Callable[..., tuple[nnx.Module, tuple]]:
+    """The first half of a block of stage 1, shifted: norm, windows, projections and attention."""
+    from spikejax.models.blocks import BlockOptions, TMSABlock
+    from spikejax.models.rngs import make_rngs
+
+    def build(rows: int, random: np.random.Generator) -> tuple[nnx.Module, tuple[np.ndarray, ...]]:
+        class FirstHalf(nnx.Module):
+            def __init__(self) -> None:
+                self.block = TMSABlock(96, BlockOptions(heads=6, window=window), mutual=mutual, rngs=make_rngs(0))
+                del self.block.norm2, self.block.mlp
+
+            def __call__(self, x: Any) -> Any:
+                return self.block.add_attention(x, jnp.asarray(True))
+
+        return FirstHalf(), (random.normal(size=(1, 5, max(rows, 16), max(rows, 16), 96)),)
+
+    return build
+
+
+def _norm_and_mlp(rows: int, random: np.random.Generator) -> tuple[nnx.Module, tuple[np.ndarray, ...]]:
+    """The second half of a block of stage 1."""
+    from spikejax.models.blocks import BlockOptions, TMSABlock
+    from spikejax.models.rngs import make_rngs
+
+    class SecondHalf(nnx.Module):
+        def __init__(self) -> None:
+            options = BlockOptions(heads=6, window=(2, 8, 8))
+            self.block = TMSABlock(96, options, mutual=False, rngs=make_rngs(0))
+            del self.block.norm1, self.block.attention
+
+        def __call__(self, x: Any) -> Any:
+            return self.block.add_mlp(x)
+
+    return SecondHalf(), (random.normal(size=(1, 5, max(rows, 16), max(rows, 16), 96)),)
+
+
 def _convolution(rows: int, random: np.random.Generator) -> tuple[nnx.Module, tuple[np.ndarray, ...]]:
     """A convolution of the spike encoder at full size."""
     from spikejax.models.layers import Conv3D
@@ -262,6 +298,9 @@ def operations() -> dict[str, Operation]:
         "deformable alignment": Operation("sampling", _sampling),
         "attention over time": Operation("over_time", _over_time),
         "fusion": Operation("over_time", _fusion),
+        "half a block, self, 5x8x8": Operation("windows", _half_block((6, 8, 8), mutual=False)),
+        "half a block, mutual, 2x8x8": Operation("windows", _half_block((2, 8, 8), mutual=True)),
+        "norm and gated MLP": Operation("gated_mlp", _norm_and_mlp),
         "3-D convolution": Operation("convolution_3d", _convolution),
     }
 

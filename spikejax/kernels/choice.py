@@ -93,6 +93,12 @@ def choose(fits: Callable[[Form], bool]) -> Choice:
     return Choice(form, interpret, aim) if form != "plain" and fits(form) else Choice("plain")
 
 
+def shares_rows(choice: Choice) -> bool:
+    """Whether devices share the rows of a clip, which some kernels would do whole on each: XLA exchanges rows."""
+    target = choice.target
+    return target.mesh is not None and target.rows is not None and target.mesh.shape[target.rows] > 1
+
+
 # What the leading dimensions of an array are, such as ("clips", "rows"); no others are split over devices.
 Dimensions = tuple[Literal["clips", "rows"] | None, ...]
 

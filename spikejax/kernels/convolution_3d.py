@@ -32,12 +32,6 @@ def fits(form: Form, *, dtype: jnp.dtype, features_in: int, features_out: int, c
     )
 
 
-def shares_rows(choice: Choice) -> bool:
-    """Whether devices share the rows of a clip, which the kernel would do whole on each; XLA exchanges rows instead."""
-    target = choice.target
-    return target.mesh is not None and target.rows is not None and target.mesh.shape[target.rows] > 1
-
-
 @partial(jax.custom_vjp, nondiff_argnums=(4, 5))
 def convolve_3d(
     x: Float[Array, "b t h w i"],

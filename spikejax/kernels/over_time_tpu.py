@@ -17,21 +17,18 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 from jax.experimental import pallas as pl
-from jax.experimental.pallas import tpu as pltpu
 
 from spikejax.kernels.cycles import cycles_of_sequences, in_metadata
+from spikejax.kernels.layers_tpu import COMPILER_PARAMS, as_matrices, gelu, normed, times
 from spikejax.kernels.over_time_layout import OverTime
-from spikejax.kernels.products import product
 from spikejax.kernels.window_layout import largest_divisor
 
 _PIXELS = 128  # of a block
-_EPSILON = 1e-5
-_VMEM_BYTES = 64 * 2**20
 
 
 def forward(clips: tuple[Array, ...], parameters: tuple[Array, ...], what: OverTime, *, interpret: bool) -> Array:
     """The result [b, t, h, w, c]; see `spikejax.kernels.over_time.over_time`."""
-    lists, parameters = _as_lists(clips), _as_matrices(parameters)
+    lists, parameters = _as_lists(clips), as_matrices(parameters)
     grid, of_pixels, whole = _blocks(lists[0])
 
     def kernel(*refs: Any) -> None:
@@ -47,7 +44,7 @@ def forward(clips: tuple[Array, ...], parameters: tuple[Array, ...], what: OverT
         in_specs=[*(of_pixels for _ in lists), *map(whole, parameters)],
         out_specs=of_pixels,
         out_shape=jax.ShapeDtypeStruct(lists[0].shape, lists[0].dtype),
-        compiler_params=_compiler_params(),
+        compiler_params=COMPILER_PARAMS,
         interpret=interpret,
         name="attention_over_time",
         metadata=in_metadata(cycles_of_sequences(prod(grid), len(lists[0][0]), asks=what.asks, gradient=False)),
@@ -59,7 +56,7 @@ def backward(
     clips: tuple[Array, ...], parameters: tuple[Array, ...], dy: Array, what: OverTime, *, interpret: bool
 ) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
     """The gradients of clips and parameters, these float32."""
-    lists, matrices = _as_lists(clips), _as_matrices(parameters)
+    lists, matrices = _as_lists(clips), as_matrices(parameters)
     (dy_list,) = _as_lists((dy,))
     grid, of_pixels, whole = _blocks(lists[0])
     count = len(lists)
@@ -91,7 +88,7 @@ def backward(
             *(jax.ShapeDtypeStruct(x.shape, x.dtype) for x in lists),
             *(jax.ShapeDtypeStruct(x.shape, jnp.float32) for x in matrices),
         ],
-        compiler_params=_compiler_params(),
+        compiler_params=COMPILER_PARAMS,
         interpret=interpret,
         name="attention_over_time_gradient",
         metadata=in_metadata(cycles_of_sequences(prod(grid), len(lists[0][0]), asks=what.asks, gradient=True)),
@@ -105,41 +102,12 @@ def _as_lists(clips: tuple[Array, ...]) -> tuple[Array, ...]:
     return tuple(clip.reshape(*clip.shape[:2], -1, clip.shape[-1]) for clip in clips)
 
 
-def _as_matrices(parameters: tuple[Array, ...]) -> tuple[Array, ...]:
-    """Biases and scales as rows."""
-    return tuple(x.astype(jnp.float32).reshape(-1, x.shape[-1]) for x in parameters)
-
-
 def _blocks(x: Array) -> tuple[tuple[int, int], pl.BlockSpec, Callable[[Array], pl.BlockSpec]]:
     """The grid, a block of pixels, and a whole matrix."""
     clips, frames, pixels, features = x.shape
     size = 16 * largest_divisor(pixels // 16, _PIXELS // 16)
     of_pixels = pl.BlockSpec((1, frames, size, features), lambda clip, block: (clip, 0, block, 0))
     return (clips, pixels // size), of_pixels, lambda matrix: pl.BlockSpec(matrix.shape, lambda clip, block: (0, 0))
-
-
-def _compiler_params() -> Any:
-    return pltpu.CompilerParams(dimension_semantics=("arbitrary", "arbitrary"), vmem_limit_bytes=_VMEM_BYTES)
-
-
-@partial(jax.custom_vjp, nondiff_argnums=(2, 3))
-def _times(x: Array, matrix: Array, exact: bool, interpret: bool) -> Array:
-    """A product in x's type, float32: JAX's own derivative of it would multiply arrays of two types."""
-    return product(x, matrix.astype(x.dtype), 1, 0, exact=exact, interpret=interpret)
-
-
-def _times_forward(x: Array, matrix: Array, exact: bool, interpret: bool) -> tuple[Array, tuple[Array, Array]]:
-    return _times(x, matrix, exact, interpret), (x, matrix)
-
-
-def _times_backward(exact: bool, interpret: bool, saved: tuple[Array, Array], dy: Array) -> tuple[Array, Array]:
-    x, matrix = saved
-    times = partial(product, exact=exact, interpret=interpret)
-    dy = dy.astype(x.dtype)
-    return times(dy, matrix.astype(x.dtype), 1, 1).astype(x.dtype), times(x, dy, 0, 0)
-
-
-_times.defvjp(_times_forward, _times_backward)
 
 
 def _sequences(what: OverTime, interpret: bool, clips: tuple[Array, ...], parameters: tuple[Array, ...]) -> Array:
@@ -149,15 +117,10 @@ def _sequences(what: OverTime, interpret: bool, clips: tuple[Array, ...], parame
     left = iter(parameters)
 
     def norm(x: Array) -> Array:
-        scale, bias = next(left), next(left)
-        accurate = x.astype(jnp.float32)
-        centred = accurate - accurate.mean(-1, keepdims=True)
-        variance = (centred * centred).mean(-1, keepdims=True)
-        return (centred * lax.rsqrt(variance + _EPSILON) * scale + bias).astype(dtype)
+        return normed(x, next(left), next(left))
 
     def linear(x: Array) -> Array:
-        kernel, bias = next(left), next(left)
-        return (_times(x, kernel, False, interpret) + bias).astype(dtype)
+        return (times(x, next(left), interpret=interpret) + next(left)).astype(dtype)
 
     x, *others = (clip.reshape(frames * pixels, features) for clip in clips)
     query = norm(x)
@@ -170,7 +133,7 @@ def _sequences(what: OverTime, interpret: bool, clips: tuple[Array, ...], parame
     attended = linear(attended)
     x = (x if what.residual else query) + attended
     hidden = linear(norm(x))
-    y = x + linear(_gelu(hidden))
+    y = x + linear(gelu(hidden.astype(jnp.float32)).astype(dtype))
     return y.reshape(clips[0].shape)
 
 
@@ -184,13 +147,14 @@ def _attend(what: OverTime, interpret: bool, q: Array, k: Array, v: Array, dtype
     results = []
     for frame in range(frames):
         logits = [
-            _times(queries[frame] * keys[other], of_head, True, interpret) * depth**-0.5 for other in range(frames)
+            times(queries[frame] * keys[other], of_head, exact=True, interpret=interpret) * depth**-0.5
+            for other in range(frames)
         ]
         highest = lax.stop_gradient(_fold(jnp.maximum, logits))
         weights = [jnp.exp(x - highest) for x in logits]
         total = _fold(jnp.add, weights)
         # Rounded as the plain form's weights are.
-        weights = [_times((x / total).astype(dtype), of_head.T, False, interpret) for x in weights]
+        weights = [times((x / total).astype(dtype), of_head.T, interpret=interpret) for x in weights]
         results.append(_fold(jnp.add, [weight * values[other] for other, weight in enumerate(weights)]))
     return _join_frames(tuple(results)).astype(dtype)
 
@@ -215,8 +179,3 @@ def _fold(function: Callable[[Array, Array], Array], arrays: list[Array]) -> Arr
     for array in arrays[1:]:
         total = function(total, array)
     return total
-
-
-def _gelu(x: Array) -> Array:
-    accurate = x.astype(jnp.float32)
-    return (0.5 * accurate * (1.0 + lax.erf(accurate * 0.5**0.5))).astype(x.dtype)

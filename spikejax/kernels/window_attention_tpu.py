@@ -56,23 +56,35 @@ def add_masks(qkv: Array, regions: Array | None, heads: Heads) -> Array:
         heads: how the columns lie.
     """
     tokens = qkv.shape[2]
-    if regions is None and not heads.mutual:
+    if heads.masked or (regions is None and not heads.mutual):
         return qkv
-    column = lax.broadcasted_iota(jnp.int32, (1, 1, 3 * heads.lanes), 2)
+    regions = jnp.zeros((1, tokens), jnp.int32) if regions is None else regions
+    frame = lax.broadcasted_iota(jnp.int32, (1, tokens, 1), 1) // (tokens // 2)
+    if heads.mutual:  # those of the first frame serve both
+        regions = jnp.tile(regions[:, : tokens // 2], (1, 2))
+    return qkv + masks(regions[..., None], frame, heads).astype(qkv.dtype)[None]
+
+
+def masks(regions: Array, frames: Array, heads: Heads) -> Array:
+    """What is added to the columns of queries, keys and values, float32: something behind the heads, zero elsewhere.
+
+    Args:
+        regions: of tokens, [..., 1], 0 to 7.
+        frames: of the same in their window of two, if attention is mutual.
+        heads: how the columns lie.
+    """
+    column = lax.broadcasted_iota(jnp.int32, (1,) * (regions.ndim - 1) + (3 * heads.lanes,), regions.ndim - 1)
     of_query, of_key = column - heads.features, column - heads.lanes - heads.features
-    query = key = jnp.zeros((1, 1, 1), jnp.float32)
-    if regions is not None:
-        if heads.mutual:  # those of the first frame serve both, and its bit for time is the same in all of them
-            regions = jnp.tile(lax.rem(regions[:, : tokens // 2], jnp.int32(_REGIONS_OF_FRAME)), (1, 2))
-        count = _REGIONS_OF_FRAME if heads.mutual else _MASK_LANES
-        own = regions[..., None]
-        query = jnp.where(of_query == own, _OTHER_REGION, query)
-        key = jnp.where((of_key >= 0) & (of_key < count) & (of_key != own), 1.0, key)
+    count = _MASK_LANES
+    if heads.mutual:  # the bit for time is the same in all of them
+        regions, count = lax.rem(regions, jnp.int32(_REGIONS_OF_FRAME)), _REGIONS_OF_FRAME
+    query = jnp.where(of_query == regions, _OTHER_REGION, 0.0)
+    key = jnp.where((of_key >= 0) & (of_key < count) & (of_key != regions), 1.0, 0.0)
     if heads.mutual:
-        frame = _REGIONS_OF_FRAME + lax.broadcasted_iota(jnp.int32, (1, tokens, 1), 1) // (tokens // 2)
-        query = jnp.where(of_query == frame, _OWN_FRAME, query)
-        key = jnp.where(of_key == frame, 1.0, key)
-    return qkv + (query + key).astype(qkv.dtype)[None]
+        own = _REGIONS_OF_FRAME + frames
+        query = jnp.where(of_query == own, _OWN_FRAME, query)
+        key = jnp.where(of_key == own, 1.0, key)
+    return query + key
 
 
 def forward(

@@ -13,12 +13,14 @@ class Heads:
         lanes: columns in all; those behind the heads' are zero.
         mutual: windows are two frames, and each is asked by the other one's queries: the result of a frame is that of
             the other frame's queries among its own keys. Otherwise all tokens of a window ask all.
+        masked: the masks are in the columns behind the heads' already.
     """
 
     count: int
     depth: int
     lanes: int
     mutual: bool = False
+    masked: bool = False
 
     @property
     def features(self) -> int:
@@ -29,6 +31,32 @@ class Heads:
     def scale(self) -> float:
         """What queries are multiplied with."""
         return self.depth**-0.5
+
+
+# Rows and columns of the windows that kernels cut clips into.
+SIDE = 8
+
+
+@dataclass(frozen=True)
+class Cut:
+    """How a clip is cut into windows of [frames, 8, 8] tokens, in the order of `spikejax.models.attention.partition`.
+
+    Attributes:
+        frames: of a window; zero frames behind the clip fill the last one up.
+        shift: frames, rows and columns by which windows are shifted, where they are: 0, or half of them.
+    """
+
+    frames: int
+    shift: tuple[int, int, int]
+
+    @property
+    def tokens(self) -> int:
+        """Of a window."""
+        return self.frames * SIDE**2
+
+    def windows(self, frames: int) -> int:
+        """In a sequence of so many frames."""
+        return -(-frames // self.frames)
 
 
 def largest_divisor(number: int, limit: int) -> int:

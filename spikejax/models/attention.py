@@ -13,10 +13,11 @@ import numpy as np
 from einops import rearrange
 from flax import nnx
 from jax import Array, lax
+from jax.typing import DTypeLike
 from jaxtyping import Float, Int, Num
 
 from spikejax.kernels import window_attention as kernel
-from spikejax.kernels.choice import Choice, choose
+from spikejax.kernels.choice import Choice, Form, choose
 from spikejax.kernels.window_layout import Heads
 from spikejax.models.attend import attend
 from spikejax.models.layers import Linear
@@ -187,19 +188,48 @@ class WindowAttention(nnx.Module):
 
     def _by_kernel(self, windows: Array, window: Window, regions: Array | None, choice: Choice) -> Array:
         """The same by kernels, for which no head is brought apart."""
-        tokens, features = windows.shape[2:]
-        lanes = kernel.lanes_of(choice.form, features)
-        heads = Heads(self.heads, features // self.heads, lanes)
-
-        def attended(projection: Linear, x: Array, bias: Array | None, heads: Heads) -> Array:
-            return kernel.window_attention(projection.in_parts(x, 3, width=lanes), bias, regions, heads, choice)
-
-        bias = bias_by_shifts(self.relative_bias[...], self.window)[:, :tokens, :tokens]
-        parts = [attended(self.qkv_self, windows, bias, heads)]
-        if self.qkv_mutual is not None:
-            encoded = windows + self._encoding(window, windows)
-            parts = [attended(self.qkv_mutual, encoded, None, replace(heads, mutual=True)), *parts]
+        heads = self.heads_of(choice.form)
+        given = [windows] if self.qkv_mutual is None else [windows, windows + self._encoding(window, windows.dtype)]
+        qkv = [
+            layer.in_parts(x, 3, width=of.lanes) for layer, x, of in zip(self._projections(), given, heads, strict=True)
+        ]
+        parts = self.attend_in(tuple(qkv), regions, heads, choice)
         return self.projection.of_parts(parts, interpret=choice.interpret)
+
+    def heads_of(self, form: Form, *, masked: bool = False) -> tuple[Heads, ...]:
+        """How the heads lie for kernels: of attention to a window itself, and of mutual attention if there is any."""
+        features = self.qkv_self.kernel.shape[0]
+        own = Heads(self.heads, features // self.heads, kernel.lanes_of(form, features), masked=masked)
+        return (own,) if self.qkv_mutual is None else (own, replace(own, mutual=True))
+
+    def attend_in(
+        self,
+        qkv: tuple[Float[Array, "b nw n _lanes3"], ...],
+        regions: Int[Array, "nw n"] | None,
+        heads: tuple[Heads, ...],
+        choice: Choice,
+    ) -> tuple[Float[Array, "b nw n _lanes"], ...]:
+        """What goes into the last projection, one behind the other, of `qkv` and `heads` in the order of `heads_of`."""
+        tokens = qkv[0].shape[2]
+        biases = bias_by_shifts(self.relative_bias[...], self.window)[:, :tokens, :tokens], None
+        parts = (
+            kernel.window_attention(x, bias, regions, of, choice)
+            for x, bias, of in zip(qkv, biases, heads, strict=False)
+        )
+        return tuple(parts)[::-1]
+
+    def padded_projections(
+        self, window: Window, heads: tuple[Heads, ...]
+    ) -> tuple[tuple[Array, Array, Float[Array, "n c"] | None], ...]:
+        """For `spikejax.kernels.windows.into_windows`."""
+        encodings = None, self._encoding(window, jnp.float32)[0, 0]
+        return tuple(
+            (*layer.padded(3, of.lanes), encoding)
+            for layer, of, encoding in zip(self._projections(), heads, encodings, strict=False)
+        )
+
+    def _projections(self) -> tuple[Linear, ...]:
+        return (self.qkv_self,) if self.qkv_mutual is None else (self.qkv_self, self.qkv_mutual)
 
     def _heads(self, projection: Linear, x: Array) -> tuple[Array, Array, Array]:
         q, k, v = split_heads(projection(x), self.heads)
@@ -210,16 +240,16 @@ class WindowAttention(nnx.Module):
         index = relative_position_index(self.window)[:tokens, :tokens]
         return jnp.moveaxis(self.relative_bias[...][index], -1, 0)
 
-    def _encoding(self, window: Window, windows: Array) -> Float[Array, "1 1 n c"]:
+    def _encoding(self, window: Window, dtype: DTypeLike) -> Float[Array, "1 1 n c"]:
         """The encoding of positions in one frame, for each of the window's two."""
-        encoding = sine_position_encoding(*window[1:], windows.shape[-1])
-        return jnp.asarray(np.tile(encoding, (2, 1)), windows.dtype)[None, None]
+        encoding = sine_position_encoding(*window[1:], self.qkv_self.kernel.shape[0])
+        return jnp.asarray(np.tile(encoding, (2, 1)), dtype)[None, None]
 
     def _mutual(self, projection: Linear, windows: Array, window: Window, regions: Array | None) -> Array:
         """Each frame of the window is asked by the queries of the other one."""
         q, k, v = (
             rearrange(x, "b w heads (frame n) d -> b w frame heads n d", frame=2)
-            for x in self._heads(projection, windows + self._encoding(window, windows))
+            for x in self._heads(projection, windows + self._encoding(window, windows.dtype))
         )
         q, k, v = (rearrange(x, "b w frame heads n d -> b (w frame) heads n d") for x in (q[:, :, ::-1], k, v))
         if regions is not None:  # those of the first frame serve both

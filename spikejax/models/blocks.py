@@ -1,6 +1,7 @@
 """TMSA blocks and groups of them: temporal mutual self attention, then a gated MLP (docs/vrt.md, sections 5 and 6)."""
 
 from dataclasses import dataclass
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -8,9 +9,12 @@ from flax import nnx
 from jax import Array, lax
 from jaxtyping import Bool, Float, Key
 
+from spikejax.kernels import gated_mlp, window_attention, windows
+from spikejax.kernels.choice import Form, choose, shares_rows
 from spikejax.kernels.window_attention import SAVED_NAME
+from spikejax.kernels.window_layout import Cut
 from spikejax.models.attention import Window, WindowAttention, merge, partition, shrink_window, window_regions
-from spikejax.models.layers import GatedMLP, LayerNorm
+from spikejax.models.layers import GatedMLP, LayerNorm, Linear
 from spikejax.models.remat import Remat
 from spikejax.models.scan import stack_blocks
 
@@ -60,8 +64,53 @@ class TMSABlock(nnx.Module):
     ) -> Float[Array, "b t h w c"]:
         """One block; `key` drops each branch of each clip with probability `drop_rate`."""
         keys = (None, None) if key is None else jax.random.split(key)
-        x = x + _drop_path(self._attend(self.norm1(x), shifted), drop_rate, keys[0])
-        return x + _drop_path(self.mlp(self.norm2(x)), drop_rate, keys[1])
+        x = self.add_attention(x, shifted, drop_rate, keys[0])
+        return self.add_mlp(x, drop_rate, keys[1])
+
+    def add_attention(
+        self,
+        x: Float[Array, "b t h w c"],
+        shifted: Bool[Array, ""] | bool,
+        drop_rate: Float[Array, ""] | None = None,
+        key: Key[Array, ""] | None = None,
+    ) -> Float[Array, "b t h w c"]:
+        """The first half of the block."""
+        size, attention = x.shape[1:4], self.attention
+        window, shift = shrink_window(size, self.window)
+        cut = Cut(window[0], (shift[0], shift[1], shift[2]))
+
+        def fits(form: Form) -> bool:
+            depth = x.shape[-1] // attention.heads
+            return window_attention.fits(
+                form, dtype=x.dtype, tokens=cut.tokens, heads=attention.heads, depth=depth
+            ) and windows.fits(form, dtype=x.dtype, size=size, window=window, heads=attention.heads_of(form))
+
+        choice = choose(fits)
+        if choice.form == "plain" or shares_rows(choice):
+            return x + _drop_path(self._attend(self.norm1(x), shifted), drop_rate, key)
+        flag = jnp.asarray(shifted, jnp.int32).reshape(1)
+        heads = attention.heads_of(choice.form, masked=True)
+        norm = self.norm1.scale[...], self.norm1.bias[...]
+        projections = attention.padded_projections(window, heads)
+        qkv = windows.into_windows(x, flag, norm, projections, heads, cut, choice)
+        parts = attention.attend_in(qkv, None, heads, choice)
+        kernels = attention.projection.kernels_of_parts(len(parts), heads[0].lanes)
+        scale = _drop_path(jnp.ones(len(x), jnp.float32), drop_rate, key)
+        bias = attention.projection.bias[...]
+        return windows.out_of_windows(x, parts, flag, scale, kernels, bias, cut, choice)
+
+    def add_mlp(
+        self, x: Float[Array, "b t h w c"], drop_rate: Float[Array, ""] | None = None, key: Key[Array, ""] | None = None
+    ) -> Float[Array, "b t h w c"]:
+        """The second half of the block."""
+        features, hidden = self.mlp.fc11.kernel.shape
+        columns = x.shape[3]
+        choice = choose(partial(gated_mlp.fits, dtype=x.dtype, features=features, hidden=hidden, columns=columns))
+        if choice.form == "plain":
+            return x + _drop_path(self.mlp(self.norm2(x)), drop_rate, key)
+        scale = _drop_path(jnp.ones(len(x), jnp.float32), drop_rate, key)
+        layers = self.norm2, self.mlp.fc11, self.mlp.fc12, self.mlp.fc2
+        return gated_mlp.gated_mlp(x, scale, _in_order(*layers), choice)
 
     def _attend(self, x: Array, shifted: Array | bool) -> Array:
         """Attention within windows, shifted by half of them or not; zero-padded at the end to whole windows."""
@@ -79,6 +128,11 @@ class TMSABlock(nnx.Module):
         if regions is not None:
             x = _roll(x, shift, shifted)
         return x[:, : size[0], : size[1], : size[2]]
+
+
+def _in_order(norm: LayerNorm, *layers: Linear) -> tuple[Array, ...]:
+    """The parameters as `gated_mlp` takes them."""
+    return norm.scale[...], norm.bias[...], *(leaf[...] for layer in layers for leaf in (layer.kernel, layer.bias))
 
 
 def _roll(x: Float[Array, "b t h w c"], shift: Window, shifted: Array | bool) -> Float[Array, "b t h w c"]:

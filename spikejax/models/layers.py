@@ -21,7 +21,7 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from spikejax.kernels import convolution_3d
-from spikejax.kernels.choice import choose
+from spikejax.kernels.choice import choose, shares_rows
 from spikejax.kernels.convolution_3d import convolve_3d
 from spikejax.kernels.products import product
 from spikejax.models.convolution import convolve
@@ -59,14 +59,24 @@ class Linear(nnx.Module):
 
     def in_parts(self, x: Float[Array, "*batch i"], parts: int, *, width: int) -> Float[Array, "*batch _o"]:
         """The features that come out as equal `parts` side by side, each with zeros behind it up to `width` of them."""
-        kernel, bias = (
-            rearrange(leaf[...].astype(x.dtype), "... (parts o) -> ... parts o", parts=parts)
-            for leaf in (self.kernel, self.bias)
-        )
-        missing = (0, width - bias.shape[-1])
-        kernel, bias = (jnp.pad(leaf, ((0, 0),) * (leaf.ndim - 1) + (missing,)) for leaf in (kernel, bias))
-        y = lax.dot_general(x, kernel.reshape(len(kernel), -1), (((x.ndim - 1,), (0,)), ((), ())))
+        kernel, bias = (leaf.astype(x.dtype) for leaf in self.padded(parts, width))
+        y = lax.dot_general(x, kernel, (((x.ndim - 1,), (0,)), ((), ())))
         return y + bias.reshape((1,) * (x.ndim - 1) + (-1,))
+
+    def padded(self, parts: int, width: int) -> tuple[Float[Array, "i _o"], Float[Array, " _o"]]:
+        """Kernel and bias of `in_parts`."""
+
+        def pad(leaf: Array) -> Array:
+            apart = rearrange(leaf, "... (parts o) -> ... parts o", parts=parts)
+            return jnp.pad(apart, ((0, 0),) * (apart.ndim - 1) + ((0, width - apart.shape[-1]),))
+
+        kernel, bias = pad(self.kernel[...]), pad(self.bias[...])
+        return kernel.reshape(len(kernel), -1), bias.reshape(-1)
+
+    def kernels_of_parts(self, parts: int, width: int) -> tuple[Float[Array, "_i o"], ...]:
+        """The kernel for each of the equal `parts` of the features that go in, with zeros for what is behind them."""
+        kernels = jnp.split(self.kernel[...], parts)
+        return tuple(jnp.pad(kernel, ((0, width - len(kernel)), (0, 0))) for kernel in kernels)
 
     def of_parts(
         self, parts: Sequence[Float[Array, "*batch _i"]], *, interpret: bool = False
@@ -77,12 +87,10 @@ class Linear(nnx.Module):
             parts: equal parts of the features that go in.
             interpret: see `spikejax.kernels.products`.
         """
-        kernels = jnp.split(self.kernel[...].astype(parts[0].dtype), len(parts))
         dtype = accumulation_dtype(parts[0].dtype)
         y = self.bias[...].astype(dtype).reshape((1,) * (parts[0].ndim - 1) + (-1,))
-        for x, kernel in zip(parts, kernels, strict=True):
-            kernel = jnp.pad(kernel, ((0, x.shape[-1] - len(kernel)), (0, 0)))
-            y = y + product(x, kernel, x.ndim - 1, 0, interpret=interpret)
+        for x, kernel in zip(parts, self.kernels_of_parts(len(parts), parts[0].shape[-1]), strict=True):
+            y = y + product(x, kernel.astype(x.dtype), x.ndim - 1, 0, interpret=interpret)
         return y.astype(parts[0].dtype)
 
 
@@ -169,7 +177,7 @@ class Conv3D(nnx.Module):
                 columns=x.shape[3],
             )
         )
-        if choice.form == "plain" or convolution_3d.shares_rows(choice):
+        if choice.form == "plain" or shares_rows(choice):
             y = self._plain(x)
         else:
             kernel, bias = self.kernel[...].astype(x.dtype), self.bias[...]

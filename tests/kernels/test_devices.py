@@ -14,13 +14,14 @@ import pytest
 from jax import Array
 
 from spikejax.distributed import sharding
-from spikejax.kernels import sampling, window_attention
+from spikejax.kernels import sampling, window_attention, windows
 from spikejax.kernels.choice import Choice
 from spikejax.kernels.convolution_3d import convolve_3d
+from spikejax.kernels.gated_mlp import gated_mlp
 from spikejax.kernels.over_time import over_time
 from spikejax.kernels.over_time_layout import OverTime
 from spikejax.kernels.sampling_layout import PART, TAPS, Sampling, of_warp
-from spikejax.kernels.window_layout import Heads
+from spikejax.kernels.window_layout import Cut, Heads
 from tests.kernels.comparison import with_gradients
 from tests.models.parameters import normal
 
@@ -79,12 +80,38 @@ def convolution_in_time_and_space(choice: Choice) -> tuple[Callable[..., Array],
     return lambda *given: convolve_3d(*given, False, choice), given
 
 
+def norm_and_mlp(choice: Choice) -> tuple[Callable[..., Array], tuple[Any, ...]]:
+    """The second half of a block of two clips, the second one dropped to a half."""
+    shapes = (8,), (8,), (8, 16), (16,), (8, 16), (16,), (16, 8), (8,)
+    parameters = [array(*shape, seed=number) for number, shape in enumerate(shapes)]
+    scale = jnp.asarray([1.0, 0.5], jnp.float32)
+    return lambda x, *parameters: gated_mlp(x, scale, parameters, choice), (array(2, 2, 8, 16, 8, seed=20), *parameters)
+
+
+def windows_and_back(choice: Choice) -> tuple[Callable[..., Array], tuple[Any, ...]]:
+    """Two clips, cut into shifted windows and put together again, the second one dropped to a half."""
+    heads, cut = Heads(2, 4, window_attention.lanes_of("tpu", 8), masked=True), Cut(2, (1, 4, 4))
+    shapes = (8,), (8,), (8, 3 * heads.lanes), (3 * heads.lanes,), (heads.lanes, 8), (8,)
+    parameters = [array(*shape, seed=number) for number, shape in enumerate(shapes)]
+    flag, scale = jnp.ones(1, jnp.int32), jnp.asarray([1.0, 0.5], jnp.float32)
+
+    def through(x: Array, *parameters: Array) -> Array:
+        norm, (matrix, bias), (kernel, added) = parameters[:2], parameters[2:4], parameters[4:]
+        (qkv,) = windows.into_windows(x, flag, norm, ((matrix, bias, None),), (heads,), cut, choice)
+        values = qkv[..., 2 * heads.lanes :]
+        return windows.out_of_windows(x, (values,), flag, scale, (kernel,), added, cut, choice)
+
+    return through, (array(2, 3, 16, 16, 8, seed=20), *parameters)
+
+
 OPERATIONS = {
     "3-D convolution": convolution_in_time_and_space,
     "convolution": convolution,
     "warping": warping,
     "attention": attention,
     "attention over time": attention_over_time,
+    "norm and MLP": norm_and_mlp,
+    "windows and back": windows_and_back,
 }
 
 

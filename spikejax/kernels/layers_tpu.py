@@ -1,0 +1,75 @@
+"""Layers within kernels for TPUs, differentiable there: norms, products with parameters, GELU.
+
+Parameters are float32. A kernel that differentiates what it computes, by `jax.vjp` of its blocks, has all gradients.
+"""
+
+import math
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+from jax import Array, lax
+from jax.experimental.pallas import tpu as pltpu
+
+from spikejax.kernels.products import product
+
+_EPSILON = 1e-5
+# Gradients of parameters are added up over the grid, so it has an order.
+COMPILER_PARAMS = pltpu.CompilerParams(dimension_semantics=("arbitrary", "arbitrary"), vmem_limit_bytes=64 * 2**20)
+
+
+def as_matrices(parameters: tuple[Array, ...]) -> tuple[Array, ...]:
+    """Biases and scales as rows."""
+    return tuple(x.astype(jnp.float32).reshape(-1, x.shape[-1]) for x in parameters)
+
+
+def normed(x: Array, scale: Array, bias: Array) -> Array:
+    """Layer normalisation of rows."""
+    accurate = x.astype(jnp.float32)
+    centred = accurate - accurate.mean(-1, keepdims=True)
+    variance = (centred * centred).mean(-1, keepdims=True)
+    return (centred * lax.rsqrt(variance + _EPSILON) * scale + bias).astype(x.dtype)
+
+
+def times(x: Array, matrix: Array, *, exact: bool = False, interpret: bool) -> Array:
+    """A product in x's type, float32; see `spikejax.kernels.products`."""
+    return _times(x, matrix, exact, interpret)
+
+
+# JAX's own derivative would multiply arrays of two types.
+@partial(jax.custom_vjp, nondiff_argnums=(2, 3))
+def _times(x: Array, matrix: Array, exact: bool, interpret: bool) -> Array:
+    return product(x, matrix.astype(x.dtype), 1, 0, exact=exact, interpret=interpret)
+
+
+def _times_forward(x: Array, matrix: Array, exact: bool, interpret: bool) -> tuple[Array, tuple[Array, Array]]:
+    return _times(x, matrix, exact, interpret), (x, matrix)
+
+
+def _times_backward(exact: bool, interpret: bool, saved: tuple[Array, Array], dy: Array) -> tuple[Array, Array]:
+    x, matrix = saved
+    multiply = partial(product, exact=exact, interpret=interpret)
+    dy = dy.astype(x.dtype)
+    return multiply(dy, matrix.astype(x.dtype), 1, 1).astype(x.dtype), multiply(x, dy, 0, 0)
+
+
+_times.defvjp(_times_forward, _times_backward)
+
+
+@jax.custom_vjp
+def gelu(x: Array) -> Array:
+    """The exact GELU of float32."""
+    return x * _share_below(x)
+
+
+def _share_below(x: Array) -> Array:
+    return 0.5 * (1.0 + lax.erf(x * 0.5**0.5))
+
+
+# JAX's own derivative of erf has an operation that Mosaic does not know in JAX 0.12.
+def _gelu_backward(x: Array, dy: Array) -> tuple[Array]:
+    density = jnp.exp(-0.5 * x * x) * (2 * math.pi) ** -0.5
+    return (dy * (_share_below(x) + x * density),)
+
+
+gelu.defvjp(lambda x: (gelu(x), x), _gelu_backward)
