@@ -307,7 +307,11 @@ def operations() -> dict[str, Operation]:
 
 def kernels(options: Options) -> Iterator[Row]:
     """Each operation by kernel and plain: errors against the plain form in float64 on the CPU, and times."""
+    known: set[str] = set()
     for name, operation in operations().items():
+        if options.quick and operation.kernel in known:
+            continue  # one of each kernel
+        known.add(operation.kernel)
         small = operation.build(8 if options.quick else 32, np.random.default_rng(0))
         truth = _run(*small, "float64", "plain", device=jax.local_devices(backend="cpu")[0])[0]
         for dtype in ("float32",) if options.quick else ("float32", "bfloat16"):

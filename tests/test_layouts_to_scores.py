@@ -2,11 +2,12 @@
 
 import json
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 import pytest
 
@@ -213,7 +214,16 @@ def test_one_wrong_entry_is_refused(name: str, tmp_path: Path) -> None:
     assert "\n" not in str(caught.value)
 
 
+@pytest.fixture
+def least_effort() -> Iterator[None]:
+    """XLA's least: of programs that run twice most of it is lost, a fifth of what such a test takes."""
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
+
+
 @pytest.mark.slow
+@pytest.mark.usefixtures("least_effort")
 @pytest.mark.parametrize("name", with_needs(TRAINED))
 def test_from_what_is_published_to_scores(name: str, tmp_path: Path) -> None:
     """Catches a layout that a real network cannot be trained on as its configuration says, or be evaluated on."""

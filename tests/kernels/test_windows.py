@@ -38,23 +38,22 @@ class FirstHalf(nnx.Module):
         return self.block.add_attention(x, jnp.asarray(self.shifted), jnp.float32(0.5), key)
 
 
-@pytest.mark.parametrize("shifted", (False, True))
 @pytest.mark.parametrize(
-    ("window", "mutual", "shape", "dtype"),
+    ("window", "mutual", "shape", "shifted", "dtype"),
     [
-        ((6, 8, 8), False, (2, 3, 24, 32, 12), "float32"),
-        ((2, 8, 8), True, (1, 5, 16, 16, 16), "float32"),
-        ((2, 8, 8), True, (1, 4, 16, 32, 16), "bfloat16"),
-        ((1, 8, 8), False, (1, 2, 8, 16, 16), "float32"),
-        ((2, 8, 8), False, (1, 3, 16, 16, 132), "bfloat16"),
+        ((2, 8, 8), True, (1, 5, 16, 16, 16), True, "float32"),
+        pytest.param((2, 8, 8), True, (1, 4, 16, 32, 16), False, "bfloat16", marks=pytest.mark.slow),
+        pytest.param((6, 8, 8), False, (2, 3, 24, 32, 12), True, "float32", marks=pytest.mark.slow),
+        pytest.param((1, 8, 8), False, (1, 2, 8, 16, 16), True, "float32", marks=pytest.mark.slow),
+        pytest.param((2, 8, 8), False, (1, 3, 16, 16, 132), True, "bfloat16", marks=pytest.mark.slow),
     ],
 )
 def test_any_window(
     window: Window,
     mutual: bool,
     shape: tuple[int, ...],
-    dtype: str,
     shifted: bool,
+    dtype: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Catches tokens of another place, region or frame, parameters that are left out, and frames behind the clip."""
@@ -64,6 +63,7 @@ def test_any_window(
     assert times_chosen(monkeypatch, blocks, module, jnp.asarray(normal(*shape)), dtype=dtype) == 1
 
 
+@pytest.mark.slow
 def test_clips_that_are_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
     """Catches clips that are scaled by another one's number."""
     module = build_random(
