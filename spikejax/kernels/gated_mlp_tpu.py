@@ -4,7 +4,6 @@ The backward pass differentiates the same function inside its kernel, and adds t
 grid.
 """
 
-from collections.abc import Callable
 from functools import partial
 from math import prod
 from typing import Any
@@ -15,7 +14,17 @@ from jax import Array
 from jax.experimental import pallas as pl
 
 from spikejax.kernels.cycles import cycles_of_mlp, in_metadata
-from spikejax.kernels.layers_tpu import COMPILER_PARAMS, as_matrices, gelu, normed, times
+from spikejax.kernels.layers_tpu import (
+    as_lanes,
+    as_matrices,
+    compiler_params,
+    gelu,
+    normed,
+    of_clip,
+    times,
+    whole,
+    zero_at_first,
+)
 from spikejax.kernels.window_layout import largest_divisor
 
 _PIXELS = 512  # of a block
@@ -23,8 +32,8 @@ _PIXELS = 512  # of a block
 
 def forward(x: Array, scale: Array, parameters: tuple[Array, ...], *, interpret: bool) -> Array:
     """The result [b, t, h, w, c]; see `spikejax.kernels.gated_mlp.gated_mlp`."""
-    rows, scales, matrices = _as_rows(x), _as_lanes(scale), as_matrices(parameters)
-    grid, of_pixels, of_clip, whole = _blocks(rows)
+    rows, scales, matrices = _as_rows(x), as_lanes(scale), as_matrices(parameters)
+    grid, of_pixels = _blocks(rows)
 
     def kernel(x_ref: Any, scale_ref: Any, *refs: Any) -> None:
         *inputs, out_ref = refs
@@ -33,10 +42,10 @@ def forward(x: Array, scale: Array, parameters: tuple[Array, ...], *, interpret:
     result = pl.pallas_call(
         kernel,
         grid=grid,
-        in_specs=[of_pixels, of_clip, *map(whole, matrices)],
+        in_specs=[of_pixels, of_clip(), *map(whole, matrices)],
         out_specs=of_pixels,
         out_shape=jax.ShapeDtypeStruct(rows.shape, rows.dtype),
-        compiler_params=COMPILER_PARAMS,
+        compiler_params=compiler_params(2),
         interpret=interpret,
         name="gated_mlp",
         metadata=in_metadata(cycles_of_mlp(prod(rows.shape[:2]), rows.shape[2], gradient=False)),
@@ -48,17 +57,13 @@ def backward(
     x: Array, scale: Array, parameters: tuple[Array, ...], dy: Array, *, interpret: bool
 ) -> tuple[Array, tuple[Array, ...]]:
     """The gradients of `x` and of the parameters, these float32."""
-    rows, scales, matrices = _as_rows(x), _as_lanes(scale), as_matrices(parameters)
-    grid, of_pixels, of_clip, whole = _blocks(rows)
+    rows, scales, matrices = _as_rows(x), as_lanes(scale), as_matrices(parameters)
+    grid, of_pixels = _blocks(rows)
 
     def kernel(dy_ref: Any, x_ref: Any, scale_ref: Any, *refs: Any) -> None:
         inputs, (dx_ref, *outputs) = refs[: len(matrices)], refs[len(matrices) :]
 
-        @pl.when((pl.program_id(0) == 0) & (pl.program_id(1) == 0))
-        def _() -> None:
-            for ref in outputs:
-                ref[...] = jnp.zeros_like(ref)
-
+        zero_at_first(outputs, 2)
         function: Any = partial(_pixels, interpret, scale_ref[0, :, :1])
         _, pull = jax.vjp(function, x_ref[0], tuple(ref[...] for ref in inputs))
         dx_ref[0], gradients = pull(dy_ref[0])
@@ -68,13 +73,13 @@ def backward(
     dx, *gradients = pl.pallas_call(
         kernel,
         grid=grid,
-        in_specs=[of_pixels, of_pixels, of_clip, *map(whole, matrices)],
+        in_specs=[of_pixels, of_pixels, of_clip(), *map(whole, matrices)],
         out_specs=[of_pixels, *map(whole, matrices)],
         out_shape=[
             jax.ShapeDtypeStruct(rows.shape, rows.dtype),
             *(jax.ShapeDtypeStruct(matrix.shape, jnp.float32) for matrix in matrices),
         ],
-        compiler_params=COMPILER_PARAMS,
+        compiler_params=compiler_params(2),
         interpret=interpret,
         name="gated_mlp_gradient",
         metadata=in_metadata(cycles_of_mlp(prod(rows.shape[:2]), rows.shape[2], gradient=True)),
@@ -88,25 +93,11 @@ def _as_rows(x: Array) -> Array:
     return x.reshape(len(x), -1, x.shape[-1])
 
 
-def _as_lanes(scale: Array) -> Array:
-    """A row of a register's lanes for each clip."""
-    return jnp.broadcast_to(scale.astype(jnp.float32).reshape(-1, 1, 1), (len(scale), 1, 128))
-
-
-def _blocks(
-    rows: Array,
-) -> tuple[tuple[int, int], pl.BlockSpec, pl.BlockSpec, Callable[[Array], pl.BlockSpec]]:
-    """The grid, a block of pixels, what a clip is scaled by, and a whole matrix."""
+def _blocks(rows: Array) -> tuple[tuple[int, int], pl.BlockSpec]:
+    """The grid, and a block of pixels."""
     clips, pixels, features = rows.shape
     size = 16 * largest_divisor(pixels // 16, _PIXELS // 16)
-    of_pixels = pl.BlockSpec((1, size, features), lambda clip, block: (clip, block, 0))
-    of_clip = pl.BlockSpec((1, 1, 128), lambda clip, block: (clip, 0, 0))
-    return (
-        (clips, pixels // size),
-        of_pixels,
-        of_clip,
-        lambda matrix: pl.BlockSpec(matrix.shape, lambda clip, block: (0, 0)),
-    )
+    return (clips, pixels // size), pl.BlockSpec((1, size, features), lambda clip, block: (clip, block, 0))
 
 
 def _pixels(interpret: bool, scale: Array, x: Array, parameters: tuple[Array, ...]) -> Array:

@@ -19,7 +19,7 @@ from jax import Array, lax
 from jax.experimental import pallas as pl
 
 from spikejax.kernels.cycles import cycles_of_sequences, in_metadata
-from spikejax.kernels.layers_tpu import COMPILER_PARAMS, as_matrices, gelu, normed, times
+from spikejax.kernels.layers_tpu import as_matrices, compiler_params, gelu, normed, times, whole, zero_at_first
 from spikejax.kernels.over_time_layout import OverTime
 from spikejax.kernels.window_layout import largest_divisor
 
@@ -29,7 +29,7 @@ _PIXELS = 128  # of a block
 def forward(clips: tuple[Array, ...], parameters: tuple[Array, ...], what: OverTime, *, interpret: bool) -> Array:
     """The result [b, t, h, w, c]; see `spikejax.kernels.over_time.over_time`."""
     lists, parameters = _as_lists(clips), as_matrices(parameters)
-    grid, of_pixels, whole = _blocks(lists[0])
+    grid, of_pixels = _blocks(lists[0])
 
     def kernel(*refs: Any) -> None:
         *inputs, out_ref = refs
@@ -44,7 +44,7 @@ def forward(clips: tuple[Array, ...], parameters: tuple[Array, ...], what: OverT
         in_specs=[*(of_pixels for _ in lists), *map(whole, parameters)],
         out_specs=of_pixels,
         out_shape=jax.ShapeDtypeStruct(lists[0].shape, lists[0].dtype),
-        compiler_params=COMPILER_PARAMS,
+        compiler_params=compiler_params(2),
         interpret=interpret,
         name="attention_over_time",
         metadata=in_metadata(cycles_of_sequences(prod(grid), len(lists[0][0]), asks=what.asks, gradient=False)),
@@ -58,7 +58,7 @@ def backward(
     """The gradients of clips and parameters, these float32."""
     lists, matrices = _as_lists(clips), as_matrices(parameters)
     (dy_list,) = _as_lists((dy,))
-    grid, of_pixels, whole = _blocks(lists[0])
+    grid, of_pixels = _blocks(lists[0])
     count = len(lists)
 
     def kernel(*refs: Any) -> None:
@@ -66,11 +66,7 @@ def backward(
         outputs = refs[1 + count + len(matrices) :]
         blocks = tuple(ref[0] for ref in inputs[:count])
 
-        @pl.when((pl.program_id(0) == 0) & (pl.program_id(1) == 0))
-        def _() -> None:
-            for ref in outputs[count:]:
-                ref[...] = jnp.zeros_like(ref)
-
+        zero_at_first(outputs[count:], 2)
         function: Any = partial(_sequences, what, interpret)
         _, pull = jax.vjp(function, blocks, tuple(ref[...] for ref in inputs[count:]))
         dblocks, dmatrices = pull(dy_ref[0])
@@ -88,7 +84,7 @@ def backward(
             *(jax.ShapeDtypeStruct(x.shape, x.dtype) for x in lists),
             *(jax.ShapeDtypeStruct(x.shape, jnp.float32) for x in matrices),
         ],
-        compiler_params=COMPILER_PARAMS,
+        compiler_params=compiler_params(2),
         interpret=interpret,
         name="attention_over_time_gradient",
         metadata=in_metadata(cycles_of_sequences(prod(grid), len(lists[0][0]), asks=what.asks, gradient=True)),
@@ -102,12 +98,12 @@ def _as_lists(clips: tuple[Array, ...]) -> tuple[Array, ...]:
     return tuple(clip.reshape(*clip.shape[:2], -1, clip.shape[-1]) for clip in clips)
 
 
-def _blocks(x: Array) -> tuple[tuple[int, int], pl.BlockSpec, Callable[[Array], pl.BlockSpec]]:
-    """The grid, a block of pixels, and a whole matrix."""
+def _blocks(x: Array) -> tuple[tuple[int, int], pl.BlockSpec]:
+    """The grid, and a block of pixels."""
     clips, frames, pixels, features = x.shape
     size = 16 * largest_divisor(pixels // 16, _PIXELS // 16)
     of_pixels = pl.BlockSpec((1, frames, size, features), lambda clip, block: (clip, 0, block, 0))
-    return (clips, pixels // size), of_pixels, lambda matrix: pl.BlockSpec(matrix.shape, lambda clip, block: (0, 0))
+    return (clips, pixels // size), of_pixels
 
 
 def _sequences(what: OverTime, interpret: bool, clips: tuple[Array, ...], parameters: tuple[Array, ...]) -> Array:

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from jax import Array
+
 
 @dataclass(frozen=True)
 class Heads:
@@ -33,6 +35,8 @@ class Heads:
         return self.depth**-0.5
 
 
+# Of tokens to queries, keys and values: kernel, bias, and what is added to the tokens first, if anything is.
+Projections = tuple[tuple[Array, Array, Array | None], ...]
 # Rows and columns of the windows that kernels cut clips into.
 SIDE = 8
 
@@ -57,6 +61,10 @@ class Cut:
     def windows(self, frames: int) -> int:
         """In a sequence of so many frames."""
         return -(-frames // self.frames)
+
+    def filled(self, frames: int) -> int:
+        """So many frames with the zero ones behind them."""
+        return self.windows(frames) * self.frames
 
 
 def largest_divisor(number: int, limit: int) -> int:

@@ -14,14 +14,13 @@ from jax import Array, lax
 from jaxtyping import Float, Int
 
 from spikejax.kernels.choice import Choice, Dimensions, Form, over_devices
-from spikejax.kernels.window_layout import SIDE, Cut, Heads
+from spikejax.kernels.window_layout import SIDE, Cut, Heads, Projections
 
 _DTYPES = (jnp.dtype(jnp.float32), jnp.dtype(jnp.bfloat16))
 _CLIPS: Dimensions = ("clips",)
 _MAX_FEATURES = 256
 # Bytes of a strip of windows with all that is projected of it, twice, which the vector memory has to hold.
 _MAX_STRIP = 44 * 2**20
-Projections = tuple[tuple[Array, Array, Array | None], ...]
 
 
 def fits(

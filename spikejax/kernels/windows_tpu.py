@@ -15,21 +15,29 @@ from jax.experimental import pallas as pl
 from jax.experimental.pallas import tpu as pltpu
 
 from spikejax.kernels.cycles import cycles_of_cutting, in_metadata
-from spikejax.kernels.layers_tpu import as_matrices, normed, times
+from spikejax.kernels.layers_tpu import (
+    as_lanes,
+    as_matrices,
+    compiler_params,
+    normed,
+    of_clip,
+    times,
+    whole,
+    zero_at_first,
+)
 from spikejax.kernels.products import product
 from spikejax.kernels.window_attention_tpu import masks
-from spikejax.kernels.window_layout import SIDE, Cut, Heads
+from spikejax.kernels.window_layout import SIDE, Cut, Heads, Projections
 
 _HALF = SIDE // 2
 _TOKENS = _HALF * SIDE  # of a window's half of one frame
-_COMPILER_PARAMS = pltpu.CompilerParams(dimension_semantics=("arbitrary",) * 3, vmem_limit_bytes=64 * 2**20)
 
 
 def into(
     x: Array,
     shifted: Array,
     norm: tuple[Array, Array],
-    projections: tuple[tuple[Array, Array, Array | None], ...],
+    projections: Projections,
     heads: tuple[Heads, ...],
     cut: Cut,
     *,
@@ -38,28 +46,27 @@ def into(
     """See `spikejax.kernels.windows.into_windows`."""
     clips, frames, rows, columns, features = x.shape
     grid = clips, rows // SIDE, cut.windows(frames)
-    given, added = _matrices(norm, projections)
+    parameters, encodings = _matrices(norm, projections)
+    given = *parameters, *encodings
     dtype, across = x.dtype, columns // SIDE
 
     def kernel(shifted_ref: Any, *refs: Any) -> None:
         sources, (scale, bias, *matrices), outs, rows_ref = _split(refs, 2 * cut.frames, len(given), len(heads))
+        layers = _layers(matrices, projections)
         flag = shifted_ref[0]
         # Asked here, since a loop's body that is interpreted cannot.
         ends = pl.program_id(2) == grid[2] - 1, pl.program_id(1) == grid[1] - 1
-        for frame in range(cut.frames):
-            for half in range(2):
-                strip = sources[2 * frame + half][0, 0].reshape(_HALF * columns, features)
-                y = normed(strip, scale[...], bias[...]).astype(jnp.float32)
-                y = _zero_behind(y, frame, flag, frames, cut)
-                _cut_strip(y.reshape(_HALF, columns, features), rows_ref, (2 * frame + half) * _TOKENS, flag, cut)
+
+        def normal(strip: Array) -> Array:
+            return normed(strip, scale[...], bias[...]).astype(jnp.float32)
+
+        _cut_frames(normal, sources, rows_ref, flag, frames, cut)
 
         def window(index: Array, carry: None) -> None:
             tokens = rows_ref[index]
             regions, of_frames = _regions((*ends, index == across - 1), flag, cut)
-            left = iter(matrices)
-            for out, of, encoded in zip(outs, heads, added, strict=True):
-                matrix, bias = next(left)[...], next(left)[...]
-                projected = times(_encoded(tokens, left, encoded, dtype), matrix, interpret=interpret) + bias
+            for out, of, (matrix, added, encoding) in zip(outs, heads, layers, strict=True):
+                projected = times(_encoded(tokens, encoding, dtype), matrix[...], interpret=interpret) + added[...]
                 if of.mutual or any(cut.shift):
                     projected += masks(regions, of_frames, of)
                 out[0, 0, index] = projected.astype(dtype)
@@ -72,12 +79,12 @@ def into(
         grid_spec=pltpu.PrefetchScalarGridSpec(
             num_scalar_prefetch=1,
             grid=grid,
-            in_specs=[*_strips(x.shape, cut), *map(_whole, given)],
+            in_specs=[*_strips(x.shape, cut), *map(whole, given)],
             out_specs=[_of_windows(shape, grid) for shape in shapes],
             scratch_shapes=[pltpu.VMEM((across, cut.tokens, features), jnp.float32)],
         ),
         out_shape=[jax.ShapeDtypeStruct(shape, dtype) for shape in shapes],
-        compiler_params=_COMPILER_PARAMS,
+        compiler_params=compiler_params(3),
         interpret=interpret,
         name="into_windows",
         metadata=in_metadata(cycles_of_cutting(*_sizes(x, cut), len(heads), into=True, gradient=False)),
@@ -89,7 +96,7 @@ def into_gradient(
     x: Array,
     shifted: Array,
     norm: tuple[Array, Array],
-    projections: tuple[tuple[Array, Array, Array | None], ...],
+    projections: Projections,
     dqkv: tuple[Array, ...],
     cut: Cut,
     *,
@@ -97,9 +104,10 @@ def into_gradient(
 ) -> tuple[Array, ...]:
     """The gradients of the clips, of the norm's scale and bias, and of each projection's kernel and bias."""
     clips, frames, rows, columns, features = x.shape
-    given, added = _matrices(norm, projections)
+    parameters, encodings = _matrices(norm, projections)
+    given = *parameters, *encodings
     dtype, across = x.dtype, columns // SIDE
-    filled = cut.windows(frames) * cut.frames
+    filled = cut.filled(frames)
     # Zero frames come first: they have gradients of parameters, and what they write is written again.
     behind = filled - frames
     grid = clips, filled, rows // SIDE
@@ -112,11 +120,7 @@ def into_gradient(
         flag = shifted_ref[0]
         real = pl.program_id(1) >= behind
 
-        @pl.when((pl.program_id(0) == 0) & (pl.program_id(1) == 0) & (pl.program_id(2) == 0))
-        def _() -> None:
-            for ref in (dscale, dbias, *dmatrices):
-                ref[...] = jnp.zeros_like(ref)
-
+        zero_at_first((dscale, dbias, *dmatrices), 3)
         strip = x_ref[0, 0].reshape(SIDE * columns, features)
         y, pull = jax.vjp(normed, strip, scale[...], bias[...])
         y = jnp.where(real, y.astype(jnp.float32), 0.0).reshape(SIDE, columns, features)
@@ -125,14 +129,12 @@ def into_gradient(
             _cut_strip(y[_HALF * half : _HALF * (half + 1)], rows_ref, 0, flag, cut)
             tokens, of_window = rows_ref[...], _half_in_window(half, flag, cut)
             total = jnp.zeros((across * _TOKENS, features), jnp.float32)
-            left, gradients = iter(matrices), iter(dmatrices)
-            for index, encoded in enumerate(added):
-                matrix, _ = next(left)[...], next(left)
-                ours = _encoded(tokens, left, encoded, dtype, of_window).reshape(-1, features)
+            for index, (matrix, _, encoding) in enumerate(_layers(matrices, projections)):
+                ours = _encoded(tokens, encoding, dtype, of_window).reshape(-1, features)
                 d = halves[2 * index + half][0, 0, :, 0].reshape(across * _TOKENS, -1)
-                next(gradients)[...] += product(ours, d, 0, 0, interpret=interpret)
-                next(gradients)[...] += d.astype(jnp.float32).sum(0, keepdims=True)
-                total += product(d, matrix.astype(dtype), 1, 1, interpret=interpret)
+                dmatrices[2 * index][...] += product(ours, d, 0, 0, interpret=interpret)
+                dmatrices[2 * index + 1][...] += d.astype(jnp.float32).sum(0, keepdims=True)
+                total += product(d, matrix[...].astype(dtype), 1, 1, interpret=interpret)
             dy += _joined(total.reshape(across, _TOKENS, features), flag, cut)
         dy_strip = jnp.concatenate([row[None] for row in dy]).reshape(SIDE * columns, features)
         dx, dscale_here, dbias_here = pull(jnp.where(real, dy_strip, 0.0).astype(dtype))
@@ -150,7 +152,6 @@ def into_gradient(
     def place_of(step: Array) -> Array:
         return lax.rem(step - behind + filled, jnp.int32(filled))
 
-    gradients = [matrix for matrix in given if not any(matrix is encoding for encoding in _encodings(given, added))]
     dx, *results = pl.pallas_call(
         kernel,
         grid_spec=pltpu.PrefetchScalarGridSpec(
@@ -159,16 +160,16 @@ def into_gradient(
             in_specs=[
                 strip,
                 *(spec for d in dqkv for spec in _halves(d, frames, rows, across, cut, place_of)),
-                *map(_whole, given),
+                *map(whole, given),
             ],
-            out_specs=[strip, *map(_whole, gradients)],
+            out_specs=[strip, *map(whole, parameters)],
             scratch_shapes=[pltpu.VMEM((across, _TOKENS, features), jnp.float32)],
         ),
         out_shape=[
             jax.ShapeDtypeStruct(x.shape, dtype),
-            *(jax.ShapeDtypeStruct(matrix.shape, jnp.float32) for matrix in gradients),
+            *(jax.ShapeDtypeStruct(matrix.shape, jnp.float32) for matrix in parameters),
         ],
-        compiler_params=_COMPILER_PARAMS,
+        compiler_params=compiler_params(3),
         interpret=interpret,
         name="into_windows_gradient",
         metadata=in_metadata(cycles_of_cutting(*_sizes(x, cut), count, into=True, gradient=True)),
@@ -214,18 +215,18 @@ def out_of(
             grid=grid,
             in_specs=[
                 strip,
-                pl.BlockSpec((1, 1, 128), lambda clip, frame, row, shifted: (clip, 0, 0)),
+                of_clip(),
                 *(spec for part in parts for spec in _halves(part, frames, rows, across, cut, lambda frame: frame)),
-                *map(_whole, given),
+                *map(whole, given),
             ],
             out_specs=strip,
         ),
         out_shape=jax.ShapeDtypeStruct(x.shape, x.dtype),
-        compiler_params=_COMPILER_PARAMS,
+        compiler_params=compiler_params(3),
         interpret=interpret,
         name="out_of_windows",
         metadata=in_metadata(cycles_of_cutting(*_sizes(x, cut), count, into=False, gradient=False)),
-    )(shifted, x, _as_lanes(scale), *(_in_halves(part, rows, across, cut) for part in parts for _ in range(2)), *given)
+    )(shifted, x, as_lanes(scale), *(_in_halves(part, rows, across, cut) for part in parts for _ in range(2)), *given)
 
 
 def out_of_gradient(
@@ -250,16 +251,8 @@ def out_of_gradient(
         dpart_refs, dmatrices = dpart_refs[:count], dpart_refs[count:]
         flag, factor = shifted_ref[0], scale_ref[0, :, :1]
 
-        @pl.when((pl.program_id(0) == 0) & (pl.program_id(1) == 0) & (pl.program_id(2) == 0))
-        def _() -> None:
-            for ref in (*dmatrices, dbias):
-                ref[...] = jnp.zeros_like(ref)
-
-        for frame in range(cut.frames):
-            for half in range(2):
-                strip = sources[2 * frame + half][0, 0].reshape(_HALF * columns, features)
-                d = _zero_behind(strip.astype(jnp.float32) * factor, frame, flag, frames, cut)
-                _cut_strip(d.reshape(_HALF, columns, features), rows_ref, (2 * frame + half) * _TOKENS, flag, cut)
+        zero_at_first((*dmatrices, dbias), 3)
+        _cut_frames(lambda strip: strip.astype(jnp.float32) * factor, sources, rows_ref, flag, frames, cut)
 
         def window(index: Array, carry: None) -> None:
             accurate = rows_ref[index]
@@ -279,12 +272,12 @@ def out_of_gradient(
             num_scalar_prefetch=1,
             grid=grid,
             in_specs=[
-                pl.BlockSpec((1, 1, 128), lambda clip, row, place, shifted: (clip, 0, 0)),
+                of_clip(),
                 *_strips(dy.shape, cut),
                 *of_windows,
-                *map(_whole, given),
+                *map(whole, given),
             ],
-            out_specs=[*of_windows, *map(_whole, given), pl.BlockSpec((1, features), lambda *_: (0, 0))],
+            out_specs=[*of_windows, *map(whole, given), pl.BlockSpec((1, features), lambda *_: (0, 0))],
             scratch_shapes=[pltpu.VMEM((across, cut.tokens, features), jnp.float32)],
         ),
         out_shape=[
@@ -292,32 +285,28 @@ def out_of_gradient(
             *(jax.ShapeDtypeStruct(matrix.shape, jnp.float32) for matrix in given),
             jax.ShapeDtypeStruct((1, features), jnp.float32),
         ],
-        compiler_params=_COMPILER_PARAMS,
+        compiler_params=compiler_params(3),
         interpret=interpret,
         name="out_of_windows_gradient",
         metadata=in_metadata(cycles_of_cutting(*_sizes(dy, cut), count, into=False, gradient=True)),
-    )(shifted, _as_lanes(scale), *(dy,) * (2 * cut.frames), *lists, *given)
+    )(shifted, as_lanes(scale), *(dy,) * (2 * cut.frames), *lists, *given)
     dparts = tuple(d.reshape(part.shape) for d, part in zip(results[:count], parts, strict=True))
     return dparts, tuple(results[count:])
 
 
-def _matrices(
-    norm: tuple[Array, Array], projections: tuple[tuple[Array, Array, Array | None], ...]
-) -> tuple[tuple[Array, ...], tuple[bool, ...]]:
-    """The parameters as kernels are given them, in order, and which projections' tokens something is added to."""
-    leaves = [leaf for projection in projections for leaf in projection if leaf is not None]
-    return as_matrices((*norm, *leaves)), tuple(added is not None for _, _, added in projections)
+def _matrices(norm: tuple[Array, Array], projections: Projections) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
+    """The parameters as kernels are given them, in order, and what is added to some projections' tokens."""
+    leaves = [leaf for matrix, bias, _ in projections for leaf in (matrix, bias)]
+    return as_matrices((*norm, *leaves)), as_matrices(tuple(added for *_, added in projections if added is not None))
 
 
-def _encodings(given: Sequence[Array], added: tuple[bool, ...]) -> list[Array]:
-    """Those of `_matrices` that are added to tokens."""
-    left = iter(given[2:])
-    encodings = []
-    for encoded in added:
-        next(left), next(left)
-        if encoded:
-            encodings.append(next(left))
-    return encodings
+def _layers(refs: Sequence[Any], projections: Projections) -> list[tuple[Any, Any, Any]]:
+    """Kernel, bias and encoding, if there is one, of each projection, of what `_matrices` has behind the norm's."""
+    encodings = iter(refs[2 * len(projections) :])
+    return [
+        (refs[2 * index], refs[2 * index + 1], None if added is None else next(encodings))
+        for index, (*_, added) in enumerate(projections)
+    ]
 
 
 def _split(refs: Sequence[Any], inputs: int, parameters: int, outputs: int) -> tuple[Any, Any, Any, Any]:
@@ -327,19 +316,10 @@ def _split(refs: Sequence[Any], inputs: int, parameters: int, outputs: int) -> t
     return refs[: ends[0]], refs[ends[0] : ends[1]], refs[ends[1] : ends[2]], scratch
 
 
-def _as_lanes(scale: Array) -> Array:
-    """A row of a register's lanes for each clip."""
-    return jnp.broadcast_to(scale.astype(jnp.float32).reshape(-1, 1, 1), (len(scale), 1, 128))
-
-
 def _sizes(x: Array, cut: Cut) -> tuple[int, int, int]:
     """The tokens of all windows and of one, and their features."""
     clips, frames, rows, columns, features = x.shape
-    return clips * cut.windows(frames) * cut.frames * rows * columns, cut.tokens, features
-
-
-def _whole(matrix: Array) -> pl.BlockSpec:
-    return pl.BlockSpec(matrix.shape, lambda *_: (0, 0))
+    return clips * cut.filled(frames) * rows * columns, cut.tokens, features
 
 
 def _of_windows(shape: tuple[int, ...], grid: tuple[int, ...]) -> pl.BlockSpec:
@@ -350,7 +330,7 @@ def _of_windows(shape: tuple[int, ...], grid: tuple[int, ...]) -> pl.BlockSpec:
 def _strips(shape: tuple[int, ...], cut: Cut) -> list[pl.BlockSpec]:
     """The halves of all frames of a row of windows: of the clip, 4 rows each."""
     _, frames, rows, columns, features = shape
-    filled = cut.windows(frames) * cut.frames
+    filled = cut.filled(frames)
 
     def spec(frame: int, half: int) -> pl.BlockSpec:
         def place(clip: Array, row: Array, window: Array, shifted: Any) -> tuple[Any, ...]:
@@ -368,8 +348,7 @@ def _halves(
     windows: Array, frames: int, rows: int, across: int, cut: Cut, frame_of: Callable[[Array], Array]
 ) -> list[pl.BlockSpec]:
     """The halves of windows of two half strips of a frame of the grid (clip, frame, row of 8)."""
-    in_time = cut.windows(frames)
-    filled, strips = in_time * cut.frames, rows // _HALF
+    in_time, filled, strips = cut.windows(frames), cut.filled(frames), rows // _HALF
 
     def spec(half: int) -> pl.BlockSpec:
         def place(clip: Array, step: Array, row: Array, shifted: Any) -> tuple[Any, ...]:
@@ -397,11 +376,22 @@ def _half_in_window(half: int, flag: Array, cut: Cut) -> Array:
 
 def _zero_behind(y: Array, frame: int, flag: Array, frames: int, cut: Cut) -> Array:
     """Zeros, if that frame of the window of this step (its third index) is none of the clip."""
-    filled = cut.windows(frames) * cut.frames
+    filled = cut.filled(frames)
     if filled == frames:
         return y
     time = lax.rem(pl.program_id(2) * cut.frames + frame + flag * cut.shift[0], jnp.int32(filled))
     return jnp.where(time < frames, y, 0.0)
+
+
+def _cut_frames(
+    compute: Callable[[Array], Array], sources: Sequence[Any], rows_ref: Any, flag: Array, frames: int, cut: Cut
+) -> None:
+    """Puts what is computed of the rows [pixels, c] of all `_strips` into windows [across, tokens, c]."""
+    for frame in range(cut.frames):
+        for half in range(2):
+            strip = sources[2 * frame + half][0, 0]
+            y = _zero_behind(compute(strip.reshape(-1, strip.shape[-1])), frame, flag, frames, cut)
+            _cut_strip(y.reshape(strip.shape), rows_ref, (2 * frame + half) * _TOKENS, flag, cut)
 
 
 def _cut_strip(y: Array, rows_ref: Any, token: int, flag: Array, cut: Cut) -> None:
@@ -424,12 +414,11 @@ def _joined(windows: Array, flag: Array, cut: Cut) -> list[Array]:
     return rows
 
 
-def _encoded(tokens: Array, left: Any, encoded: bool, dtype: jnp.dtype, half: Array | None = None) -> Array:
-    """Tokens, all of a window or one of its halves, with what is added to them."""
-    if not encoded:
+def _encoded(tokens: Array, encoding: Any, dtype: jnp.dtype, half: Array | None = None) -> Array:
+    """Tokens, all of a window or one of its halves, with what is added to them, if anything is."""
+    if encoding is None:
         return tokens.astype(dtype)
-    ref = next(left)
-    added = ref[...] if half is None else ref[pl.ds(pl.multiple_of(half * _TOKENS, _TOKENS), _TOKENS), :]
+    added = encoding[...] if half is None else encoding[pl.ds(pl.multiple_of(half * _TOKENS, _TOKENS), _TOKENS), :]
     added = added.astype(dtype).astype(jnp.float32)
     return (tokens + added.reshape((1,) * (tokens.ndim - 2) + added.shape)).astype(dtype)
 

@@ -18,7 +18,7 @@ from jaxtyping import Float, Int, Num
 
 from spikejax.kernels import window_attention as kernel
 from spikejax.kernels.choice import Choice, Form, choose
-from spikejax.kernels.window_layout import Heads
+from spikejax.kernels.window_layout import Heads, Projections
 from spikejax.models.attend import attend
 from spikejax.models.layers import Linear
 
@@ -189,11 +189,12 @@ class WindowAttention(nnx.Module):
     def _by_kernel(self, windows: Array, window: Window, regions: Array | None, choice: Choice) -> Array:
         """The same by kernels, for which no head is brought apart."""
         heads = self.heads_of(choice.form)
-        given = [windows] if self.qkv_mutual is None else [windows, windows + self._encoding(window, windows.dtype)]
-        qkv = [
-            layer.in_parts(x, 3, width=of.lanes) for layer, x, of in zip(self._projections(), given, heads, strict=True)
-        ]
-        parts = self.attend_in(tuple(qkv), regions, heads, choice)
+
+        def projected(layer: Linear, of: Heads) -> Array:
+            x = windows + self._encoding(window, windows.dtype) if of.mutual else windows
+            return layer.in_parts(x, 3, width=of.lanes)
+
+        parts = self.attend_in(tuple(map(projected, self._projections(), heads)), regions, heads, choice)
         return self.projection.of_parts(parts, interpret=choice.interpret)
 
     def heads_of(self, form: Form, *, masked: bool = False) -> tuple[Heads, ...]:
@@ -211,21 +212,18 @@ class WindowAttention(nnx.Module):
     ) -> tuple[Float[Array, "b nw n _lanes"], ...]:
         """What goes into the last projection, one behind the other, of `qkv` and `heads` in the order of `heads_of`."""
         tokens = qkv[0].shape[2]
-        biases = bias_by_shifts(self.relative_bias[...], self.window)[:, :tokens, :tokens], None
+        bias = bias_by_shifts(self.relative_bias[...], self.window)[:, :tokens, :tokens]
         parts = (
-            kernel.window_attention(x, bias, regions, of, choice)
-            for x, bias, of in zip(qkv, biases, heads, strict=False)
+            kernel.window_attention(x, None if of.mutual else bias, regions, of, choice)
+            for x, of in zip(qkv, heads, strict=True)
         )
         return tuple(parts)[::-1]
 
-    def padded_projections(
-        self, window: Window, heads: tuple[Heads, ...]
-    ) -> tuple[tuple[Array, Array, Float[Array, "n c"] | None], ...]:
+    def padded_projections(self, window: Window, heads: tuple[Heads, ...]) -> Projections:
         """For `spikejax.kernels.windows.into_windows`."""
-        encodings = None, self._encoding(window, jnp.float32)[0, 0]
         return tuple(
-            (*layer.padded(3, of.lanes), encoding)
-            for layer, of, encoding in zip(self._projections(), heads, encodings, strict=False)
+            (*layer.padded(3, of.lanes), self._encoding(window, jnp.float32)[0, 0] if of.mutual else None)
+            for layer, of in zip(self._projections(), heads, strict=True)
         )
 
     def _projections(self) -> tuple[Linear, ...]:

@@ -185,20 +185,25 @@ def plan_part(
 def trace_part(part: Part, config: ConfigDict, topology: Topology) -> Any:
     """The gradients of a part by its parameters and arguments, traced for a device of a topology."""
     place = jax.sharding.SingleDeviceSharding(topology.devices[0])
-    definition, parameters = nnx.split(part.module)
+    gradients, parameters = gradients_of(part)
     on_device = partial(jax.tree.map, lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place))
-
-    def loss(parameters: Any, *arguments: Any) -> Array:
-        results = jax.tree.leaves(part.run(nnx.merge(definition, parameters), *arguments))
-        return jnp.stack([result.astype(jnp.float32).sum() for result in results]).sum()
-
-    gradients = jax.jit(jax.grad(loss, argnums=tuple(range(1 + len(part.arguments)))))
     with (
         trace_for(Target(topology.platform)),
         use_kernels(config.model.kernels),
         jax.default_matmul_precision(config.model.precision),
     ):
         return gradients.trace(on_device(parameters), *on_device(part.arguments))
+
+
+def gradients_of(part: Part) -> tuple[Any, nnx.State]:
+    """The jitted gradients of a part, a function of its parameters and its arguments, and the parameters' shapes."""
+    definition, parameters = nnx.split(part.module)
+
+    def loss(parameters: Any, *arguments: Any) -> Array:
+        results = jax.tree.leaves(part.run(nnx.merge(definition, parameters), *arguments))
+        return jnp.stack([result.astype(jnp.float32).sum() for result in results]).sum()
+
+    return jax.jit(jax.grad(loss, argnums=tuple(range(1 + len(part.arguments))))), parameters
 
 
 def _forward_flops(part: Part) -> float:

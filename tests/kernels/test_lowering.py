@@ -1,19 +1,15 @@
 """Kernels as JAX of this version lowers them for TPUs and GPUs, which takes no compiler of theirs."""
 
-from collections.abc import Callable
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 import pytest
 from flax import nnx
-from jax import Array
 
 from spikejax.config.files import load_config
 from spikejax.kernels.choice import Target, trace_for
 from spikejax.models.layers import Conv3D
 from spikejax.models.rngs import make_rngs
-from spikejax.planning.parts import parts_of
+from spikejax.planning.parts import Part, gradients_of, parts_of
 
 PARTS = {
     "tpu": (
@@ -25,24 +21,19 @@ PARTS = {
 CALLS = {"tpu": "tpu_custom_call", "cuda": "__gpu$xla.gpu.triton"}
 
 
-def lowered(platform: str, module: nnx.Module, run: Callable[..., Any], *arguments: Any) -> str:
-    """A module with its gradients, lowered."""
-    definition, parameters = nnx.split(module)
-
-    def loss(parameters: nnx.State, *arguments: Array) -> Array:
-        results = jax.tree.leaves(run(nnx.merge(definition, parameters), *arguments))
-        return jnp.stack([result.astype(jnp.float32).sum() for result in results]).sum()
-
+def lowered(platform: str, part: Part) -> str:
+    """A part with its gradients, lowered."""
+    gradients, parameters = gradients_of(part)
     with trace_for(Target(platform)):
-        traced = jax.jit(jax.grad(loss, argnums=tuple(range(1 + len(arguments))))).trace(parameters, *arguments)
-        return traced.lower(lowering_platforms=(platform,)).as_text()
+        return gradients.trace(parameters, *part.arguments).lower(lowering_platforms=(platform,)).as_text()
 
 
 def test_a_convolution_over_time() -> None:
     """Catches the same in the kernel of which the spike encoder has many."""
     layer = nnx.eval_shape(lambda: Conv3D(16, 8, rngs=make_rngs(0)))
     clip = jax.ShapeDtypeStruct((1, 3, 16, 32, 16), jnp.bfloat16)
-    assert CALLS["tpu"] in lowered("tpu", layer, lambda layer, x: layer(x, relu=True), clip)
+    part = Part("3-D convolution", layer, lambda layer, x: layer(x, relu=True), (clip,), times=1)
+    assert CALLS["tpu"] in lowered("tpu", part)
 
 
 @pytest.mark.parametrize(("platform", "name"), [(platform, name) for platform in PARTS for name in PARTS[platform]])
@@ -52,5 +43,4 @@ def test_a_part_with_its_gradients(platform: str, name: str) -> None:
         pytest.skip("JAX 0.12 lowers for Triton only where there is a GPU, or an abstract one in the mesh")
     changes = ("model.compute_dtype=bfloat16", "data.frames=5", "data.crop=32")
     config = load_config("configs/spike.py:baseline", [f"--config.{change}" for change in changes])
-    part = parts_of(config)[name]
-    assert CALLS[platform] in lowered(platform, part.module, part.run, *part.arguments)
+    assert CALLS[platform] in lowered(platform, parts_of(config)[name])
