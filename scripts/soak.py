@@ -15,6 +15,7 @@ left out, and said. The exit code is 1 where anything did not hold.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import ctypes
 import filecmp
 import json
@@ -247,13 +248,11 @@ def fill(attempt: Attempt) -> None:
     """Leaves no, or hardly any, room on the disk; it is emptied when the process has ended."""
     left = attempt.draw.choice((0, 2_000, 20_000, 100_000))
     room = shutil.disk_usage(attempt.result.parent).free - left
-    with (attempt.result.parent / "filler").open("wb") as file:
-        try:
-            while room > 0:
-                room -= file.write(bytes(min(room, 2**16)))
-                file.flush()
-        except OSError:
-            pass
+    # Where the work has filled the disk by itself there is no room for the file either.
+    with contextlib.suppress(OSError), (attempt.result.parent / "filler").open("wb") as file:
+        while room > 0:
+            room -= file.write(bytes(min(room, 2**16)))
+            file.flush()
 
 
 def lose(attempt: Attempt) -> None:
