@@ -1,4 +1,6 @@
-"""The quick start in seconds: narrower layers, smaller pictures, two updates."""
+"""The quick start in seconds: narrower layers, smaller pictures, two updates; and a tiny network."""
+
+from pathlib import Path
 
 OVERRIDES = {
     "model.vrt.dims": (8,) * 8,
@@ -33,3 +35,28 @@ def overrides(**changed: object) -> list[str]:
     """
     values = OVERRIDES | {key.replace("__", "."): value for key, value in changed.items()}
     return [f"--config.{key}={value}" for key, value in values.items()]
+
+
+_TINY = """
+from flax import nnx
+
+from spikejax.models.layers import Linear
+from spikejax.models.traits import NetworkTraits
+
+
+class Tiny(nnx.Module):
+    traits = NetworkTraits()
+
+    def __init__(self, config, *, rngs):
+        self.colours = Linear(3, 3, rngs=rngs)
+
+    def __call__(self, clip, voxels=None, *, key=None):
+        return self.colours(clip)
+"""
+
+
+def write_tiny_network(folder: Path) -> dict[str, str]:
+    """Writes a file with a network of twelve numbers into a folder; returns what `overrides` takes to train it."""
+    (folder / "tiny.py").write_text(_TINY)
+    changes = {"model__backbone": f"{folder}/tiny.py:Tiny", "model__spike__fusion": "none"}
+    return changes | {"optimizer__frozen": "", "training__start_at_zero": ""}

@@ -20,7 +20,7 @@ import pytest
 from packaging.requirements import Requirement
 
 from spikejax.extras import EXTRAS
-from tests.small_run import overrides
+from tests.small_run import overrides, write_tiny_network
 
 ROOT = Path(__file__).parents[1]
 # The module of a package, where it has another name.
@@ -197,10 +197,8 @@ def test_the_commands_work(name: str, request: pytest.FixtureRequest, tmp_path: 
     where = call(way, [sys_python(way), "-c", "import spikejax; print(spikejax.__file__)"])
     assert Path(where.strip()) == way.package / "__init__.py"
 
-    call(
-        way,
-        [*way.train, "--config", os.environ.get("QS", "quickstart"), "--workdir", str(tmp_path / "run"), *overrides()],
-    )
+    small = overrides(**write_tiny_network(tmp_path))
+    call(way, [*way.train, "--config", "quickstart", "--workdir", str(tmp_path / "run"), *small])
     assert (tmp_path / "run" / "checkpoints" / "last" / "2").is_dir()
 
     experiment = [*way.train[:-1], way.train[-1].replace("train", "experiment")]
