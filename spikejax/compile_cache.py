@@ -8,6 +8,9 @@ The user's own folder is cut back when a command starts: the programs that were 
 JAX has an option for this (`jax_compilation_cache_max_size`), but it takes a lock for each program, and fails in a
 folder that was filled without it; where somebody sets it, it is JAX's affair.
 
+JAX writes a program in place and never again. So one that a killed process, or a full disk, cut short is removed when
+a command starts; otherwise every later run would warn of it, and compile it again.
+
 Who may write to it, Linux and macOS say by owners and modes. Windows does not: there the folder lies in the user's
 profile, which the system keeps others out of.
 """
@@ -15,8 +18,11 @@ profile, which the system keeps others out of.
 import argparse
 import contextlib
 import os
+import re
 import stat
 import sys
+import time
+import zlib
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -27,6 +33,13 @@ from spikejax.io.paths import AnyPath, has_owners_and_modes, is_remote, user_cac
 _OWN_MODE = 0o700
 # Room for hundreds: those of the tests' small networks have up to 13 MB each on a CPU.
 SIZE_VARIABLE, _SIZE = "SPIKEJAX_COMPILE_CACHE_SIZE", "10G"
+# JAX's names, and the first byte of what zlib compresses, which JAX does where the package zstandard is not installed.
+_ENTRY, _ZLIB = re.compile(r".+-[0-9a-f]{64}-cache"), b"\x78"
+# Its time is that of the last look for programs that were cut short.
+_CHECKED = ".checked"
+# What was written so lately may still be written by another process; what is older than a day and was never looked at,
+# would take long.
+_SETTLED_SECONDS, _LOOKED_AT_SECONDS = 10.0, 86400.0
 _OTHERS_MAY_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
 
@@ -59,7 +72,9 @@ def use_compile_cache(folder: str | None, *, apart_from: Iterable[AnyPath | None
 
     given = [Path(path).absolute() for path in apart_from if path and not is_remote(path)]
     if folder is not None:
-        jax.config.update("jax_compilation_cache_dir", str(_make_named_folder(folder, given)))
+        chosen = _make_named_folder(folder, given)
+        jax.config.update("jax_compilation_cache_dir", str(chosen))
+        remove_cut_short(chosen)
         return
     named = jax.config.values["jax_compilation_cache_dir"]
     if named == "":
@@ -74,6 +89,8 @@ def use_compile_cache(folder: str | None, *, apart_from: Iterable[AnyPath | None
         jax.config.update("jax_compilation_cache_dir", str(chosen))
         if named is None:
             cut_back(chosen, _kept_bytes())
+        if not is_remote(str(chosen)):
+            remove_cut_short(chosen)
 
 
 def folder_in_use() -> Path | None:
@@ -146,6 +163,37 @@ def cut_back(folder: Path, size: int) -> None:
         if size < 0:
             with contextlib.suppress(OSError):  # another process has removed it
                 path.unlink()
+
+
+def remove_cut_short(folder: Path) -> None:
+    """Removes compiled programs of which only a part was written, of those that were written since the last look.
+
+    Files that are not JAX's are left alone, and so is what cannot be read or removed.
+    """
+    now, stamp = time.time(), folder / _CHECKED
+    with contextlib.suppress(OSError):
+        since = stamp.stat().st_mtime if stamp.exists() else now - _LOOKED_AT_SECONDS
+        for path in folder.iterdir():
+            if _ENTRY.fullmatch(path.name) and since <= path.stat().st_mtime <= now - _SETTLED_SECONDS:
+                with contextlib.suppress(OSError):
+                    if _is_cut_short(path):
+                        path.unlink()
+        stamp.touch()
+        os.utime(stamp, (now - _SETTLED_SECONDS,) * 2)
+
+
+def _is_cut_short(path: Path) -> bool:
+    unpacked = zlib.decompressobj()
+    with path.open("rb") as file:
+        if (part := file.read(2**20))[:1] not in (b"", _ZLIB):
+            return False
+        try:
+            while part:
+                unpacked.decompress(part)
+                part = file.read(2**20)
+        except zlib.error:
+            return True
+    return not unpacked.eof
 
 
 def _kept_bytes() -> int:

@@ -1,9 +1,11 @@
 """Where compiled programs are kept: in the user's own folder, never in what somebody gave."""
 
+import importlib.util
 import os
 import subprocess
 import sys
 import time
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,7 +23,7 @@ from spikejax.io.bucket_mirror import disk_folder
 from spikejax.io.weights import Weights, write_weights
 from spikejax.models.restorer import build_restorer
 from spikejax.models.rngs import make_rngs
-from tests.small_run import overrides
+from tests.small_run import overrides, write_tiny_network
 
 ROOT = Path(__file__).parents[1]
 # Python runs this first: it keeps the path of whatever is opened or listed.
@@ -35,23 +37,6 @@ def note(event, arguments):
         os.write(log, (os.path.abspath(arguments[0]) + chr(10)).encode())
 
 sys.addaudithook(note)
-"""
-# A network that compiles in no time.
-_BRIGHTEN = """
-from flax import nnx
-
-from spikejax.models.layers import Linear
-from spikejax.models.traits import NetworkTraits
-
-
-class Brighten(nnx.Module):
-    traits = NetworkTraits()
-
-    def __init__(self, config, *, rngs):
-        self.colours = Linear(3, 3, rngs=rngs)
-
-    def __call__(self, clip, voxels=None, *, key=None):
-        return self.colours(clip)
 """
 
 
@@ -243,6 +228,71 @@ def test_a_size_that_is_none(cache_home: Path, monkeypatch: pytest.MonkeyPatch) 
         use_compile_cache(None, apart_from=[])
 
 
+@pytest.mark.parametrize("chosen", ["option", "environment", "own"])
+def test_a_program_that_was_cut_short_is_removed(
+    chosen: str, cache_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Catches a killed run whose last program every later run warns of and compiles again; and whole files removed."""
+    folder = make_own_folder() if chosen == "own" else tmp_path / "mine"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    if chosen == "environment":
+        jax.config.update("jax_compilation_cache_dir", str(folder))
+    whole = zlib.compress(np.random.default_rng(0).bytes(3 * 2**20))
+    entries = {"whole": whole, "half": whole[: len(whole) // 2], "last": whole[:-1], "empty": b"", "other": b"abc"}
+
+    def write(name: str, *, seconds_ago: float) -> Path:
+        path = folder / f"jit_{name}-{'0123456789abcdef' * 4}-cache"
+        path.write_bytes(entries[name])
+        os.utime(path, (time.time() - seconds_ago,) * 2)
+        return path
+
+    def use() -> None:
+        use_compile_cache(str(folder) if chosen == "option" else None, apart_from=[])
+
+    paths = {name: write(name, seconds_ago=60) for name in entries}
+    (folder / "notes-cache").write_bytes(whole[:9])
+    use()
+    assert {name for name, path in paths.items() if path.exists()} == {"whole", "other"}
+    assert (folder / "notes-cache").exists()
+    fresh = write("half", seconds_ago=0)
+    use()
+    assert fresh.exists(), "another process may be writing it"
+    write("half", seconds_ago=11)
+    os.utime(folder / ".checked", (time.time() - 60,) * 2)
+    use()
+    assert not fresh.exists()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    sys.version_info >= (3, 14) or importlib.util.find_spec("zstandard") is not None, reason="JAX does not pack by zlib"
+)
+def test_a_program_that_was_cut_short_is_compiled_again_once(tmp_path: Path) -> None:
+    """Catches names, or a packing, of JAX's that are no longer recognised."""
+    code = (
+        "import sys, jax; from spikejax.compile_cache import use_compile_cache; "
+        "use_compile_cache(sys.argv[1], apart_from=[]); print(jax.jit(jax.numpy.sin)(1.0))"
+    )
+    environment = os.environ | {"JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
+
+    def answer() -> str:
+        command = [sys.executable, "-c", code, str(tmp_path / "cache")]
+        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
+        assert "Error reading" not in done.stderr
+        return done.stdout
+
+    first = answer()
+    entries = list((tmp_path / "cache").glob("*-cache"))
+    lengths = {path: path.stat().st_size for path in entries}
+    assert entries
+    for path in entries:
+        os.truncate(path, lengths[path] // 2)
+        os.utime(path, (time.time() - 11,) * 2)
+    os.utime(tmp_path / "cache" / ".checked", (time.time() - 60,) * 2)
+    assert answer() == first
+    assert {path: path.stat().st_size for path in entries} == lengths
+
+
 @pytest.mark.parametrize("kind", ["everybody writes to it", "a file", "a name of nothing"])
 def test_the_option_names_a_folder_of_ones_own(kind: str, cache_home: Path, tmp_path: Path) -> None:
     """Catches native code run from where others may have put it, and a cache that silently is none."""
@@ -288,9 +338,7 @@ def test_what_a_given_folder_holds_is_not_opened(tmp_path: Path) -> None:
     compiled_before.mkdir(parents=True, exist_ok=True)
     own_cache.symlink_to(compiled_before)
     workdir, weights = tmp_path / "run", tmp_path / "weights"
-    (tmp_path / "brighten.py").write_text(_BRIGHTEN)
-    changes = {"model__backbone": f"{tmp_path}/brighten.py:Brighten", "model__spike__fusion": "none"}
-    changes |= {"optimizer__frozen": "", "training__start_at_zero": ""}
+    changes = write_tiny_network(tmp_path)
     write_zeros(weights, changes)
     pictures = write_pictures(tmp_path / "pictures")
     train = ["spikejax.train", "--config", str(ROOT / "configs" / "quickstart.py"), "--workdir", str(workdir)]
