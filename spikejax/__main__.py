@@ -1,6 +1,5 @@
 """All commands by one name: spikejax COMMAND ..., which is `python -m spikejax.COMMAND ...`."""
 
-import difflib
 from collections.abc import Sequence
 from importlib import import_module
 from typing import NoReturn
@@ -8,7 +7,7 @@ from typing import NoReturn
 import spikejax
 from spikejax import installed
 from spikejax.cli import run
-from spikejax.errors import InputError
+from spikejax.errors import InputError, did_you_mean
 
 COMMANDS = {
     "train": "train a network; started again, it continues",
@@ -45,9 +44,8 @@ def _dispatch(arguments: Sequence[str]) -> None:
     elif command in COMMANDS:
         import_module(f"spikejax.{command}").main(rest)
     else:
-        nearest = difflib.get_close_matches(command, COMMANDS, 1)
-        hint = f"; did you mean {nearest[0]!r}?" if nearest else ""
-        raise InputError(f"expected a command, one of {', '.join(COMMANDS)}, found {command!r}{hint}")
+        expected = f"expected a command, one of {', '.join(COMMANDS)}"
+        raise InputError(f"{expected}, found {command!r}{did_you_mean(command, COMMANDS)}")
 
 
 def _help() -> str:

@@ -1,5 +1,8 @@
 """What may go wrong through no fault of the program."""
 
+import difflib
+from collections.abc import Iterable
+
 
 class InputError(ValueError):
     """The user's input is wrong.
@@ -21,6 +24,12 @@ class DamagedInput(Exception):
 
     Entry points print the message, one line that says what was lost, and end with an exit code of its own.
     """
+
+
+def did_you_mean(name: str, choices: Iterable[str]) -> str:
+    """The end of a message about a name that there is not: the nearest one that there is; "" if none is near."""
+    nearest = difflib.get_close_matches(name, list(choices), 1, 0.5)
+    return f"; did you mean {nearest[0]!r}?" if nearest else ""
 
 
 def one_line(error: BaseException) -> str:

@@ -28,6 +28,7 @@ from spikejax.evaluation.arguments import parse_options
 from spikejax.evaluation.options import EvaluationOptions
 from spikejax.hardware.allocator import keep_freed_memory
 from spikejax.inference.tiling import Extent
+from spikejax.progress import count_text
 from spikejax.quality.metrics import AFTER, BEFORE, measured_metrics, metric_named
 from spikejax.quality.score_files import check_score_folder
 
@@ -59,9 +60,8 @@ def main(arguments: Sequence[str]) -> None:
     total = evaluation.mean_over_sequences
     print(f"-- Average {published_words(total)}")
     count = sum(len(clip) for clip in evaluation.frames.values())
-    print(
-        f"{evaluation.header['checkpoint']} on {count} frames of {len(evaluation.frames)} sequences: {options.output}"
-    )
+    measured = f"{count_text(count, 'frame')} of {count_text(len(evaluation.frames), 'sequence')}"
+    print(f"{evaluation.header['checkpoint']} on {measured}: {options.output}")
     for line in total_table(evaluation):
         print(line)
 
@@ -114,6 +114,11 @@ def total_table(evaluation: Evaluation) -> list[str]:
     header = evaluation.header
     tile, overlap = (",".join(map(str, header[name])) for name in ("tile", "overlap"))
     lines = [f"{header['protocol']} protocol, tiles of {tile} overlapping by {overlap} (frames, rows, columns)"]
+    if header["threshold_factor"] != 1:
+        lines.append(f"spikes of a camera whose threshold is {header['threshold_factor']:g} times as high")
+    if header["noise"] is not None:
+        shown = ", ".join(f"{name} {value:g}" for name, value in header["noise"].items() if value)
+        lines.append(f"filmed again with noise of the spike camera: {shown}")
     for title, total in (
         ("mean over sequences", evaluation.mean_over_sequences),
         ("mean over frames", evaluation.mean_over_frames),

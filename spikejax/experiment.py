@@ -41,9 +41,11 @@ def main(arguments: Sequence[str]) -> None:
     show_as_asked(options)
     # Only now, as --help and mistyped options do without them.
     from spikejax.experiments.plan import choose_runs, listed, plan_runs
+    from spikejax.training.workdir import check_is_no_file
 
     experiment = read_experiment(options.config)
     workdir = Path(options.workdir).absolute()
+    check_is_no_file(workdir)
     runs = plan_runs(experiment, workdir, overrides)
     chosen = choose_runs(runs, only=options.only, shard=options.shard)
     if options.dry_run:
@@ -108,7 +110,10 @@ def build_parser() -> argparse.ArgumentParser:
         "--shard", type=_shard, default=(1, 1), metavar="I/N",
         help="of every N runs do the I-th, from 1 (default: all that no other process works on)",
     )  # fmt: skip
-    add("--dry-run", action="store_true", help="list the runs with what is done of each, and do nothing")
+    add(
+        "--dry-run", action="store_true",
+        help="list the runs with what is done of each, and do nothing; data and networks are not looked at",
+    )  # fmt: skip
     add_progress(parser)
     add_compile_cache(parser)
     return parser

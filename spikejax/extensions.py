@@ -10,7 +10,6 @@ a workdir or a file of weights that somebody gave away contains it: what reads t
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import sys
 from collections.abc import Callable, Iterable, Mapping
@@ -18,7 +17,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar
 
-from spikejax.errors import InputError, one_line
+from spikejax.errors import InputError, did_you_mean, one_line
 from spikejax.module_files import run_file, sought_neighbour
 
 Entry = TypeVar("Entry")
@@ -50,9 +49,8 @@ def find_entry(table: Mapping[str, Entry], name: str, *, key: str, kind: Any = o
     if name in table:
         return table[name]
     if not is_code(name):
-        nearest = difflib.get_close_matches(name, table, 1, 0.5)
-        hint = f"; did you mean {nearest[0]!r}?" if nearest else ""
-        raise InputError(f"{key}: expected one of {', '.join(table)} or FILE.py:NAME, found {name!r}{hint}")
+        expected = f"one of {', '.join(table)} or FILE.py:NAME"
+        raise InputError(f"{key}: expected {expected}, found {name!r}{did_you_mean(name, table)}")
     source, _, entry_name = name.rpartition(":")
     module = _run_file(Path(source), key) if source.endswith(".py") else _import_module(source, key)
     if not hasattr(module, entry_name):

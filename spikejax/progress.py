@@ -273,6 +273,11 @@ def duration(seconds: float) -> str:
     return f"{whole} s"
 
 
+def count_text(count: int, noun: str) -> str:
+    """How many of something there are: "1 frame", "1,250 frames"."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
 def byte_text(count: float) -> str:
     """A number of bytes in the largest unit that leaves a whole number before the point."""
     for unit in ("bytes", "kB", "MB"):

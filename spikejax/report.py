@@ -24,7 +24,7 @@ from spikejax.io.json_files import read_json
 from spikejax.io.positions import Position
 from spikejax.io.video_codecs import is_video_name
 from spikejax.io.video_reading import VideoReading
-from spikejax.progress import say
+from spikejax.progress import count_text, say
 from spikejax.quality.score_files import metrics_path
 
 if TYPE_CHECKING:
@@ -146,7 +146,7 @@ def _restore_again(
         upside_down=bool(metrics.get("flip_spikes")),
     )
     tile, overlap = (Extent(**metrics[name]) for name in ("tile", "overlap"))
-    say(f"restoring {len(shown)} frames again with other spikes")
+    say(f"restoring {count_text(len(shown), 'frame')} again with other spikes")
     return [
         SpikeAnswers(
             frame.number,

@@ -26,7 +26,7 @@ from spikejax.inference.restore_arguments import parse_options
 from spikejax.inference.restore_options import RestoreOptions
 from spikejax.io.standard_streams import standard_output_taken
 from spikejax.io.video_reading import VideoReading
-from spikejax.progress import say
+from spikejax.progress import count_text, say
 from spikejax.quality.metrics import Distance, open_metrics
 
 if TYPE_CHECKING:
@@ -191,7 +191,8 @@ def _restore(
         options, options.target, restorer, job, description, stall_seconds=stall_seconds, sink=sink
     )
     if hosts.is_first():
-        print(f"{report.frames} frames restored to {options.output}, {report.seconds_per_frame:.3g} s a frame")
+        frames = count_text(report.frames, "frame")
+        print(f"{frames} restored to {options.output}, {report.seconds_per_frame:.3g} s a frame")
         for line in report.summary():
             print(line)
     return None if report.damage is None else f"{options.input}: {report.damage}"

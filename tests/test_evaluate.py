@@ -117,7 +117,7 @@ def test_code_that_comes_with_a_workdir_is_not_run(tmp_path: Path) -> None:
     ("arguments", "message"),
     [
         (["--threshold-factor", "0.5"], "a number from 1, found '0.5'"),
-        (["--dark-rate", "2"], "a dark rate from 0 to below 1, found"),
+        (["--dark-rate", "2"], "dark_rate: expected spikes a step from 0 to below 1, found"),
         (["--shot-photons", "20", "--data", "ROOT"], "found --data ROOT and --split val"),
         (["--shot-photons", "20", "--split", "train"], "found --data None and --split train"),
     ],

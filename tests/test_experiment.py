@@ -145,7 +145,7 @@ def test_another_configuration_is_refused(whole: tuple[Path, Path], tmp_path: Pa
     ],
 )
 def test_evaluate_looks_through_the_same_cameras(
-    name: str, camera: list[str], whole: tuple[Path, Path], tmp_path: Path
+    name: str, camera: list[str], whole: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Catches a command and an experiment whose cameras differ in threshold or noise, or look at other scenes."""
     run = tmp_path / "run"
@@ -156,6 +156,9 @@ def test_evaluate_looks_through_the_same_cameras(
     measured = json.loads((tmp_path / "out" / "metrics.json").read_text())
     assert measured["total"] == json.loads((run / "evaluations" / name / "metrics.json").read_text())["total"]
     assert (run / "noisy_data").exists() == (name == "noise")
+    said = capsys.readouterr().out
+    assert ("spikes of a camera whose threshold is 4 times as high\n" in said) == (name == "theta4")
+    assert ("noise of the spike camera: shot_photons 10, dark_rate 0.05\n" in said) == (name == "noise")
 
 
 def test_a_variant_that_is_not_finite(
@@ -248,7 +251,18 @@ def test_a_dry_run_writes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[
             ["--config.data.source=folder", "--config.data.root=."],
             "variant narrow: evaluations.noise: expected",
         ),
-        ("", "", ["--only", "wid"], "--only: expected variants of the experiment"),
+        (
+            *("", "", ["--only", "wid"]),
+            "--only: expected variants of the experiment, narrow, wide, found 'wid'; did you mean 'wide'?",
+        ),
+        (
+            *('metric="psnr"', 'metric="lpips"', ["--config.validation.metrics=psnr,lpips"]),
+            "variant narrow: metric: expected one that can be measured, found lpips: validation.lpips_weights_file",
+        ),
+        (
+            *("theta1=dict(),", 'theta1=dict(), mine=dict(data="."),', []),
+            "variant narrow: evaluations.mine: expected sequences as val/SEQUENCE/blur, found none",
+        ),
         ("", "", ["--config.training.step=3"], "variant narrow: there is no configuration key"),
     ],
 )
@@ -262,9 +276,21 @@ def test_what_cannot_be_run_is_refused_before_training(
         experiment.main(["--config", str(path), "--workdir", str(tmp_path / "work"), *more])
     assert str(caught.value).startswith(message)
     assert not list(tmp_path.glob("work/runs/*/*/checkpoints"))
+    made = list(tmp_path.glob("work/data/*"))
+    assert not made or "evaluations.mine" in message, "data were made for what cannot be done"
 
 
-@pytest.mark.parametrize("name", ["", "runs", "locks", "data"])
+@pytest.mark.parametrize("below", ["", "sub", "sub/sub"])
+@pytest.mark.parametrize("more", [[], ["--dry-run"]])
+def test_a_workdir_that_is_a_file(below: str, more: list[str], tmp_path: Path) -> None:
+    """Catches a message about JSON, and a list of runs that can never lie there."""
+    (tmp_path / "afile").write_text("mine")
+    arguments = ["--config", str(write_toy(tmp_path)), "--workdir", str(tmp_path / "afile" / below), *more]
+    with pytest.raises(InputError, match=f"--workdir: expected a folder, found a file: {tmp_path}/afile$"):
+        experiment.main(arguments)
+
+
+@pytest.mark.parametrize("name", ["runs", "locks", "data"])
 def test_a_file_in_the_way(name: str, tmp_path: Path) -> None:
     """Catches a traceback, and a run that is trained before it is noticed that nothing can be written."""
     workdir = tmp_path / "work"

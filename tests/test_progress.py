@@ -20,6 +20,7 @@ from spikejax.progress import (
     Pace,
     Progress,
     byte_text,
+    count_text,
     duration,
     rate,
     say,
@@ -50,6 +51,16 @@ def test_the_time_before_the_first_units_is_no_part_of_the_pace() -> None:
     assert pace.text(7) == "2.0 s/frame, 3 min 06 s left"
     assert pace.text(100).endswith(", 0 s left")
     assert "left" not in pace.text(101)
+
+
+def test_one_is_no_plural() -> None:
+    """Catches "1 frames"."""
+    assert [count_text(count, "frame") for count in (0, 1, 2, 1250)] == [
+        "0 frames",
+        "1 frame",
+        "2 frames",
+        "1,250 frames",
+    ]
 
 
 def test_a_log_gets_few_lines_and_a_last_one(capsys: pytest.CaptureFixture[str]) -> None:

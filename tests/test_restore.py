@@ -278,7 +278,7 @@ def test_a_stopped_run_goes_on(
     assert ended.value.code == code
     said = capsys.readouterr().err
     assert message in said
-    assert "4 frames are kept; --resume goes on from there" in said
+    assert "4 frames kept; --resume goes on from there" in said
     assert not (inputs / "out").exists()
     restore.main(arguments(inputs, *sharp, "--resume"))
     np.testing.assert_array_equal(read(inputs / "out"), read(inputs / "sharp"))
@@ -345,7 +345,7 @@ def test_pictures_that_are_not_finite(
         "spikejax: error: expected finite pictures from the network, in float32 too, found nan in frame 6 at row 0, "
         "column 0"
     )
-    assert kept == "spikejax: 3 frames are kept; --resume goes on from there"
+    assert kept == "spikejax: 3 frames kept; --resume goes on from there"
     assert not (inputs / "out").exists()
 
 

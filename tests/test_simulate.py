@@ -122,7 +122,7 @@ def test_the_camera_is_as_imperfect_as_asked_for(video: Path, tmp_path: Path) ->
     assert len(set(streams.values())) == 5
     camera = json.loads((root / "dataset.json").read_text())
     assert camera["reset"] == "zero" and camera["noise"]["shot_photons"] == 0
-    with pytest.raises(InputError, match="dark rate from 0 to below 1"):
+    with pytest.raises(InputError, match="dark_rate: expected spikes a step from 0 to below 1"):
         run(video, tmp_path / "wrong", "--dark-rate", "2")
 
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
 
 from spikejax.config.files import holds_checkpoint
 from spikejax.config.keys import check_config, leaves
-from spikejax.data.sources import MovingPhotographs, find_dataset
+from spikejax.data.sources import MovingPhotographs, find_dataset, open_dataset
 from spikejax.errors import InputError
 from spikejax.experiments.plan import Run, naming
 from spikejax.experiments.spec import Evaluation
 from spikejax.training.inputs import data_root, open_inputs
+from spikejax.training.measure_split import fewest_frames
 from spikejax.training.monitoring.loggers import find_loggers
 from spikejax.training.objective import make_loss, make_metrics
 from spikejax.training.program import Program, describe_program
@@ -23,7 +26,7 @@ def check_configurations(runs: Sequence[Run], evaluations: Mapping[str, Evaluati
     In a second: nothing is computed, written or imported that takes long.
     """
     for run in runs:
-        with naming(run.variant):
+        with naming(f"variant {run.variant}"):
             check_config(run.config, continued=holds_checkpoint(run.workdir))
             check_writable(run.workdir)
             check_workdir(run.workdir, run.config)
@@ -36,8 +39,12 @@ def check_configurations(runs: Sequence[Run], evaluations: Mapping[str, Evaluati
                     )
 
 
-def describe_untrained(runs: Sequence[Run]) -> dict[str, Program]:
+def describe_untrained(runs: Sequence[Run], metric: str) -> dict[str, Program]:
     """What each variant computes that is not trained yet, without allocating it: the network, the mesh, the patterns.
+
+    Args:
+        runs: those that have to be done.
+        metric: what is compared, and so has to be measured.
 
     Raises:
         InputError: of what training would refuse.
@@ -47,9 +54,13 @@ def describe_untrained(runs: Sequence[Run]) -> dict[str, Program]:
     for run in _first_untrained(runs):
         # A second for each; a variant that is trained with other thresholds computes what the one without them does.
         computed = {key: value for key, value in leaves(run.config) if key != "data.threshold_factor"}
-        with naming(run.variant):
+        with naming(f"variant {run.variant}"):
             make_loss(run.config.loss, note=_silent)
-            make_metrics(run.config.validation, note=_silent)
+            if metric not in make_metrics(run.config.validation, note=_silent):
+                raise InputError(
+                    f"metric: expected one that can be measured, found {metric}: "
+                    f"validation.{metric}_weights_file names no weights (spikejax convert to-jax makes them)"
+                )
             find_loggers(run.config.training.loggers, note=_silent)
             if str(computed) not in described:
                 described[str(computed)] = describe_program(run.config)
@@ -57,13 +68,19 @@ def describe_untrained(runs: Sequence[Run]) -> dict[str, Program]:
     return programs
 
 
-def check_inputs(runs: Sequence[Run], programs: Mapping[str, Program]) -> None:
-    """Raises InputError unless each variant's data can be read as it is configured; they are there by now."""
+def check_inputs(runs: Sequence[Run], programs: Mapping[str, Program], evaluations: Mapping[str, Evaluation]) -> None:
+    """Raises InputError unless each variant's data, and those of evaluations, can be read; they are there by now."""
     for run in _first_untrained(runs):
-        with naming(run.variant):
+        with naming(f"variant {run.variant}"):
             program = programs[run.variant]
             root = data_root(run.config, run.workdir)
-            open_inputs(run.config, root, traits=program.network.traits, mesh=program.mesh)
+            inputs = open_inputs(run.config, root, traits=program.network.traits, mesh=program.mesh)
+            spec = inputs.val_set.spec
+            for name, evaluation in evaluations.items():
+                if evaluation.data:
+                    measured = replace(spec, frames=fewest_frames(run.config, spec.degradation))
+                    with naming(f"evaluations.{name}"):
+                        open_dataset("folder", Path(evaluation.data), "val", measured)
 
 
 def _first_untrained(runs: Sequence[Run]) -> list[Run]:

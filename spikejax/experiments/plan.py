@@ -23,7 +23,7 @@ from ml_collections import ConfigDict
 
 from spikejax.config.files import load_config
 from spikejax.config.keys import leaves
-from spikejax.errors import InputError
+from spikejax.errors import InputError, did_you_mean
 from spikejax.experiments.spec import Evaluation, Experiment
 from spikejax.io.json_files import read_json
 from spikejax.quality.score_files import SCORES_FILE
@@ -108,7 +108,7 @@ def plan_runs(experiment: Experiment, workdir: Path, overrides: Sequence[str] = 
     """
     configs = {}
     for name, variant in experiment.variants.items():
-        with naming(name):
+        with naming(f"variant {name}"):
             changes = [*experiment.overrides, *variant.overrides, *overrides]
             config = load_config(experiment.base, changes)
             # The batches are those of the first seed, whatever the network begins as.
@@ -160,7 +160,8 @@ def choose_runs(runs: Sequence[Run], *, only: Sequence[str] = (), shard: tuple[i
     known = list(dict.fromkeys(run.variant for run in runs))
     for name in only:
         if name not in known:
-            raise InputError(f"--only: expected variants of the experiment, {', '.join(known)}, found {name!r}")
+            expected = f"variants of the experiment, {', '.join(known)}"
+            raise InputError(f"--only: expected {expected}, found {name!r}{did_you_mean(name, known)}")
     chosen = [run for run in runs if not only or run.variant in only]
     return chosen[shard[0] - 1 :: shard[1]]
 
@@ -177,12 +178,12 @@ def listed(runs: Sequence[Run], evaluations: Mapping[str, Evaluation]) -> list[s
 
 
 @contextlib.contextmanager
-def naming(variant: str) -> Iterator[None]:
-    """Within it an InputError says which variant it is about."""
+def naming(what: str) -> Iterator[None]:
+    """Within it an InputError says first what it is about: "variant concat"."""
     try:
         yield
     except InputError as error:
-        named = InputError(f"variant {variant}: {error}")
+        named = InputError(f"{what}: {error}")
         named.details = error.details
         raise named from error
 

@@ -17,7 +17,7 @@ from spikejax.experiments.shared_data import evaluation_data, prepare_data
 from spikejax.experiments.spec import Evaluation, Experiment
 from spikejax.io.atomic import atomic_directory
 from spikejax.io.pictures import write_picture
-from spikejax.progress import Pace, shows_json
+from spikejax.progress import Pace, count_text, shows_json
 from spikejax.quality.score_files import write_score_folder
 from spikejax.training.loop import train
 from spikejax.training.measure_split import TrainedNetwork, load_trained, open_split
@@ -62,11 +62,11 @@ def run_experiment(
     check_configurations(runs, evaluations)
     todo = [run for run in runs if not run.is_done(evaluations)]
     if todo:
-        note(f"checking {len({run.variant for run in todo})} variants ...")
-    programs = describe_untrained(todo)
+        note(f"checking {count_text(len({run.variant for run in todo}), 'variant')} ...")
+    programs = describe_untrained(todo, experiment.metric)
     with lock(workdir / LOCKS / DATA, wait=True, note=note):  # other processes find made what this one makes
         prepare_data(todo, evaluations, workdir)
-        check_inputs(todo, programs)
+        check_inputs(todo, programs, evaluations)
     ending, pace, done = Ending(), Pace(len(runs), unit="run"), len(runs) - len(todo)
     pace.start(done)
     for run in todo:

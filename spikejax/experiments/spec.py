@@ -17,7 +17,6 @@ Nothing heavy is imported.
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import MISSING, asdict, dataclass, field, fields
@@ -29,7 +28,7 @@ from ml_collections import ConfigDict
 
 from spikejax.config.files import OVERRIDE_PREFIX, call_file
 from spikejax.data.simulation.camera_settings import SensorNoise
-from spikejax.errors import InputError
+from spikejax.errors import InputError, did_you_mean
 
 # The folder of configs/ that bare names stand for files of.
 ROOM = "experiments"
@@ -215,7 +214,9 @@ def _check_choices(
             raise InputError(f"acceptance.margin: expected a number from 0, found {acceptance.margin}")
     for where, name, choices in chosen:
         if name not in choices:
-            raise InputError(f"{where}: expected one of {', '.join(choices)}, found {name!r}{_nearest(name, choices)}")
+            raise InputError(
+                f"{where}: expected one of {', '.join(choices)}, found {name!r}{did_you_mean(name, choices)}"
+            )
     if pictures.sequences < 0:
         raise InputError(f"pictures.sequences: expected a whole number from 0, found {pictures.sequences}")
 
@@ -286,12 +287,7 @@ def _check_names(section: Any, choices: Iterable[str], where: str) -> None:
     for name in section:
         if name not in known:
             prefix = f"{where}." if where else ""
-            raise InputError(f'there is no entry "{prefix}{name}"{_nearest(name, known)}')
-
-
-def _nearest(name: str, choices: Iterable[str]) -> str:
-    nearest = difflib.get_close_matches(name, list(choices), 1, 0.5)
-    return f"; did you mean {nearest[0]!r}?" if nearest else ""
+            raise InputError(f'there is no entry "{prefix}{name}"{did_you_mean(name, known)}')
 
 
 def _shown(value: Any) -> str:

@@ -15,6 +15,7 @@ from spikejax.experiments.spec import INPUT, SHARP
 from spikejax.experiments.tables import table_rows
 from spikejax.io.atomic import write_text
 from spikejax.io.pictures import read_picture
+from spikejax.progress import count_text
 from spikejax.quality.metrics import AFTER, BEFORE
 from spikejax.reports.experiment_page import CurveChart, ExperimentPage, Panel, Strip, Table, render_experiment
 from spikejax.training.monitoring.metrics_log import METRICS_LOG, read_points
@@ -35,7 +36,7 @@ def write_page(results: Results, runs: Sequence[Run], path: Path) -> None:
     unit = metric.unit and f" in {metric.unit}"
     caption = f"{metric.title}{unit} on the validation split, mean ± standard deviation over seeds."
     page = ExperimentPage(
-        title=f"{experiment.title}: {len(experiment.variants)} variants compared",
+        title=f"{experiment.title}: {count_text(len(experiment.variants), 'variant')} compared",
         notes=_notes(results, runs),
         verdict=verdict,
         tables=[Table("Results", caption, head, rows)],

@@ -9,7 +9,7 @@ from pathlib import Path
 import jax
 
 from spikejax.errors import InputError
-from spikejax.progress import say_detail
+from spikejax.progress import count_text, say_detail
 
 # What its driver shows of hardware, with what is missing where JAX sees none of it.
 _SIGNS = (
@@ -23,7 +23,7 @@ def describe_devices() -> str:
     devices = jax.local_devices()
     kind = devices[0].device_kind
     name = "" if kind == devices[0].platform else f" ({kind})"
-    return f"{len(devices)} {devices[0].platform} device{'s' * (len(devices) > 1)}{name}"
+    return f"{count_text(len(devices), f'{devices[0].platform} device')}{name}"
 
 
 def unused_hardware(root: Path = Path("/")) -> str | None:

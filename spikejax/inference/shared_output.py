@@ -15,6 +15,7 @@ from spikejax.inference.output_target import OutputTarget, VideoSource
 from spikejax.inference.resumable_output import Output, open_output
 from spikejax.inference.tiling import Extent
 from spikejax.io.pictures import WrittenFrame
+from spikejax.progress import count_text
 
 
 class WrittenElsewhere:
@@ -74,5 +75,5 @@ def open_shared_output(
             yield here
         except BaseException:
             if here.done and source.rereadable:
-                print(f"spikejax: {here.done} frames are kept; --resume goes on from there", file=sys.stderr)
+                print(f"spikejax: {count_text(here.done, 'frame')} kept; --resume goes on from there", file=sys.stderr)
             raise

@@ -28,6 +28,7 @@ from spikejax.io.pictures import PICTURE_SUFFIXES, read_picture
 from spikejax.io.still_pictures import Still, in_profile, read_still
 from spikejax.io.video_reading import VideoReading
 from spikejax.io.video_source import VideoFrames
+from spikejax.progress import count_text
 
 
 def open_frames(
@@ -121,7 +122,7 @@ class _Pictures(FrameSource):
     @property
     def remarks(self) -> tuple[str, ...]:
         """See `FrameSource.remarks`."""
-        return tuple(f"of {count} pictures, {note}" for note, count in self._notes.items())
+        return tuple(f"of {count_text(count, 'picture')}, {note}" for note, count in self._notes.items())
 
     def _read(self, file: DataPath) -> Still:
         return read_still(file, keep_floats=self._keep_floats) if self._own_depth else Still(read_picture(file))

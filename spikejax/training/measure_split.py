@@ -15,6 +15,7 @@ from spikejax.config.files import read_saved_config
 from spikejax.config.networks import Tiles, tiles_of_unpublished
 from spikejax.config.relations import fitting_degradations
 from spikejax.data.datasets.clip_dataset import ClipDataset, ClipSpec
+from spikejax.data.datasets.degradation import Degradation
 from spikejax.data.datasets.voxel_statistics import statistics_from
 from spikejax.data.sources import open_dataset
 from spikejax.errors import InputError
@@ -155,6 +156,14 @@ def fitting_config(model: Any, traits: NetworkTraits) -> ConfigDict:
     return config
 
 
+def fewest_frames(config: ConfigDict, degradation: Degradation) -> int:
+    """The frames that a sequence has to have to be measured.
+
+    A network that interpolates takes as many as it was made for; another one any number.
+    """
+    return config.validation.frames if degradation.kind == "interpolation" else 2
+
+
 def open_split(
     trained: TrainedNetwork, root: UserPath, split: str, *, source: str = "folder", threshold_factor: float = 1.0
 ) -> ClipDataset:
@@ -176,10 +185,8 @@ def open_split(
             raise InputError(f"{MISSING_STATISTICS} in {trained.path}")
         statistics = statistics_from(trained.statistics, bins=bins, source=str(trained.path))
     degradation = degradation_of(trained.config, trained.traits, validation=True)
-    # A network that interpolates takes as many frames as it was made for; another one any number.
-    frames = trained.config.validation.frames if degradation.kind == "interpolation" else 2
     spec = ClipSpec(
-        frames,
+        fewest_frames(trained.config, degradation),
         bins,
         degradation=degradation,
         statistics=statistics,

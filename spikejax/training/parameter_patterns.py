@@ -1,12 +1,11 @@
 """Patterns of parameters' names, as configurations say them."""
 
-import difflib
 import re
 from typing import Any
 
 import jax
 
-from spikejax.errors import InputError
+from spikejax.errors import InputError, did_you_mean
 from spikejax.io.weights import parameter_name
 
 
@@ -31,8 +30,7 @@ def matching(params: Any, pattern: str, *, key: str) -> Any:
     if not any(jax.tree.leaves(mask)):
         names = [parameter_name(path) for path, _ in jax.tree_util.tree_leaves_with_path(params)]
         entries = dict.fromkeys(entry for name in names for entry in name.split(".") if not entry.isdecimal())
-        nearest = difflib.get_close_matches(pattern, entries, 1, 0.6)
-        hint = f"; did you mean {nearest[0]!r}?" if nearest else ""
+        hint = did_you_mean(pattern, entries)
         parts = ", ".join(dict.fromkeys(name.partition(".")[0] for name in names))
         raise InputError(f"{key}: expected a part of some parameter's name ({parts}, ...), found {pattern!r}{hint}")
     return mask

@@ -42,6 +42,13 @@ def is_workdir(path: UserPath) -> bool:
     return not (path.is_file() or path.suffix == SUFFIX or holds_weights(path))
 
 
+def check_is_no_file(workdir: Path) -> None:
+    """Raises InputError for a folder that cannot be one, as a file has its name, or that of a folder around it."""
+    nearest = next(path for path in (workdir, *workdir.parents) if path.exists())
+    if not nearest.is_dir():
+        raise InputError(f"--workdir: expected a folder, found a file: {nearest}")
+
+
 def check_writable(workdir: UserPath) -> None:
     """Raises InputError where there cannot be a run's folder, or nothing can be written to it; leaves nothing there."""
     if not isinstance(workdir, Path):

@@ -37,6 +37,7 @@ def get_config():
                 theta4=dict(threshold_factor=4),
                 noise=dict(shot_photons=10, dark_rate=0.05),
             ),
+            metric="psnr",
             acceptance=dict(variant="wide", reference="narrow", margin={margin}, evaluation="theta1"),
             pictures=dict(columns=("input", "narrow", "wide", "sharp"), sequences=1, evaluation="theta1"),
         )

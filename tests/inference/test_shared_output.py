@@ -39,7 +39,7 @@ def test_the_first_host_writes(tmp_path: Path, capsys: pytest.CaptureFixture[str
             output.keep_tile(Extent(4, 16, 16))
             output.write(FRAME, None, {})
             raise KeyboardInterrupt
-    assert "1 frames are kept; --resume goes on from there" in capsys.readouterr().err
+    assert "1 frame kept; --resume goes on from there" in capsys.readouterr().err
     with open_shared_output(target, VideoSource(), names=None, description={}, resume=True) as output:
         assert (output.done, output.tile) == (1, Extent(4, 16, 16))
         output.finish({})

@@ -89,7 +89,7 @@ def test_frames_of_different_sizes(tmp_path: Path) -> None:
     source = open_frames(folder, own_depth=True, reading=VideoReading(resize_changes=True))
     frames = iter(source)
     assert [next(frames).shape for _ in range(3)] == [(20, 30, 3)] * 3
-    assert source.remarks == ("of 1 pictures, another size was brought to 30x20",)
+    assert source.remarks == ("of 1 picture, another size was brought to 30x20",)
 
 
 def test_two_pictures_of_one_frame(tmp_path: Path) -> None:

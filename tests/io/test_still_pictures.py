@@ -135,7 +135,7 @@ def test_another_profile(tmp_path: Path) -> None:
     first, second = source
     np.testing.assert_array_equal(first, SMOOTH)
     assert not np.array_equal(second, SMOOTH)
-    assert source.remarks == ("of 1 pictures, their other ICC profile was converted to the first's",)
+    assert source.remarks == ("of 1 picture, their other ICC profile was converted to the first's",)
 
 
 @pytest.mark.parametrize(

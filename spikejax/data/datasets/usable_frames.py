@@ -33,6 +33,7 @@ from spikejax.errors import InputError
 from spikejax.io.bucket_listing import listed
 from spikejax.io.frame_source import open_frames
 from spikejax.io.paths import AnyPath, as_path, is_remote
+from spikejax.progress import count_text
 
 Numbered = TypeVar("Numbered")
 
@@ -117,7 +118,7 @@ class Scan:
                 size = f"{sequence.height}x{sequence.width}"
                 self._drop(sequence.name, "*", f"short side {side} of {size} below the crop {self._smallest_side}")
             elif count < self._frames:
-                self._drop(sequence.name, "*", f"{count} frames, fewer than {self._frames}")
+                self._drop(sequence.name, "*", f"{count_text(count, 'frame')}, fewer than {self._frames}")
             else:
                 self.runs.append(indexed_run(sequence, index, self._folder))
 

@@ -47,7 +47,7 @@ from spikejax.errors import InputError
 from spikejax.io.disk_space import free_bytes
 from spikejax.io.json_files import write_json
 from spikejax.io.tiled_arrays import open_frames_array
-from spikejax.progress import byte_text, with_progress
+from spikejax.progress import byte_text, count_text, with_progress
 
 _PREPARED_BY = "spikejax.prepare"
 # Frames that the expected disk use is measured on.
@@ -194,9 +194,8 @@ def _run(
             if record.problem:
                 problems.append(record)
     except OSError as error:
-        raise InputError(
-            f"stopped: {error}; {len(journal.records)} frames are done and kept, the same command continues: {root}"
-        ) from error
+        kept = f"{count_text(len(journal.records), 'frame')} done and kept"
+        raise InputError(f"stopped: {error}; {kept}, the same command continues: {root}") from error
     return problems
 
 
@@ -213,7 +212,8 @@ def _check_space(jobs: Sequence[FrameJob], root: Path, print_line: PrintLine) ->
     sizes = {kind: size * len(jobs) / count for kind, size in measured.items()}
     free = free_bytes(root)
     parts = ", ".join(f"{byte_text(size)} of {kind}" for kind, size in sizes.items())
-    text = f"{byte_text(sum(sizes.values()))} for {len(jobs)} frames ({parts}), {byte_text(free)} are free: {root}"
+    needed = f"{byte_text(sum(sizes.values()))} for {count_text(len(jobs), 'frame')} ({parts})"
+    text = f"{needed}, {byte_text(free)} are free: {root}"
     if sum(sizes.values()) > free:
         raise InputError(f"expected space on the disk: about {text}")
     print_line(f"will write about {text}")
@@ -258,12 +258,12 @@ def _warnings(root: Path, plan: PreparationPlan, settings: PrepareSettings, jour
     for split, dropped in plan.dropped.items():
         if dropped:
             first = f"the first: {dropped[0].sequence} {dropped[0].frame}: {dropped[0].reason}"
-            yield f"{_counted(len(dropped), 'frame')} of {split} left out, see {root / split}/dropped.csv; {first}"
+            yield f"{count_text(len(dropped), 'frame')} of {split} left out, see {root / split}/dropped.csv; {first}"
     lengths = Counter(frame.steps for sequence in plan.sequences for frame in sequence.frames)
     for steps, count in sorted(lengths.items()):
         if steps < settings.bins:
             fewer = f"{settings.bins - steps} fewer than the {settings.bins} bins"
-            yield f"{_counted(count, 'window')} of {steps} stream frames, {fewer}: as many bins are always empty"
+            yield f"{count_text(count, 'window')} of {steps} stream frames, {fewer}: as many bins are always empty"
     same = 0
     for sequence in plan.sequences:
         records = [journal.records[sequence.split, sequence.source, frame.name] for frame in sequence.frames]
@@ -274,7 +274,7 @@ def _warnings(root: Path, plan: PreparationPlan, settings: PrepareSettings, jour
             reason = f"correlation {alignment:.2f}: another scene, or upside down?"
             yield f"the spikes of {folder} do not follow its pictures ({reason})"
     if same:
-        yield f"{_counted(same, 'sharp picture')} identical to the blurry one"
+        yield f"{count_text(same, 'sharp picture')} identical to the blurry one"
 
 
 def _first_dropped(plan: PreparationPlan) -> str:
@@ -290,9 +290,5 @@ def _amount(plan: PreparationPlan) -> str:
     for split in plan.dropped:
         sequences = [sequence for sequence in plan.sequences if sequence.split == split]
         frames = sum(len(sequence.frames) for sequence in sequences)
-        parts.append(f"{_counted(frames, 'frame')} in {_counted(len(sequences), 'sequence')} of {split}")
+        parts.append(f"{count_text(frames, 'frame')} in {count_text(len(sequences), 'sequence')} of {split}")
     return " and ".join(parts)
-
-
-def _counted(count: int, noun: str) -> str:
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

@@ -37,7 +37,7 @@ from spikejax.errors import InputError
 from spikejax.io.disk_space import free_bytes
 from spikejax.io.pictures import is_eight_bit, picture_header, read_picture
 from spikejax.io.tiled_arrays import FrameArray, compressed_size, create_frames, frame_file
-from spikejax.progress import byte_text, with_progress
+from spikejax.progress import byte_text, count_text, with_progress
 
 _PREPARED_BY = "spikejax.prepare, pictures without spikes"
 # Folders whose headers a worker reads at a time.
@@ -122,7 +122,8 @@ def prepare_pictures(
         (root / UNFINISHED).unlink()
     frames = {split: sum(len(own.sharp.names) for own in part) for split, part in sequences.items()}
     amount = " and ".join(
-        f"{count} frames in {len(sequences[split])} sequences of {split}" for split, count in frames.items()
+        f"{count_text(count, 'frame')} in {count_text(len(sequences[split]), 'sequence')} of {split}"
+        for split, count in frames.items()
     )
     print_line(f"{'prepared' if changed or written else 'nothing to do:'} {amount} in {root}")
 
@@ -241,7 +242,9 @@ def _write_tiles(
     measured = jobs[:: max(1, len(jobs) // _MEASURED)][:_MEASURED]
     size = sum(compressed_size(read_picture(job.folder.file(base, job.number))) for job in measured)
     needed, free = size * len(jobs) / len(measured), free_bytes(root)
-    text = f"about {byte_text(needed)} for {len(jobs)} pictures in tiles, {byte_text(free)} are free: {root}"
+    text = (
+        f"about {byte_text(needed)} for {count_text(len(jobs), 'picture')} in tiles, {byte_text(free)} are free: {root}"
+    )
     if needed > free:
         raise InputError(f"expected space on the disk: {text}")
     print_line(f"will write {text}")

@@ -28,7 +28,7 @@ from spikejax.io.json_files import read_json
 from spikejax.io.lmdb_pictures import LmdbPicture
 from spikejax.io.pictures import read_picture
 from spikejax.io.tiled_arrays import open_frames_array
-from spikejax.progress import with_progress
+from spikejax.progress import count_text, with_progress
 
 # Problems that a message lists one by one.
 _LISTED_PROBLEMS = 10
@@ -116,8 +116,9 @@ def check_root(root: Path, *, workers: int) -> str:
             if len(findings.problems) > _LISTED_PROBLEMS
             else ""
         )
-        raise InputError(f"expected a sound data set, found {len(findings.problems)} problems: {listed}{more}")
-    parts = [f"{sum(check.split == split for check in checks)} frames of {split}" for split in present]
+        found = count_text(len(findings.problems), "problem")
+        raise InputError(f"expected a sound data set, found {found}: {listed}{more}")
+    parts = [f"{count_text(sum(check.split == split for check in checks), 'frame')} of {split}" for split in present]
     return f"sound: {' and '.join(parts)}, made of {description.get('source', 'unknown origin')}: {root}"
 
 

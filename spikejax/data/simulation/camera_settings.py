@@ -33,16 +33,14 @@ class SensorNoise:
 
     def __post_init__(self) -> None:
         """Raises `InputError` for values without a meaning."""
-        if not (0 <= self.shot_photons <= LARGEST_MEAN and 0 <= self.dark_rate < 1):
-            raise InputError(
-                f"expected 0 to {LARGEST_MEAN:,.0f} photons and a dark rate from 0 to below 1, "
-                f"found {self.shot_photons} and {self.dark_rate}"
-            )
-        if not (0 <= self.threshold_variation < 1 and 0 <= self.dark_variation < math.inf):
-            raise InputError(
-                "expected a variation of the thresholds from 0 to below 1 and of the dark rates from 0, "
-                f"found {self.threshold_variation} and {self.dark_variation}"
-            )
+        for name, fits, expected in (
+            ("shot_photons", 0 <= self.shot_photons <= LARGEST_MEAN, f"0 to {LARGEST_MEAN:,.0f} photons"),
+            ("threshold_variation", 0 <= self.threshold_variation < 1, "a variation from 0 to below 1"),
+            ("dark_rate", 0 <= self.dark_rate < 1, "spikes a step from 0 to below 1"),
+            ("dark_variation", 0 <= self.dark_variation < math.inf, "a variation from 0"),
+        ):
+            if not fits:
+                raise InputError(f"{name}: expected {expected}, found {getattr(self, name)}")
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from spikejax.errors import InputError
 from spikejax.io.atomic import atomic_write
 from spikejax.io.bucket_listing import DataPath, ListedPath, file_size, listed
 from spikejax.io.paths import AnyPath, UserPath, user_path
+from spikejax.progress import count_text
 
 CONFIG = "config.yaml"
 _KEYS = ("spike_h", "spike_w")
@@ -225,7 +226,7 @@ def _dividing(stream: DataPath, pictures: tuple[int, int] | None) -> str:
         for stored in stored_widths(*size):
             if total and size[0] * stored % 8 == 0 and total % frame_bytes(size[0], stored) == 0:
                 count = total // frame_bytes(size[0], stored)
-                words.append(f"{count} frame{'s' if count > 1 else ''} of {_by(size)}")
+                words.append(f"{count_text(count, 'frame')} of {_by(size)}")
                 break
     return f" ({total} bytes are {' or '.join(words)})" if words else f" ({total} bytes)"
 

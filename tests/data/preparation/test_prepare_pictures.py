@@ -423,7 +423,7 @@ def test_a_source_that_changed(tmp_path: Path, capsys: pytest.CaptureFixture[str
     for options in ((), ("--picture-tiles",)):
         out = root / str(len(options))
         prepare(IMITATIONS["pairs"], source, out, *options)
-        assert "prepared 3 frames in 1 sequences of train" in capsys.readouterr().err
+        assert "prepared 3 frames in 1 sequence of train" in capsys.readouterr().err
         assert [run.name for run in open_split(IMITATIONS["pairs"], out, "val").runs] == ["clip9"]
         assert not (out / "val" / "clip1").exists()
         check(out)
@@ -446,10 +446,10 @@ def test_check_only_reads_everything(tmp_path: Path) -> None:
     prepare(IMITATIONS["pairs"], source, root, "--picture-tiles")
     picture_file = source / "val" / "GT" / "clip1" / "00000002.png"
     Image.fromarray(picture(77)).save(picture_file)
-    with pytest.raises(InputError, match=r"found 1 problems: frame 2 of .*sharp.zarr is not .*clip1/00000002.png"):
+    with pytest.raises(InputError, match=r"found 1 problem: frame 2 of .*sharp.zarr is not .*clip1/00000002.png"):
         check(root)
     os.truncate(picture_file, 60)
-    with pytest.raises(InputError, match="found 1 problems: .*cannot decode"):
+    with pytest.raises(InputError, match="found 1 problem: .*cannot decode"):
         check(root)
 
 
