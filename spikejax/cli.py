@@ -14,6 +14,7 @@ Arguments. One function reads each kind of value, in every command: `size` (two 
 from __future__ import annotations
 
 import argparse
+import atexit
 import contextlib
 import io
 import math
@@ -70,12 +71,17 @@ def run(main: Callable[[Sequence[str]], None]) -> NoReturn:
     Args:
         main: takes the arguments after the program's name.
     """
+    end = ProcessEnd()  # before anything else is registered for the end, so that it comes last
     _open_standard_streams()
     end_on_sigterm()
     said: list[str] = []
     try:
         code = _exit_code(main, sys.argv[1:], said)
+    except SystemExit as left:
+        end.code = left.code if isinstance(left.code, int) else None
+        raise
     except Exception as error:
+        end.code = 1
         if not _is_one_of_many():
             raise
         _tell(1, [f"{type(error).__name__}: {one_line(error)}"])
@@ -91,7 +97,33 @@ def run(main: Callable[[Sequence[str]], None]) -> NoReturn:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)
+    end.code = code
     sys.exit(code)
+
+
+class ProcessEnd:
+    """Ends the process once everything that is registered for its end is done, without taking Python apart.
+
+    Threads of libraries in C++, such as checkpoints are written by, come back for Python whenever they are done. Python
+    before 3.14 unwinds a thread that does so while it is taken apart, which aborts the process: with all of the work
+    done, it would end with exit code 134.
+
+    Attributes:
+        code: to end with; None = it ends as Python does.
+    """
+
+    def __init__(self) -> None:
+        """Registers it."""
+        self.code: int | None = None
+        atexit.register(self._leave)
+
+    def _leave(self) -> None:
+        if self.code is None:
+            return
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(OSError, ValueError):  # closed, or without a reader
+                stream.flush()
+        os._exit(self.code)
 
 
 def _tell(code: int, said: Sequence[str]) -> None:

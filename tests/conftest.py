@@ -7,6 +7,7 @@ where what they need is installed. Where SPIKEJAX_REQUIRE names it (plan-tpu,chr
 import os
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 # Before anything imports JAX. Compiling is most of the suite's time, so compiled programs are kept between runs.
 _CACHE = Path(__file__).parents[1] / ".cache" / "jax"
@@ -30,6 +31,8 @@ from tests.fake_bucket import bucket  # noqa: E402, F401
 
 # A command takes SIGTERM for its process, for good; the process of tests that call one goes on.
 cli.end_on_sigterm = lambda: None
+# And it ends its process, where theirs goes on.
+cli.ProcessEnd = SimpleNamespace
 
 _REQUIRED = {name for name in os.environ.get("SPIKEJAX_REQUIRE", "").split(",") if name}
 

@@ -127,6 +127,48 @@ def test_a_closed_pipe_is_quiet() -> None:
     assert (ended.returncode, ended.stderr) == (141, b"")
 
 
+ENDS = """
+import atexit, sys, threading, time
+from spikejax.cli import run
+from spikejax.errors import InputError
+
+class Kept:
+    def __del__(self): print("taken apart")
+
+def main(_):
+    global kept
+    kept = Kept()
+    atexit.register(lambda: print("registered"))
+    threading.Thread(target=lambda: (time.sleep(0.2), print("waited for"))).start()
+    {how}
+run(main)
+"""
+
+
+@pytest.mark.parametrize(
+    ("how", "code"),
+    [
+        ("return", 0),
+        ("raise InputError('wrong')", 2),
+        ("raise FloatingPointError('wrong')", 4),
+        ("raise SystemExit(143)", 143),
+        ("raise SystemExit(None)", 0),
+        ("raise ZeroDivisionError", 1),
+    ],
+)
+def test_the_end_does_all_but_take_python_apart(how: str, code: int) -> None:
+    """Catches what threads of C++ turn into an abort, exit code 134 after all of the work, now and then.
+
+    And threads that are not waited for, what is registered for the end left out, and output that is lost.
+    """
+    ended = subprocess.run(
+        [sys.executable, "-c", ENDS.format(how=how)], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    apart = ["taken apart"] * (how == "raise SystemExit(None)")  # which leaves without a code, as --help does
+    assert (ended.returncode, ended.stdout.splitlines()) == (code, ["waited for", "registered", *apart])
+    assert ("Traceback" in ended.stderr) == (code == 1)
+
+
 WRONG = """
 from spikejax.cli import run
 from spikejax.errors import InputError

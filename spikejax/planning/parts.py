@@ -157,8 +157,10 @@ def plan_part(
         options: of the compiler.
     """
     started = time.monotonic()
-    traced = trace_part(part, config, topology)
-    compiled = traced.lower().compile(compiler_options=dict(options or {}))
+    with topology.described():
+        traced = trace_part(part, config, topology)
+        lowered = traced.lower()
+    compiled = lowered.compile(compiler_options=dict(options or {}))
     compile_seconds = time.monotonic() - started
     chip, dtype, precision = topology.chip, config.model.compute_dtype, config.model.precision
     flops = count_flops(traced.jaxpr, platform=topology.platform)

@@ -262,8 +262,10 @@ class _AbsentNetwork:
         if shape in self.programs:
             return self.programs[shape], 0.0
         started = time.monotonic()
-        traced = self._trace(shape, sigma)
-        compiled = traced.lower().compile()
+        with self._topology.described():
+            traced = self._trace(shape, sigma)
+            lowered = traced.lower()
+        compiled = lowered.compile()
         flops = count_flops(traced.jaxpr, platform=self._topology.platform)
         self.programs[shape] = _AbsentProgram(compiled, flops, memory_of(compiled).total)
         return self.programs[shape], time.monotonic() - started

@@ -167,8 +167,10 @@ def plan_step(
     train_step: Any = program.train_step()
     abstract, batch, loss = arguments = step_arguments(config, program, loss)
     forward_traced = _plain_forward(config, build, topology).trace(abstract.params, batch["input"], batch.get("voxels"))
-    traced = train_step.trace(abstract, batch, loss)
-    compiled, refusal = _compile(traced)
+    with topology.described():
+        traced = train_step.trace(abstract, batch, loss)
+        lowered = traced.lower()
+    compiled, refusal = _compile(lowered)
 
     count = len(topology.devices)
     forward_flops = count_flops(forward_traced.jaxpr, platform=topology.platform)
@@ -215,10 +217,10 @@ def _plain_forward(config: ConfigDict, build: Build, topology: Topology) -> Any:
     return describe_program(plain, build=build, devices=topology.devices).forward()
 
 
-def _compile(traced: Any) -> tuple[Any, str]:
+def _compile(lowered: Any) -> tuple[Any, str]:
     """The compiled program, or None and what the compiler says if there is not enough memory for it."""
     try:
-        return traced.lower().compile(), ""
+        return lowered.compile(), ""
     except jax.errors.JaxRuntimeError as error:
         if "RESOURCE_EXHAUSTED" not in str(error):
             raise

@@ -8,6 +8,7 @@ import dataclasses
 import os
 import re
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 from jax.experimental import topologies
@@ -120,12 +121,29 @@ class Topology:
             return -(-len(self.devices) // _GPUS_OF_A_HOST)
         return len({device.process_index for device in self.devices})
 
+    def described(self) -> contextlib.AbstractContextManager[Any]:
+        """The context in which programs for its devices are traced and lowered."""
+        return lowering_for_gpu(self.devices[0].device_kind) if self.platform == "cuda" else contextlib.nullcontext()
+
     @property
     def link_bandwidth(self) -> float | None:
         """Bytes per second that leave a device, at best, in communication between all of them."""
         if self.chip is None:
             return None
         return self.chip.link_bandwidth if self.hosts == 1 else self.chip.cluster_bandwidth
+
+
+def lowering_for_gpu(kind: str) -> contextlib.AbstractContextManager[Any]:
+    """The context in which programs with kernels are traced and lowered for a GPU that need not be here.
+
+    From 0.12 on JAX lowers kernels for Triton where the machine has a GPU, or where this says which one is meant.
+
+    Args:
+        kind: what JAX calls the card, such as "NVIDIA H100 80GB HBM3".
+    """
+    # JAX has a table of cards by name; an L40S, which is not in it, has the instructions of an L40.
+    device = jax.sharding.AbstractDevice(device_kind=kind.replace("L40S", "L40"), num_cores=None, platform="gpu")
+    return jax.sharding.use_abstract_mesh(jax.sharding.AbstractMesh((), (), abstract_device=device))
 
 
 def open_topology(name: str) -> Topology:
