@@ -5,6 +5,7 @@ features are read and written once and what is hidden is never in memory. The ba
 """
 
 from functools import partial
+from types import ModuleType
 
 import jax
 import jax.numpy as jnp
@@ -20,9 +21,9 @@ _MAX_FEATURES, _MAX_HIDDEN = 256, 512
 
 
 def fits(form: Form, *, dtype: jnp.dtype, features: int, hidden: int, columns: int) -> bool:
-    """Whether the kernel of that form takes clips of that shape; on GPUs there is none."""
+    """Whether the kernel of that form takes clips of that shape."""
     return (
-        form == "tpu"
+        form != "plain"
         and jnp.dtype(dtype) in _DTYPES
         and features <= _MAX_FEATURES
         and hidden <= _MAX_HIDDEN
@@ -49,10 +50,8 @@ _Saved = tuple[Array, Array, tuple[Array, ...]]
 
 
 def _forward(x: Array, scale: Array, parameters: tuple[Array, ...], choice: Choice) -> tuple[Array, _Saved]:
-    from spikejax.kernels import gated_mlp_tpu
-
     def on_device(axes: dict[str, tuple[str, ...]], x: Array, scale: Array, *parameters: Array) -> Array:
-        return gated_mlp_tpu.forward(x, scale, parameters, interpret=choice.interpret)
+        return _kernels_of(choice).forward(x, scale, parameters, interpret=choice.interpret)
 
     inputs = _PIXELS, _CLIPS, *((),) * len(parameters)
     result = over_devices(on_device, choice, x, scale, *parameters, inputs=inputs, outputs=_PIXELS)
@@ -60,14 +59,12 @@ def _forward(x: Array, scale: Array, parameters: tuple[Array, ...], choice: Choi
 
 
 def _backward(choice: Choice, saved: _Saved, dy: Array) -> tuple[Array, Array, tuple[Array, ...]]:
-    from spikejax.kernels import gated_mlp_tpu
-
     x, scale, parameters = saved
 
     def on_device(
         axes: dict[str, tuple[str, ...]], dy: Array, x: Array, scale: Array, *parameters: Array
     ) -> tuple[Array, tuple[Array, ...]]:
-        dx, dparameters = gated_mlp_tpu.backward(x, scale, parameters, dy, interpret=choice.interpret)
+        dx, dparameters = _kernels_of(choice).backward(x, scale, parameters, dy, interpret=choice.interpret)
         over = axes["clips"] + axes["rows"]
         return dx, tuple(lax.psum(gradient, over) if over else gradient for gradient in dparameters)
 
@@ -78,6 +75,16 @@ def _backward(choice: Choice, saved: _Saved, dy: Array) -> tuple[Array, Array, t
     )
     given = zip(dparameters, parameters, strict=True)
     return dx, jnp.zeros_like(scale), tuple(gradient.astype(parameter.dtype) for gradient, parameter in given)
+
+
+def _kernels_of(choice: Choice) -> ModuleType:
+    if choice.form == "tpu":
+        from spikejax.kernels import gated_mlp_tpu
+
+        return gated_mlp_tpu
+    from spikejax.kernels import gated_mlp_gpu
+
+    return gated_mlp_gpu
 
 
 gated_mlp.defvjp(_forward, _backward)

@@ -1,9 +1,8 @@
-"""Layers within kernels for TPUs, differentiable there: norms, products with parameters, GELU.
+"""Layers within kernels for TPUs, differentiable there: norms, products with parameters.
 
 Parameters are float32. A kernel that differentiates what it computes, by `jax.vjp` of its blocks, has all gradients.
 """
 
-import math
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
@@ -90,22 +89,3 @@ def _times_backward(exact: bool, interpret: bool, saved: tuple[Array, Array], dy
 
 
 _times.defvjp(_times_forward, _times_backward)
-
-
-@jax.custom_vjp
-def gelu(x: Array) -> Array:
-    """The exact GELU of float32."""
-    return x * _share_below(x)
-
-
-def _share_below(x: Array) -> Array:
-    return 0.5 * (1.0 + lax.erf(x * 0.5**0.5))
-
-
-# JAX's own derivative of erf has an operation that Mosaic does not know in JAX 0.12.
-def _gelu_backward(x: Array, dy: Array) -> tuple[Array]:
-    density = jnp.exp(-0.5 * x * x) * (2 * math.pi) ** -0.5
-    return (dy * (_share_below(x) + x * density),)
-
-
-gelu.defvjp(lambda x: (gelu(x), x), _gelu_backward)

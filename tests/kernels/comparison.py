@@ -1,6 +1,6 @@
 """Kernels against the plain form in float64: what both give, and the gradients of everything that goes in."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from types import ModuleType
 from typing import Any
 
@@ -11,7 +11,7 @@ import pytest
 from flax import nnx
 from jax import Array
 
-from spikejax.kernels.choice import Choice
+from spikejax.kernels.choice import Choice, Form
 
 # Of the largest number of each result: rounding of float32 in sums of hundreds, and of bfloat16 in single products.
 TOLERANCES = {"float32": 2e-5, "bfloat16": 2e-2}
@@ -52,9 +52,11 @@ def times_chosen(
     module: nnx.Module,
     *inputs: Array,
     dtype: str,
+    form: Form = "tpu",
+    forms: Container[Form] = ("tpu",),
     **named: Array,
 ) -> int:
-    """Compares a module by the kernels for TPUs with its plain form, its gradients by all parameters included.
+    """Compares a module by kernels with its plain form, its gradients by all parameters included.
 
     Args:
         monkeypatch: of the test.
@@ -62,6 +64,8 @@ def times_chosen(
         module: what is compared.
         *inputs: of its call.
         dtype: of them there.
+        form: of the kernels.
+        forms: all that there are for it.
         **named: more of them.
 
     Returns:
@@ -77,9 +81,9 @@ def times_chosen(
     used = []
 
     def choose(fits: Any) -> Choice:
-        assert fits("tpu") and not fits("gpu")
-        used.append("tpu")
-        return Choice("tpu", interpret=True)
+        assert all(fits(other) == (other in forms) for other in ("tpu", "gpu"))
+        used.append(form)
+        return Choice(form, interpret=True)
 
     monkeypatch.setattr(owner, "choose", choose)
     assert_close(with_gradients(called, cast(parameters, "float32"), given), expected, dtype)

@@ -8,10 +8,13 @@ import pytest
 from flax import nnx
 from jax import Array
 
+from spikejax.kernels.choice import Form
 from spikejax.models import blocks
 from spikejax.models.blocks import BlockOptions, TMSABlock
 from tests.kernels.comparison import times_chosen
 from tests.models.parameters import build_random, normal
+
+FORMS: tuple[Form, ...] = ("tpu", "gpu")
 
 
 @pytest.fixture(autouse=True)
@@ -44,13 +47,24 @@ class SecondHalf(nnx.Module):
         ((1, 1, 3, 32, 180), 2, "float32"),
     ],
 )
-def test_any_shape(shape: tuple[int, ...], ratio: float, dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("form", FORMS)
+def test_any_shape(
+    form: Form, shape: tuple[int, ...], ratio: float, dtype: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Catches a norm, bias, gate or residual that is left out, and a gradient of any of them."""
     module = build_random(lambda rngs: SecondHalf(shape[-1], ratio, rngs=rngs), size=shape[-1] ** -0.5)
-    assert times_chosen(monkeypatch, blocks, module, jnp.asarray(normal(*shape)), dtype=dtype) == 1
+    assert (
+        times_chosen(monkeypatch, blocks, module, jnp.asarray(normal(*shape)), dtype=dtype, form=form, forms=FORMS) == 1
+    )
 
 
-def test_clips_that_are_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("form", FORMS)
+def test_clips_that_are_dropped(form: Form, monkeypatch: pytest.MonkeyPatch) -> None:
     """Catches clips that are scaled by another one's number, and a drop of single pixels."""
     module = build_random(lambda rngs: SecondHalf(16, 2, drops=True, rngs=rngs))
-    assert times_chosen(monkeypatch, blocks, module, jnp.asarray(normal(6, 1, 2, 16, 16)), dtype="float32") == 1
+    assert (
+        times_chosen(
+            monkeypatch, blocks, module, jnp.asarray(normal(6, 1, 2, 16, 16)), dtype="float32", form=form, forms=FORMS
+        )
+        == 1
+    )
