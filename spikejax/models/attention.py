@@ -195,7 +195,7 @@ class WindowAttention(nnx.Module):
             return layer.in_parts(x, 3, width=of.lanes)
 
         parts = self.attend_in(tuple(map(projected, self._projections(), heads)), regions, heads, choice)
-        return self.projection.of_parts(parts, interpret=choice.interpret)
+        return self.projection.of_parts(parts, narrow=choice.form == "gpu", interpret=choice.interpret)
 
     def heads_of(self, form: Form, *, masked: bool = False) -> tuple[Heads, ...]:
         """How the heads lie for kernels: of attention to a window itself, and of mutual attention if there is any."""

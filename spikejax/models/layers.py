@@ -79,19 +79,25 @@ class Linear(nnx.Module):
         return tuple(jnp.pad(kernel, ((0, width - len(kernel)), (0, 0))) for kernel in kernels)
 
     def of_parts(
-        self, parts: Sequence[Float[Array, "*batch _i"]], *, interpret: bool = False
+        self, parts: Sequence[Float[Array, "*batch _i"]], *, narrow: bool = False, interpret: bool = False
     ) -> Float[Array, "*batch o"]:
         """What the features in `parts`, each with anything behind its own, would give if they were one array.
 
         Args:
             parts: equal parts of the features that go in.
+            narrow: whether the product of each part has the type of the features, as `__call__` gives it. XLA for GPUs
+                writes float32 to memory, where windows are put together next.
             interpret: see `spikejax.kernels.products`.
         """
-        dtype = accumulation_dtype(parts[0].dtype)
+        features = parts[0].dtype
+        dtype = features if narrow else accumulation_dtype(features)
         y = self.bias[...].astype(dtype).reshape((1,) * (parts[0].ndim - 1) + (-1,))
         for x, kernel in zip(parts, self.kernels_of_parts(len(parts), parts[0].shape[-1]), strict=True):
-            y = y + product(x, kernel.astype(x.dtype), x.ndim - 1, 0, interpret=interpret)
-        return y.astype(parts[0].dtype)
+            if narrow:
+                y = lax.dot_general(x, kernel.astype(x.dtype), (((x.ndim - 1,), (0,)), ((), ()))) + y
+            else:
+                y = y + product(x, kernel.astype(x.dtype), x.ndim - 1, 0, interpret=interpret)
+        return y.astype(features)
 
 
 class LayerNorm(nnx.Module):
