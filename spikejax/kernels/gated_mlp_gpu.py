@@ -213,15 +213,13 @@ def _pixels_kernel(blocks: _Blocks, dy_ref: Any, x_ref: Any, scale_ref: Any, *re
 
 
 def _hidden_kernel(count: int, blocks: _Blocks, dy_ref: Any, x_ref: Any, scale_ref: Any, *refs: Any) -> None:
-    given, outputs = refs[:-5], refs[-5:]
-    layers, part, first_column = _Layers(blocks, given), pl.program_id(0), pl.program_id(1) * blocks.chunk
+    *given, kernel11_ref, bias11_ref, kernel12_ref, bias12_ref, last_ref = refs
+    layers, part, first_column = _Layers(blocks, tuple(given)), pl.program_id(0), pl.program_id(1) * blocks.chunk
     kernels = layers.kernels(first_column)
 
     def over_blocks(index: Array, sums: tuple[Array, ...]) -> tuple[Array, ...]:
         start = (part * count + index.astype(jnp.int32)) * blocks.size
-        dadded = (_scale_of(scale_ref, start, blocks) * blocks.load(dy_ref, start).astype(jnp.float32)).astype(
-            blocks.dtype
-        )
+        dadded = _scale_of(scale_ref, start, blocks) * blocks.load(dy_ref, start).astype(jnp.float32)
         y, _, _ = layers.normed(blocks.load(x_ref, start))
         hidden, dfirst, dsecond = layers.gradients(y, dadded, kernels, first_column)
         added = (
@@ -236,15 +234,13 @@ def _hidden_kernel(count: int, blocks: _Blocks, dy_ref: Any, x_ref: Any, scale_r
     wide, long = blocks.zeros(blocks.width, blocks.chunk), blocks.zeros(blocks.chunk)
     zeros = wide, long, wide, long, blocks.zeros(blocks.chunk, blocks.width)
     gradients = lax.fori_loop(0, count, over_blocks, zeros)
+    dkernel11, dbias11, dkernel12, dbias12, dlast = gradients
     features, chunk = blocks.columns(), blocks.hidden_columns(first_column)
-    for ref, axes, gradient in zip(
-        outputs, ((features, chunk), (chunk,)) * 2 + ((chunk, features),), gradients, strict=True
-    ):
-        if len(axes) == 1:
-            plgpu.store(ref.at[part, axes[0][0]], gradient, mask=axes[0][1])
-        else:
-            rows, columns, there = _grid(*axes)
-            plgpu.store(ref.at[part, rows, columns], gradient, mask=there)
+    for ref, gradient in ((kernel11_ref, dkernel11), (kernel12_ref, dkernel12)):
+        _store(ref, features, chunk, gradient, part)
+    _store(last_ref, chunk, features, dlast, part)
+    for ref, gradient in ((bias11_ref, dbias11), (bias12_ref, dbias12)):
+        plgpu.store(ref.at[part, chunk[0]], gradient, mask=chunk[1])
 
 
 Axis = tuple[Array, Array]
@@ -263,9 +259,10 @@ def _load(ref: Any, rows: Axis, columns: Axis) -> Array:
     return plgpu.load(ref.at[tuple(index)], mask=there, other=0.0)
 
 
-def _store(ref: Any, rows: Axis, columns: Axis, block: Array) -> None:
+def _store(ref: Any, rows: Axis, columns: Axis, block: Array, *before: Array) -> None:
+    """Writes a matrix where there is one; `before` are the indices of the axes before its own."""
     *index, there = _grid(rows, columns)
-    plgpu.store(ref.at[tuple(index)], block.astype(ref.dtype), mask=there)
+    plgpu.store(ref.at[(*before, *index)], block.astype(ref.dtype), mask=there)
 
 
 def _load_row(ref: Any, columns: Axis) -> Array:
