@@ -290,7 +290,7 @@ def test_a_workdir_that_is_a_file(below: str, more: list[str], tmp_path: Path) -
         experiment.main(arguments)
 
 
-@pytest.mark.parametrize("name", ["runs", "locks", "data"])
+@pytest.mark.parametrize("name", ["", "runs", "locks", "data"])
 def test_a_file_in_the_way(name: str, tmp_path: Path) -> None:
     """Catches a traceback, and a run that is trained before it is noticed that nothing can be written."""
     workdir = tmp_path / "work"

@@ -85,7 +85,7 @@ def test_order_is_kept_where_it_is_asked_for(tmp_path: Path) -> None:
         ({"evaluations": {"a": {"threshold_factor": "2"}}}, "evaluations.a.threshold_factor: expected a number, found"),
         (
             {"evaluations": {"a": {"dark_rate": 2}}},
-            "a: dark_rate: expected spikes a step from 0 to below 1, found",
+            "evaluations.a: dark_rate: expected spikes a step from 0 to below 1, found 2",
         ),
         ({"evaluations": {"a": {"data": "nowhere"}}}, "evaluations.a: data: expected a folder, found none: nowhere"),
         ({"evaluations": {"a": {"data": "/", "dark_rate": 0.1}}}, "data: expected none with the noise"),
