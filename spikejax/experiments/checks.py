@@ -70,17 +70,17 @@ def describe_untrained(runs: Sequence[Run], metric: str) -> dict[str, Program]:
 
 def check_inputs(runs: Sequence[Run], programs: Mapping[str, Program], evaluations: Mapping[str, Evaluation]) -> None:
     """Raises InputError unless each variant's data, and those of evaluations, can be read; they are there by now."""
+    elsewhere = {name: Path(evaluation.data) for name, evaluation in evaluations.items() if evaluation.data}
     for run in _first_untrained(runs):
         with naming(f"variant {run.variant}"):
             program = programs[run.variant]
             root = data_root(run.config, run.workdir)
             inputs = open_inputs(run.config, root, traits=program.network.traits, mesh=program.mesh)
             spec = inputs.val_set.spec
-            for name, evaluation in evaluations.items():
-                if evaluation.data:
-                    measured = replace(spec, frames=fewest_frames(run.config, spec.degradation))
-                    with naming(f"evaluations.{name}"):
-                        open_dataset("folder", Path(evaluation.data), "val", measured)
+            measured = replace(spec, frames=fewest_frames(run.config, spec.degradation))
+            for name, root in elsewhere.items():
+                with naming(f"evaluations.{name}"):
+                    open_dataset("folder", root, "val", measured)
 
 
 def _first_untrained(runs: Sequence[Run]) -> list[Run]:

@@ -44,7 +44,7 @@ def is_workdir(path: UserPath) -> bool:
 
 def check_is_no_file(workdir: Path) -> None:
     """Raises InputError for a folder that cannot be one, as a file has its name, or that of a folder around it."""
-    nearest = next(path for path in (workdir, *workdir.parents) if path.exists())
+    nearest = _nearest_there(workdir)
     if not nearest.is_dir():
         raise InputError(f"--workdir: expected a folder, found a file: {nearest}")
 
@@ -55,11 +55,15 @@ def check_writable(workdir: UserPath) -> None:
         _check_bucket_writable(workdir)
         return
     try:
-        nearest = next(folder for folder in (workdir, *workdir.parents) if folder.exists())
-        with tempfile.TemporaryDirectory(prefix=".spikejax_", dir=nearest):
+        with tempfile.TemporaryDirectory(prefix=".spikejax_", dir=_nearest_there(workdir)):
             pass
     except OSError as error:
         raise InputError(f"expected a folder to write to, found {error.strerror or error}: {workdir}") from error
+
+
+def _nearest_there(path: Path) -> Path:
+    """The path, or the nearest of those around it that is there."""
+    return next(place for place in (path, *path.parents) if place.exists())
 
 
 def _check_bucket_writable(folder: UserPath) -> None:
