@@ -17,13 +17,11 @@ from jax import Array, lax
 from jax.experimental import pallas as pl
 from jax.experimental.pallas import triton as plgpu
 
-from spikejax.kernels.gelu import gelu_and_slope
+from spikejax.kernels.blocks_gpu import SMALLEST_BLOCK, block_of, power_of_2
+from spikejax.kernels.layer_math import LAYER_NORM_EPSILON, gelu_and_slope
 from spikejax.kernels.products import product
 from spikejax.kernels.window_layout import largest_divisor
 
-_EPSILON = 1e-5
-_BLOCK = 64
-_SMALLEST_BLOCK = 16  # of Triton's products
 # Into so many parts the pixels are divided that the gradients of a chunk's parameters are added up over.
 _PARTS = 64
 # A chunk's gradients are in registers: three matrices of features by its columns.
@@ -84,10 +82,10 @@ class _Blocks:
         self.dtype, self.interpret = x.dtype, interpret
         self.pixels = x[0].size // self.features  # of a clip
         self.shape = (len(x) * self.pixels, self.features)
-        self.size = next(size for size in (_BLOCK, 32, _SMALLEST_BLOCK) if self.pixels % size == 0)
+        self.size = block_of(self.pixels)
         self.count = self.shape[0] // self.size
-        self.width = max(1 << (self.features - 1).bit_length(), _SMALLEST_BLOCK)
-        self.chunk = max(min(_CHUNK_ENTRIES // self.width, 64), _SMALLEST_BLOCK)
+        self.width = power_of_2(self.features)
+        self.chunk = max(min(_CHUNK_ENTRIES // self.width, 64), SMALLEST_BLOCK)
         self.chunks = -(-self.hidden // self.chunk)
 
     def call(self, kernel: Any, *, warps: int = 4, **named: Any) -> Any:
@@ -141,7 +139,7 @@ class _Layers:
         accurate = x.astype(jnp.float32)
         mean = accurate.sum(1) / self.blocks.features
         centred = jnp.where(there[None, :], accurate - mean[:, None], 0.0)
-        scale = lax.rsqrt((centred * centred).sum(1) / self.blocks.features + _EPSILON)
+        scale = lax.rsqrt((centred * centred).sum(1) / self.blocks.features + LAYER_NORM_EPSILON)
         plain = centred * scale[:, None]
         weight, bias = (_load_row(ref, (columns, there)) for ref in (self.norm_scale, self.norm_bias))
         return (plain * weight + bias).astype(x.dtype), plain, scale

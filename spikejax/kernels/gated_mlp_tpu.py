@@ -14,7 +14,7 @@ from jax import Array
 from jax.experimental import pallas as pl
 
 from spikejax.kernels.cycles import cycles_of_mlp, in_metadata
-from spikejax.kernels.gelu import gelu
+from spikejax.kernels.layer_math import gelu
 from spikejax.kernels.layers_tpu import (
     as_lanes,
     as_matrices,

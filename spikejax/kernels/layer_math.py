@@ -1,4 +1,4 @@
-"""The exact GELU within kernels, with derivatives that every version of JAX lowers there."""
+"""What layers and their kernels compute alike: the norm's epsilon, and GELU with derivatives that lower in kernels."""
 
 import math
 
@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
+LAYER_NORM_EPSILON = 1e-5
 # Abramowitz and Stegun, Handbook of Mathematical Functions, 7.1.26: to 1.5e-7.
 _ERF = 0.3275911, (0.254829592, -0.284496736, 1.421413741, -1.453152027, 1.061405429)
 

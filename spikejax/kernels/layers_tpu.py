@@ -13,9 +13,9 @@ from jax import Array, lax
 from jax.experimental import pallas as pl
 from jax.experimental.pallas import tpu as pltpu
 
+from spikejax.kernels.layer_math import LAYER_NORM_EPSILON
 from spikejax.kernels.products import product
 
-_EPSILON = 1e-5
 _VMEM_BYTES = 64 * 2**20
 _LANES = 128
 
@@ -63,7 +63,7 @@ def normed(x: Array, scale: Array, bias: Array) -> Array:
     accurate = x.astype(jnp.float32)
     centred = accurate - accurate.mean(-1, keepdims=True)
     variance = (centred * centred).mean(-1, keepdims=True)
-    return (centred * lax.rsqrt(variance + _EPSILON) * scale + bias).astype(x.dtype)
+    return (centred * lax.rsqrt(variance + LAYER_NORM_EPSILON) * scale + bias).astype(x.dtype)
 
 
 def times(x: Array, matrix: Array, *, exact: bool = False, interpret: bool) -> Array:

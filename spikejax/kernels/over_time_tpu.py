@@ -19,7 +19,7 @@ from jax import Array, lax
 from jax.experimental import pallas as pl
 
 from spikejax.kernels.cycles import cycles_of_sequences, in_metadata
-from spikejax.kernels.gelu import gelu
+from spikejax.kernels.layer_math import gelu
 from spikejax.kernels.layers_tpu import as_matrices, compiler_params, normed, times, whole, zero_at_first
 from spikejax.kernels.over_time_layout import OverTime
 from spikejax.kernels.window_layout import largest_divisor

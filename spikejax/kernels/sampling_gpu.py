@@ -20,11 +20,11 @@ from jax import Array, lax
 from jax.experimental import pallas as pl
 from jax.experimental.pallas import triton as plgpu
 
+from spikejax.kernels.blocks_gpu import power_of_2
 from spikejax.kernels.products import product
 from spikejax.kernels.sampling_layout import PART, SLOT, TAPS, Sampling
 
 _BLOCK = 32
-_SMALLEST_BLOCK = 16  # of Triton's products
 _MAX_CHANNELS = 256
 
 
@@ -104,9 +104,9 @@ class _Block:
         self.pixels = base.shape[2] * base.shape[3]
         self.height, self.width = image.shape[1:3]
         self.own_channels = sampling.groups * sampling.channels
-        self.channels = _power_of_2(self.own_channels)
-        self.outputs = _power_of_2(sampling.outputs)
-        self.groups = _power_of_2(sampling.groups)
+        self.channels = power_of_2(self.own_channels)
+        self.outputs = power_of_2(sampling.outputs)
+        self.groups = power_of_2(sampling.groups)
 
     def grid(self, images: int) -> tuple[int, int, int]:
         return images, self.sampling.sources, -(-self.pixels // _BLOCK)
@@ -308,10 +308,6 @@ def _backward_kernel(
 
 def _logistic(x: Array) -> Array:
     return 1.0 / (1.0 + jnp.exp(-x))
-
-
-def _power_of_2(size: int) -> int:
-    return max(1 << (size - 1).bit_length(), _SMALLEST_BLOCK)
 
 
 def _compiler_params(interpret: bool) -> Any:

@@ -19,19 +19,18 @@ from jax import Array, lax
 from jax.experimental import pallas as pl
 from jax.experimental.pallas import triton as plgpu
 
+from spikejax.kernels.blocks_gpu import SMALLEST_BLOCK, block_of, power_of_2
 from spikejax.kernels.products import product
 from spikejax.kernels.window_layout import Heads, largest_divisor
 
 _OTHER_REGION = -100.0
-_BLOCK = 64
-_SMALLEST_BLOCK = 16  # of Triton's products
 # Into so many parts the windows are divided that the bias' gradient is added up over.
 _BIAS_PARTS = 8
 
 
 def fits(*, tokens: int, heads: int, depth: int) -> bool:
     """Whether windows of so many tokens, or their halves, are whole blocks."""
-    return tokens % (2 * _SMALLEST_BLOCK) == 0 and depth <= 64
+    return tokens % (2 * SMALLEST_BLOCK) == 0 and depth <= 64
 
 
 def lanes_of(features: int) -> int:
@@ -117,8 +116,8 @@ class _Blocks:
         self.interpret = interpret
         # Of mutual attention the tokens that ask, and those that are asked, are one frame.
         self.asked = tokens // 2 if heads.mutual else tokens
-        self.size = next(size for size in (_BLOCK, 32, _SMALLEST_BLOCK) if self.asked % size == 0)
-        self.width = max(1 << (heads.depth - 1).bit_length(), _SMALLEST_BLOCK)
+        self.size = block_of(self.asked)
+        self.width = power_of_2(heads.depth)
 
     def first_of_others(self, start: Array) -> Array:
         """The first of the tokens that a block of queries asks (or that ask a block of keys)."""

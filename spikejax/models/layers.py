@@ -23,10 +23,9 @@ from jaxtyping import Array, Float
 from spikejax.kernels import convolution_3d
 from spikejax.kernels.choice import choose, shares_rows
 from spikejax.kernels.convolution_3d import convolve_3d
+from spikejax.kernels.layer_math import LAYER_NORM_EPSILON
 from spikejax.kernels.products import product
 from spikejax.models.convolution import convolve
-
-LAYER_NORM_EPSILON = 1e-5
 
 
 def truncated_normal(key: Array, shape: tuple[int, ...], *, fan_in: int) -> Array:
@@ -54,13 +53,13 @@ class Linear(nnx.Module):
     def __call__(self, x: Float[Array, "*batch i"], outputs: slice = slice(None)) -> Float[Array, "*batch o"]:
         """`outputs` selects a part of the features that come out, computed alone."""
         kernel, bias = self.kernel[:, outputs].astype(x.dtype), self.bias[outputs].astype(x.dtype)
-        y = lax.dot_general(x, kernel, (((x.ndim - 1,), (0,)), ((), ())))
+        y = _times(x, kernel)
         return y + bias.reshape((1,) * (x.ndim - 1) + (-1,))
 
     def in_parts(self, x: Float[Array, "*batch i"], parts: int, *, width: int) -> Float[Array, "*batch _o"]:
         """The features that come out as equal `parts` side by side, each with zeros behind it up to `width` of them."""
         kernel, bias = (leaf.astype(x.dtype) for leaf in self.padded(parts, width))
-        y = lax.dot_general(x, kernel, (((x.ndim - 1,), (0,)), ((), ())))
+        y = _times(x, kernel)
         return y + bias.reshape((1,) * (x.ndim - 1) + (-1,))
 
     def padded(self, parts: int, width: int) -> tuple[Float[Array, "i _o"], Float[Array, " _o"]]:
@@ -89,15 +88,18 @@ class Linear(nnx.Module):
                 writes float32 to memory, where windows are put together next.
             interpret: see `spikejax.kernels.products`.
         """
-        features = parts[0].dtype
+        features, last = parts[0].dtype, parts[0].ndim - 1
+        multiply = _times if narrow else partial(product, axis_a=last, axis_b=0, interpret=interpret)
         dtype = features if narrow else accumulation_dtype(features)
-        y = self.bias[...].astype(dtype).reshape((1,) * (parts[0].ndim - 1) + (-1,))
+        y = self.bias[...].astype(dtype).reshape((1,) * last + (-1,))
         for x, kernel in zip(parts, self.kernels_of_parts(len(parts), parts[0].shape[-1]), strict=True):
-            if narrow:
-                y = lax.dot_general(x, kernel.astype(x.dtype), (((x.ndim - 1,), (0,)), ((), ()))) + y
-            else:
-                y = y + product(x, kernel.astype(x.dtype), x.ndim - 1, 0, interpret=interpret)
+            y = y + multiply(x, kernel.astype(features))
         return y.astype(features)
+
+
+def _times(x: Array, kernel: Array) -> Array:
+    """The product over the last axis, in the type of both."""
+    return lax.dot_general(x, kernel, (((x.ndim - 1,), (0,)), ((), ())))
 
 
 class LayerNorm(nnx.Module):
