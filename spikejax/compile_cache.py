@@ -77,7 +77,7 @@ def use_compile_cache(folder: str | None, *, apart_from: Iterable[AnyPath | None
         remove_cut_short(chosen)
         return
     named = jax.config.values["jax_compilation_cache_dir"]
-    if named == "":
+    if named == "" or (named is not None and is_remote(named)):  # a bucket is JAX's affair, its name no path
         return
     try:
         chosen = make_own_folder() if named is None else Path(named)
@@ -89,8 +89,7 @@ def use_compile_cache(folder: str | None, *, apart_from: Iterable[AnyPath | None
         jax.config.update("jax_compilation_cache_dir", str(chosen))
         if named is None:
             cut_back(chosen, _kept_bytes())
-        if not is_remote(str(chosen)):
-            remove_cut_short(chosen)
+        remove_cut_short(chosen)
 
 
 def folder_in_use() -> Path | None:

@@ -187,6 +187,13 @@ def test_weights_in_the_home_folder(cache_home: Path, tmp_path: Path, monkeypatc
             use_compile_cache(str(home / name), apart_from=[weights])
 
 
+def test_a_bucket_is_left_to_jax(cache_home: Path) -> None:
+    """Catches an address taken for a path, which loses a slash and is a folder of that name here."""
+    jax.config.update("jax_compilation_cache_dir", "gs://bucket/compiled")
+    use_compile_cache(None, apart_from=[])
+    assert jax.config.jax_compilation_cache_dir == "gs://bucket/compiled"
+
+
 def fill(folder: Path) -> dict[str, Path]:
     """Three programs of 1 MiB, by when they were used last, in days."""
     files = {"1": folder / "a-cache", "3": folder / "b-cache", "2": folder / "below" / "c"}
